@@ -1,0 +1,77 @@
+"""What can go wrong, said in one line that names the file, the row and the remedy.
+
+Every error that a user can cause or mend is an :class:`LgdeaError`; the command line prints
+its message without a traceback and leaves with its ``exit_code``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LgdeaError(Exception):
+    """Base of all errors that lgdea raises on purpose.
+
+    Args:
+        problem: What is wrong, in one clause without a full stop.
+        file: The file or folder concerned.
+        row: Row number (1-based, header not counted) or row id inside ``file``.
+        remedy: What the user can do about it, in one clause.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        row: int | str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.file = None if file is None else str(file)
+        self.row = row
+        self.remedy = remedy
+        super().__init__(self._line())
+
+    def _line(self) -> str:
+        where = self.file or ""
+        if self.row is not None:
+            where += f" row {self.row}" if where else f"row {self.row}"
+        text = f"{where}: {self.problem}" if where else self.problem
+        if self.remedy:
+            text += f"; {self.remedy}"
+        return " ".join(text.split())
+
+
+class UsageError(LgdeaError):
+    """The request itself makes no sense: a wrong path, a name that does not exist, flags that conflict."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file or ``--set`` override is invalid; the message names its exact path."""
+
+
+class DataError(LgdeaError):
+    """An archive, a table or a source file breaks its contract."""
+
+
+class ImageError(DataError):
+    """An image cannot be read or is of a kind that is refused."""
+
+
+class EvidenceError(LgdeaError):
+    """Extraction cannot go on: a backend that does not start, a prompt that fails its checks."""
+
+
+class TrainingError(LgdeaError):
+    """Training cannot go on: collapse, NaN loss, a checkpoint of another model."""
+
+
+class RejectedShareError(LgdeaError):
+    """The stage finished, but more items were rejected than the allowed share."""
+
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""Report text in, evidence units out: sections, backends, alignment, checks, runner, scoring."""

@@ -1,0 +1,1 @@
+"""Who extracts: the rule engine, a language model, or recorded responses."""

@@ -1,0 +1,54 @@
+"""One piece of diagnostic evidence: a finding, what is asserted of it, where it sits and where the report says so."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lgdea.records.schema import Laterality
+
+SCHEMA_VERSION = "1"
+
+Assertion = Literal["present", "absent", "uncertain"]
+Severity = Literal["minimal", "mild", "moderate", "severe", "unspecified"]
+Change = Literal["new", "worse", "stable", "better", "resolved", "unspecified"]
+Alignment = Literal["exact", "normalised", "fuzzy", "none"]
+
+
+class Unit(BaseModel):
+    """A unit of evidence. The assertion is about the patient NOW: "resolved pneumonia" is absent with change=resolved.
+
+    ``start`` and ``end`` are half-open character offsets into the RAW report text, and
+    ``text[start:end] == quote`` whenever ``alignment`` is ``exact``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unit_id: str
+    report_id: str
+    section: str
+    quote: str
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    alignment: Alignment
+    finding: str
+    """Vocabulary id, ``no_finding`` for a normal report."""
+    finding_text: str
+    """The words of the report for the finding."""
+    assertion: Assertion
+    anatomy: str | None = None
+    """Vocabulary id of the structure; null when not said."""
+    laterality: Laterality = "unspecified"
+    """The patient's side."""
+    severity: Severity = "unspecified"
+    change: Change = "unspecified"
+    refers_to_prior: bool = False
+    run_id: str
+
+
+def unit_id(report_id: str, start: int, end: int, finding: str, anatomy: str | None, laterality: str) -> str:
+    """Content hash: the same evidence gets the same id in every run."""
+    content = "\x1f".join([report_id, str(start), str(end), finding, anatomy or "", laterality])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Nearest neighbours, diffusion of links, the PyG graph of an archive."""

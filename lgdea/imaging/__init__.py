@@ -1,0 +1,1 @@
+"""Pixels: reading (PNG, JPEG, DICOM), invertible geometry, augmentation, the memory-mapped cache."""

@@ -1,0 +1,1 @@
+"""Image tower (timm), text tower (transformers), lesion queries, prototypes, saving and loading."""

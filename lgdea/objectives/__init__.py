@@ -1,0 +1,1 @@
+"""Pure loss functions and the baselines: tensors in, ``(total, parts)`` out."""

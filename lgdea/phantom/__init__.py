@@ -1,0 +1,1 @@
+"""A synthetic archive with known truth: X-ray-like images, boxes, reports, evidence."""

@@ -1,0 +1,1 @@
+"""Data module, samplers, LightningModule, callbacks, fit."""

@@ -1,0 +1,1 @@
+"""One file per dataset: source files in, archive tables out."""

@@ -1,0 +1,180 @@
+"""The folder that a stage writes: what went in, what came out, and whether it was finished.
+
+A stage opens its folder with :func:`start`, writes files through the ``atomic`` helpers and calls
+:func:`finish` last. A folder without ``_SUCCESS`` is unfinished and may be resumed; one whose inputs
+or configuration have changed since is refused instead of silently mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lgdea import __version__
+from lgdea.errors import UsageError
+
+SUCCESS = "_SUCCESS"
+MANIFEST = "run.json"
+CONFIG = "config.yaml"
+
+
+def start(folder: str | Path, *, stage: str, config: Mapping[str, Any], inputs: Mapping[str, str | Path]) -> bool:
+    """Open ``folder`` for ``stage``; write its resolved configuration and its inputs' hashes before any work.
+
+    Args:
+        folder: Where the stage writes; created with its parents.
+        stage: The stage's name (``extract``, ``pretrain``, ...).
+        config: The resolved configuration as plain data.
+        inputs: Named input files or folders; each is hashed (see :func:`fingerprint`).
+
+    Returns:
+        True when an unfinished or finished run of the same stage, configuration and inputs is already
+        there (the caller resumes), False for a new folder.
+
+    Raises:
+        UsageError: The folder holds something else, or a run with other inputs or configuration.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("the output is a file, not a folder", file=folder, remedy="choose another --out")
+    manifest_file = folder / MANIFEST
+    hashes = {name: fingerprint(path) for name, path in inputs.items()}
+    plain = json.loads(json.dumps(dict(config), default=str))
+    if manifest_file.exists():
+        old = json.loads(manifest_file.read_text(encoding="utf-8"))
+        for key, new in (("stage", stage), ("config", plain), ("input_hashes", hashes)):
+            if old.get(key) != new:
+                raise UsageError(
+                    f"holds a run with another {key.replace('_', ' ')} ({_difference(old.get(key), new)})",
+                    file=folder,
+                    remedy="choose a new --out, or repeat the command as it was to resume",
+                )
+        return True
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError("is not empty and holds no lgdea run", file=folder, remedy="choose a new --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    write_json(folder / "env.json", environment())
+    manifest = {
+        "stage": stage,
+        "lgdea_version": __version__,
+        "started": now(),
+        "config": plain,
+        "inputs": {name: str(path) for name, path in inputs.items()},
+        "input_hashes": hashes,
+    }
+    write_json(manifest_file, manifest)  # last: its presence says that the folder is opened
+    return False
+
+
+def finish(folder: str | Path, **summary: Any) -> None:
+    """Add ``summary`` to ``run.json`` and write ``_SUCCESS``."""
+    folder = Path(folder)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest.update(summary, finished=now())
+    write_json(folder / MANIFEST, manifest)
+    write_text(folder / SUCCESS, "")
+
+
+def is_finished(folder: str | Path) -> bool:
+    """Whether the stage that wrote ``folder`` came to its end."""
+    return (Path(folder) / SUCCESS).exists()
+
+
+def require_finished(folder: str | Path, *, what: str, made_by: str) -> Path:
+    """Return ``folder`` as a path, or explain what is missing and which command makes it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"no such {what}", file=folder, remedy=f"make it with `{made_by}` or check the path")
+    if not is_finished(folder):
+        raise UsageError(f"this {what} is unfinished", file=folder, remedy=f"run `{made_by}` again to resume it")
+    return folder
+
+
+def fingerprint(path: str | Path) -> str:
+    """sha256 of a file; of a finished stage's folder, the hash of its tables' hashes.
+
+    Only the files at the top of a folder count, without the manifest, which holds times.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UsageError("no such input", file=path, remedy="check the path")
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.is_file()):
+        if file.name in {MANIFEST, SUCCESS, "env.json"}:
+            continue
+        digest.update(f"{file.name} {fingerprint(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """Versions of Python and of the libraries that shape results."""
+    versions = {}
+    for name in ("torch", "lightning", "timm", "transformers", "numpy", "pandas", "pyarrow", "faiss-cpu"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "lgdea": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+    }
+
+
+def now() -> str:
+    """UTC time, ISO 8601, seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def atomic(file: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``file`` and move it there when the block succeeds.
+
+    A reader, or a resumed run, sees either the old file or the whole new one.
+    """
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, file)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(file: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(file: str | Path, content: Any) -> None:
+    """Write JSON atomically, indented, keys in the given order; NaN is refused because JSON has none."""
+    write_text(file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def _difference(old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+        return ", ".join(f"{k}: {str(old.get(k))[:40]!r} then, {str(new.get(k))[:40]!r} now" for k in keys[:3])
+    return f"{old!r} then, {new!r} now"

@@ -1,0 +1,18 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real reports and X-rays; the test is skipped where it is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("LGDEA_DATA", default))
+    if not folder.is_dir():
+        pytest.skip("the real data folder is absent; set LGDEA_DATA to it")
+    return folder
