@@ -1,0 +1,100 @@
+"""``lgdea <verb>``: thin. Every verb imports its work inside the function, so that ``--help`` costs no torch."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from lgdea import __version__
+from lgdea.cli import data, evaluate, extract, inspect, pretrain
+from lgdea.errors import LgdeaError
+
+INTERRUPTED = 130
+USAGE = 2
+
+app = typer.Typer(
+    name="lgdea",
+    help="Diagnostic evidence from radiology reports, image-text pretraining on it, and its evaluation.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Diagnostic evidence from radiology reports, image-text pretraining on it, and its evaluation."""
+
+
+app.command("demo")(inspect.demo)
+app.add_typer(data.app, name="data")
+app.add_typer(extract.app, name="extract")
+app.command("pretrain")(pretrain.pretrain)
+app.add_typer(pretrain.config_app, name="config")
+app.command("embed")(evaluate.embed)
+app.add_typer(evaluate.app, name="eval")
+app.command("report")(inspect.report)
+app.command("doctor")(inspect.doctor)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors become one line on stderr and an honest exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    # --debug is accepted anywhere, because people add it to the end of the command that failed.
+    arguments = [a for a in arguments if a != "--debug"]
+    code: object
+    try:
+        code = app(args=arguments, prog_name="lgdea", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = _say("interrupted; repeat the command to resume", INTERRUPTED)
+    except typer.TyperException as error:
+        code = _say(f"{_one_line(error.format_message())}; see `lgdea --help`", USAGE)
+    except LgdeaError as error:
+        if debug:
+            traceback.print_exc()
+        code = _say(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; nothing is left to say, not even at interpreter exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code = _say(_explain(error), 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}the disk is full; free some space and repeat the command to resume"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror or error}"
+    return f"unexpected {type(error).__name__}: {_one_line(str(error)) or 'no message'}; repeat with --debug to see where"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500].rstrip(". ")
+
+
+def _say(message: str, code: int) -> int:
+    typer.echo(f"lgdea: {message}", err=True)
+    return code

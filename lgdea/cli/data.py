@@ -1,0 +1,143 @@
+"""``lgdea data``: from source files to an archive, and what an archive can be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.errors import DataError, UsageError
+
+app = typer.Typer(help="Build, check, join and pair archives.", no_args_is_help=True)
+
+ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder, made by `lgdea data build`.")]
+
+
+@app.command()
+def build(
+    name: Annotated[str, typer.Argument(help="Dataset; `lgdea data list` shows them.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the dataset's files.")],
+    out: Annotated[Path, typer.Option(help="Archive folder to write.")],
+    option: Annotated[
+        list[str] | None, typer.Option(help="Adapter option as key=value, e.g. studies=500 for the phantom.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Turn a dataset's own files into an archive.
+
+    Example: `lgdea data build openi ~/openi --out archives/openi`
+    """
+    import yaml
+
+    from lgdea.records.adapters.base import get_adapter
+
+    options = {}
+    for item in option or []:
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise UsageError(f"cannot read --option {item!r}", remedy="write it as key=value")
+        options[key] = yaml.safe_load(value)
+    archive = get_adapter(name).build(source, out, **options)
+    counts = {table: len(getattr(archive, table)) for table in ("studies", "images", "reports", "boxes", "labels")}
+    if json:
+        show_json({"archive": str(out), **counts})
+    else:
+        console.print(f"{out}: " + ", ".join(f"{n:,} {table}" for table, n in counts.items()))
+
+
+@app.command("list")
+def list_datasets(json: JsonFlag = False) -> None:
+    """List the datasets that can be built.
+
+    Example: `lgdea data list`
+    """
+    from lgdea.records.adapters.base import get_adapter, list_adapters
+    from lgdea.records.cards import load_card
+
+    cards = {name: load_card(get_adapter(name).card) for name in list_adapters()}
+    if json:
+        show_json({name: card.model_dump(exclude={"prose"}) for name, card in cards.items()})
+    else:
+        rows = [(name, card.title, card.licence) for name, card in cards.items()]
+        show_table(None, ["name", "dataset", "licence"], rows)
+
+
+@app.command()
+def card(name: Annotated[str, typer.Argument(help="Dataset; `lgdea data list` shows them.")]) -> None:
+    """Show a dataset's card: source, licence, expected layout, known faults, split rule.
+
+    Example: `lgdea data card nih-cxr14`
+    """
+    from lgdea.records.cards import card_text
+
+    typer.echo(card_text(name))
+
+
+@app.command()
+def verify(archive: ArchiveArgument, json: JsonFlag = False) -> None:
+    """Look for what would spoil a run: unreadable images, leaking patients, boxes outside, empty or repeated reports.
+
+    Leaves with 1 when there is an error, 0 when there are only warnings.
+
+    Example: `lgdea data verify archives/openi`
+    """
+    from collections import Counter
+
+    from lgdea.records.archive import Archive
+    from lgdea.records.verify import verify as find_problems
+
+    problems = find_problems(Archive.open(archive))
+    if json:
+        show_json([vars(p) for p in problems])
+    else:
+        counts = Counter((p.severity, p.kind) for p in problems)
+        for (severity, kind), count in sorted(counts.items()):
+            first = next(p for p in problems if p.kind == kind and p.severity == severity)
+            console.print(f"{severity}: {kind}: {count}, e.g. {first.table} {first.row}: {first.detail}; {first.remedy}")
+        console.print(f"{archive}: {len(problems)} problems")
+    errors = sum(p.severity == "error" for p in problems)
+    if errors:
+        raise DataError(f"{errors} errors found", file=archive, remedy="mend the source and build the archive again")
+
+
+@app.command()
+def merge(
+    archives: Annotated[list[Path], typer.Argument(help="Two or more archive folders.")],
+    out: Annotated[Path, typer.Option(help="Archive folder to write.")],
+    name: Annotated[str | None, typer.Option(help="Name of the new archive; default: the folder's name.")] = None,
+) -> None:
+    """Join archives; ids must differ, patients of one id stay together.
+
+    Example: `lgdea data merge archives/openi archives/nih --out archives/chest`
+    """
+    from lgdea.records.archive import Archive
+    from lgdea.records.merge import merge as join
+
+    merged = join([Archive.open(a) for a in archives], out, name=name or out.name)
+    console.print(f"{out}: {len(merged.studies):,} studies of {merged.studies.patient_id.nunique():,} patients")
+
+
+@app.command()
+def pair(
+    archive: ArchiveArgument,
+    fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the linkable training patients.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    seed: Annotated[int, typer.Option(help="Seed of the patients' order; one seed's fractions are nested.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Choose which studies keep their image-report link; by patient, 1% inside 5% inside 20%.
+
+    Example: `lgdea data pair archives/phantom --fraction 0.05 --out pairing.parquet`
+    """
+    from lgdea.records.archive import Archive
+    from lgdea.records.pairing import make_pairing, write_pairing
+
+    pairing = make_pairing(Archive.open(archive), fraction=fraction, seed=seed)
+    write_pairing(pairing, out)
+    counts = pairing["state"].value_counts().to_dict()
+    if json:
+        show_json({"pairing": str(out), **counts})
+    else:
+        console.print(f"{out}: " + ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items())))

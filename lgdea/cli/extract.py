@@ -1,0 +1,82 @@
+"""``lgdea extract``: reports in, evidence out; and how good the evidence is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from lgdea.cli.console import JsonFlag, console, show_json, show_table
+
+
+class _RunByDefault(TyperGroup):
+    """`lgdea extract ARCHIVE` is short for `lgdea extract run ARCHIVE`."""
+
+    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]  # the context's class is private to typer
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_RunByDefault, help="Turn reports into evidence, and score evidence.", no_args_is_help=True)
+
+
+@app.command()
+def run(
+    archive: Annotated[Path, typer.Argument(help="Archive folder whose reports are read.")],
+    out: Annotated[Path, typer.Option(help="Evidence folder to write; an unfinished one is resumed.")],
+    backend: Annotated[str, typer.Option(help="Who extracts: rules, replay, or an installed plug-in.")] = "rules",
+    option: Annotated[
+        list[str] | None, typer.Option(help="Backend option as key=value, e.g. responses=FILE for replay.")
+    ] = None,
+    max_rejected: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Allowed share of rejected reports; above it the exit code is 3.")
+    ] = 0.05,
+    json: JsonFlag = False,
+) -> None:
+    """Extract evidence from an archive's reports (`lgdea extract ARCHIVE` for short).
+
+    Example: `lgdea extract archives/openi --backend rules --out evidence/openi`
+    """
+    from lgdea.evidence.backends.base import get_backend
+    from lgdea.evidence.runner import extract
+    from lgdea.records.archive import Archive
+
+    options = dict(item.partition("=")[::2] for item in option or [])
+    summary = extract(Archive.open(archive), get_backend(backend, **options), out, max_rejected=max_rejected)
+    if json:
+        show_json(summary)
+    else:
+        console.print(
+            f"{out}: {summary['units']:,} units from {summary['reports']:,} reports, "
+            f"{summary['rejected']:,} rejected, {summary['reports_per_second']:,.0f} reports/s"
+        )
+
+
+@app.command()
+def score(
+    evidence: Annotated[Path, typer.Argument(help="Evidence folder.")],
+    gold: Annotated[str, typer.Option(help="openi-14, openi-mesh or phantom.")],
+    archive: Annotated[Path, typer.Option(help="Archive that holds the gold: its labels or truth tables.")],
+    worst: Annotated[int, typer.Option(help="How many disagreements to list.")] = 10,
+    json: JsonFlag = False,
+) -> None:
+    """Precision, recall and F1 with 95% intervals, per finding and per attribute.
+
+    Example: `lgdea extract score evidence/openi --gold openi-14 --archive archives/openi`
+    """
+    from lgdea.evidence.scoring import score as score_evidence
+    from lgdea.records.archive import Archive
+
+    result = score_evidence(evidence, gold, Archive.open(archive))
+    if json:
+        show_json(result.to_dict())
+        return
+    rows = [(r.name, f"{r.precision:.3f}", f"{r.recall:.3f}", r.f1_text(), r.positives) for r in result.rows]
+    show_table(f"{gold}: {result.reports:,} reports", ["finding", "precision", "recall", "F1 [95%]", "positives"], rows)
+    for name, value in result.attributes.items():
+        console.print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
+    for item in result.worst[:worst]:
+        console.print(f"  {item}", highlight=False)
