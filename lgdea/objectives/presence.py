@@ -1,0 +1,80 @@
+"""The presence loss: does this image show this evidence?
+
+Shapes: B images (or reports), U phrases. A status says what a report asserts of a phrase.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lgdea.objectives.histograms import TINY
+
+NOT_MENTIONED, ABSENT, UNCERTAIN, PRESENT = 0, 1, 2, 3
+
+
+def presence_targets(
+    status: Tensor, *, uncertain: float = 0.5, uncertain_weight: float = 0.5, unmentioned_weight: float = 0.2
+) -> tuple[Tensor, Tensor]:
+    """Targets and weights of statuses: present -> 1, absent -> 0, uncertain -> soft, not mentioned -> a weak 0.
+
+    Args:
+        status: Integers ``(B, U)`` in {NOT_MENTIONED, ABSENT, UNCERTAIN, PRESENT}.
+        uncertain: Target of uncertain evidence.
+        uncertain_weight: Weight of uncertain evidence.
+        unmentioned_weight: Weight of what the report does not mention; 0 leaves it out.
+
+    Returns:
+        ``(targets, weights)``, both ``(B, U)`` float32.
+    """
+    status = status.long()
+    target = torch.tensor([0.0, 0.0, uncertain, 1.0], device=status.device)
+    weight = torch.tensor([unmentioned_weight, 1.0, uncertain_weight, 1.0], device=status.device)
+    return target[status], weight[status]
+
+
+def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, balance: float = 1.0) -> Tensor:
+    """Binary cross entropy over images and phrases, with positive and negative mass balanced.
+
+    Positive mass is sum w t and negative mass sum w (1 - t). With ``balance`` 1 both sides count alike whatever
+    their number; with 0 every weight counts as it stands; between, the sides' ratio is taken to that power.
+
+    Args:
+        logits: ``(B, U)``.
+        targets: ``(B, U)`` in [0, 1].
+        weights: ``(B, U)`` non-negative.
+        balance: In [0, 1].
+
+    Returns:
+        A scalar; 0 when no element has weight.
+    """
+    logits, targets, weights = logits.float(), targets.float(), weights.float()
+    positive, negative = weights * targets, weights * (1 - targets)
+    mass = torch.stack([positive.sum(), negative.sum()]).clamp_min(TINY)
+    share = mass.pow(1 - balance)
+    share = share * (torch.stack([positive.sum(), negative.sum()]) > TINY)
+    share = share / share.sum().clamp_min(TINY)
+    up = (positive * F.softplus(-logits)).sum() / mass[0]
+    down = (negative * F.softplus(logits)).sum() / mass[1]
+    return share[0] * up + share[1] * down
+
+
+def phrase_ranking(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """For every phrase, cross entropy of a softmax over the batch's images with its positives sharing the mass.
+
+    It compares images with respect to one phrase, which is what AUROC and retrieval measure; a phrase's own bias
+    cancels out.
+
+    Args:
+        logits: ``(B, U)``.
+        targets: ``(B, U)`` in [0, 1]; phrases whose targets are all 0 are left out.
+        weights: ``(B, U)``; an image with weight 0 for a phrase is not compared for it.
+    """
+    logits, targets = logits.float(), targets.float() * (weights > 0)
+    logits = logits.masked_fill(weights <= 0, -1e4)
+    mass = targets.sum(dim=0)
+    share = targets / mass.clamp_min(TINY)
+    each = -(share * logits.log_softmax(dim=0)).sum(dim=0)
+    weight = mass.clamp(max=1.0)
+    return (weight * each).sum() / weight.sum().clamp_min(TINY)

@@ -1,0 +1,65 @@
+"""The evidence prototypes' own losses: soft assignment, reconstruction and a watch for collapse.
+
+Shapes: U evidence units, K prototypes, D shared dimension.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def assign(embeddings: Tensor, prototypes: Tensor, *, temperature: float) -> Tensor:
+    """p(k | z) = softmax_k(z . mu_k / temperature), METHOD equation 4.
+
+    Args:
+        embeddings: Unit vectors ``(..., D)``.
+        prototypes: ``(K, D)``; used at unit length.
+        temperature: Sharpness; smaller is harder.
+
+    Returns:
+        Probabilities ``(..., K)`` in float32.
+    """
+    similarity = embeddings.float() @ F.normalize(prototypes.float(), dim=-1).T
+    return (similarity / temperature).softmax(dim=-1)
+
+
+def reconstruction(embeddings: Tensor, prototypes: Tensor, *, temperature: float, shrinkage: float = 1e-4) -> Tensor:
+    """mean_n ||z_n - sum_k p(k|z_n) mu_k||^2 + shrinkage . sum_k ||mu_k||^2, METHOD equation 5.
+
+    Args:
+        embeddings: Unit vectors ``(U, D)``.
+        prototypes: ``(K, D)`` as they are stored; only the assignment normalises them.
+        temperature: Of the assignment.
+        shrinkage: The weight lambda of the second term.
+
+    Returns:
+        A scalar.
+    """
+    prototypes = prototypes.float()
+    rebuilt = assign(embeddings, prototypes, temperature=temperature) @ prototypes
+    error: Tensor = (embeddings.float() - rebuilt).square().sum(dim=-1).mean()
+    return error + shrinkage * prototypes.square().sum()
+
+
+def usage_entropy(assignments: Tensor) -> Tensor:
+    """Entropy of the mean assignment over ``(..., K)``, divided by log K: 1 is even use, 0 is one prototype for all."""
+    usage = assignments.float().flatten(0, -2).mean(dim=0)
+    entropy: Tensor = -torch.special.xlogy(usage, usage).sum()
+    return entropy / math.log(usage.numel())
+
+
+def histogram_information(histograms: Tensor) -> Tensor:
+    """How much histograms ``(B, K)`` tell items apart: H(mean) - mean(H), in nats.
+
+    It is the mutual information between item and prototype, and 0 exactly when every item has the same
+    histogram, which is how a KL-only objective collapses.
+    """
+    histograms = histograms.float()
+    mean = histograms.mean(dim=0)
+    total: Tensor = -torch.special.xlogy(mean, mean).sum()
+    within: Tensor = -torch.special.xlogy(histograms, histograms).sum(dim=-1).mean()
+    return total - within
