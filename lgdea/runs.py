@@ -154,7 +154,7 @@ def atomic(file: str | Path) -> Iterator[Path]:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        os.replace(temporary, file)
+        temporary.replace(file)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

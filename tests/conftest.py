@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is no failure of a property; the seed is fixed so that a failure can be repeated.
+settings.register_profile("lgdea", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lgdea")
 
 
 @pytest.fixture(scope="session")

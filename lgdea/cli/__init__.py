@@ -88,7 +88,8 @@ def _explain(error: Exception) -> str:
         return f"{where}the disk is full; free some space and repeat the command to resume"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or error}"
-    return f"unexpected {type(error).__name__}: {_one_line(str(error)) or 'no message'}; repeat with --debug to see where"
+    what = _one_line(str(error)) or "no message"
+    return f"unexpected {type(error).__name__}: {what}; repeat with --debug to see where"
 
 
 def _one_line(text: str) -> str:

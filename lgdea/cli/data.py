@@ -95,7 +95,8 @@ def verify(archive: ArchiveArgument, json: JsonFlag = False) -> None:
         counts = Counter((p.severity, p.kind) for p in problems)
         for (severity, kind), count in sorted(counts.items()):
             first = next(p for p in problems if p.kind == kind and p.severity == severity)
-            console.print(f"{severity}: {kind}: {count}, e.g. {first.table} {first.row}: {first.detail}; {first.remedy}")
+            example = f"{first.table} {first.row}: {first.detail}; {first.remedy}"
+            console.print(f"{severity}: {kind}: {count}, e.g. {example}", highlight=False)
         console.print(f"{archive}: {len(problems)} problems")
     errors = sum(p.severity == "error" for p in problems)
     if errors:

@@ -27,7 +27,7 @@ def zero_shot(
     archive: ArchiveArgument,
     out: OutOption,
     classes: Annotated[str, typer.Option(help="Class list of the vocabulary: phantom, nih14, chexpert14.")] = "phantom",
-    labeller: Annotated[str | None, typer.Option(help="Whose labels are the truth; default: the only labeller.")] = None,
+    labeller: Annotated[str | None, typer.Option(help="Whose labels are the truth; default: the only one.")] = None,
     split: SplitOption = "test",
     seed: SeedOption = 0,
     json: JsonFlag = False,
@@ -40,9 +40,7 @@ def zero_shot(
     from lgdea.evaluation.tasks.zero_shot import zero_shot as task
     from lgdea.records.archive import Archive
 
-    result = task(
-        load_model(model), Archive.open(archive), classes=classes, labeller=labeller, split=split, seed=seed
-    )
+    result = task(load_model(model), Archive.open(archive), classes=classes, labeller=labeller, split=split, seed=seed)
     _write(result, out, json)
 
 

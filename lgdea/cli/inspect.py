@@ -29,9 +29,7 @@ def demo(
 
 
 def report(
-    folders: Annotated[
-        list[str], typer.Argument(help="Run or results folders, each as LABEL=FOLDER or just FOLDER.")
-    ],
+    folders: Annotated[list[str], typer.Argument(help="Run or results folders, each as LABEL=FOLDER or just FOLDER.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     archive: Annotated[Path | None, typer.Option(help="Archive folder for counts, reports and images.")] = None,
     evidence: Annotated[Path | None, typer.Option(help="Evidence folder for the highlights.")] = None,

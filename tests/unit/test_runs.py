@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lgdea import runs
+from lgdea.errors import LgdeaError, UsageError
+
+
+def _start(folder: Path, source: Path, **config: object) -> bool:
+    return runs.start(folder, stage="extract", config=config, inputs={"source": source})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    file = tmp_path / "source.csv"
+    file.write_text("a,b\n1,2\n")
+    return file
+
+
+def test_a_new_run_records_configuration_and_input_hashes_before_work(tmp_path: Path, source: Path) -> None:
+    folder = tmp_path / "run"
+    assert _start(folder, source, seed=3) is False
+    manifest = json.loads((folder / "run.json").read_text())
+    assert manifest["input_hashes"]["source"] == runs.fingerprint(source)
+    assert (folder / "config.yaml").read_text() == "seed: 3\n"
+    assert not runs.is_finished(folder)
+    runs.finish(folder, units=5)
+    assert runs.is_finished(folder)
+    assert json.loads((folder / "run.json").read_text())["units"] == 5
+
+
+def test_the_same_call_resumes_and_another_one_is_refused(tmp_path: Path, source: Path) -> None:
+    folder = tmp_path / "run"
+    _start(folder, source, seed=3)
+    assert _start(folder, source, seed=3) is True
+    with pytest.raises(UsageError, match="another config"):
+        _start(folder, source, seed=4)
+    source.write_text("a,b\n1,3\n")
+    with pytest.raises(UsageError, match="another input hashes"):
+        _start(folder, source, seed=3)
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.doc").write_text("x")
+    with pytest.raises(UsageError, match="is not empty"):
+        _start(tmp_path / "mine", source)
+    with pytest.raises(UsageError, match="is a file"):
+        _start(source, source)
+
+
+def test_require_finished_names_the_command(tmp_path: Path, source: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(UsageError, match="make it with `lgdea extract`"):
+        runs.require_finished(folder, what="evidence folder", made_by="lgdea extract")
+    _start(folder, source)
+    with pytest.raises(UsageError, match="unfinished"):
+        runs.require_finished(folder, what="evidence folder", made_by="lgdea extract")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    runs.write_json(file, {"a": 1})
+    with pytest.raises(ValueError, match="Out of range"):
+        runs.write_json(file, {"a": float("nan")})
+    with pytest.raises(RuntimeError), runs.atomic(file) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert json.loads(file.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_fingerprint_of_a_folder_ignores_times_but_no_table(tmp_path: Path) -> None:
+    for name, started in (("a", "1"), ("b", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "units.parquet").write_text("same")
+        (tmp_path / name / "run.json").write_text(started)
+    assert runs.fingerprint(tmp_path / "a") == runs.fingerprint(tmp_path / "b")
+    (tmp_path / "b" / "units.parquet").write_text("other")
+    assert runs.fingerprint(tmp_path / "a") != runs.fingerprint(tmp_path / "b")
+
+
+def test_an_error_is_one_line_with_file_row_and_remedy() -> None:
+    error = LgdeaError("age is\nnegative", file="a.csv", row=3, remedy="mend it")
+    assert str(error) == "a.csv row 3: age is negative; mend it"
