@@ -1,0 +1,228 @@
+"""Loading and querying ``findings.yaml`` and ``anatomy.yaml``.
+
+A class that a dataset scores is a query over the findings table (:meth:`Vocabulary.classes`), so zero-shot class
+lists, label mapping and extraction cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lgdea.config import explain
+from lgdea.errors import DataError, UsageError
+
+Kind = Literal["finding", "disease", "device", "normality"]
+Side = Literal["left", "right", "bilateral", "midline", "unspecified"]
+SYSTEMS = ("chexpert14", "nih14", "openi14", "openi_mesh", "vindr", "padchest", "radlex", "medreco")
+"""Code systems that :meth:`Vocabulary.from_code` knows."""
+
+# The classes in the order their datasets print them.
+_CLASS_ORDER: dict[str, tuple[str, ...]] = {
+    "chexpert14": (
+        "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Lesion", "Lung Opacity", "Edema",
+        "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
+        "Support Devices",
+    ),
+    "nih14": (
+        "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+        "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia", "No Finding",
+    ),
+    "openi14": (
+        "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+        "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia", "normal",
+    ),
+}  # fmt: skip
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str
+    parents: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    codes: dict[Literal[SYSTEMS], tuple[str, ...]] = {}  # type: ignore[valid-type]
+
+
+class Finding(_Entry):
+    """A finding, disease, device, or normality itself."""
+
+    kind: Kind
+    default_anatomy: str | None = Field(None, alias="anatomy")
+    """Where it sits when the report does not say."""
+    modalities: tuple[str, ...] = ("xray",)
+    """Where it is reported: ``xray``, ``ct``, ``mri``, ``ultrasound``, ``mammography``, ``fundus`` ..."""
+
+
+class Anatomy(_Entry):
+    """A structure of the body."""
+
+    laterality: Side = "unspecified"
+    """The side that the name itself says (``right_upper_lobe``)."""
+    region: str
+    paired: bool = False
+    """Whether there is one on each side, so that a side may be asked for."""
+
+
+@dataclass(frozen=True)
+class ScoredClass:
+    """A class that a dataset scores: present when any of ``findings`` is."""
+
+    name: str
+    findings: frozenset[str]
+
+
+E = TypeVar("E", Finding, Anatomy)
+
+
+class Vocabulary:
+    """The two tables with their hierarchies and code indexes; get it from :func:`load_vocabulary`."""
+
+    def __init__(self, findings: Mapping[str, Finding], anatomy: Mapping[str, Anatomy]) -> None:
+        self.findings = dict(findings)
+        self.anatomy = dict(anatomy)
+        for finding in self.findings.values():
+            if finding.default_anatomy is not None and finding.default_anatomy not in self.anatomy:
+                raise DataError(f"unknown anatomy {finding.default_anatomy!r}", file="findings.yaml", row=finding.id)
+        self._up = _closure(self.findings, "findings.yaml") | _closure(self.anatomy, "anatomy.yaml")
+        self._down: dict[str, frozenset[str]] = {
+            key: frozenset(other for other, up in self._up.items() if key in up) for key in self._up
+        }
+        self._codes = _index(self.findings.values(), "findings.yaml")
+        self._anatomy_codes = _index(self.anatomy.values(), "anatomy.yaml")
+
+    def ancestors(self, key: str) -> frozenset[str]:
+        """A finding's (or structure's) id with all that it is a kind (or part) of."""
+        return self._lookup(self._up, key)
+
+    def descendants(self, key: str) -> frozenset[str]:
+        """A finding's (or structure's) id with all its kinds (or parts)."""
+        return self._lookup(self._down, key)
+
+    def from_code(self, system: str, code: str) -> str | None:
+        """The finding id for another dataset's word, None when the vocabulary has none for it.
+
+        In ``openi_mesh`` a code is ``heading/qualifier/...``; the entry with the most of its qualifiers among them
+        wins (``Lung/hypoinflation/mild`` is ``hypoinflation``).
+        """
+        return self._find(self._codes, system, code)
+
+    def anatomy_from_code(self, system: str, code: str) -> str | None:
+        """The structure id for another dataset's word, None when the vocabulary has none for it."""
+        return self._find(self._anatomy_codes, system, code)
+
+    def classes(self, system: str) -> list[ScoredClass]:
+        """The classes that a dataset scores, each as a set of findings.
+
+        ``chexpert14`` follows its hierarchy: atelectasis is a Lung Opacity too. ``nih14`` and ``openi14`` are flat: a
+        kind of a finding counts unless it has a class of its own. ``phantom`` has one class per finding id.
+        """
+        if system == "phantom":
+            keys = [key for key, f in self.findings.items() if f.kind != "normality"]
+            return [ScoredClass(key, self.descendants(key)) for key in keys]
+        if system not in _CLASS_ORDER:
+            raise UsageError(
+                f"no scored classes for {system!r}", remedy=f"known: {', '.join([*_CLASS_ORDER, 'phantom'])}"
+            )
+        coded = {name: self.from_code(system, name) for name in _CLASS_ORDER[system]}
+        roots = {key for key in coded.values() if key is not None}
+        result = []
+        for name, key in coded.items():
+            if key is None:
+                raise DataError(f"no finding has the {system} code {name!r}", file="findings.yaml")
+            found = self.descendants(key)
+            if system != "chexpert14":
+                others: set[str] = set()
+                for other in (roots & found) - {key}:
+                    others |= self.descendants(other)
+                found -= others
+            result.append(ScoredClass(name, frozenset(found)))
+        return result
+
+    @staticmethod
+    def _lookup(table: Mapping[str, frozenset[str]], key: str) -> frozenset[str]:
+        try:
+            return table[key]
+        except KeyError:
+            raise UsageError(f"the vocabulary has no {key!r}", remedy="see lgdea/vocabulary/findings.yaml") from None
+
+    @staticmethod
+    def _find(index: Mapping[tuple[str, str], str], system: str, code: str) -> str | None:
+        if system not in SYSTEMS:
+            raise UsageError(f"no code system {system!r}", remedy=f"known: {', '.join(SYSTEMS)}")
+        exact = index.get((system, code.strip()))
+        if exact is not None or system != "openi_mesh":
+            return exact
+        heading, *qualifiers = (part.strip() for part in code.split("/"))
+        best: tuple[int, str] | None = None
+        for (known_system, known), key in index.items():
+            known_heading, *needed = known.split("/")
+            fits = known_system == system and known_heading == heading and set(needed) <= set(qualifiers)
+            if fits and (best is None or len(needed) > best[0]):
+                best = (len(needed), key)
+        return best[1] if best else None
+
+
+@lru_cache(maxsize=1)
+def load_vocabulary() -> Vocabulary:
+    """The shipped vocabulary, read and checked once.
+
+    Raises:
+        DataError: A table breaks its own rules; the message names the row.
+    """
+    return Vocabulary(_read("findings.yaml", Finding), _read("anatomy.yaml", Anatomy))
+
+
+def _read(name: str, kind: type[E]) -> dict[str, E]:
+    text = (resources.files("lgdea.vocabulary") / name).read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    result: dict[str, E] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            entry = kind.model_validate(row)
+        except ValidationError as error:
+            raise DataError(explain(error), file=name, row=number) from None
+        if entry.id in result:
+            raise DataError("the id is used twice", file=name, row=entry.id)
+        result[entry.id] = entry
+    return result
+
+
+def _closure(entries: Mapping[str, E], file: str) -> dict[str, frozenset[str]]:
+    result: dict[str, frozenset[str]] = {}
+
+    def visit(key: str, path: tuple[str, ...]) -> frozenset[str]:
+        if key in path:
+            raise DataError(f"parents form a cycle: {' > '.join([*path, key])}", file=file, row=key)
+        if key not in entries:
+            raise DataError(f"unknown parent {key!r}", file=file, row=path[-1])
+        if key not in result:
+            up = {key}
+            for parent in entries[key].parents:
+                up |= visit(parent, (*path, key))
+            result[key] = frozenset(up)
+        return result[key]
+
+    for key in entries:
+        visit(key, ())
+    return result
+
+
+def _index(entries: Iterable[Finding] | Iterable[Anatomy], file: str) -> dict[tuple[str, str], str]:
+    index: dict[tuple[str, str], str] = {}
+    for entry in entries:
+        for system, codes in entry.codes.items():
+            for code in codes:
+                if (system, code) in index:
+                    raise DataError(
+                        f"{system} code {code!r} is taken by {index[system, code]}", file=file, row=entry.id
+                    )
+                index[system, code] = entry.id
+    return index
