@@ -1,0 +1,140 @@
+"""The parts of the model between its towers and the evidence space: projections, lesion queries, prototypes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgdea.errors import ConfigError
+
+
+class Projection(nn.Module):
+    """Layer norm, a linear map with a small non-linear correction, unit length.
+
+    Args:
+        source: Width of the tower.
+        target: The shared width D.
+    """
+
+    def __init__(self, source: int, target: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(source)
+        self.linear = nn.Linear(source, target)
+        self.hidden = nn.Linear(source, target)
+        self.out = nn.Linear(target, target)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project.
+
+        Shapes:
+            x (..., source); result (..., target), float32, unit length.
+        """
+        x = self.norm(x)
+        return unit(self.linear(x) + self.out(F.gelu(self.hidden(x))))
+
+
+class LesionQueries(nn.Module):
+    """L learned queries that look at the patches, each with the probability that it found something.
+
+    Multi-head cross-attention (METHOD.md section 2); the attention given back is the mean over the heads.
+
+    Args:
+        width: Width of the patch tokens.
+        queries: L.
+        heads: Attention heads; must divide ``width``.
+    """
+
+    def __init__(self, width: int, queries: int, heads: int = 4) -> None:
+        super().__init__()
+        if width % heads:
+            raise ConfigError(f"the image tower's width {width} is not divisible by {heads} heads")
+        self.heads = heads
+        self.queries = nn.Parameter(torch.randn(queries, width) * width**-0.5)
+        self.norm = nn.LayerNorm(width)
+        self.to_query = nn.Linear(width, width)
+        self.to_key = nn.Linear(width, width)
+        self.to_value = nn.Linear(width, width)
+        self.to_out = nn.Linear(width, width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.presence = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+
+    def forward(self, patches: Tensor) -> dict[str, Tensor]:
+        """Look at ``patches``.
+
+        Shapes:
+            patches (B, P, C); lesions (B, L, C); attention (B, L, P), rows sum to 1; presence (B, L) in (0, 1).
+        """
+        patches = self.norm(patches)
+        query = self._split(self.to_query(self.queries)[None].expand(len(patches), -1, -1))
+        key, value = self._split(self.to_key(patches)), self._split(self.to_value(patches))
+        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        weights = scores.float().softmax(dim=-1)
+        found = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        lesions = self.queries + self.to_out(found)
+        lesions = lesions + self.feed_forward(lesions)
+        presence = self.presence(lesions).squeeze(-1).float().sigmoid()
+        return {"lesions": lesions, "attention": weights.mean(dim=1), "presence": presence}
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+
+
+class Prototypes(nn.Module):
+    """K directions of the evidence space that a histogram counts (METHOD.md section 1, equations 4 and 5).
+
+    ``weight`` is the free parameter; everything that uses it makes it unit length first.
+    """
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(unit(torch.randn(count, dim)))
+
+    def unit(self) -> Tensor:
+        """The prototypes mu, (K, D), unit length."""
+        return unit(self.weight)
+
+    def assign(self, z: Tensor, temperature: float) -> Tensor:
+        """Softmax over the prototypes of the similarity to each (equation 4).
+
+        Args:
+            z: Unit embeddings.
+            temperature: tau; small is sharp.
+
+        Shapes:
+            z (..., D); result (..., K), rows sum to 1.
+        """
+        return (similarity(z, self.unit()) / temperature).softmax(dim=-1)
+
+    def reconstruct(self, assignment: Tensor) -> Tensor:
+        """The mean prototype of each row of ``assignment`` (..., K) -> (..., D), not unit length (equation 5)."""
+        with torch.autocast(assignment.device.type, enabled=False):
+            return assignment.float() @ self.unit()
+
+
+def unit(x: Tensor) -> Tensor:
+    """``x`` as float32 of unit length along its last axis."""
+    return F.normalize(x.float(), dim=-1)
+
+
+def similarity(a: Tensor, b: Tensor) -> Tensor:
+    """Dot products (..., D), (N, D) -> (..., N), in float32 also under autocast.
+
+    bfloat16 keeps 8 bits: near 1 it cannot tell cosines apart that differ by less than 0.004.
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        return a.float() @ b.float().t()
+
+
+def smooth_max(x: Tensor, sharpness: float) -> Tensor:
+    """A maximum over the last axis that also teaches the runners-up: log-mean-exp.
+
+    It lies between the mean and the maximum, and does not grow with the number of items.
+
+    Shapes:
+        x (..., N); result (...).
+    """
+    count = torch.tensor(float(x.shape[-1]), device=x.device)
+    return (torch.logsumexp(x * sharpness, dim=-1) - count.log()) / sharpness

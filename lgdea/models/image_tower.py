@@ -1,0 +1,231 @@
+"""Image towers: any timm backbone, made to give a pooled vector and a grid of patch tokens of one width.
+
+Plain vision transformers keep their own patch grid. Everything that gets coarser with depth (convnets, hierarchical
+transformers) goes through a small top-down fusion (after Lin et al., Feature Pyramid Networks, 2017): a patch of 8 or
+16 pixels then knows both its own texture and the context of the whole picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgdea.errors import ConfigError, LgdeaError, UsageError
+
+MAX_FUSION_WIDTH = 128
+POSITION_FREQUENCIES = 4
+
+
+def build_image_tower(name: str, pretrained: bool = False, image_size: int = 224, stride: int = 16) -> nn.Module:
+    """Build the image tower ``name``.
+
+    Args:
+        name: Any timm model name, with or without a weight tag.
+        pretrained: Load timm's weights (from its cache, or over the network).
+        image_size: Side of the square input in pixels.
+        stride: Pixels per patch for towers with a feature pyramid; a plain ViT keeps its own patch size.
+
+    Returns:
+        A module with ``dim``, ``grid`` (rows, columns) and ``describe()``, whose
+        ``forward((B, 1, H, W))`` gives ``{"pooled": (B, C), "patches": (B, P, C)}``, patches row by row.
+
+    Raises:
+        ConfigError: timm has no such model, or the size does not fit it.
+        UsageError: The pretrained weights cannot be had.
+    """
+    probe = _create(name, pretrained=False, image_size=image_size, num_classes=0)
+    if _is_plain_transformer(probe):
+        tower = _create(name, pretrained=True, image_size=image_size, num_classes=0) if pretrained else probe
+        return TokenTower(tower, name=name, image_size=image_size)
+    levels = [info["reduction"] for info in getattr(probe, "feature_info", [])]
+    if stride not in levels:
+        raise ConfigError(
+            f"image tower {name!r} has no features of stride {stride}",
+            remedy=f"choose a stride of {', '.join(map(str, sorted(set(levels)))) or 'another tower'}",
+        )
+    if image_size % stride:
+        raise ConfigError(
+            f"image size {image_size} is not a multiple of the stride {stride}", remedy="change one of them"
+        )
+    first = levels.index(stride)
+    backbone = _create(
+        name,
+        pretrained=pretrained,
+        image_size=image_size,
+        features_only=True,
+        out_indices=tuple(range(first, len(levels))),
+    )
+    return PyramidTower(backbone, name=name, image_size=image_size, stride=stride)
+
+
+class TokenTower(nn.Module):
+    """A plain vision transformer: its own patch tokens, and its own pooling."""
+
+    def __init__(self, backbone: nn.Module, *, name: str, image_size: int) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.name = name
+        self.image_size = image_size
+        model: Any = backbone
+        self.dim = int(model.num_features)
+        self.prefix = int(getattr(model, "num_prefix_tokens", 0))
+        rows, columns = model.patch_embed.grid_size
+        self.grid = (int(rows), int(columns))
+        self.stride = image_size // self.grid[0]
+        if image_size % self.grid[0]:
+            raise ConfigError(
+                f"image size {image_size} is not a multiple of the patch size of {name!r}",
+                remedy=f"use {self.grid[0] * model.patch_embed.patch_size[0]}",
+            )
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Encode ``images``.
+
+        Shapes:
+            images (B, 1, H, W); pooled (B, C); patches (B, P, C).
+        """
+        tokens = self.backbone.forward_features(images)
+        return {"pooled": self.backbone.forward_head(tokens, pre_logits=True), "patches": tokens[:, self.prefix :]}
+
+    def describe(self) -> dict[str, Any]:
+        """What :func:`build_image_tower` needs to build this tower again."""
+        return {"name": self.name, "image_size": self.image_size, "stride": self.stride}
+
+
+class PyramidTower(nn.Module):
+    """A hierarchical backbone whose levels are summed top-down into a grid of ``image_size / stride`` patches.
+
+    Patches also get their place in the picture: a chest is not symmetric, a report says left and right, and a
+    convolution alone learns where it is only slowly, from its padding.
+    """
+
+    position: Tensor
+
+    def __init__(self, backbone: nn.Module, *, name: str, image_size: int, stride: int) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.name = name
+        self.image_size = image_size
+        self.stride = stride
+        model: Any = backbone
+        channels = [int(c) for c in model.feature_info.channels()]
+        self.channels = channels
+        self.dim = min(MAX_FUSION_WIDTH, channels[-1])
+        side = image_size // stride
+        self.grid = (side, side)
+        self.lateral = nn.ModuleList(nn.Conv2d(c, self.dim, 1) for c in channels)
+        self.locate = nn.Conv2d(4 * POSITION_FREQUENCIES, self.dim, 1, bias=False)
+        self.register_buffer("position", sincos_position(side, side, POSITION_FREQUENCIES), persistent=False)
+        self.smooth = nn.Conv2d(self.dim, self.dim, 3, padding=1, groups=self.dim)
+        self.norm = nn.LayerNorm(self.dim)
+        self.mix = nn.Linear(self.dim, self.dim)
+        self._check_size()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Encode ``images``.
+
+        Shapes:
+            images (B, 1, H, W); pooled (B, C); patches (B, P, C).
+        """
+        levels = self._levels(images)
+        fused = self.lateral[-1](levels[-1])
+        for convolution, level in zip(reversed(list(self.lateral)[:-1]), reversed(levels[:-1]), strict=True):
+            fused = convolution(level) + F.interpolate(fused, size=level.shape[-2:], mode="nearest")
+        fused = fused + self.locate(self.position)
+        tokens = (fused + self.smooth(fused)).flatten(2).transpose(1, 2)
+        tokens = tokens + self.mix(F.gelu(self.norm(tokens)))
+        # The mean of the patches, so that also a model trained on whole images only has comparable patches.
+        return {"pooled": tokens.mean(dim=1), "patches": tokens}
+
+    def describe(self) -> dict[str, Any]:
+        """What :func:`build_image_tower` needs to build this tower again."""
+        return {"name": self.name, "image_size": self.image_size, "stride": self.stride}
+
+    def _levels(self, images: Tensor) -> list[Tensor]:
+        levels = self.backbone(images)
+        # Swin and its kin give (B, H, W, C).
+        return [
+            level if level.shape[1] == c else level.permute(0, 3, 1, 2)
+            for level, c in zip(levels, self.channels, strict=True)
+        ]
+
+    def _check_size(self) -> None:
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                level = self._levels(torch.zeros(1, 1, self.image_size, self.image_size))[0]
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise _size_error(self.name, self.image_size, error) from None
+        finally:
+            self.train(training)
+        if tuple(level.shape[-2:]) != self.grid:
+            raise ConfigError(
+                f"image tower {self.name!r} gives a grid of {tuple(level.shape[-2:])} at {self.image_size} px, "
+                f"not {self.grid}",
+                remedy="choose an image size that is a multiple of 32",
+            )
+
+
+def sincos_position(rows: int, columns: int, frequencies: int) -> Tensor:
+    """Sines and cosines of each patch centre's place, both axes over [-1, 1]: (1, 4 * frequencies, rows, columns)."""
+    y = (torch.arange(rows) + 0.5) / rows * 2 - 1
+    x = (torch.arange(columns) + 0.5) / columns * 2 - 1
+    waves = torch.pi / 2 * 2.0 ** torch.arange(frequencies)
+    parts = []
+    for place in torch.meshgrid(y, x, indexing="ij"):
+        angle = waves[:, None, None] * place
+        parts += [angle.sin(), angle.cos()]
+    return torch.cat(parts)[None]
+
+
+def _is_plain_transformer(model: Any) -> bool:
+    """Whether all depths share one patch grid, so that there is nothing to fuse."""
+    reductions = {info["reduction"] for info in getattr(model, "feature_info", [])}
+    return len(reductions) <= 1 and hasattr(model, "patch_embed") and hasattr(model, "forward_head")
+
+
+def _create(name: str, *, pretrained: bool, image_size: int, **options: Any) -> nn.Module:
+    """``timm.create_model`` for one-channel pictures of ``image_size``, its failures in one line."""
+    options = {"pretrained": pretrained, "in_chans": 1, **options}
+    try:
+        try:
+            return timm.create_model(name, img_size=image_size, **options)
+        except TypeError:  # convnets take pictures of any size and know no such argument
+            return timm.create_model(name, **options)
+    except LgdeaError:
+        raise
+    except Exception as error:
+        raise _creation_error(name, image_size, pretrained, error) from None
+
+
+def _creation_error(name: str, image_size: int, pretrained: bool, error: Exception) -> LgdeaError:
+    base = name.split(".", maxsplit=1)[0]
+    if not timm.is_model(base):
+        import difflib
+
+        near = difflib.get_close_matches(base, timm.list_models(), n=3)
+        remedy = f"did you mean {', '.join(near)}?" if near else "see `timm.list_models()`"
+        return ConfigError(f"timm knows no image tower {name!r}", remedy=remedy)
+    if pretrained:
+        return UsageError(
+            f"the pretrained weights of image tower {name!r} cannot be loaded ({_first_line(error)})",
+            remedy="check the network or the Hugging Face cache, or set pretrained: false",
+        )
+    return _size_error(name, image_size, error)
+
+
+def _size_error(name: str, image_size: int, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"image tower {name!r} cannot be built for {image_size} px pictures ({_first_line(error)})",
+        remedy="choose another image size or tower",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:160]

@@ -1,0 +1,202 @@
+"""What a trained model is asked: embeddings, phrase scores, heat maps and the evidence in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+
+from lgdea.errors import ImageError, UsageError
+from lgdea.models.heads import similarity
+
+if TYPE_CHECKING:
+    from lgdea.imaging.geometry import Geometry
+    from lgdea.imaging.transforms import Preprocess
+    from lgdea.models.lgdea_model import LgdeaModel
+
+ImageInput = str | Path | Image.Image | np.ndarray
+BATCH = 64
+# A box holds what is at least half as warm as the warmest place, counted from the map's mean.
+BOX_LEVEL = 0.5
+
+
+@contextmanager
+def inferring(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradient inside the block; the training mode is restored after it."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def score_phrases(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
+    """Scores (B, U); see :meth:`LgdeaModel.score_phrases`."""
+    with inferring(model):
+        out = model.forward_image(images.to(model.device))
+        if model.scoring == "global":
+            return similarity(out["pooled"], model.forward_text(**model.tokenize(phrases))["pooled"])
+        return model.presence_logits(out, model.embed_phrases(phrases)).sigmoid()
+
+
+def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
+    """Patch cosines (B, U, h, w); see :meth:`LgdeaModel.phrase_maps`.
+
+    A ``global`` model has learned no patch projection; its patches go through the pooled one, as is usual when
+    CLIP-like models are asked to ground a phrase.
+    """
+    with inferring(model):
+        images = images.to(model.device)
+        if model.scoring == "global":
+            patches = model.project_pooled(model.image_tower(images)["patches"])
+            z = model.forward_text(**model.tokenize(phrases))["pooled"]
+        else:
+            patches = model.forward_image(images)["patches"]
+            z = model.embed_phrases(phrases)
+        rows, columns = model.grid
+        return similarity(patches, z).transpose(1, 2).reshape(len(patches), len(z), rows, columns)
+
+
+def encode_image(model: LgdeaModel, images: ImageInput | Sequence[ImageInput]) -> np.ndarray:
+    """Pooled embeddings (N, D), float32, unit length; one image gives N = 1."""
+    single = isinstance(images, str | Path | Image.Image | np.ndarray)
+    items: list[ImageInput] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
+    rows = []
+    with inferring(model):
+        for start in range(0, len(items), BATCH):
+            batch = torch.stack([_prepare(model, item)[0] for item in items[start : start + BATCH]])
+            rows.append(model.forward_image(batch.to(model.device))["pooled"].cpu())
+    return torch.cat(rows).numpy() if rows else np.zeros((0, model.dim), dtype=np.float32)
+
+
+def encode_text(model: LgdeaModel, texts: str | Sequence[str]) -> np.ndarray:
+    """Global report embeddings (N, D), float32, unit length; one text gives N = 1."""
+    items = [texts] if isinstance(texts, str) else list(texts)
+    rows = []
+    with inferring(model):
+        for start in range(0, len(items), BATCH):
+            rows.append(model.forward_text(**model.tokenize(items[start : start + BATCH]))["pooled"].cpu())
+    return torch.cat(rows).numpy() if rows else np.zeros((0, model.dim), dtype=np.float32)
+
+
+def heat_map(model: LgdeaModel, image: ImageInput, phrase: str) -> np.ndarray:
+    """Cosine of ``phrase`` with each place of ``image``.
+
+    Returns:
+        (H, W) float32 in pixels of the source image, NaN where the model did not look.
+    """
+    tensor, geometry = _prepare(model, image)
+    return geometry.map_to_source(phrase_maps(model, tensor[None], [phrase])[0, 0].cpu().numpy())
+
+
+def evidence(model: LgdeaModel, image: ImageInput, top: int = 10) -> list[dict[str, Any]]:
+    """What ``image`` most probably shows.
+
+    Args:
+        model: The model.
+        image: Path, PIL image or array.
+        top: How many findings.
+
+    Returns:
+        Most probable first, one dict per finding: ``finding`` (vocabulary id), ``phrase``, ``laterality`` (of the
+        phrase that scored highest), ``probability`` (``global`` models: cosine) and ``box``
+        (x_min, y_min, x_max, y_max), half-open source pixels around the warmest place, None for global models.
+    """
+    tensor, geometry = _prepare(model, image)
+    candidates = _candidates()
+    scores = score_phrases(model, tensor[None], [phrase for _, _, phrase in candidates])[0].cpu().numpy()
+    best: dict[str, int] = {}
+    for i in np.argsort(-scores, kind="stable"):
+        best.setdefault(candidates[i][0], int(i))
+    chosen = list(best.values())[:top]
+    boxes: list[list[int] | None] = [None] * len(chosen)
+    if model.scoring == "presence" and chosen:
+        maps = phrase_maps(model, tensor[None], [candidates[i][2] for i in chosen])[0].cpu().numpy()
+        boxes = [_warm_box(grid, geometry) for grid in maps]
+    return [
+        {
+            "finding": candidates[i][0],
+            "phrase": candidates[i][2],
+            "laterality": candidates[i][1],
+            "probability": float(scores[i]),
+            "box": box,
+        }
+        for i, box in zip(chosen, boxes, strict=True)
+    ]
+
+
+def to_pixels(image: ImageInput) -> np.ndarray:
+    """``image`` as (H, W) float32 in [0, 1], bright = dense.
+
+    Raises:
+        ImageError: It is no image, or an array of a shape or range that is not one.
+    """
+    from lgdea.imaging.read import read_image
+
+    if isinstance(image, str | Path):
+        return read_image(Path(image)).pixels
+    if isinstance(image, Image.Image) and not image.mode.startswith(("I", "F")):
+        image = image.convert("L")
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[2] in (3, 4):
+        array = array[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float64) / _full_scale(array)
+    elif array.ndim == 2:
+        array = array / _full_scale(array)
+    else:
+        raise ImageError(
+            f"an image array must be (H, W) or (H, W, 3), not {array.shape}", remedy="pass images one by one"
+        )
+    if not np.isfinite(array).all() or array.min() < -1e-6 or array.max() > 1 + 1e-6:
+        raise ImageError("a float image must lie in [0, 1]", remedy="scale it, or pass uint8 or uint16")
+    return array.clip(0, 1).astype(np.float32)
+
+
+def _full_scale(array: np.ndarray) -> float:
+    if array.dtype == np.bool_:
+        return 1.0
+    if array.dtype == np.int32:  # PIL's mode "I" holds 16-bit pictures
+        return 65535.0
+    return float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
+
+
+def _prepare(model: LgdeaModel, image: ImageInput) -> tuple[Tensor, Geometry]:
+    preprocess: Preprocess | None = model.preprocess
+    if preprocess is None:
+        raise UsageError(
+            "the model has no preprocessing", remedy="load it from a model folder, or set model.preprocess"
+        )
+    return preprocess(to_pixels(image))
+
+
+def _candidates() -> list[tuple[str, str, str]]:
+    """(finding, laterality, phrase) of every finding of the vocabulary, with both sides where there are two."""
+    from lgdea.vocabulary import load_vocabulary
+    from lgdea.vocabulary.phrases import canonical_phrase
+
+    result: dict[str, tuple[str, str, str]] = {}
+    for finding in load_vocabulary().findings:
+        for laterality in ("unspecified", "left", "right"):
+            phrase = canonical_phrase(finding, laterality=laterality)
+            result.setdefault(phrase, (finding, laterality, phrase))
+    return list(result.values())
+
+
+def _warm_box(grid: np.ndarray, geometry: Geometry) -> list[int] | None:
+    """The bounding box, in source pixels, of the warm region around the map's peak; None for a flat map."""
+    source = geometry.map_to_source(grid)
+    known = np.nan_to_num(source, nan=-np.inf)
+    peak, mean = float(known.max()), float(np.nanmean(source))
+    if not peak > mean:
+        return None
+    labels, _ = ndimage.label(known >= mean + BOX_LEVEL * (peak - mean))
+    rows, columns = np.nonzero(labels == labels[np.unravel_index(known.argmax(), known.shape)])
+    return [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]

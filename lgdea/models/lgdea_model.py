@@ -1,0 +1,225 @@
+"""The model: an image and a text tower, lesion queries and prototypes, meeting in one evidence space.
+
+Shapes: B batch, P patches, L lesion queries, K prototypes, U evidence units, T tokens, D shared dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lgdea.errors import ConfigError
+from lgdea.models import inference
+from lgdea.models.heads import LesionQueries, Projection, Prototypes, similarity, smooth_max
+from lgdea.models.text_tower import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from lgdea.imaging.transforms import Preprocess
+
+Scoring = Literal["presence", "global"]
+MAX_LOGIT_SCALE = 100.0
+SMOOTH_MAX_SHARPNESS = 20.0
+
+
+class LgdeaModel(nn.Module):
+    """Image-text model on diagnostic evidence (METHOD.md sections 1 and 2).
+
+    Args:
+        image_tower: Gives ``pooled`` and ``patches``; see ``build_image_tower``.
+        text_tower: Gives ``pooled`` and ``tokens``; see ``build_text_tower``.
+        tokenizer: What the text tower's ids mean.
+        preprocess: How a source image becomes a model input; needed by the methods that take images by path.
+        dim: D.
+        lesion_queries: L.
+        prototypes: K.
+        heads: Heads of the lesion queries' attention.
+        lesion_temperature: tau_p of the image histogram.
+        scoring: How a phrase is scored: ``presence`` (patches and lesions) or ``global`` (pooled cosine).
+        max_tokens: Longer texts are cut; long enough for almost every report.
+    """
+
+    def __init__(
+        self,
+        image_tower: nn.Module,
+        text_tower: nn.Module,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        preprocess: Preprocess | None = None,
+        dim: int = 128,
+        lesion_queries: int = 8,
+        prototypes: int = 64,
+        heads: int = 4,
+        lesion_temperature: float = 0.1,
+        scoring: Scoring = "presence",
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
+        super().__init__()
+        if scoring not in ("presence", "global"):
+            raise ConfigError(f"no such scoring {scoring!r}", remedy="choose presence or global")
+        self.image_tower: Any = image_tower
+        self.text_tower: Any = text_tower
+        self.tokenizer = tokenizer
+        self.preprocess = preprocess
+        self.settings = {
+            "dim": dim,
+            "lesion_queries": lesion_queries,
+            "prototypes": prototypes,
+            "heads": heads,
+            "lesion_temperature": lesion_temperature,
+            "scoring": scoring,
+            "max_tokens": max_tokens,
+        }
+        self.dim = dim
+        self.lesion_temperature = lesion_temperature
+        self.scoring = scoring
+        self.max_tokens = min(max_tokens, tokenizer.model_max_length)
+        width, text_width = int(image_tower.dim), int(text_tower.dim)  # type: ignore[arg-type]
+        self.lesion_queries = LesionQueries(width, lesion_queries, heads)
+        self.project_pooled = Projection(width, dim)
+        self.project_patches = Projection(width, dim)
+        self.project_lesions = Projection(width, dim)
+        self.project_report = Projection(text_width, dim)
+        self.project_tokens = Projection(text_width, dim)
+        self.project_evidence = Projection(text_width, dim)
+        self.prototypes = Prototypes(prototypes, dim)
+        self.log_presence_scale = nn.Parameter(torch.tensor(10.0).log())
+        # Most findings are not in most images: start from that.
+        self.presence_bias = nn.Parameter(torch.tensor(-2.0))
+        self.log_global_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the patch grid."""
+        rows, columns = self.image_tower.grid
+        return int(rows), int(columns)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        device: torch.device = self.presence_bias.device
+        return device
+
+    @property
+    def global_logit_scale(self) -> Tensor:
+        """Learned inverse temperature of the global contrastive loss, at most 100 (CLIP's bound)."""
+        return self.log_global_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    @property
+    def presence_scale(self) -> Tensor:
+        """Learned scale of :meth:`presence_logits`, at most 100."""
+        return self.log_presence_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def forward_image(self, images: Tensor) -> dict[str, Tensor]:
+        """Encode preprocessed images.
+
+        Shapes:
+            images (B, 1, H, W); pooled (B, D), patches (B, P, D), lesions (B, L, D), all unit length and float32;
+            attention (B, L, P), rows sum to 1; presence (B, L) in (0, 1).
+        """
+        features = self.image_tower(images)
+        found = self.lesion_queries(features["patches"])
+        return {
+            "pooled": self.project_pooled(features["pooled"]),
+            "patches": self.project_patches(features["patches"]),
+            "lesions": self.project_lesions(found["lesions"]),
+            "attention": found["attention"],
+            "presence": found["presence"],
+        }
+
+    def forward_text(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Encode reports: ``pooled`` is the global report embedding.
+
+        Shapes:
+            input_ids, attention_mask (B, T); pooled (B, D), tokens (B, T, D), unit length and float32.
+        """
+        features = self.text_tower(input_ids, attention_mask)
+        return {"pooled": self.project_report(features["pooled"]), "tokens": self.project_tokens(features["tokens"])}
+
+    def forward_evidence(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Encode tokenised phrases into the evidence space, (U, T) -> (U, D), unit length and float32."""
+        return self.project_evidence(self.text_tower(input_ids, attention_mask)["pooled"])
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """``input_ids`` and ``attention_mask`` (B, T) on the model's device, cut to ``max_tokens`` and padded."""
+        batch = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        return {key: batch[key].to(self.device) for key in ("input_ids", "attention_mask")}
+
+    def embed_phrases(self, phrases: Sequence[str]) -> Tensor:
+        """The evidence embedding z_n of each canonical phrase, with gradient.
+
+        Shapes:
+            result (U, D), unit length and float32.
+        """
+        if not phrases:
+            return torch.zeros(0, self.dim, device=self.device)
+        return self.forward_evidence(**self.tokenize(phrases))
+
+    def image_histogram(self, image_out: dict[str, Tensor]) -> Tensor:
+        """Q_I (equations 6 and 7): the lesions' prototype assignments, averaged by how present each lesion is.
+
+        Shapes:
+            lesions (B, L, D) and presence (B, L) of :meth:`forward_image`; result (B, K), rows sum to 1.
+        """
+        assignment = self.prototypes.assign(image_out["lesions"], self.lesion_temperature)
+        presence = image_out["presence"].float().clamp(min=1e-6)
+        weight = presence / presence.sum(dim=1, keepdim=True)
+        return (weight[..., None] * assignment).sum(dim=1)
+
+    def presence_logits(self, image_out: dict[str, Tensor], z: Tensor) -> Tensor:
+        """How much each image shows each piece of evidence: scale * smooth-max cos(patch or lesion, z) + bias.
+
+        Shapes:
+            patches (B, P, D) and lesions (B, L, D) of :meth:`forward_image`; z (U, D); result (B, U).
+        """
+        places = torch.cat([image_out["patches"], image_out["lesions"]], dim=1)
+        closeness = similarity(places, z).transpose(1, 2)
+        return self.presence_scale * smooth_max(closeness, SMOOTH_MAX_SHARPNESS) + self.presence_bias
+
+    def score_phrases(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Scores of phrases in preprocessed images, without gradient; higher = more likely present.
+
+        ``presence`` scoring gives probabilities, ``global`` scoring cosines of the pooled embeddings.
+
+        Shapes:
+            images (B, 1, H, W); result (B, U).
+        """
+        return inference.score_phrases(self, images, phrases)
+
+    def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Cosine of each phrase with each patch of preprocessed images, without gradient.
+
+        Shapes:
+            images (B, 1, H, W); result (B, U, h, w) on the patch grid of the model's frame.
+        """
+        return inference.phrase_maps(self, images, phrases)
+
+    def encode_image(self, images: inference.ImageInput | Sequence[inference.ImageInput]) -> np.ndarray:
+        """Pooled embeddings (N, D) of a path, PIL image, array, or a list of them."""
+        return inference.encode_image(self, images)
+
+    def encode_text(self, texts: str | Sequence[str]) -> np.ndarray:
+        """Global report embeddings (N, D) of one text or a list."""
+        return inference.encode_text(self, texts)
+
+    def heat_map(self, image: inference.ImageInput, phrase: str) -> np.ndarray:
+        """Cosine of ``phrase`` with each place of ``image``: (H, W) in SOURCE pixels, NaN outside the crop."""
+        return inference.heat_map(self, image, phrase)
+
+    def evidence(self, image: inference.ImageInput, top: int = 10) -> list[dict[str, Any]]:
+        """The ``top`` most probable findings of ``image``; see :func:`lgdea.models.inference.evidence`."""
+        return inference.evidence(self, image, top)
+
+    def save(self, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
+        """Write the model folder; see :func:`lgdea.models.serialization.save_model`."""
+        from lgdea.models.serialization import save_model
+
+        return save_model(self, folder, card or {})

@@ -1,0 +1,139 @@
+"""The model folder: config.json, model.safetensors, preprocess.json, the tokenizer's files and a model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from lgdea import __version__, runs
+from lgdea.errors import DataError, LgdeaError, UsageError
+from lgdea.models.card import model_card
+from lgdea.models.image_tower import build_image_tower
+from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PREPROCESS = "preprocess.json"
+CARD = "README.md"
+
+
+def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any] | None = None) -> Path:
+    """Write ``model`` to ``folder`` (created; a model already there is replaced).
+
+    Args:
+        model: The model; it must have its preprocessing.
+        folder: The model folder.
+        card_fields: What the model card says of the training: ``data``, ``training``, ``results``, ``limits``, ...
+
+    Raises:
+        UsageError: The model has no preprocessing, so that no image could be given to it.
+    """
+    if model.preprocess is None:
+        raise UsageError("the model has no preprocessing", remedy="set model.preprocess before saving")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "lgdea_version": __version__,
+        "image_tower": model.image_tower.describe(),
+        "text_tower": model.text_tower.describe(),
+        "model": model.settings,
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with runs.atomic(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary, metadata={"format": "pt", "lgdea_version": __version__})
+    runs.write_json(folder / PREPROCESS, model.preprocess.to_dict())
+    model.tokenizer.save_pretrained(str(folder))
+    runs.write_text(folder / CARD, model_card(config, weights, card_fields or {}))
+    runs.write_json(folder / CONFIG, config)  # last: a folder without it is not yet a model
+    return folder
+
+
+def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
+    """Load the model in ``folder``, in evaluation mode; its embeddings are bit for bit those of the saved model.
+
+    Args:
+        folder: A folder written by :func:`save_model`.
+        device: Where to put the model.
+
+    Raises:
+        UsageError: No such folder, or it is no model folder, or a newer lgdea wrote it.
+        DataError: A file is missing or damaged, or the weights do not fit the configuration.
+    """
+    from lgdea.imaging.transforms import Preprocess
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError("no such model folder", file=folder, remedy="check the path; `lgdea pretrain` makes one")
+    config = _read_json(folder / CONFIG)
+    version = config.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise UsageError(
+            f"the model has format version {version!r}, this lgdea reads up to {FORMAT_VERSION}",
+            file=folder / CONFIG,
+            remedy=f"upgrade lgdea (the model was written by {config.get('lgdea_version', 'an unknown version')})",
+        )
+    if not (folder / "tokenizer.json").exists():
+        raise DataError("the model's file is missing", file=folder / "tokenizer.json", remedy="copy the whole folder")
+    preprocess = _read_json(folder / PREPROCESS)
+    try:
+        model = LgdeaModel(
+            build_image_tower(pretrained=False, **config["image_tower"]),
+            rebuild_text_tower(config["text_tower"]),
+            load_tokenizer(folder),
+            preprocess=Preprocess.from_dict(preprocess),
+            **config["model"],
+        )
+    except LgdeaError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"does not describe a model ({type(error).__name__}: {error})",
+            file=folder / CONFIG,
+            remedy="it was changed by hand or written by an incompatible version",
+        ) from None
+    _load_weights(model, folder / WEIGHTS)
+    return model.to(device).eval()
+
+
+def _load_weights(model: LgdeaModel, file: Path) -> None:
+    if not file.exists():
+        raise DataError("the model's file is missing", file=file, remedy="copy the whole folder")
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"is damaged ({error})", file=file, remedy="copy it again") from None
+    expected = model.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in weights]
+    problems += [f"{name} is unknown" for name in weights if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(weights[name].shape)}, the configuration says {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise DataError(
+            f"the weights do not fit {CONFIG}: {problems[0]}{more}",
+            file=file,
+            remedy="take both files from the same model",
+        )
+    model.load_state_dict(weights)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("the model's file is missing", file=file, remedy="copy the whole folder") from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"cannot be read ({error})", file=file, remedy="copy it again") from None
+    if not isinstance(content, dict):
+        raise DataError("must hold a JSON object", file=file, remedy="copy it again")
+    return content

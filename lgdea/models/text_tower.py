@@ -1,0 +1,197 @@
+"""Text towers: a small BERT with a tokenizer trained on the corpus, or any Hugging Face encoder or decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+from lgdea.errors import ConfigError, DataError, UsageError
+
+SMALL_BERT = "small-bert"
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MAX_TOKENS = 256
+
+Pooling = Literal["auto", "mean", "last"]
+
+
+class TextTower(nn.Module):
+    """A transformers model with one way of pooling: the mean of an encoder's tokens, a decoder's last token."""
+
+    def __init__(self, backbone: nn.Module, *, name: str, pooling: Pooling = "auto") -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.name = name
+        model: Any = backbone
+        self.dim = int(model.config.hidden_size)
+        self.pooling = _pooling_of(model.config) if pooling == "auto" else pooling
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Encode a batch of texts.
+
+        Shapes:
+            input_ids, attention_mask (B, T); pooled (B, C); tokens (B, T, C).
+        """
+        tokens = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "mean":
+            weight = attention_mask[..., None].to(tokens.dtype)
+            pooled = (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
+        else:
+            # The last position that is not padding, whichever side the padding is on.
+            places = torch.arange(tokens.shape[1], device=tokens.device)
+            last = (attention_mask * (places + 1)).argmax(dim=1)
+            pooled = tokens[torch.arange(len(tokens), device=tokens.device), last]
+        return {"pooled": pooled, "tokens": tokens}
+
+    def describe(self) -> dict[str, Any]:
+        """What :func:`rebuild_text_tower` needs to build this tower again without a network."""
+        config = self.backbone.config.to_diff_dict()
+        return {
+            "name": self.name,
+            "pooling": self.pooling,
+            "model_type": self.backbone.config.model_type,
+            "config": config,
+        }
+
+
+def build_text_tower(
+    name: str = SMALL_BERT,
+    pretrained: bool = False,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    *,
+    hidden: int = 128,
+    layers: int = 2,
+    dropout: float = 0.1,
+    pooling: Pooling = "auto",
+) -> TextTower:
+    """Build the text tower ``name``.
+
+    Args:
+        name: ``small-bert`` (random weights, for ``tokenizer``), or any Hugging Face name or local folder.
+        pretrained: Load the named model's weights; False builds its architecture with random ones.
+        tokenizer: What made the ids; ``small-bert`` takes its vocabulary size from it.
+        hidden: Width of ``small-bert``.
+        layers: Depth of ``small-bert``.
+        dropout: Dropout of ``small-bert``.
+        pooling: ``mean`` or ``last`` token; ``auto`` = mean for encoders, last for decoders.
+
+    Raises:
+        ConfigError: ``small-bert`` without a tokenizer or with ``pretrained``.
+        UsageError: The model cannot be had.
+    """
+    if name == SMALL_BERT:
+        if tokenizer is None:
+            raise ConfigError(f"text tower {name!r} needs a tokenizer", remedy="make one with train_tokenizer")
+        if pretrained:
+            raise ConfigError(f"text tower {name!r} has no pretrained weights", remedy="set pretrained: false")
+        config = AutoConfig.for_model(
+            "bert",
+            vocab_size=len(tokenizer),
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=max(1, hidden // 32),
+            intermediate_size=4 * hidden,
+            max_position_embeddings=MAX_TOKENS,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return TextTower(_from_config(config), name=name, pooling=pooling)
+    try:
+        if pretrained:
+            backbone = AutoModel.from_pretrained(name)
+        else:
+            backbone = _from_config(AutoConfig.from_pretrained(name))
+    except (OSError, ValueError) as error:
+        raise _loading_error("text tower", name, error) from None
+    return TextTower(_encoder_only(backbone), name=name, pooling=pooling)
+
+
+def rebuild_text_tower(description: dict[str, Any]) -> TextTower:
+    """The tower that :meth:`TextTower.describe` described, with random weights."""
+    settings = {k: v for k, v in description["config"].items() if k not in {"model_type", "transformers_version"}}
+    config = AutoConfig.for_model(description["model_type"], **settings)
+    return TextTower(_encoder_only(_from_config(config)), name=description["name"], pooling=description["pooling"])
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a Hugging Face name or of a folder that holds one; it can always pad.
+
+    Raises:
+        UsageError: It cannot be had.
+    """
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(name))
+    except (OSError, ValueError) as error:
+        raise _loading_error("tokenizer", str(name), error) from None
+    if tokenizer.pad_token is None:  # most decoders have none
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.model_max_length > 10**6:  # "unknown" in transformers
+        tokenizer.model_max_length = MAX_TOKENS
+    fast: PreTrainedTokenizerFast = tokenizer
+    return fast
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 4000, min_frequency: int = 1) -> PreTrainedTokenizerFast:
+    """Train a lower-casing WordPiece tokenizer on ``texts``.
+
+    Args:
+        texts: The corpus: reports of the training split, and the canonical phrases.
+        vocab_size: Most entries, special tokens included.
+        min_frequency: How often a pair must occur to be merged.
+
+    Raises:
+        DataError: There is no text to learn from.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise DataError("no text to train a tokenizer on", remedy="check that the archive has reports")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    )
+    # Sorted, so that the same reports in another order give the same tokenizer.
+    tokenizer.train_from_iterator(sorted(texts), trainer)
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=MAX_TOKENS,
+    )
+
+
+def _from_config(config: Any) -> nn.Module:
+    model: nn.Module = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    return model
+
+
+def _encoder_only(backbone: Any) -> Any:
+    """Of a sequence-to-sequence model only the encoder reads."""
+    return backbone.get_encoder() if getattr(backbone.config, "is_encoder_decoder", False) else backbone
+
+
+def _pooling_of(config: Any) -> Literal["mean", "last"]:
+    decoder = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    return "last" if decoder else "mean"
+
+
+def _loading_error(what: str, name: str, error: Exception) -> UsageError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return UsageError(
+        f"{what} {name!r} cannot be loaded ({first})",
+        remedy="check the name, the network or the Hugging Face cache; `small-bert` needs no download",
+    )
