@@ -1,0 +1,5 @@
+"""``python -m lgdea``."""
+
+from lgdea.cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""The command line as a user meets it: help with examples, one line for each error, honest exit codes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lgdea.cli import app, main
+
+VERBS = [
+    ("demo",),
+    ("data", "build"),
+    ("data", "list"),
+    ("data", "card"),
+    ("data", "verify"),
+    ("data", "merge"),
+    ("data", "pair"),
+    ("extract", "run"),
+    ("extract", "score"),
+    ("pretrain",),
+    ("config", "schema"),
+    ("config", "show"),
+    ("embed",),
+    ("eval", "zero-shot"),
+    ("eval", "retrieval"),
+    ("eval", "grounding"),
+    ("report",),
+    ("doctor",),
+]
+
+
+def _lgdea(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    return int(end.value.code or 0), captured.out, captured.err
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_has_help_with_an_example(verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _lgdea(*verb, "--help", capsys=capsys)
+    assert code == 0
+    assert "Example: lgdea " + verb[0] in " ".join(re.sub(r"[│╭╰─]", " ", out).split())
+
+
+def test_the_list_of_verbs_above_is_complete() -> None:
+    found = {(c.name or c.callback.__name__.replace("_", "-"),) for c in app.registered_commands if c.callback}
+    for group in app.registered_groups:
+        inner = group.typer_instance
+        assert inner is not None
+        found |= {
+            (str(group.name), c.name or c.callback.__name__.replace("_", "-"))
+            for c in inner.registered_commands
+            if c.callback
+        }
+    assert found == set(VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nonsense"], 2, "No such command"),
+        (["data", "build", "openi"], 2, "Missing"),
+        (["data", "build", "opnei", "{tmp}", "--out", "{tmp}/a"], 2, "opnei"),
+        (["data", "build", "openi", "{tmp}/none", "--out", "{tmp}/a"], 2, "{tmp}/none"),
+        (["data", "build", "phantom", "default", "--out", "{tmp}/a", "--option", "studies"], 2, "key=value"),
+        (["data", "verify", "{tmp}/none"], 2, "lgdea data build"),
+        (["extract", "{tmp}/none", "--out", "{tmp}/e"], 2, "lgdea data build"),
+        (["extract", "{tmp}/none", "--out", "{tmp}/e", "--backend", "rulez"], 2, ""),
+        (["pretrain", "--config", "{tmp}/none.yaml", "--out", "{tmp}/r"], 2, "no such configuration file"),
+        (["pretrain", "--config", "demo-lgdea", "--set", "optimizer.lrr=1", "--out", "{tmp}/r"], 2, "optimizer.lrr"),
+        (["eval", "zero-shot", "{tmp}/none", "{tmp}/none", "--out", "{tmp}/r"], 2, "{tmp}/none"),
+        (["report", "{tmp}/none"], 2, "{tmp}/none"),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
+)
+def test_a_bad_request_is_one_line_and_exit_code_2(
+    arguments: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
+    got, _, err = _lgdea(*filled, capsys=capsys)
+    assert got == code, err
+    assert says.replace("{tmp}", str(tmp_path)) in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _lgdea("data", "verify", str(tmp_path / "none"), "--debug", capsys=capsys)
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    # The kernel refuses to let a file grow past the limit: a real failing write in a real process.
+    command = f"ulimit -f 8; exec {sys.executable} -m lgdea data build phantom default --out {tmp_path}/a "
+    command += "--option studies=40 --option workers=1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "a" / "_SUCCESS").exists()
