@@ -1,0 +1,217 @@
+"""An archive on disk: five validated tables, extra tables of one dataset, and where its images stand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lgdea import __version__
+from lgdea.errors import DataError, UsageError
+from lgdea.records import tables as t
+from lgdea.records.schema import SCHEMA_VERSION, TABLES
+from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text
+
+ARCHIVE = "archive.json"
+
+
+class Archive:
+    """A finished archive; its tables are read on first use and are plain data frames (null is NaN).
+
+    Attributes:
+        folder: Where it stands.
+        name: The dataset's name, or the merged names joined by ``+``.
+        image_root: Absolute folder to which image and mask paths are relative.
+        info: What the adapter wants to be known: source, counts of what was left out, notes.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.name = str(manifest["name"])
+        root = Path(manifest["image_root"])
+        self.image_root = root if root.is_absolute() else (folder / root).resolve()
+        self.info: dict[str, Any] = dict(manifest.get("info", {}))
+        self.extra_names = tuple(manifest.get("extra_tables", {}))
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Archive:
+        """Open the archive in ``folder``.
+
+        Raises:
+            UsageError: There is none, or it is unfinished.
+            DataError: Its ``archive.json`` cannot be understood.
+        """
+        folder = require_finished(folder, what="archive", made_by="lgdea data build")
+        file = folder / ARCHIVE
+        if not file.is_file():
+            raise UsageError("holds no archive (archive.json is missing)", file=folder, remedy="check the path")
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+            version = str(manifest["schema_version"])
+            archive = cls(folder.resolve(), manifest)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"is not an archive description ({error})", file=file, remedy="build it again") from None
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"has schema version {version}, this lgdea reads {SCHEMA_VERSION}", file=file, remedy="build it again"
+            )
+        return archive
+
+    @cached_property
+    def studies(self) -> pd.DataFrame:
+        """Rows of :class:`~lgdea.records.schema.Study`."""
+        return self._table("studies")
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """Rows of :class:`~lgdea.records.schema.Image`."""
+        return self._table("images")
+
+    @cached_property
+    def reports(self) -> pd.DataFrame:
+        """Rows of :class:`~lgdea.records.schema.Report`."""
+        return self._table("reports")
+
+    @cached_property
+    def boxes(self) -> pd.DataFrame:
+        """Rows of :class:`~lgdea.records.schema.Box`."""
+        return self._table("boxes")
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """Rows of :class:`~lgdea.records.schema.Label`."""
+        return self._table("labels")
+
+    def extra(self, name: str) -> pd.DataFrame | None:
+        """A table beyond the five, such as ``mesh`` of Open-I; None when this archive has none of that name."""
+        return t.read_frame(self.folder / f"{name}.parquet") if name in self.extra_names else None
+
+    def image_path(self, image: str | Mapping[str, Any] | pd.Series) -> Path:
+        """The file of an image, given by its id or by its row of ``images``.
+
+        Raises:
+            DataError: No image has this id.
+        """
+        if isinstance(image, str):
+            try:
+                path = self._paths[image]
+            except KeyError:
+                raise DataError(
+                    f"has no image {image!r}", file=self.folder / "images.parquet", remedy="check the id"
+                ) from None
+        else:
+            path = str(image["path"])
+        return self.image_root / path
+
+    def mask_path(self, box: Mapping[str, Any] | pd.Series) -> Path | None:
+        """The mask file of a row of ``boxes``, None when it has none."""
+        path = box["mask_path"]
+        return self.image_root / path if isinstance(path, str) else None
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        return dict(zip(self.images["image_id"], self.images["path"], strict=True))
+
+    def _table(self, name: str) -> pd.DataFrame:
+        return t.read_table(self.folder / f"{name}.parquet", TABLES[name])
+
+    def __repr__(self) -> str:
+        return f"Archive({self.name!r}, {str(self.folder)!r})"
+
+
+def write_archive(
+    folder: str | Path,
+    name: str,
+    tables: Mapping[str, t.Rows],
+    image_root: str | Path,
+    info: Mapping[str, Any] | None = None,
+    extra_tables: Mapping[str, pd.DataFrame] | None = None,
+) -> Archive:
+    """Validate and write an archive; the folder holds either all of it or nothing new.
+
+    Every row is validated first; then the tables are written to a staging folder inside ``folder`` and moved when
+    all are whole; ``_SUCCESS`` comes last. An archive of the same name that is there already is replaced, one of
+    another name is refused. ``archive.json`` holds no times, so that the same source gives the same fingerprint.
+
+    Args:
+        folder: Where the archive goes; files of other kinds in it (a phantom's pictures) stay.
+        name: The dataset's name.
+        tables: By name of :data:`~lgdea.records.schema.TABLES`; an absent one is written empty.
+        image_root: Folder to which ``path`` and ``mask_path`` are relative; kept relative when it is in ``folder``.
+        info: Facts for ``archive.json``, plain JSON data.
+        extra_tables: Tables of this dataset alone, without a row model.
+
+    Raises:
+        UsageError: The folder holds another archive, or a table's name is unknown or taken.
+        DataError: A row is invalid, or the disk is full.
+    """
+    folder, extra = Path(folder), dict(extra_tables or {})
+    unknown = (set(tables) - set(TABLES)) | (set(extra) & set(TABLES))
+    if unknown:
+        raise UsageError(f"table name {min(unknown)!r} is not one of {list(TABLES)}, or is taken", file=folder)
+    old = _old_manifest(folder, name)
+    whole = {n: t.to_arrow(tables.get(n, []), model, file=folder / f"{n}.parquet") for n, model in TABLES.items()}
+    more = {n: t.frame_to_arrow(frame, file=folder / f"{n}.parquet") for n, frame in extra.items()}
+    manifest = {
+        "name": name,
+        "schema_version": SCHEMA_VERSION,
+        "lgdea_version": __version__,
+        "image_root": _portable(Path(image_root), folder),
+        "tables": {n: table.num_rows for n, table in whole.items()},
+        "extra_tables": {n: table.num_rows for n, table in more.items()},
+        "info": dict(info or {}),
+    }
+    with t.writing(folder), _staging(folder) as staging:
+        for n, table in {**whole, **more}.items():
+            pq.write_table(table, staging / f"{n}.parquet", compression="zstd")
+        write_json(staging / ARCHIVE, manifest)
+        write_json(staging / MANIFEST, {"stage": "data build", "finished": now(), "environment": environment()})
+        (folder / SUCCESS).unlink(missing_ok=True)
+        for stale in set(old.get("extra_tables", {})) - set(extra):
+            (folder / f"{stale}.parquet").unlink(missing_ok=True)
+        for file in staging.iterdir():
+            file.replace(folder / file.name)
+        write_text(folder / SUCCESS, "")
+    return Archive.open(folder)
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A temporary folder inside ``folder``; neither it nor a folder made for it outlives a failure."""
+    made_here = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".staging.", dir=folder))
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if made_here and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _old_manifest(folder: Path, name: str) -> dict[str, Any]:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("is a file, not a folder", file=folder, remedy="choose another --out")
+    try:
+        old = json.loads((folder / ARCHIVE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    if old.get("name") != name:
+        raise UsageError(
+            f"holds the archive {old.get('name')!r} already", file=folder, remedy="choose another --out or remove it"
+        )
+    return dict(old)
+
+
+def _portable(image_root: Path, folder: Path) -> str:
+    """``image_root`` relative to ``folder`` when it lies inside, so that the folder can be moved; else absolute."""
+    image_root, folder = image_root.resolve(), folder.resolve()
+    return str(image_root.relative_to(folder)) if image_root.is_relative_to(folder) else str(image_root)

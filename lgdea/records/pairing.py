@@ -1,0 +1,63 @@
+"""Which studies keep the link between image and report: the limited pairing of an archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from lgdea.errors import DataError, UsageError
+from lgdea.records.archive import Archive
+from lgdea.records.schema import Pairing
+from lgdea.records.split import patient_position
+from lgdea.records.tables import read_table, write_table
+
+
+def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFrame:
+    """Link ``fraction`` of the training patients who have both sides, and hide the other links.
+
+    Whole patients are drawn, in an order that depends on ``seed`` and the patient alone, so with one seed the
+    links at 1% are among those at 5%, and these among those at 20%. Links of validation and test studies are hidden
+    as well; evaluation goes back to the archive for them.
+
+    Args:
+        archive: Its studies must be split.
+        fraction: Share, in [0, 1], of the training patients with both an image and a report in one study; rounded to
+            whole patients, at least one unless it is 0.
+        seed: Another seed, another draw.
+
+    Returns:
+        One row of :class:`~lgdea.records.schema.Pairing` per study that has an image or a report.
+
+    Raises:
+        UsageError: ``fraction`` is outside [0, 1].
+        DataError: The studies have no split.
+    """
+    if not 0 <= fraction <= 1:
+        raise UsageError(f"the paired fraction {fraction} is not in [0, 1]", remedy="0.05 means 5%")
+    studies = archive.studies
+    if studies["split"].isna().any():
+        row = studies.loc[studies["split"].isna(), "study_id"].iloc[0]
+        raise DataError("has no split", file=archive.folder / "studies.parquet", row=row, remedy="split by patient")
+    has_image = studies["study_id"].isin(archive.images["study_id"])
+    has_report = studies["study_id"].isin(archive.reports["study_id"])
+    candidates = studies.loc[has_image & has_report & (studies["split"] == "train"), "patient_id"].unique()
+    order = sorted(candidates, key=lambda patient: (patient_position(seed, patient, "pairing"), patient))
+    count = max(1, int(fraction * len(order) + 0.5)) if fraction > 0 and order else 0
+    linked = has_image & has_report & (studies["split"] == "train") & studies["patient_id"].isin(order[:count])
+    state = pd.Series("unlinked", index=studies.index)
+    state[linked] = "paired"
+    state[has_image & ~has_report] = "image_only"
+    state[has_report & ~has_image] = "text_only"
+    pairing = studies.assign(state=state).loc[has_image | has_report, list(Pairing.model_fields)]
+    return pairing.reset_index(drop=True)
+
+
+def write_pairing(file: str | Path, pairing: pd.DataFrame, *, archive: str, fraction: float, seed: int) -> None:
+    """Write a pairing; the archive's name, the fraction and the seed stand in the file's metadata."""
+    write_table(file, pairing, Pairing, metadata={"archive": archive, "fraction": repr(fraction), "seed": str(seed)})
+
+
+def read_pairing(file: str | Path) -> pd.DataFrame:
+    """Read what :func:`write_pairing` wrote."""
+    return read_table(file, Pairing)

@@ -1,0 +1,196 @@
+"""Parquet tables whose every row is checked against its pydantic model before a byte is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from lgdea.errors import DataError, UsageError
+from lgdea.records.schema import SCHEMA_VERSION, arrow_schema
+from lgdea.runs import atomic
+
+Rows = pd.DataFrame | Sequence[BaseModel | Mapping[str, Any]]
+
+_CHUNK = 50_000  # rows that exist as Python objects at a time
+
+
+def write_table(
+    file: str | Path, rows: Rows, row_model: type[BaseModel], *, metadata: Mapping[str, str] | None = None
+) -> int:
+    """Validate ``rows`` one by one and write them to ``file`` atomically.
+
+    Args:
+        file: The Parquet file.
+        rows: Row models, mappings or a data frame with the model's columns (NaN means null).
+        row_model: The pydantic class of a row; its Arrow schema becomes the table's.
+        metadata: Further facts for the file's metadata, text only.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        DataError: A column is missing or unknown, a row is invalid (the message names file, row and field),
+            or the disk is full; nothing is left behind then.
+    """
+    table = to_arrow(rows, row_model, file=file)
+    if metadata:
+        table = table.replace_schema_metadata({**table.schema.metadata, **metadata})
+    _write(table, Path(file))
+    return int(table.num_rows)
+
+
+def read_table(file: str | Path, row_model: type[BaseModel]) -> pd.DataFrame:
+    """Read a table written by :func:`write_table`; the file's schema name and version must be the model's.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: It is no Parquet file, holds another table or another schema version.
+    """
+    table = _read(Path(file))
+    metadata = table.schema.metadata or {}
+    name = metadata.get(b"lgdea_schema", b"").decode()
+    version = metadata.get(b"lgdea_schema_version", b"").decode()
+    expected = arrow_schema(row_model)
+    if name != row_model.__name__:
+        raise DataError(
+            f"holds {f'rows of {name}' if name else 'no lgdea table'}, expected rows of {row_model.__name__}",
+            file=file,
+            remedy="check the path or build the archive again with `lgdea data build`",
+        )
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"was written with schema version {version or 'none'}, this lgdea reads {SCHEMA_VERSION}",
+            file=file,
+            remedy="build the archive again with `lgdea data build`",
+        )
+    missing = [field.name for field in expected if field.name not in table.column_names]
+    if missing:
+        raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy="build the archive again")
+    frame: pd.DataFrame = table.select(expected.names).to_pandas()
+    return frame
+
+
+def read_metadata(file: str | Path) -> dict[str, str]:
+    """The text metadata of a Parquet file (schema name and version, and what the writer added)."""
+    try:
+        metadata = pq.read_schema(file).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot be read ({_first_line(error)})", file=file, remedy="check the path") from None
+    return {k.decode(): v.decode() for k, v in metadata.items() if not k.startswith((b"pandas", b"ARROW"))}
+
+
+def write_frame(file: str | Path, frame: pd.DataFrame) -> int:
+    """Write a data frame without a row model (an extra table) atomically."""
+    table = frame_to_arrow(frame, file=file)
+    _write(table, Path(file))
+    return int(table.num_rows)
+
+
+def frame_to_arrow(frame: pd.DataFrame, *, file: str | Path) -> pa.Table:
+    """A data frame as an Arrow table with the schema version in its metadata; ``file`` is only named in errors."""
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except pa.ArrowException as error:
+        raise DataError(f"cannot become a Parquet table ({_first_line(error)})", file=file) from None
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), "lgdea_schema_version": SCHEMA_VERSION})
+
+
+def read_frame(file: str | Path) -> pd.DataFrame:
+    """Read a table that has no row model."""
+    frame: pd.DataFrame = _read(Path(file)).to_pandas()
+    return frame
+
+
+def to_arrow(rows: Rows, row_model: type[BaseModel], *, file: str | Path) -> pa.Table:
+    """Validate ``rows`` and return them as an Arrow table; ``file`` is only named in errors."""
+    schema = arrow_schema(row_model)
+    adapter: TypeAdapter[list[BaseModel]] = TypeAdapter(list[row_model])  # type: ignore[valid-type]
+    parts = [schema.empty_table()]
+    done = 0
+    for chunk in _chunks(rows, row_model, file):
+        try:
+            valid = adapter.validate_python(chunk)
+        except ValidationError as error:
+            raise _row_error(error, done, file) from None
+        parts.append(pa.Table.from_pylist([row.__dict__ for row in valid], schema=schema))
+        done += len(chunk)
+    return pa.concat_tables(parts)
+
+
+@contextmanager
+def writing(file: str | Path) -> Iterator[None]:
+    """Turn what the operating system refuses (disk full, no permission) into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or _first_line(error)
+        raise DataError(
+            f"cannot be written ({reason})",
+            file=file,
+            remedy="free some space or choose another --out, then run again; what was there is untouched",
+        ) from None
+
+
+def _chunks(rows: Rows, row_model: type[BaseModel], file: str | Path) -> Iterator[list[Any]]:
+    if isinstance(rows, pd.DataFrame):
+        _check_columns(rows, row_model, file)
+        try:
+            table = pa.Table.from_pandas(rows, preserve_index=False)
+        except pa.ArrowException as error:
+            raise DataError(f"a column mixes types ({_first_line(error)})", file=file) from None
+        for start in range(0, table.num_rows, _CHUNK):
+            yield table.slice(start, _CHUNK).to_pylist()  # NaN has become None
+        return
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
+
+
+def _check_columns(frame: pd.DataFrame, row_model: type[BaseModel], file: str | Path) -> None:
+    fields = row_model.model_fields
+    missing = [name for name, info in fields.items() if info.is_required() and name not in frame.columns]
+    unknown = [str(name) for name in frame.columns if name not in fields]
+    if missing:
+        raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy=f"give it; there are {list(frame)}")
+    if unknown:
+        raise DataError(f"has the unknown column {unknown[0]!r}", file=file, remedy=f"expected are {list(fields)}")
+
+
+def _row_error(error: ValidationError, done: int, file: str | Path) -> DataError:
+    items = error.errors()
+    first = items[0]
+    index, *field = first["loc"]
+    more = len({item["loc"][0] for item in items}) - 1
+    name = ".".join(str(part) for part in field) or "row"
+    problem = f"{name}: {first['msg']} (got {str(first['input'])[:60]!r})"
+    if more:
+        problem += f", and {more} more rows"
+    return DataError(problem, file=file, row=done + int(index) + 1, remedy="correct the row at its source")
+
+
+def _write(table: pa.Table, file: Path) -> None:
+    with writing(file), atomic(file) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _read(file: Path) -> pa.Table:
+    if not file.is_file():
+        raise UsageError("no such table", file=file, remedy="check the path")
+    try:
+        return pq.ParquetFile(file).read()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"cannot be read ({_first_line(error)})", file=file, remedy="build it again, or restore the file"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
