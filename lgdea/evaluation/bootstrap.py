@@ -1,0 +1,216 @@
+"""Uncertainty: percentile bootstrap over patients, and paired permutation tests.
+
+Patients, not images, are drawn: two images of one patient are not two observations. A replicate is a row of weights
+(how often each item's patient was drawn), so a metric that takes weights is computed for many replicates at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
+"""Weights (R, N) to values (R,) or (R, M)."""
+
+_CELLS = 4_000_000  # weights held at once: about 32 MB
+
+
+class Interval(NamedTuple):
+    """Value on all items and the bounds of its interval; floats or arrays (M,)."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def cluster_bootstrap(
+    statistic: Statistic, clusters: ArrayLike, *, replicates: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Percentile bootstrap over clusters (Efron & Tibshirani 1993, section 13).
+
+    Args:
+        statistic: Weights (R, N) to values (R,) or (R, M); NaN where a replicate leaves a value undefined.
+        clusters: (N,) patient of each item.
+        replicates: Bootstrap replicates; 0 gives no bounds.
+        seed: Seed of the draws; the same seed draws the same patients for every model.
+        level: Coverage.
+
+    Returns:
+        The value with equal weights and its bounds, shaped as one row of the statistic. Bounds are NaN with fewer than
+        two clusters; replicates where the value is undefined are left out.
+    """
+    clusters = np.asarray(clusters)
+    value = np.asarray(statistic(np.ones((1, len(clusters)))), np.float64)[0]
+    blank = np.full(np.shape(value), np.nan)
+    if replicates == 0 or len(np.unique(clusters)) < 2:
+        return Interval(value, blank, blank)
+    draws = np.concatenate([np.asarray(statistic(w)) for w in cluster_weights(clusters, replicates, seed)])
+    low, high = _quantiles(draws, ((1 - level) / 2, (1 + level) / 2))
+    return Interval(value, low, high)
+
+
+def cluster_weights(clusters: ArrayLike, replicates: int, seed: int) -> Iterator[Floats]:
+    """How often each item is drawn, in blocks (r, N) with ``replicates`` rows in all."""
+    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    block = max(1, _CELLS // max(len(codes), 1))
+    for start in range(0, replicates, block):
+        rows = min(block, replicates - start)
+        drawn = rng.integers(len(names), size=(rows, len(names)))
+        drawn += np.arange(rows)[:, None] * len(names)
+        counts = np.bincount(drawn.ravel(), minlength=rows * len(names)).reshape(rows, len(names))
+        yield counts[:, codes].astype(np.float64)
+
+
+def weighted_mean(items: ArrayLike) -> Statistic:
+    """The statistic "mean over items": items (N,) or (N, M), NaN items left out."""
+    items = np.asarray(items, np.float64)
+    known = (~np.isnan(items)).astype(np.float64)
+    filled = np.nan_to_num(items)
+
+    def statistic(weights: Floats) -> Floats:
+        total = weights @ known
+        return np.divide(weights @ filled, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+    return statistic
+
+
+def weighted_median(items: ArrayLike) -> Statistic:
+    """The statistic "lower median": items (N,) to (R,), NaN items left out."""
+    items = np.asarray(items, np.float64)
+    order = np.argsort(items, kind="stable")[: int(np.sum(~np.isnan(items)))]
+
+    def statistic(weights: Floats) -> Floats:
+        if len(order) == 0:
+            return np.full(len(weights), np.nan)
+        total = np.cumsum(weights[:, order], axis=1)
+        middle = np.argmax(total >= total[:, -1:] / 2, axis=1)
+        return np.where(total[:, -1] > 0, items[order][middle], np.nan)
+
+    return statistic
+
+
+def class_means(items: ArrayLike, classes: ArrayLike) -> Statistic:
+    """The statistic "mean of each class, then their mean": items (N,), classes (N,) to (R, classes + 1), macro last."""
+    items, classes = np.asarray(items, np.float64), np.asarray(classes)
+    parts = [(classes == name, weighted_mean(items[classes == name])) for name in np.unique(classes)]
+
+    def statistic(weights: Floats) -> Floats:
+        means = np.stack([mean(weights[:, rows]) for rows, mean in parts], axis=1)
+        known = ~np.isnan(means)
+        total = known.sum(axis=1)
+        mean = np.divide(np.nan_to_num(means).sum(axis=1), total, out=np.full(total.shape, np.nan), where=total > 0)
+        return np.concatenate([means, mean[:, None]], axis=1)
+
+    return statistic
+
+
+def side_by_side(*statistics: Statistic) -> Statistic:
+    """Several statistics with values (R, M_i) as one with values (R, sum of M_i)."""
+
+    def statistic(weights: Floats) -> Floats:
+        return np.concatenate([each(weights) for each in statistics], axis=1)
+
+    return statistic
+
+
+class Comparison(NamedTuple):
+    """Difference A - B, the one-sided p-value of "A is better than B" and the number of items."""
+
+    difference: float
+    p_value: float
+    n: int
+
+
+def permutation_test(
+    a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = None, *, replicates: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Paired permutation test on per-item scores: is the mean of A greater than that of B?
+
+    Under the null hypothesis A and B are exchangeable within a patient, so the sign of each patient's summed
+    difference is free. All sign patterns are tried when they are no more than ``replicates``, else random ones.
+
+    Args:
+        a: (N,) scores of A, higher is better; NaN in either leaves the item out.
+        b: (N,) scores of B for the same items.
+        clusters: (N,) patient of each item; by default each item is its own.
+        replicates: Random sign patterns.
+        seed: Seed of the patterns.
+
+    Returns:
+        The difference of means, the p-value (NaN without items) and the number of items.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"paired scores must both be (N,), not {a.shape} and {b.shape}")
+    known = ~(np.isnan(a) | np.isnan(b))
+    n = int(known.sum())
+    if n == 0:
+        return Comparison(float("nan"), float("nan"), 0)
+    ids = np.arange(len(a)) if clusters is None else np.asarray(clusters)
+    _, codes = np.unique(ids[known], return_inverse=True)
+    sums = np.bincount(codes, weights=(a - b)[known])
+    observed = sums.sum()
+    slack = 1e-9 * (np.abs(sums).sum() + 1e-300)  # sums in another order differ in the last bits
+    patterns = 2 ** len(sums) if len(sums) < 20 else None
+    if patterns is not None and patterns <= replicates:
+        signs = 1.0 - 2.0 * ((np.arange(patterns)[:, None] >> np.arange(len(sums))) & 1)
+        return Comparison(float(observed / n), float(np.mean(signs @ sums >= observed - slack)), n)
+    rng = np.random.default_rng(seed)
+    block, beyond = max(1, _CELLS // len(sums)), 0
+    for start in range(0, replicates, block):
+        signs = rng.choice([-1.0, 1.0], size=(min(block, replicates - start), len(sums)))
+        beyond += int(np.sum(signs @ sums >= observed - slack))
+    return Comparison(float(observed / n), (1 + beyond) / (1 + replicates), n)
+
+
+def swap_test(
+    statistic: Callable[[Floats], float],
+    a: Floats,
+    b: Floats,
+    clusters: ArrayLike,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """:func:`permutation_test` for a statistic that is no mean of items, such as AUROC.
+
+    Args:
+        statistic: Scores (N, ...) to a number, higher is better.
+        a: (N, ...) scores of A on a scale shared with ``b`` (ranks, say).
+        b: (N, ...) scores of B.
+        clusters: (N,) patient of each item; a patient's scores change sides together.
+        replicates: Random exchanges.
+        seed: Seed of the exchanges.
+
+    Returns:
+        The difference ``statistic(a) - statistic(b)``, the one-sided p-value and the number of items.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"paired scores differ in shape: {a.shape} and {b.shape}")
+    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    observed = statistic(a) - statistic(b)
+    if np.isnan(observed):
+        return Comparison(float("nan"), float("nan"), len(a))
+    rng = np.random.default_rng(seed)
+    beyond = 0
+    for _ in range(replicates):
+        swap = rng.integers(2, size=len(names)).astype(bool)[codes].reshape(-1, *[1] * (a.ndim - 1))
+        beyond += statistic(np.where(swap, b, a)) - statistic(np.where(swap, a, b)) >= observed - 1e-12
+    return Comparison(float(observed), (1 + beyond) / (1 + replicates), len(a))
+
+
+def _quantiles(draws: Floats, levels: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Quantiles down the first axis, NaN left out, without NumPy's warning when all are."""
+    flat = draws.reshape(len(draws), -1)
+    result = np.full((2, flat.shape[1]), np.nan)
+    for column in range(flat.shape[1]):
+        known = flat[~np.isnan(flat[:, column]), column]
+        if len(known):
+            result[:, column] = np.quantile(known, levels)
+    low, high = result.reshape(2, *draws.shape[1:])
+    return np.asarray(low), np.asarray(high)

@@ -1,0 +1,64 @@
+"""Settings of the evaluation tasks; ``configs/eval/*.yaml`` hold examples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lgdea.config import Config
+from lgdea.evaluation.metrics.grounding import THRESHOLDS
+
+EvaluatedSplit = Literal["train", "val", "test", "all"]
+
+
+class EvaluationConfig(Config):
+    """What all tasks share."""
+
+    split: EvaluatedSplit = "test"
+    batch_size: int = Field(64, ge=1)
+    workers: int = Field(4, ge=1)
+    """Threads that read images."""
+    image_cache: str | None = None
+    """Folder of an image cache made with the model's own framing; images it lacks are read from their files."""
+    bootstrap_replicates: int = Field(1000, ge=0)
+    seed: int = 0
+    """Of the bootstrap."""
+
+
+class ZeroShotConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.zero_shot`."""
+
+    classes: str | tuple[str, ...] = "labels"
+    """A class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
+    labeller: str | None = None
+    """Whose labels are the truth; may be left out when there is only one."""
+    threshold_split: EvaluatedSplit = "val"
+    texts: Literal["auto", "phrase", "ensemble", "pair"] = "auto"
+    """What a class is scored by: its canonical ``phrase``; the mean over the ``ensemble`` of its positive texts; the
+    ensemble minus that of its negative texts (``pair``). ``auto`` is ``phrase`` for presence scoring, which is trained
+    on canonical phrases, and ``pair`` for global scoring."""
+    min_positive: int = Field(5, ge=1)
+    """A class with fewer positive or fewer negative images is not scored."""
+    single_label_classes: tuple[str, ...] | None = None
+    """Class names that compete in single-label accuracy; all scored findings by default."""
+    single_label_per_class: int = Field(200, ge=1)
+
+
+class RetrievalConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.retrieval`."""
+
+    recall_at: tuple[int, ...] = (1, 5, 10)
+    evidence_at: tuple[int, ...] = (1, 5, 10)
+    laterality: bool = False
+    """Whether evidence agrees only when its side does too; needs an evidence folder."""
+    labeller: str | None = None
+    """Whose labels grade the results when there is no evidence; may be left out when there is only one."""
+
+
+class GroundingConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.grounding`."""
+
+    thresholds: tuple[float, ...] = THRESHOLDS
+    pointing_tolerance_pixels: float = Field(0.0, ge=0)
+    """Allowed distance from a box, in source pixels."""

@@ -1,0 +1,44 @@
+"""Every metric that a result may hold, by definition id.
+
+An id is part of every result. When the meaning of a number changes, its version changes too, and results of different
+versions are never put into one table.
+"""
+
+from __future__ import annotations
+
+DEFINITIONS: dict[str, str] = {
+    "zero-shot/auroc-v1": "Area under the ROC curve of one class over images; ties count one half.",
+    "zero-shot/auprc-v1": "Average precision of one class over images; tied scores are one threshold.",
+    "zero-shot/f1-v1": "F1 of score >= the threshold with the best F1 on the validation split.",
+    "zero-shot/mcc-v1": "Matthews correlation at the threshold of zero-shot/f1-v1.",
+    "zero-shot/prevalence-v1": "Share of positive among labelled images: the chance level of AUPRC.",
+    "zero-shot/threshold-v1": "The score with the best F1 on the validation split, half way to the next lower score.",
+    "zero-shot/single-label-accuracy-v1": "The highest-scoring class is the positive one; images with exactly one "
+    "positive class and no unknown one, at most `single_label_per_class` per class, classes weighing the same; chance is 1/C.",
+    "zero-shot/single-label-chance-v1": "1 / number of classes in zero-shot/single-label-accuracy-v1.",
+    "retrieval/recall-v1": "Probability that a report (image) of the query's study, or one of a study with a "
+    "word-identical report, is among the first k; expectation over tied orders.",
+    "retrieval/recall-chance-v1": "retrieval/recall-v1 of a random order.",
+    "retrieval/median-rank-v1": "Median over queries of the expected rank of the first positive.",
+    "retrieval/evidence-precision-v1": "Mean evidence overlap (Jaccard of present findings, with the side when so "
+    "configured) of the first k candidates.",
+    "retrieval/evidence-precision-chance-v1": "retrieval/evidence-precision-v1 of a random order.",
+    "retrieval/evidence-ndcg-v1": "nDCG@k with linear gain = evidence overlap, discount 1/log2(rank+1), tie-aware.",
+    "retrieval/evidence-ndcg-chance-v1": "retrieval/evidence-ndcg-v1 of a random order.",
+    "grounding/cnr-v1": "|m_in - m_out| / sqrt(v_in + v_out) of the map clamped at 0, source pixels, one map per "
+    "(image, phrase), inside = union of its boxes.",
+    "grounding/miou-v1": "Mean over thresholds of IoU(map > threshold, union of boxes), source pixels.",
+    "grounding/pointing-v1": "Share of (image, phrase) whose map is highest inside a box; tied maxima share.",
+    "grounding/pointing-chance-v1": "grounding/pointing-v1 of a random pixel: the boxes' share of the crop.",
+}
+"""Definition id to its meaning. ``macro`` is the mean over classes, ``micro`` the mean over items; intervals are 95%
+percentile bootstrap over patients."""
+
+
+def meaning(definition: str) -> str:
+    """The sentence behind a definition id.
+
+    Raises:
+        KeyError: There is no such definition.
+    """
+    return DEFINITIONS[definition]

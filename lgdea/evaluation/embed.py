@@ -1,0 +1,123 @@
+"""All embeddings of an archive as memory-mapped arrays beside their ids.
+
+``images.npy`` (N, D) float32 with ``images.parquet`` (``image_id, error``) and ``reports.npy`` with ``reports.parquet``
+(``report_id, error``); row ``i`` of one belongs to row ``i`` of the other. An item that cannot be embedded has a row of
+NaN and the reason in ``error``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lgdea import runs
+from lgdea.errors import DataError
+from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, unit
+
+if TYPE_CHECKING:
+    from lgdea.models.lgdea_model import LgdeaModel
+    from lgdea.records.archive import Archive
+
+Vectors = NDArray[np.float32]
+Block = tuple[Vectors, dict[int, str]]
+"""Vectors of a block and, by row, why one is missing."""
+
+
+def embed_archive(
+    model: EvaluableModel | LgdeaModel,
+    archive: Archive,
+    out: str | Path,
+    *,
+    batch_size: int = 64,
+    workers: int = 4,
+    model_folder: str | Path | None = None,
+) -> Path:
+    """Embed every image and every report; run again, it goes on where it stopped.
+
+    Args:
+        model: The model.
+        archive: Its images and reports, all splits.
+        out: New folder, or one that an interrupted call with the same inputs left behind.
+        batch_size: Items embedded, and saved, at a time.
+        workers: Threads that read images.
+        model_folder: Where the model came from; hashed, so that two models' embeddings never mix.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        DataError: The archive has neither images nor reports, or an embedding is not finite.
+        UsageError: ``out`` holds something else.
+    """
+    out, name, model = Path(out), model_name(model), as_evaluable(model)
+    if not len(archive.images) and not len(archive.reports):
+        raise DataError("has neither images nor reports", file=archive.folder, remedy="choose another archive")
+    inputs = {"archive": archive.folder} | ({} if model_folder is None else {"model": model_folder})
+    runs.start(out, stage="embed", config={"batch_size": batch_size, "model": name}, inputs=inputs)
+    if runs.is_finished(out):
+        return out
+    dim = np.shape(model.encode_texts(["normal chest"]))[1]
+    source = ImageSource(archive, workers=workers)
+    texts = dict(zip(archive.reports["report_id"], archive.reports["text"], strict=True))
+
+    def embed_images(ids: list[str]) -> Block:
+        vectors = np.full((len(ids), dim), np.nan, np.float32)
+        for done, pixels in source.batches(ids, len(ids)):
+            vectors[[ids.index(i) for i in done]] = unit(model.encode_images(pixels), "image embeddings")
+        reasons = {item["id"]: item["reason"] for item in source.skipped}
+        return vectors, {row: reasons[image_id] for row, image_id in enumerate(ids) if image_id in reasons}
+
+    def embed_reports(ids: list[str]) -> Block:
+        return unit(model.encode_texts([texts[i] for i in ids]), "report embeddings"), {}
+
+    counts = {
+        "images": _fill(out, "image", archive.images["image_id"].tolist(), dim, batch_size, embed_images),
+        "reports": _fill(out, "report", list(texts), dim, batch_size, embed_reports),
+    }
+    runs.finish(out, not_embedded=counts)
+    return out
+
+
+def read_embeddings(folder: str | Path, side: str) -> tuple[Vectors, pd.DataFrame]:
+    """The vectors (N, D), memory-mapped, and the ids of one side (``image`` or ``report``).
+
+    Raises:
+        UsageError: The folder is not a finished one of ``lgdea embed``.
+    """
+    folder = runs.require_finished(folder, what="embeddings folder", made_by="lgdea embed")
+    ids = pd.read_parquet(folder / f"{side}s.parquet")
+    return np.load(folder / f"{side}s.npy", mmap_mode="r"), ids
+
+
+def _fill(out: Path, side: str, ids: list[str], dim: int, batch_size: int, embed: Callable[[list[str]], Block]) -> int:
+    """Write ``<side>s.npy`` block by block and the ids last; returns how many items were not embedded."""
+    table, progress_file, array_file = (out / f"{side}s.{end}" for end in ("parquet", "progress.json", "npy"))
+    if table.exists():
+        return int(pd.read_parquet(table)["error"].notna().sum())
+    done, errors = 0, {}
+    if progress_file.exists():
+        done, errors = json.loads(progress_file.read_text(encoding="utf-8")).values()
+    elif ids:
+        np.lib.format.open_memmap(array_file, mode="w+", dtype=np.float32, shape=(len(ids), dim)).flush()
+    else:
+        np.save(array_file, np.zeros((0, dim), np.float32))  # an empty file cannot be mapped
+    starts = range(done, len(ids), batch_size)
+    for start in track(starts, f"embedding {side}s", len(starts)):
+        vectors, wrong = embed(ids[start : start + batch_size])
+        memory = np.lib.format.open_memmap(array_file, mode="r+")
+        memory[start : start + len(vectors)] = vectors
+        memory.flush()
+        errors |= {str(start + row): reason for row, reason in wrong.items()}
+        runs.write_json(progress_file, {"done": start + len(vectors), "errors": errors})
+    reasons = [errors.get(str(row)) for row in range(len(ids))]
+    with runs.atomic(table) as temporary:
+        pd.DataFrame({f"{side}_id": ids, "error": pd.array(reasons, dtype="str")}).to_parquet(temporary, index=False)
+    progress_file.unlink(missing_ok=True)
+    return len(errors)

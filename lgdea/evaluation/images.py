@@ -1,0 +1,95 @@
+"""Images for a model, in batches: from the cache where it has them, else from their files, read ahead by threads.
+
+An image that cannot be read is named and left out; it never stops an evaluation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from lgdea.errors import DataError
+from lgdea.evaluation.models import Pixels
+
+if TYPE_CHECKING:
+    from lgdea.imaging.cache import ImageCache
+    from lgdea.records.archive import Archive
+
+T = TypeVar("T")
+
+
+class ImageSource:
+    """Reads the images of an archive by id.
+
+    Args:
+        archive: Where the images are.
+        cache: Model frames by image id; its framing must be that of the model.
+        workers: Threads that read ahead.
+    """
+
+    def __init__(self, archive: Archive, *, cache: ImageCache | None = None, workers: int = 4) -> None:
+        self._archive = archive
+        self._cache = cache
+        self._workers = workers
+        self.skipped: list[dict[str, str]] = []
+
+    def read(self, image_id: str) -> Pixels:
+        """Pixels (H, W) in [0, 1].
+
+        Raises:
+            DataError: The image cannot be read.
+        """
+        from lgdea.imaging.read import read_image
+
+        if self._cache is not None and image_id in self._cached:
+            return np.asarray(self._cache[self._cached[image_id]], np.float32) / 255.0
+        return read_image(self._archive.image_path(image_id)).pixels
+
+    def batches(self, image_ids: Sequence[str], batch_size: int) -> Iterator[tuple[list[str], list[Pixels]]]:
+        """Yield (ids, pixels) of at most ``batch_size`` readable images; the others are added to ``skipped``."""
+        ids: list[str] = []
+        pixels: list[Pixels] = []
+        for image_id, outcome in zip(image_ids, self._read_ahead(image_ids, 2 * batch_size), strict=True):
+            if isinstance(outcome, str):
+                self.skipped.append({"id": image_id, "reason": outcome})
+            else:
+                ids.append(image_id)
+                pixels.append(outcome)
+            if len(ids) == batch_size:
+                yield ids, pixels
+                ids, pixels = [], []
+        if ids:
+            yield ids, pixels
+
+    def _read_ahead(self, image_ids: Sequence[str], ahead: int) -> Iterator[Pixels | str]:
+        waiting: deque[Future[Pixels | str]] = deque()
+        with ThreadPoolExecutor(self._workers) as pool:
+            for image_id in image_ids:
+                waiting.append(pool.submit(self._try, image_id))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _try(self, image_id: str) -> Pixels | str:
+        try:
+            return self.read(image_id)
+        except (DataError, OSError) as error:
+            return str(error)
+
+
+def track(items: Iterable[T], description: str, total: int, step: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+    """Pass ``items`` through with a progress bar on stderr, silent when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(description, total=total)
+        for item in items:
+            yield item
+            progress.advance(bar, step(item))

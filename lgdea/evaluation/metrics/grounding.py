@@ -1,0 +1,151 @@
+"""Phrase grounding: contrast-to-noise ratio, mean IoU over thresholds, pointing game.
+
+A map is (H, W) in source pixels, higher where the phrase is seen, NaN outside the model's crop. Boxes are (M, 4)
+``x_min, y_min, x_max, y_max``, half-open, source pixels; several boxes of one phrase count as their union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Bools = NDArray[np.bool_]
+
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+def box_mask(boxes: ArrayLike, height: int, width: int) -> Bools:
+    """Union of boxes as pixels: (M, 4) to (H, W).
+
+    Edges go to the nearest pixel border and are clipped to the image; a box inside it keeps at least one pixel.
+
+    Raises:
+        ValueError: ``boxes`` is not (M, 4), or no box touches the image.
+
+    Example:
+        >>> int(box_mask([[0, 0, 2, 1]], 3, 3).sum())
+        2
+    """
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes must be (M, 4), not {boxes.shape}")
+    mask = np.zeros((height, width), bool)
+    for x_min, y_min, x_max, y_max in boxes:
+        if x_max <= 0 or y_max <= 0 or x_min >= width or y_min >= height:
+            continue
+        left, top = _edges(x_min, width), _edges(y_min, height)
+        right, bottom = max(round(x_max), left + 1), max(round(y_max), top + 1)
+        mask[top:bottom, left:right] = True
+    if not mask.any():
+        raise ValueError(f"no box lies inside the image of {width} x {height} pixels")
+    return mask
+
+
+def cnr(heat: ArrayLike, mask: ArrayLike) -> float:
+    """Contrast-to-noise ratio |m_in - m_out| / sqrt(v_in + v_out) of the map clamped at 0.
+
+    Definition ``grounding/cnr-v1`` (Boecking et al. 2022, BioViL; population variances).
+
+    Args:
+        heat: (H, W) map, NaN left out.
+        mask: (H, W) union of the boxes.
+
+    Returns:
+        0 for a constant map, so also for one that is nowhere positive; infinity for a map that is exactly two-valued
+        along the boxes; NaN when the crop holds no pixel of the boxes or nothing else.
+
+    Example:
+        >>> cnr([[1.0, 0.8, 0.1, 0.3]], [[True, True, False, False]])
+        4.949747468305833
+    """
+    heat, mask = _checked(heat, mask)
+    seen = ~np.isnan(heat)
+    inside, outside = np.maximum(heat[mask & seen], 0.0), np.maximum(heat[~mask & seen], 0.0)
+    if inside.size == 0 or outside.size == 0:
+        return float("nan")
+    contrast = abs(inside.mean() - outside.mean())
+    noise = np.sqrt(inside.var() + outside.var())
+    if noise == 0:
+        return float("inf") if contrast > 0 else 0.0
+    return float(contrast / noise)
+
+
+def miou(heat: ArrayLike, mask: ArrayLike, thresholds: Sequence[float] = THRESHOLDS) -> float:
+    """Mean over thresholds of IoU(map > threshold, union of the boxes).
+
+    Definition ``grounding/miou-v1`` (Boecking et al. 2022). A box part outside the crop cannot be found and counts as
+    missed.
+
+    Args:
+        heat: (H, W) map; NaN is never above a threshold.
+        mask: (H, W) union of the boxes.
+        thresholds: On the map's own scale (cosines).
+
+    Returns:
+        A value in [0, 1]; NaN when the whole map is NaN.
+    """
+    heat, mask = _checked(heat, mask)
+    if np.isnan(heat).all():
+        return float("nan")
+    values = []
+    for threshold in thresholds:
+        found = heat > threshold
+        values.append(np.sum(found & mask) / np.sum(found | mask))
+    return float(np.mean(values))
+
+
+def pointing(heat: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0) -> float:
+    """Pointing game: does the map's highest pixel lie in a box? Tied maxima give the share that does.
+
+    Definition ``grounding/pointing-v1`` (Zhang et al. 2018, who allow 15 pixels; here none by default).
+
+    Args:
+        heat: (H, W) map of any sign, NaN left out.
+        boxes: (M, 4) boxes.
+        tolerance: Allowed distance from the pixel's centre to a box, in source pixels.
+
+    Returns:
+        A value in [0, 1]; NaN when the whole map is NaN.
+
+    Example:
+        >>> pointing([[0.1, 0.9], [0.9, 0.2]], [[1, 0, 2, 1]])
+        0.5
+    """
+    heat = np.asarray(heat, np.float64)
+    if np.isnan(heat).all():
+        return float("nan")
+    mask = box_mask(boxes, *heat.shape)
+    rows, columns = np.nonzero(heat == np.nanmax(heat))
+    hit = mask[rows, columns]
+    if tolerance > 0:
+        left, top, right, bottom = (edge[:, None] for edge in np.asarray(boxes, np.float64).T)
+        x, y = columns + 0.5, rows + 0.5
+        away_x = np.maximum(np.maximum(left - x, x - right), 0.0)
+        away_y = np.maximum(np.maximum(top - y, y - bottom), 0.0)
+        hit = hit | (np.hypot(away_x, away_y).min(axis=0) <= tolerance)
+    return float(hit.mean())
+
+
+def pointing_chance(heat: ArrayLike, mask: ArrayLike) -> float:
+    """:func:`pointing` of a uniformly random pixel of the crop: the share of it that the boxes cover.
+
+    Definition ``grounding/pointing-chance-v1``. NaN when the whole map is NaN.
+    """
+    heat, mask = _checked(heat, mask)
+    seen = ~np.isnan(heat)
+    return float(mask[seen].mean()) if seen.any() else float("nan")
+
+
+def _edges(low: float, size: int) -> int:
+    return min(max(round(low), 0), size - 1)
+
+
+def _checked(heat: ArrayLike, mask: ArrayLike) -> tuple[NDArray[np.float64], Bools]:
+    heat, mask = np.asarray(heat, np.float64), np.asarray(mask, bool)
+    if heat.ndim != 2 or heat.shape != mask.shape:
+        raise ValueError(f"map {heat.shape} and mask {mask.shape} must both be (H, W)")
+    if not mask.any():
+        raise ValueError("the mask is empty")
+    return heat, mask

@@ -1,0 +1,115 @@
+"""What evaluation asks of a model, and an :class:`LgdeaModel` seen that way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgdea.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from lgdea.models.lgdea_model import LgdeaModel
+
+Pixels = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
+
+
+@runtime_checkable
+class EvaluableModel(Protocol):
+    """Any model that can be evaluated; a third party's needs no base class and no torch.
+
+    Images are source pixels (H, W) in [0, 1], bright = dense, of sizes that may differ; the model prepares them.
+    """
+
+    scoring: str
+    """``presence``: a phrase's score says by itself whether it holds; ``global``: it is a cosine, to be compared with
+    that of the opposite phrase."""
+
+    def encode_images(self, images: Sequence[Pixels]) -> Floats:
+        """Unit embeddings (B, D)."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit embeddings of reports (T, D)."""
+        ...
+
+    def score_phrases(self, images: Sequence[Pixels], phrases: Sequence[str]) -> Floats:
+        """Scores (B, U), higher = more present, comparable between phrases."""
+        ...
+
+    def heat_maps(self, image: Pixels, phrases: Sequence[str]) -> list[Floats]:
+        """A map (H, W) in source pixels for each phrase, NaN outside the model's crop."""
+        ...
+
+
+class LgdeaEvaluable:
+    """An :class:`~lgdea.models.lgdea_model.LgdeaModel` as an :class:`EvaluableModel`."""
+
+    def __init__(self, model: LgdeaModel) -> None:
+        self._model = model.eval()
+        if model.preprocess is None:
+            raise UsageError("the model has no preprocessing", remedy="load it from a model folder")
+        self.scoring: str = model.scoring
+
+    def encode_images(self, images: Sequence[Pixels]) -> Floats:
+        """Unit embeddings (B, D)."""
+        return np.asarray(self._model.encode_image(list(images)))
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit embeddings of reports (T, D)."""
+        return np.asarray(self._model.encode_text(list(texts)))
+
+    def score_phrases(self, images: Sequence[Pixels], phrases: Sequence[str]) -> Floats:
+        """Scores (B, U): probabilities, or cosines for a model with global scoring."""
+        import torch
+
+        prepare: Any = self._model.preprocess
+        batch = torch.stack([prepare(image)[0] for image in images]).to(self._model.device)
+        return np.asarray(self._model.score_phrases(batch, list(phrases)).float().cpu())
+
+    def heat_maps(self, image: Pixels, phrases: Sequence[str]) -> list[Floats]:
+        """Cosine maps (H, W) in source pixels."""
+        prepare: Any = self._model.preprocess
+        tensor, geometry = prepare(image)
+        grids = self._model.phrase_maps(tensor[None].to(self._model.device), list(phrases))[0].float().cpu().numpy()
+        return [geometry.map_to_source(grid) for grid in grids]
+
+
+def as_evaluable(model: EvaluableModel | LgdeaModel) -> EvaluableModel:
+    """``model`` itself when it has the evaluation methods, else the wrapped :class:`LgdeaModel`."""
+    if isinstance(model, EvaluableModel):
+        return model
+    return LgdeaEvaluable(model)
+
+
+def model_name(model: object) -> str:
+    """How results name the model: its ``name``, else its class."""
+    return str(getattr(model, "name", None) or type(model).__name__)
+
+
+def check_output(output: Floats, shape: tuple[int, ...], what: str) -> Floats:
+    """``output`` of a model when it has ``shape`` and is finite.
+
+    Raises:
+        DataError: It is not; a model that answers NaN must not be given a number.
+    """
+    if output.shape != shape:
+        raise DataError(f"the model gave {what} of shape {output.shape} instead of {shape}")
+    if not np.isfinite(output).all():
+        raise DataError(f"the model gave {what} that are not finite", remedy="check its weights")
+    return output
+
+
+def unit(vectors: Floats, what: str) -> Pixels:
+    """Rows (N, D) at unit length; a row of zeros stays.
+
+    Raises:
+        DataError: A row is not finite.
+    """
+    vectors = np.asarray(vectors, np.float32)
+    check_output(vectors, vectors.shape, what)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)

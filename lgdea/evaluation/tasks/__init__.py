@@ -1,0 +1,9 @@
+"""Evaluation tasks: ``task(model, archive, config) -> Result``."""
+
+from __future__ import annotations
+
+from lgdea.evaluation.tasks.grounding import grounding
+from lgdea.evaluation.tasks.retrieval import retrieval
+from lgdea.evaluation.tasks.zero_shot import zero_shot
+
+__all__ = ["grounding", "retrieval", "zero_shot"]

@@ -1,0 +1,112 @@
+"""What the tasks share: settings, the images and studies of a split, labels as a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from lgdea.config import explain
+from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.evaluation.config import EvaluationConfig
+from lgdea.evaluation.images import ImageSource
+
+if TYPE_CHECKING:
+    from lgdea.records.archive import Archive
+    from lgdea.vocabulary import ScoredClass
+
+C = TypeVar("C", bound=EvaluationConfig)
+
+
+def resolve(cls: type[C], config: C | None, settings: dict[str, Any]) -> C:
+    """``config`` (or the defaults) with ``settings`` laid over it, validated.
+
+    Raises:
+        ConfigError: A setting does not exist or has a wrong value.
+    """
+    base = {} if config is None else config.model_dump()
+    try:
+        return cls.model_validate({**base, **settings})
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def images_of(archive: Archive, split: str) -> pd.DataFrame:
+    """Images of a split with ``image_id, study_id, patient_id, width, height``; ``all`` takes every study.
+
+    Raises:
+        DataError: There are none.
+    """
+    images = archive.images.merge(studies_of(archive, split)[["study_id", "patient_id"]], on="study_id")
+    if images.empty:
+        raise DataError(f"the {split} split has no images", file=archive.folder, remedy="choose another split")
+    return images[["image_id", "study_id", "patient_id", "width", "height"]]
+
+
+def studies_of(archive: Archive, split: str) -> pd.DataFrame:
+    """Rows of ``studies`` in a split; ``all`` takes every study."""
+    studies = archive.studies
+    return studies if split == "all" else studies[studies["split"] == split]
+
+
+def image_source(archive: Archive, config: EvaluationConfig) -> ImageSource:
+    """The images of ``archive``, through the cache that ``config`` names."""
+    if config.image_cache is None:
+        return ImageSource(archive, workers=config.workers)
+    from lgdea.imaging.cache import ImageCache
+
+    return ImageSource(archive, cache=ImageCache(config.image_cache), workers=config.workers)
+
+
+def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:
+    """Rows of ``labels`` by one labeller.
+
+    Raises:
+        DataError: The archive has no labels.
+        UsageError: No such labeller, or several and none is named.
+    """
+    labels = archive.labels
+    names = sorted(labels["labeller"].unique())
+    if not names:
+        raise DataError("has no labels", file=archive.folder, remedy="choose an archive with labels")
+    if labeller is None and len(names) > 1:
+        raise UsageError(f"has labels by {', '.join(names)}", file=archive.folder, remedy="name one with --labeller")
+    chosen = labeller or names[0]
+    if chosen not in names:
+        raise UsageError(f"has no labels by {chosen!r}", file=archive.folder, remedy=f"known: {', '.join(names)}")
+    return labels[labels["labeller"] == chosen]
+
+
+def label_matrix(labels: pd.DataFrame, images: pd.DataFrame, classes: Sequence[ScoredClass]) -> NDArray[np.float64]:
+    """Labels of images as numbers: (N, C) of 1 present, 0 absent, NaN uncertain or unknown.
+
+    A label of the study holds for each of its images that has none of its own. A class is present when any of its
+    findings is, and absent when its most general findings all are: no pneumonia does not yet mean no opacity.
+    """
+    own = labels[labels["image_id"].notna()]
+    shared = labels[labels["image_id"].isna()].drop(columns="image_id")
+    shared = shared.merge(images[["image_id", "study_id"]], on="study_id")
+    rows = pd.concat([own, shared])[["image_id", "finding", "value"]]
+    rows = rows.drop_duplicates(["image_id", "finding"], keep="first")
+    values = rows.pivot(index="image_id", columns="finding", values="value").reindex(images["image_id"])
+    matrix = np.full((len(images), len(classes)), np.nan)
+    for column, scored in enumerate(classes):
+        members = values[[f for f in scored.findings if f in values]].to_numpy(float)
+        general = roots(scored)
+        top = values[general].to_numpy(float) if set(general) <= set(values) else np.full((len(images), 1), np.nan)
+        matrix[:, column] = np.where((top == 0).all(axis=1), 0.0, np.nan)
+        matrix[(members == -1).any(axis=1), column] = np.nan
+        matrix[(members == 1).any(axis=1), column] = 1.0
+    return matrix
+
+
+def roots(scored: ScoredClass) -> list[str]:
+    """The most general findings of a class: those that are no kind of another one in it."""
+    from lgdea.vocabulary import load_vocabulary
+
+    vocabulary = load_vocabulary()
+    return sorted(f for f in scored.findings if not (vocabulary.ancestors(f) - {f}) & scored.findings)

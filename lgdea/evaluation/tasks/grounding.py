@@ -1,0 +1,153 @@
+"""Phrase grounding: does the heat map of a phrase fall into its boxes?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lgdea.errors import DataError
+from lgdea.evaluation.bootstrap import class_means, cluster_bootstrap, side_by_side, weighted_mean
+from lgdea.evaluation.config import GroundingConfig
+from lgdea.evaluation.images import track
+from lgdea.evaluation.metrics import grounding as metrics
+from lgdea.evaluation.models import EvaluableModel, Pixels, as_evaluable, model_name
+from lgdea.evaluation.results import Result, Value, values
+from lgdea.evaluation.tasks import common
+
+if TYPE_CHECKING:
+    from lgdea.models.lgdea_model import LgdeaModel
+    from lgdea.records.archive import Archive
+
+METRICS = ("cnr", "miou", "pointing", "pointing_chance")
+DEFINITIONS = [f"grounding/{metric.replace('_', '-')}-v1" for metric in METRICS]
+BOX_EDGES = ["x_min", "y_min", "x_max", "y_max"]
+
+
+def grounding(
+    model: EvaluableModel | LgdeaModel, archive: Archive, config: GroundingConfig | None = None, **settings: Any
+) -> Result:
+    """Compare the heat map of each (image, phrase) with the union of its boxes, in source pixels.
+
+    Only boxes of findings count; a box without a phrase stands for the canonical phrase of its finding. The result's
+    items are ``image_id, study_id, patient_id, class, phrase, n_boxes`` and the metrics.
+
+    Args:
+        model: The model.
+        archive: Has images and boxes.
+        config: Settings; the defaults otherwise.
+        **settings: Fields of :class:`GroundingConfig` laid over ``config``.
+
+    Raises:
+        DataError: The split has no boxes of findings, or none on a readable image.
+    """
+    config = common.resolve(GroundingConfig, config, settings)
+    name, model = model_name(model), as_evaluable(model)
+    boxes = _boxes(archive, config.split)
+    source = common.image_source(archive, config.model_copy(update={"image_cache": None}))
+    order = boxes["image_id"].drop_duplicates().tolist()
+    groups = dict(iter(boxes.groupby("image_id", sort=False)))
+    rows: list[dict[str, Any]] = []
+    for ids, pixels in track(source.batches(order, 1), "grounding phrases", len(order)):
+        try:
+            rows += _ground(model, pixels[0], groups[ids[0]], config)
+        except _WrongSizeError as error:
+            source.skipped.append({"id": ids[0], "reason": str(error)})
+    if not rows:
+        reason = source.skipped[0]["reason"] if source.skipped else "no boxes"
+        raise DataError(f"no image with boxes can be scored ({reason})", file=archive.folder, remedy="check image_root")
+    items = pd.DataFrame(rows)
+    overall, per_class = _summarise(items, config)
+    return Result(
+        task="grounding",
+        definition="grounding-v1",
+        model=name,
+        archive=archive.name,
+        split=config.split,
+        metrics=overall,
+        per_class=per_class,
+        config=config.model_dump(mode="json"),
+        items=items,
+        skipped=source.skipped,
+        notes=_notes(items),
+    )
+
+
+class _WrongSizeError(DataError):
+    """The stored image and the images table disagree, so boxes would fall in the wrong place."""
+
+
+def _boxes(archive: Archive, split: str) -> pd.DataFrame:
+    from lgdea.vocabulary.phrases import canonical_phrase
+
+    boxes = archive.boxes[archive.boxes["kind"] == "finding"]
+    boxes = boxes.merge(common.images_of(archive, split), on="image_id")
+    if boxes.empty:
+        raise DataError(
+            f"the {split} split has no boxes of findings", file=archive.folder, remedy="choose another split or archive"
+        )
+    named = boxes["phrase"].notna()
+    return boxes.assign(phrase=boxes["phrase"].where(named, boxes["finding"].map(canonical_phrase)))
+
+
+def _ground(
+    model: EvaluableModel, pixels: Pixels, boxes: pd.DataFrame, config: GroundingConfig
+) -> list[dict[str, Any]]:
+    first = boxes.iloc[0]
+    if pixels.shape != (first["height"], first["width"]):
+        raise _WrongSizeError(
+            f"is {pixels.shape[1]} x {pixels.shape[0]} pixels, the images table says "
+            f"{first['width']} x {first['height']}"
+        )
+    phrases = list(boxes["phrase"].unique())
+    maps = model.heat_maps(pixels, phrases)
+    rows = []
+    for phrase, heat in zip(phrases, maps, strict=True):
+        heat = np.asarray(heat, np.float64)  # noqa: PLW2901
+        if heat.shape != pixels.shape:
+            raise DataError(f"the model gave a map of shape {heat.shape} for an image of shape {pixels.shape}")
+        mine = boxes[boxes["phrase"] == phrase]
+        edges = mine[BOX_EDGES].to_numpy(float)
+        try:
+            mask = metrics.box_mask(edges, *heat.shape)
+        except ValueError as error:
+            raise _WrongSizeError(str(error)) from None
+        head = {key: mine.iloc[0][key] for key in ("image_id", "study_id", "patient_id")}
+        scores = {
+            "cnr": metrics.cnr(heat, mask),
+            "miou": metrics.miou(heat, mask, config.thresholds),
+            "pointing": metrics.pointing(heat, edges, config.pointing_tolerance_pixels),
+            "pointing_chance": metrics.pointing_chance(heat, mask),
+        }
+        rows.append({**head, "class": mine.iloc[0]["finding"], "phrase": phrase, "n_boxes": len(mine), **scores})
+    return rows
+
+
+def _summarise(items: pd.DataFrame, config: GroundingConfig) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
+    classes, clusters = items["class"].to_numpy(str), items["patient_id"].to_numpy()
+    names = [str(name) for name in np.unique(classes)]
+    per_class: dict[str, dict[str, Value]] = {name: {} for name in names}
+    overall: dict[str, dict[str, Value]] = {"macro": {}, "micro": {}}
+    for metric, definition in zip(METRICS, DEFINITIONS, strict=True):
+        # An infinite contrast (a noiseless two-valued map) has no mean; see `_notes`.
+        scores = items[metric].replace([np.inf, -np.inf], np.nan).to_numpy(float)
+        interval = cluster_bootstrap(
+            side_by_side(class_means(scores, classes), weighted_mean(scores[:, None])),
+            clusters,
+            replicates=config.bootstrap_replicates,
+            seed=config.seed,
+        )
+        known = ~np.isnan(scores)
+        counts = [int(known[classes == name].sum()) for name in names] + [int(known.sum())] * 2
+        columns = values([*names, "macro", "micro"], interval, counts, [definition] * (len(names) + 2))
+        for part in ("macro", "micro"):
+            overall[part][f"{metric}_{part}"] = columns[part]
+        for name in names:
+            per_class[name][metric] = columns[name]
+    return overall["macro"] | overall["micro"], per_class
+
+
+def _notes(items: pd.DataFrame) -> list[str]:
+    infinite = int(np.isinf(items["cnr"]).sum())
+    return [f"CNR is infinite, and left out of its mean, for {infinite} noiseless maps"] if infinite else []

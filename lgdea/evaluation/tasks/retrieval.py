@@ -1,0 +1,218 @@
+"""Retrieval in both directions: is the right report found, and is what is found about the same evidence?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lgdea.errors import DataError
+from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean, weighted_median
+from lgdea.evaluation.config import RetrievalConfig
+from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.metrics import retrieval as metrics
+from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, unit
+from lgdea.evaluation.results import Result, Value, values
+from lgdea.evaluation.tasks import common
+from lgdea.evaluation.tasks.graded import study_evidence
+
+if TYPE_CHECKING:
+    from lgdea.models.lgdea_model import LgdeaModel
+    from lgdea.records.archive import Archive
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+_CELLS = 4_000_000  # similarities held at once
+
+
+def retrieval(
+    model: EvaluableModel | LgdeaModel,
+    archive: Archive,
+    config: RetrievalConfig | None = None,
+    *,
+    evidence: str | Path | pd.DataFrame | None = None,
+    **settings: Any,
+) -> Result:
+    """Rank all reports of a split for each image, and all images for each report, by cosine of their embeddings.
+
+    Reports that are identical word for word (letter case and spacing aside) get one embedding, are tied, and are all
+    right answers. The result's items are ``direction, query_id, study_id, patient_id, n_positive,
+    first_positive_rank`` and one column per metric.
+
+    Args:
+        model: The model.
+        archive: Has images and reports of the same studies.
+        config: Settings; the defaults otherwise.
+        evidence: Evidence folder, or its table, that grades what is found; the archive's labels by default.
+        **settings: Fields of :class:`RetrievalConfig` laid over ``config``.
+
+    Raises:
+        DataError: The split has no study with both a readable image and a report, or embeddings are not finite.
+    """
+    config = common.resolve(RetrievalConfig, config, settings)
+    name, model = model_name(model), as_evaluable(model)
+    images, reports, skipped = _both_sides(archive, config.split)
+    source = common.image_source(archive, config)
+    images, image_vectors = _embed_images(model, source, images, config.batch_size)
+    if images.empty:
+        raise DataError("no image with a report can be read", file=archive.folder, remedy="check image_root")
+    reports = reports[reports["study_id"].isin(images["study_id"])].reset_index(drop=True)
+    text_vectors = _embed_texts(model, reports)
+    studies = pd.Index(images["study_id"].unique())
+    facts, notes = study_evidence(archive, studies, evidence, config)
+    gallery = _Gallery.build(images, reports, studies, image_vectors @ text_vectors.T, facts)
+
+    parts: list[pd.DataFrame] = []
+    overall: dict[str, Value] = {}
+    for direction, queries in (("image_to_report", images), ("report_to_image", reports)):
+        table = _rank(gallery, direction, config)
+        ids = queries["image_id" if direction == "image_to_report" else "report_id"]
+        head = {"direction": direction, "query_id": ids, **{c: queries[c] for c in ("study_id", "patient_id")}}
+        parts.append(pd.DataFrame(head).reset_index(drop=True).join(table))
+        overall |= _summarise(parts[-1], direction, config)
+    return Result(
+        task="retrieval",
+        definition="retrieval-v1",
+        model=name,
+        archive=archive.name,
+        split=config.split,
+        metrics=overall,
+        per_class={},
+        config=config.model_dump(mode="json"),
+        items=pd.concat(parts, ignore_index=True),
+        skipped=skipped + source.skipped,
+        notes=[f"{len(images)} images and {len(reports)} reports of {len(studies)} studies", *notes],
+    )
+
+
+def word_key(text: str) -> str:
+    """What two reports share when they are identical word for word."""
+    return " ".join(text.lower().split())
+
+
+@dataclass(frozen=True)
+class _Gallery:
+    """Everything needed to rank either side; T distinct texts."""
+
+    similarity: Floats  # (images, T)
+    right: Bools  # (studies, T): the study has this text
+    facts: Bools | None  # (studies, F)
+    image_study: NDArray[np.int64]
+    report_study: NDArray[np.int64]
+    report_text: NDArray[np.int64]
+
+    @classmethod
+    def build(
+        cls, images: pd.DataFrame, reports: pd.DataFrame, studies: pd.Index, similarity: Floats, facts: Bools | None
+    ) -> _Gallery:
+        report_study, report_text = studies.get_indexer(pd.Index(reports["study_id"])), reports["text_code"].to_numpy()
+        right = np.zeros((len(studies), similarity.shape[1]), bool)
+        right[report_study, report_text] = True
+        return cls(
+            similarity, right, facts, studies.get_indexer(pd.Index(images["study_id"])), report_study, report_text
+        )
+
+    def block(self, direction: str, rows: slice) -> tuple[Floats, Bools, Floats | None]:
+        """Similarities, right answers and grades of some queries to all candidates."""
+        if direction == "image_to_report":
+            scores = self.similarity[rows][:, self.report_text]
+            right = self.right[self.image_study[rows]][:, self.report_text]
+            own, others = self.image_study[rows], self.report_study
+        else:
+            scores = self.similarity[:, self.report_text[rows]].T
+            right = self.right[self.image_study][:, self.report_text[rows]].T
+            own, others = self.report_study[rows], self.image_study
+        grades = None if self.facts is None else metrics.jaccard(self.facts[own], self.facts[others])
+        return scores, right, grades
+
+
+def _rank(gallery: _Gallery, direction: str, config: RetrievalConfig) -> pd.DataFrame:
+    sizes = len(gallery.image_study), len(gallery.report_study)
+    queries, candidates = sizes if direction == "image_to_report" else sizes[::-1]
+    step = max(1, _CELLS // candidates)
+    starts = range(0, queries, step)
+    blocks = [
+        _score_block(*gallery.block(direction, slice(start, start + step)), config)
+        for start in track(starts, f"ranking {direction.replace('_', ' ')}", len(starts))
+    ]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _score_block(scores: Floats, right: Bools, grades: Floats | None, config: RetrievalConfig) -> pd.DataFrame:
+    n_positive = right.sum(axis=1)
+    columns: dict[str, NDArray[Any]] = {
+        "n_positive": n_positive,
+        "first_positive_rank": metrics.first_positive_rank(scores, right),
+    }
+    for k in config.recall_at:
+        columns[f"recall@{k}"] = metrics.recall_at_k(scores, right, k)
+        columns[f"recall_chance@{k}"] = metrics.recall_chance(n_positive, scores.shape[1], k)
+    if grades is not None:
+        for k in config.evidence_at:
+            columns[f"evidence_precision@{k}"] = metrics.precision_at_k(scores, grades, k)
+            columns[f"evidence_precision_chance@{k}"] = metrics.precision_chance(grades)
+            columns[f"evidence_ndcg@{k}"] = metrics.ndcg_at_k(scores, grades, k)
+            columns[f"evidence_ndcg_chance@{k}"] = metrics.ndcg_chance(grades, k)
+    return pd.DataFrame(columns)
+
+
+def _summarise(items: pd.DataFrame, direction: str, config: RetrievalConfig) -> dict[str, Value]:
+    names = [c for c in items.columns if "@" in c]
+    clusters, settings = items["patient_id"].to_numpy(), (config.bootstrap_replicates, config.seed)
+    table = items[names].to_numpy(float)
+    interval = cluster_bootstrap(weighted_mean(table), clusters, replicates=settings[0], seed=settings[1])
+    definitions = [f"retrieval/{c.split('@')[0].replace('_', '-')}-v1" for c in names]
+    counts = [int(n) for n in (~np.isnan(table)).sum(axis=0)]
+    result = values([f"{direction}/{c}" for c in names], interval, counts, definitions)
+    ranks = items["first_positive_rank"].to_numpy(float)
+    median = cluster_bootstrap(weighted_median(ranks), clusters, replicates=settings[0], seed=settings[1])
+    return result | values([f"{direction}/median_rank"], median, len(ranks), ["retrieval/median-rank-v1"])
+
+
+def _both_sides(archive: Archive, split: str) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, str]]]:
+    """Images and reports of the studies that have both; an empty report is no report."""
+    studies = common.studies_of(archive, split)[["study_id", "patient_id"]]
+    reports = archive.reports.merge(studies, on="study_id").reset_index(drop=True)
+    reports["key"] = reports["text"].map(word_key)
+    empty = reports["key"] == ""
+    skipped = [{"id": i, "reason": "the report is empty"} for i in reports.loc[empty, "report_id"]]
+    reports = reports[~empty]
+    images = archive.images.merge(studies, on="study_id")
+    images = images[images["study_id"].isin(reports["study_id"])].reset_index(drop=True)
+    if images.empty:
+        raise DataError(
+            f"the {split} split has no study with both an image and a report",
+            file=archive.folder,
+            remedy="choose another split or archive",
+        )
+    return images, reports, skipped
+
+
+def _embed_images(
+    model: EvaluableModel, source: ImageSource, images: pd.DataFrame, batch_size: int
+) -> tuple[pd.DataFrame, Floats]:
+    blocks, done = [], []
+    batches = source.batches(images["image_id"].tolist(), batch_size)
+    for ids, pixels in track(batches, "encoding images", len(images), lambda batch: len(batch[0])):
+        blocks.append(np.asarray(model.encode_images(pixels)))
+        done += ids
+    keep = images["image_id"].isin(done)
+    vectors = np.concatenate(blocks) if blocks else np.zeros((0, 1))
+    return images[keep].reset_index(drop=True), unit(vectors, "image embeddings")
+
+
+def _embed_texts(model: EvaluableModel, reports: pd.DataFrame) -> Floats:
+    """Vectors (T, D) of the distinct texts; adds their number in ``text_code`` to ``reports``."""
+    codes, _ = pd.factorize(reports["key"])
+    reports["text_code"] = codes
+    texts = reports["text"][~reports["key"].duplicated()].tolist()
+    step = 256
+    starts = range(0, len(texts), step)
+    blocks = [
+        np.asarray(model.encode_texts(texts[i : i + step])) for i in track(starts, "encoding reports", len(starts))
+    ]
+    return unit(np.concatenate(blocks), "report embeddings")
