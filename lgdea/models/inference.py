@@ -174,7 +174,8 @@ def _prepare(model: LgdeaModel, image: ImageInput) -> tuple[Tensor, Geometry]:
         raise UsageError(
             "the model has no preprocessing", remedy="load it from a model folder, or set model.preprocess"
         )
-    return preprocess(to_pixels(image))
+    tensor, geometry = preprocess(to_pixels(image))
+    return tensor, geometry
 
 
 def _candidates() -> list[tuple[str, str, str]]:

@@ -144,7 +144,8 @@ class LgdeaModel(nn.Module):
 
     def forward_evidence(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Encode tokenised phrases into the evidence space, (U, T) -> (U, D), unit length and float32."""
-        return self.project_evidence(self.text_tower(input_ids, attention_mask)["pooled"])
+        z: Tensor = self.project_evidence(self.text_tower(input_ids, attention_mask)["pooled"])
+        return z
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """``input_ids`` and ``attention_mask`` (B, T) on the model's device, cut to ``max_tokens`` and padded."""

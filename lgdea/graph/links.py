@@ -1,0 +1,85 @@
+"""From diffused seeds to soft links between images and reports, and to what the links say of each image."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from lgdea.errors import DataError
+from lgdea.graph.diffusion import confidence_weight, top_per_row
+
+BLOCK_ROWS = 2_000
+REACH = 256
+"""Reports that one seed may vouch for: the strongest; the rest could not be anyone's top link by this seed alone."""
+
+
+def propagate(
+    F_I: sparse.csr_array, F_R: sparse.csr_array, top: int = 16, *, reach: int | None = REACH
+) -> sparse.csr_array:
+    """The largest entries of every row of P = F_I F_R^T; P itself is never made.
+
+    Args:
+        F_I: (N_I, S) of :func:`lgdea.graph.diffusion.diffuse` on the images.
+        F_R: (N_R, S) on the reports.
+        top: Links kept per image.
+        reach: Reports considered per seed, the strongest; it makes the cost linear in the images. None is exact.
+
+    Returns:
+        P (N_I, N_R) CSR, at most ``top`` entries per row, not normalised; the row of an unreached image is empty.
+
+    Raises:
+        DataError: The two sides do not have the same seeds.
+    """
+    _check(F_I, F_R)
+    by_seed = top_per_row(sparse.csr_array(F_R.T), reach)
+    blocks = [
+        top_per_row(F_I[start : start + BLOCK_ROWS] @ by_seed, top) for start in range(0, F_I.shape[0], BLOCK_ROWS)
+    ]
+    if not blocks:
+        return sparse.csr_array((F_I.shape[0], F_R.shape[0]))
+    links = sparse.csr_array(sparse.vstack(blocks, format="csr"))
+    links.sort_indices()
+    return links
+
+
+def propagated_histograms(P: sparse.csr_array, Q_R: np.ndarray) -> np.ndarray:
+    """Q_U(i) = sum_j P_ij Q_R(j), each row normalised to sum 1.
+
+    Args:
+        P: (N_I, N_R) of :func:`propagate`.
+        Q_R: (N_R, K) report histograms; a report without evidence has a zero row and adds nothing.
+
+    Returns:
+        (N_I, K) float32; zero rows for images that no link, or no link to a report with evidence, reaches.
+    """
+    return _normalise(P @ np.asarray(Q_R, dtype=np.float64))
+
+
+def separable_histograms(F_I: sparse.csr_array, F_R: sparse.csr_array, Q_R: np.ndarray) -> np.ndarray:
+    """:func:`propagated_histograms` of the whole P = F_I F_R^T, as F_I (F_R^T Q_R): exact and cheaper still."""
+    _check(F_I, F_R)
+    return _normalise(F_I @ (F_R.T @ np.asarray(Q_R, dtype=np.float64)))
+
+
+def link_weights(P: sparse.csr_array, F_I: sparse.csr_array) -> np.ndarray:
+    """The confidence of each image's propagated histogram: that of its diffused seeds, 0 where it has no link.
+
+    Args:
+        P: (N_I, N_R) of :func:`propagate`.
+        F_I: (N_I, S) that made it.
+
+    Returns:
+        (N_I,) float32 in [0, 1].
+    """
+    return np.where(np.diff(sparse.csr_array(P).indptr) > 0, confidence_weight(F_I), 0).astype(np.float32)
+
+
+def _normalise(histograms: np.ndarray) -> np.ndarray:
+    total = histograms.sum(axis=1, keepdims=True)
+    share: np.ndarray = np.divide(histograms, total, out=np.zeros_like(histograms), where=total > 0)
+    return share.astype(np.float32)
+
+
+def _check(F_I: sparse.csr_array, F_R: sparse.csr_array) -> None:
+    if F_I.shape[1] != F_R.shape[1]:
+        raise DataError(f"images were diffused from {F_I.shape[1]} seeds, reports from {F_R.shape[1]}")
