@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lgdea.errors import DataError, UsageError
+from lgdea.graph.archive_graph import MATRICES, ArchiveGraph, build_graph, load_graph, save_graph
+from lgdea.graph.hetero import LINKED, PAIRED, SIMILAR_IMAGES, SIMILAR_REPORTS, to_hetero_data
+
+
+@pytest.fixture
+def graph() -> ArchiveGraph:
+    rng = np.random.default_rng(0)
+    return build_graph(
+        rng.normal(size=(40, 6)),
+        rng.normal(size=(30, 6)),
+        [(0, 1), (5, 7), (9, 2)],
+        image_ids=[f"phantom:i{i}" for i in range(40)],
+        report_ids=[f"phantom:r{i}" for i in range(30)],
+        neighbours=4,
+        mode="symmetric",
+    )
+
+
+def test_what_is_saved_is_loaded(graph: ArchiveGraph, tmp_path: Path) -> None:
+    again = load_graph(save_graph(graph, tmp_path / "graph"))
+    for name in MATRICES:
+        assert (getattr(again, name) != getattr(graph, name)).nnz == 0
+        assert getattr(again, name).shape == getattr(graph, name).shape
+    np.testing.assert_array_equal(again.pairs, graph.pairs)
+    assert (again.image_ids, again.report_ids, again.settings) == (graph.image_ids, graph.report_ids, graph.settings)
+    assert sorted(p.name for p in (tmp_path / "graph").iterdir()) == ["graph.json", "graph.safetensors"]
+
+
+def test_a_missing_or_broken_graph_is_one_clear_line(graph: ArchiveGraph, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no graph here"):
+        load_graph(tmp_path)
+    folder = save_graph(graph, tmp_path / "graph")
+    whole = (folder / "graph.safetensors").read_bytes()
+    (folder / "graph.safetensors").write_bytes(whole[:100])
+    with pytest.raises(DataError, match="cannot be read"):
+        load_graph(folder)
+    (folder / "graph.safetensors").write_bytes(whole)
+    description = json.loads((folder / "graph.json").read_text())
+    (folder / "graph.json").write_text(json.dumps({**description, "image_ids": ["one"]}))
+    with pytest.raises(DataError, match="1 image ids for 40"):
+        load_graph(folder)
+    (folder / "graph.json").write_text(json.dumps({**description, "format_version": 99}))
+    with pytest.raises(UsageError, match="newer"):
+        load_graph(folder)
+
+
+def test_ids_must_fit_the_nodes() -> None:
+    with pytest.raises(DataError, match="2 report ids for 3"):
+        build_graph(np.eye(3), np.eye(3), [(0, 0)], report_ids=["a", "b"])
+
+
+def test_hetero_data_holds_every_edge(graph: ArchiveGraph) -> None:
+    data = to_hetero_data(graph, image_features=np.ones((40, 6)))
+    assert data.validate()
+    assert data["image"].num_nodes == 40
+    assert data["image"].x.shape == (40, 6)
+    assert data["report"].num_nodes == 30
+    assert data[PAIRED].edge_index.tolist() == [[0, 5, 9], [1, 7, 2]]
+    assert data[SIMILAR_IMAGES].edge_index.shape[1] == graph.image_affinity.nnz
+    assert data[SIMILAR_REPORTS].edge_index.shape[1] == graph.report_affinity.nnz
+    assert data[LINKED].edge_weight.sum().item() == pytest.approx(graph.links.sum(), rel=1e-5)
+    dense = torch.zeros(40, 40)
+    dense[tuple(data[SIMILAR_IMAGES].edge_index)] = data[SIMILAR_IMAGES].edge_weight
+    np.testing.assert_allclose(dense.numpy(), graph.image_affinity.toarray(), atol=1e-6)
+    assert data["report"].mass.shape == (30,)
