@@ -27,7 +27,8 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
         seed: Another seed, another draw.
 
     Returns:
-        One row of :class:`~lgdea.records.schema.Pairing` per study that has an image or a report.
+        One row of :class:`~lgdea.records.schema.Pairing` per study that has an image or a report; ``attrs`` holds the
+        archive's name, the fraction and the seed.
 
     Raises:
         UsageError: ``fraction`` is outside [0, 1].
@@ -50,12 +51,14 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
     state[has_image & ~has_report] = "image_only"
     state[has_report & ~has_image] = "text_only"
     pairing = studies.assign(state=state).loc[has_image | has_report, list(Pairing.model_fields)]
-    return pairing.reset_index(drop=True)
+    pairing = pairing.reset_index(drop=True)
+    pairing.attrs = {"archive": archive.name, "fraction": fraction, "seed": seed}
+    return pairing
 
 
-def write_pairing(file: str | Path, pairing: pd.DataFrame, *, archive: str, fraction: float, seed: int) -> None:
-    """Write a pairing; the archive's name, the fraction and the seed stand in the file's metadata."""
-    write_table(file, pairing, Pairing, metadata={"archive": archive, "fraction": repr(fraction), "seed": str(seed)})
+def write_pairing(pairing: pd.DataFrame, file: str | Path) -> None:
+    """Write a pairing; the recipe that :func:`make_pairing` left in ``attrs`` stands in the file's metadata."""
+    write_table(file, pairing, Pairing, metadata={key: str(value) for key, value in pairing.attrs.items()})
 
 
 def read_pairing(file: str | Path) -> pd.DataFrame:

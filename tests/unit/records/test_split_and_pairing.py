@@ -103,7 +103,7 @@ def test_a_pairing_is_written_with_its_recipe(archive, tmp_path):
     from lgdea.records.tables import read_metadata
 
     pairing = make_pairing(archive, 0.05)
-    write_pairing(tmp_path / "pairing.parquet", pairing, archive=archive.name, fraction=0.05, seed=0)
+    write_pairing(pairing, tmp_path / "pairing.parquet")
     assert read_pairing(tmp_path / "pairing.parquet").to_dict() == pairing.to_dict()
     metadata = read_metadata(tmp_path / "pairing.parquet")
     assert (metadata["fraction"], metadata["seed"], metadata["archive"]) == ("0.05", "0", "toy")
