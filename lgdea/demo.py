@@ -20,13 +20,13 @@ from lgdea.shipped import shipped
 OBJECTIVES = ("clip", "lgdea")
 
 SHOWN = {
-    "zero-shot": [("auroc", "zero-shot AUROC")],
+    "zero-shot": [("auroc_macro", "zero-shot AUROC")],
     "retrieval": [
         ("image_to_report/evidence_ndcg@10", "evidence nDCG@10, image to report"),
         ("image_to_report/evidence_precision@10", "evidence precision@10, image to report"),
         ("image_to_report/recall@10", "instance Recall@10, image to report"),
     ],
-    "grounding": [("pointing_game", "pointing game"), ("cnr", "CNR"), ("miou", "mIoU")],
+    "grounding": [("pointing_macro", "pointing game"), ("cnr_macro", "CNR"), ("miou_macro", "mIoU")],
 }
 
 
@@ -141,9 +141,7 @@ def _pretrain(
 def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int, clock: _Clock) -> None:
     from lgdea import load_model
     from lgdea.evaluation.results import write_result
-    from lgdea.evaluation.tasks.grounding import grounding
-    from lgdea.evaluation.tasks.retrieval import retrieval
-    from lgdea.evaluation.tasks.zero_shot import zero_shot
+    from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
     from lgdea.records.archive import Archive
 
     if runs.is_finished(results):

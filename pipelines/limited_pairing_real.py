@@ -16,8 +16,7 @@ from pathlib import Path
 from lgdea import load_model, runs
 from lgdea.config import load_config
 from lgdea.evaluation.results import write_result
-from lgdea.evaluation.tasks.grounding import grounding
-from lgdea.evaluation.tasks.zero_shot import zero_shot
+from lgdea.evaluation.tasks import grounding, zero_shot
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.runner import extract
 from lgdea.evidence.scoring import score

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.pretrain import config_files
 
 if TYPE_CHECKING:
     from lgdea.evaluation.results import Result
@@ -17,8 +18,10 @@ app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 ModelArgument = Annotated[Path, typer.Argument(help="Model folder: the `model/` of a run.")]
 ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder.")]
 OutOption = Annotated[Path, typer.Option(help="Results folder; gets TASK.json and TASK.parquet.")]
-SplitOption = Annotated[str, typer.Option(help="Which part to score: train, val or test.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
+ConfigOption = Annotated[
+    list[str] | None, typer.Option("--config", "-c", help="YAML file, or the name of a shipped one.")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: split=val, seed=1")]
 
 
 @app.command("zero-shot")
@@ -26,22 +29,22 @@ def zero_shot(
     model: ModelArgument,
     archive: ArchiveArgument,
     out: OutOption,
-    classes: Annotated[str, typer.Option(help="Class list of the vocabulary: phantom, nih14, chexpert14.")] = "phantom",
-    labeller: Annotated[str | None, typer.Option(help="Whose labels are the truth; default: the only one.")] = None,
-    split: SplitOption = "test",
-    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Score each class by its texts: AUROC, AUPRC, F1 and MCC at the validation-chosen threshold.
 
-    Example: `lgdea eval zero-shot runs/chest/model archives/nih --classes nih14 --out results/chest`
+    Example: `lgdea eval zero-shot runs/chest/model archives/nih --set classes=nih14 --out results/chest`
     """
     from lgdea import load_model
-    from lgdea.evaluation.tasks.zero_shot import zero_shot as task
+    from lgdea.config import load_config
+    from lgdea.evaluation.config import ZeroShotConfig
+    from lgdea.evaluation.tasks import zero_shot as task
     from lgdea.records.archive import Archive
 
-    result = task(load_model(model), Archive.open(archive), classes=classes, labeller=labeller, split=split, seed=seed)
-    _write(result, out, json)
+    resolved = load_config(ZeroShotConfig, config_files("eval", config), overrides or [])
+    _write(task(load_model(model), Archive.open(archive), resolved), out, json)
 
 
 @app.command()
@@ -52,20 +55,22 @@ def retrieval(
     evidence: Annotated[
         Path | None, typer.Option(help="Evidence folder that grades what is retrieved; default: the archive's labels.")
     ] = None,
-    split: SplitOption = "test",
-    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Image to report and report to image: Recall@k, evidence precision@k and nDCG@k.
 
-    Example: `lgdea eval retrieval runs/demo/model archives/phantom --out results/demo`
+    Example: `lgdea eval retrieval demo/runs/lgdea/model demo/archive --out results/demo`
     """
     from lgdea import load_model
-    from lgdea.evaluation.tasks.retrieval import retrieval as task
+    from lgdea.config import load_config
+    from lgdea.evaluation.config import RetrievalConfig
+    from lgdea.evaluation.tasks import retrieval as task
     from lgdea.records.archive import Archive
 
-    result = task(load_model(model), Archive.open(archive), evidence=evidence, split=split, seed=seed)
-    _write(result, out, json)
+    resolved = load_config(RetrievalConfig, config_files("eval", config), overrides or [])
+    _write(task(load_model(model), Archive.open(archive), resolved, evidence=evidence), out, json)
 
 
 @app.command()
@@ -73,32 +78,38 @@ def grounding(
     model: ModelArgument,
     archive: ArchiveArgument,
     out: OutOption,
-    split: SplitOption = "test",
-    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Does the heat map of a phrase fall into its boxes: pointing game, CNR, mIoU.
 
-    Example: `lgdea eval grounding runs/demo/model archives/phantom --out results/demo`
+    Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
     from lgdea import load_model
-    from lgdea.evaluation.tasks.grounding import grounding as task
+    from lgdea.config import load_config
+    from lgdea.evaluation.config import GroundingConfig
+    from lgdea.evaluation.tasks import grounding as task
     from lgdea.records.archive import Archive
 
-    result = task(load_model(model), Archive.open(archive), split=split, seed=seed)
-    _write(result, out, json)
+    resolved = load_config(GroundingConfig, config_files("eval", config), overrides or [])
+    _write(task(load_model(model), Archive.open(archive), resolved), out, json)
 
 
-def embed(model: ModelArgument, archive: ArchiveArgument, out: Annotated[Path, typer.Option(help="Folder.")]) -> None:
+def embed(
+    model: ModelArgument,
+    archive: ArchiveArgument,
+    out: Annotated[Path, typer.Option(help="Folder to write; an unfinished one is resumed.")],
+) -> None:
     """Write the embeddings of all images and reports: memory-mapped .npy beside their ids in Parquet.
 
-    Example: `lgdea embed runs/demo/model archives/phantom --out embeddings`
+    Example: `lgdea embed demo/runs/lgdea/model demo/archive --out embeddings`
     """
     from lgdea import load_model
     from lgdea.evaluation.embed import embed_archive
     from lgdea.records.archive import Archive
 
-    embed_archive(load_model(model), Archive.open(archive), out)
+    embed_archive(load_model(model), Archive.open(archive), out, model_folder=model)
     console.print(f"embeddings: {out}")
 
 
@@ -111,4 +122,9 @@ def _write(result: Result, out: Path, json: bool) -> None:
         return
     rows = [(name, f"{m.value:.3f}", f"[{m.low:.3f}, {m.high:.3f}]", m.n) for name, m in result.metrics.items()]
     show_table(f"{result.task} ({result.definition})", ["metric", "value", "95% interval", "n"], rows)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False)
+    if result.skipped:
+        first = result.skipped[0]
+        console.print(f"{len(result.skipped)} items skipped, e.g. {first['id']}: {first['reason']}", highlight=False)
     console.print(f"result: {file}")

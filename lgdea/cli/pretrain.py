@@ -29,7 +29,7 @@ def pretrain(
     from lgdea.pretraining.config import PretrainConfig
     from lgdea.pretraining.fit import fit
 
-    resolved = load_config(PretrainConfig, [config_file("pretrain", c) for c in config or []], overrides or [])
+    resolved = load_config(PretrainConfig, config_files("pretrain", config), overrides or [])
     model = fit(resolved, out)
     console.print(f"model: {model}")
 
@@ -57,16 +57,17 @@ def show(config: ConfigOption = None, overrides: SetOption = None) -> None:
     from lgdea.config import dump_yaml, load_config
     from lgdea.pretraining.config import PretrainConfig
 
-    resolved = load_config(PretrainConfig, [config_file("pretrain", c) for c in config or []], overrides or [])
+    resolved = load_config(PretrainConfig, config_files("pretrain", config), overrides or [])
     typer.echo(dump_yaml(resolved))
 
 
-def config_file(kind: str, name: str) -> Path:
-    """A configuration file: a path as given, or a shipped one by its bare name."""
+def config_files(kind: str, names: list[str] | None) -> list[Path]:
+    """Configuration files: each a path as given, or a shipped one by its bare name."""
     from lgdea.shipped import shipped
 
-    path = Path(name)
-    if path.suffix or path.exists():
-        return path
-    shipped_file = Path(str(shipped("configs"))) / kind / f"{name}.yaml"
-    return shipped_file if shipped_file.exists() else path
+    files = []
+    for name in names or []:
+        path = Path(name)
+        shipped_file = Path(str(shipped("configs"))) / kind / f"{name}.yaml"
+        files.append(shipped_file if not path.exists() and shipped_file.exists() else path)
+    return files

@@ -31,7 +31,7 @@ def test_the_table_states_both_models_and_their_difference(demo: tuple[Path, Sum
     assert summary.columns == ["metric", "clip", "lgdea", "difference"]
     row = next(r for r in summary.rows if r[0] == "zero-shot AUROC")
     values = [
-        json.loads((out / "results" / name / "zero-shot.json").read_text())["metrics"]["auroc"]["value"]
+        json.loads((out / "results" / name / "zero-shot.json").read_text())["metrics"]["auroc_macro"]["value"]
         for name in ("clip", "lgdea")
     ]
     assert [float(cell.split()[0]) for cell in row[1:3]] == pytest.approx(values, abs=5e-4)
