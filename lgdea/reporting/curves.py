@@ -1,0 +1,165 @@
+"""Training curves: ``metrics.csv`` in, small SVG line charts out.
+
+Drawn by hand rather than with matplotlib: a chart is 5 kB instead of 50, takes its colours from the page (light and
+dark) and its text can be read, searched and scaled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from lgdea.errors import DataError
+
+WIDTH, HEIGHT = 360, 210
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 26
+POINTS = 160
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one run over its training steps: ``steps`` and ``values`` (N,), ``colour`` an index."""
+
+    label: str
+    colour: int
+    steps: np.ndarray
+    values: np.ndarray
+
+
+def read_metrics(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read ``metrics.csv``, wide (a column per metric, blanks where not logged) or long (step, name, value).
+
+    Returns:
+        Metric name -> (steps (N,), values (N,)), ordered by step, without blanks and infinities; a metric that does
+        not hold a finite number is left out.
+
+    Raises:
+        DataError: The file is not a CSV with a ``step`` column.
+    """
+    try:
+        table = pd.read_csv(file)
+    except pd.errors.EmptyDataError:
+        return {}
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"is not a CSV of metrics ({str(error).splitlines()[0]})", file=file) from None
+    if "step" not in table.columns:
+        raise DataError("has no column `step`", file=file, remedy="point to the run folder that pretraining wrote")
+    if {"name", "value"} <= set(table.columns):
+        parts = {str(name): group[["step", "value"]] for name, group in table.groupby("name", sort=False)}
+    else:
+        names = [c for c in table.columns if c not in ("step", "epoch")]
+        parts = {name: table[["step", name]].rename(columns={name: "value"}) for name in names}
+    curves = {}
+    for name, part in parts.items():
+        numbers = part.apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan).dropna()
+        numbers = numbers.sort_values("step", kind="stable")
+        if len(numbers):
+            curves[name] = (numbers["step"].to_numpy(float), numbers["value"].to_numpy(float))
+    return curves
+
+
+def thin(steps: np.ndarray, values: np.ndarray, points: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """Average neighbours so that at most ``points`` remain; the first and last step keep their place."""
+    if len(steps) <= points:
+        return steps, values
+    groups = np.array_split(np.arange(len(steps)), points)
+    thinned = np.array([steps[g].mean() for g in groups])
+    thinned[0], thinned[-1] = steps[0], steps[-1]
+    return thinned, np.array([values[g].mean() for g in groups])
+
+
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """About ``count`` round numbers (1, 2 or 5 times a power of ten apart) within ``low``..``high``."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def short(value: float) -> str:
+    """A number for an axis: 1500 -> 1.5k, 0.00012 -> 1.2e-4."""
+    size = abs(value)
+    if size >= 1e6:
+        return f"{value / 1e6:g}M"
+    if size >= 1e3:
+        return f"{value / 1e3:g}k"
+    if value and size < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.4g}"
+
+
+def line_chart(title: str, curves: Sequence[Curve]) -> Markup:
+    """One metric of one or more runs as an inline SVG of ``WIDTH`` x ``HEIGHT`` units.
+
+    The plotted range stands in ``data-range`` (x low, x high, y low, y high) and its place in ``data-frame`` (left,
+    right, top, bottom), so that the page's script can read values back from the drawn lines; each line carries its
+    run's name in ``data-label``.
+    """
+    x_low, x_high = _range([c.steps for c in curves])
+    y_low, y_high = _range([c.values for c in curves], margin=0.06)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        px = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
+        py = HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
+        return px, py
+
+    parts = [_axes(at, (x_low, x_high), (y_low, y_high))]
+    for curve in curves:
+        points = [at(x, y) for x, y in zip(*thin(curve.steps, curve.values), strict=True)]
+        if len(points) == 1:
+            mark = Markup('<circle class="s{} dot" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(curve.colour, *points[0])
+            parts.append(mark)
+        path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(Markup('<path class="s{} line" data-label="{}" d="{}"/>').format(curve.colour, curve.label, path))
+    bounds = f"{x_low:.6g} {x_high:.6g} {y_low:.6g} {y_high:.6g}"
+    frame = f"{LEFT} {WIDTH - RIGHT} {TOP} {HEIGHT - BOTTOM}"
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" data-range="{}" data-frame="{}">{}</svg>'
+    ).format(WIDTH, HEIGHT, _describe(title, curves), bounds, frame, Markup("").join(parts))
+
+
+def _axes(
+    at: Callable[[float, float], tuple[float, float]], xs: tuple[float, float], ys: tuple[float, float]
+) -> Markup:
+    parts = []
+    for y in ticks(*ys):
+        py = at(xs[0], y)[1]
+        parts.append(
+            Markup(
+                '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
+                '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
+            ).format(LEFT, WIDTH - RIGHT, py, py, LEFT - 6, py + 3.5, short(y))
+        )
+    for x in ticks(*xs):
+        px = at(x, ys[0])[0]
+        parts.append(
+            Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+                px, HEIGHT - 8, short(x)
+            )
+        )
+    return Markup("").join(parts)
+
+
+def _range(arrays: Sequence[np.ndarray], margin: float = 0.0) -> tuple[float, float]:
+    low = min(float(a.min()) for a in arrays)
+    high = max(float(a.max()) for a in arrays)
+    if high == low:
+        pad = abs(low) * 0.1 or 1.0
+        return low - pad, high + pad
+    return low - margin * (high - low), high + margin * (high - low)
+
+
+def _describe(title: str, curves: Sequence[Curve]) -> str:
+    ends = ", ".join(f"{c.label} from {c.values[0]:.4g} to {c.values[-1]:.4g}" for c in curves)
+    return f"{title} over training steps: {ends}"

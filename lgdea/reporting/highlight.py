@@ -1,0 +1,53 @@
+"""Report text as HTML with its evidence marked; spans may overlap, nest or touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup, escape
+
+
+@dataclass(frozen=True)
+class Span:
+    """Half-open characters ``start``..``end`` of the raw text, what is asserted there and a line that explains it."""
+
+    start: int
+    end: int
+    assertion: str
+    tip: str
+
+
+def highlight(text: str, spans: Iterable[Span]) -> Markup:
+    """Mark ``spans`` in ``text``.
+
+    The text is cut at every span border, and each piece that some span covers becomes one ``<mark>``, so overlapping
+    spans need no nesting. A piece takes the look of its shortest span; ``data-assertions`` and ``data-tip`` (one line
+    per span) name all of them. Removing the tags leaves exactly the escaped text.
+
+    Args:
+        text: The raw report, untrusted.
+        spans: Spans into ``text``; parts outside of it and empty spans are ignored.
+    """
+    clipped = [(max(0, s.start), min(len(text), s.end), s) for s in spans]
+    placed = sorted(((a, b, s) for a, b, s in clipped if a < b), key=lambda item: (item[1] - item[0], item[0]))
+    borders = sorted({0, len(text)} | {p for a, b, _ in placed for p in (a, b)})
+    pieces = []
+    for left, right in pairwise(borders):
+        covering = [item for item in placed if item[0] <= left and right <= item[1]]
+        piece = escape(text[left:right])
+        pieces.append(_mark(piece, covering, left, right) if covering else piece)
+    return Markup("").join(pieces)
+
+
+def _mark(piece: Markup, covering: list[tuple[int, int, Span]], left: int, right: int) -> Markup:
+    start, end, first = covering[0]
+    assertions = list(dict.fromkeys(span.assertion for _, _, span in covering))
+    classes = ["ev", f"ev-{first.assertion}"]
+    classes += ["ev-start"] * (start == left) + ["ev-end"] * (end == right) + ["ev-mixed"] * (len(assertions) > 1)
+    # One tab stop per span is enough for the keyboard: the piece with which it begins.
+    focus = Markup(' tabindex="0"') if any(a == left for a, _, _ in covering) else Markup("")
+    return Markup('<mark class="{}" data-assertions="{}" data-tip="{}"{}>{}</mark>').format(
+        " ".join(classes), " ".join(assertions), "\n".join(span.tip for _, _, span in covering), focus, piece
+    )

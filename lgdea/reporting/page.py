@@ -1,0 +1,271 @@
+"""One self-contained HTML page about runs and results: no request leaves it, no script in it is anyone else's."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lgdea import __version__
+from lgdea.errors import UsageError
+from lgdea.reporting import counts, examples, measures
+from lgdea.reporting.curves import Curve, line_chart
+from lgdea.reporting.inputs import Run, TaskResult, read_results, read_run
+from lgdea.reporting.palette import series_index
+from lgdea.runs import now, require_finished, write_text
+
+if TYPE_CHECKING:
+    from lgdea.records.archive import Archive
+
+CURVES_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of the training curves; ``labels`` are the runs in it."""
+
+    title: str
+    svg: Markup
+    labels: tuple[str, ...]
+
+
+def build_report(
+    *,
+    out: Path,
+    title: str,
+    runs: Mapping[str, Path],
+    results: Mapping[str, Path],
+    archive: Path | None = None,
+    evidence: Path | None = None,
+    examples: int = 6,
+    seed: int = 0,
+) -> Path:
+    """Write one HTML file about ``runs`` and ``results``; a part that is not given is left out of the page.
+
+    Args:
+        out: The HTML file to write.
+        title: Its heading.
+        runs: Label -> run folder. The first label is the one that the others are compared with.
+        results: Label -> folder of ``<task>.json``; a label that is also in ``runs`` is the same model.
+        archive: Archive folder, for counts, reports and images.
+        evidence: Evidence folder, for the highlights; needs ``archive``.
+        examples: How many reports and how many images to show.
+        seed: Seed of their random choice.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UsageError: Nothing to report on, or a folder is missing or holds something else.
+        DataError: A file is broken.
+    """
+    if not runs and not results and archive is None:
+        raise UsageError("nothing to report on", remedy="give a run folder, a results folder or an archive")
+    read = [read_run(label, Path(folder)) for label, folder in runs.items()]
+    scored = [r for label, folder in results.items() for r in read_results(label, Path(folder))]
+    opened = None
+    if archive is not None:
+        from lgdea.records.archive import Archive
+
+        opened = Archive.open(require_finished(archive, what="archive", made_by="lgdea data build"))
+    units = None
+    if evidence is not None:
+        from lgdea.evidence.io import read_evidence
+
+        units = read_evidence(require_finished(evidence, what="evidence folder", made_by="lgdea extract"))
+    context = _context(read, scored, opened, units, count=examples, seed=seed)
+    out = Path(out)
+    write_text(out, render(title=title, generated=now(), **context))
+    return out
+
+
+def render(**context: Any) -> str:
+    """Fill the page template; everything is escaped unless it is :class:`markupsafe.Markup` made in this package."""
+    environment = Environment(
+        loader=PackageLoader("lgdea.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "signed": _signed, "count": _count, "words": _words, "p_value": _p_value}
+    script = _asset(environment, "page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.j2").render(
+        style=Markup(_asset(environment, "style.css")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        version=__version__,
+        **context,
+    )
+
+
+def _context(
+    runs: Sequence[Run],
+    results: Sequence[TaskResult],
+    archive: Archive | None,
+    units: pd.DataFrame | None,
+    *,
+    count: int,
+    seed: int,
+) -> dict[str, Any]:
+    labels = list(dict.fromkeys([r.label for r in runs] + [r.label for r in results]))
+    colours = {label: series_index(i) for i, label in enumerate(labels)}
+    tables = measures.task_tables(results, labels)
+    headline = measures.headline_rows(tables)
+    return {
+        "colours": colours,
+        "runs": runs,
+        "run_facts": [(run.label, run_facts(run)) for run in runs],
+        "config_differences": config_differences(runs),
+        "tables": tables,
+        "result_labels": list(dict.fromkeys(label for t in tables for label in t.labels)),
+        "tiles": _first_per_task(headline),
+        "headline": headline,
+        "panels": curve_panels(runs, colours),
+        "curves_shown": CURVES_SHOWN,
+        "archive": None if archive is None else counts.count_archive(archive),
+        "pairings": counts.count_pairings(runs),
+        "evidence": None if units is None else counts.count_evidence(units),
+        "assertions": counts.ASSERTIONS,
+        "reports": []
+        if archive is None or units is None
+        else examples.choose_reports(archive, units, count=count, seed=seed),
+        "images": [] if archive is None else examples.choose_images(archive, _models(runs), count=count, seed=seed),
+        "seed": seed,
+        "definitions": list(dict.fromkeys((t.task, t.definition, t.split) for t in tables)),
+        "packages": package_versions(runs),
+        "hashes": [(r.label, name, value) for r in runs for name, value in _hashes(r).items()],
+    }
+
+
+def run_facts(run: Run) -> list[tuple[str, str]]:
+    """What one wants to know of a run at a glance, as far as its files say it."""
+    flat = flatten(run.config)
+    summary = {k: v for k, v in run.manifest.items() if isinstance(v, int | float | str)}
+    facts = []
+    for name, keys in FACTS:
+        value = next((flat[k] for k in keys if k in flat), None)
+        value = next((summary[k] for k in keys if k in summary), None) if value is None else value
+        if value is not None:
+            facts.append((name, _count(value) if isinstance(value, int) else str(value)))
+    if not run.finished:
+        facts.append(("state", "unfinished"))
+    return facts
+
+
+FACTS = (
+    ("objective", ("objective.name", "objective")),
+    ("image tower", ("model.image_tower.name", "model.image_tower", "image_tower.name")),
+    ("text tower", ("model.text_tower.name", "model.text_tower", "text_tower.name")),
+    ("steps", ("trainer.max_steps", "max_steps", "steps")),
+    ("batch size", ("data.batch_size_per_device", "batch_size_per_device")),
+    ("learning rate", ("optimizer.lr", "optimizer.learning_rate")),
+    ("seed", ("seed", "data.seed")),
+    ("started", ("started",)),
+)
+"""Shown name -> where it may stand in the configuration or in ``run.json``."""
+
+
+def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """Configuration keys whose values differ between the runs, with one value per run."""
+    flats = [flatten(run.config) for run in runs]
+    keys = dict.fromkeys(key for flat in flats for key in flat)
+    rows = [(key, ["—" if flat.get(key) is None else str(flat[key]) for flat in flats]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys: ``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def curve_panels(runs: Sequence[Run], colours: Mapping[str, int]) -> list[Panel]:
+    """One chart per metric, all runs that log it in one chart; losses and validation first."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    panels = []
+    for name in sorted(names, key=_curve_rank):
+        curves = [Curve(r.label, colours[r.label], *r.metrics[name]) for r in runs if name in r.metrics]
+        panels.append(Panel(name, line_chart(name, curves), tuple(c.label for c in curves)))
+    return panels
+
+
+def package_versions(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """Rows of (what, one value per run): lgdea, Python, platform and packages of each run's environment."""
+    flats = []
+    for run in runs:
+        environment = dict(run.environment)
+        packages = environment.pop("packages", {})
+        flats.append({**environment, **(packages if isinstance(packages, dict) else {})})
+    keys = dict.fromkeys(key for flat in flats for key in flat)
+    return [(key, [str(flat.get(key, "—")) for flat in flats]) for key in keys]
+
+
+def _models(runs: Sequence[Run]) -> dict[str, examples.HeatMapper]:
+    with_model = {run.label: run.model for run in runs if run.model is not None}
+    if not with_model:
+        return {}
+    from lgdea.models.serialization import load_model
+
+    return {label: load_model(folder) for label, folder in with_model.items()}
+
+
+def _hashes(run: Run) -> dict[str, str]:
+    hashes = run.manifest.get("input_hashes")
+    return {str(k): str(v) for k, v in hashes.items()} if isinstance(hashes, dict) else {}
+
+
+def _first_per_task(rows: Sequence[measures.MetricRow]) -> list[measures.MetricRow]:
+    first: dict[str, measures.MetricRow] = {}
+    for row in rows:
+        first.setdefault(row.task, row)
+    return list(first.values())
+
+
+def _curve_rank(name: str) -> tuple[int, str]:
+    lowered = name.lower()
+    if lowered.split("/")[-1] in ("loss", "total") and "val" not in lowered:
+        return 0, name
+    if "val" in lowered:
+        return 1, name
+    if "lr" in lowered or "time" in lowered or "grad" in lowered:
+        return 3, name
+    return 2, name
+
+
+def _asset(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def _words(identifier: str) -> str:
+    return identifier.replace("_", " ")
