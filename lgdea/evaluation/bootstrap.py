@@ -74,7 +74,7 @@ def weighted_mean(items: ArrayLike) -> Statistic:
 
     def statistic(weights: Floats) -> Floats:
         total = weights @ known
-        return np.divide(weights @ filled, total, out=np.full(total.shape, np.nan), where=total > 0)
+        return np.asarray(np.divide(weights @ filled, total, out=np.full(total.shape, np.nan), where=total > 0))
 
     return statistic
 

@@ -14,11 +14,12 @@ DEFINITIONS: dict[str, str] = {
     "zero-shot/prevalence-v1": "Share of positive among labelled images: the chance level of AUPRC.",
     "zero-shot/threshold-v1": "The score with the best F1 on the validation split, half way to the next lower score.",
     "zero-shot/single-label-accuracy-v1": "The highest-scoring class is the positive one; images with exactly one "
-    "positive class and no unknown one, at most `single_label_per_class` per class, classes weighing the same; chance is 1/C.",
+    "positive class and no unknown one, at most `single_label_per_class` per class, classes weighing the same.",
     "zero-shot/single-label-chance-v1": "1 / number of classes in zero-shot/single-label-accuracy-v1.",
     "retrieval/recall-v1": "Probability that a report (image) of the query's study, or one of a study with a "
     "word-identical report, is among the first k; expectation over tied orders.",
-    "retrieval/recall-chance-v1": "retrieval/recall-v1 of a random order.",
+    "retrieval/recall-chance-v1": "retrieval/recall-v1 of a random order of the candidates. Random embeddings can fall "
+    "below it, because word-identical reports share one and come as a block.",
     "retrieval/median-rank-v1": "Median over queries of the expected rank of the first positive.",
     "retrieval/evidence-precision-v1": "Mean evidence overlap (Jaccard of present findings, with the side when so "
     "configured) of the first k candidates.",

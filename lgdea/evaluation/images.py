@@ -45,9 +45,9 @@ class ImageSource:
         """
         from lgdea.imaging.read import read_image
 
-        if self._cache is not None and image_id in self._cached:
-            return np.asarray(self._cache[self._cached[image_id]], np.float32) / 255.0
-        return read_image(self._archive.image_path(image_id)).pixels
+        if self._cache is not None and image_id in self._cache:
+            return np.asarray(self._cache[int(self._cache.index([image_id])[0])] / np.float32(255))
+        return np.asarray(read_image(self._archive.image_path(image_id)).pixels)
 
     def batches(self, image_ids: Sequence[str], batch_size: int) -> Iterator[tuple[list[str], list[Pixels]]]:
         """Yield (ids, pixels) of at most ``batch_size`` readable images; the others are added to ``skipped``."""

@@ -154,7 +154,7 @@ def _ideal(grades: ArrayLike, k: int) -> Floats:
     k = min(k, grades.shape[1])
     best = -np.sort(np.partition(-grades, k - 1, axis=1)[:, :k], axis=1)
     total = best @ _discounts(k)
-    return np.where(total > 0, total, 1.0)
+    return np.asarray(np.where(total > 0, total, 1.0))
 
 
 def _discounts(k: int) -> Floats:
@@ -162,7 +162,7 @@ def _discounts(k: int) -> Floats:
 
 
 def _where_relevant(values: Floats, grades: ArrayLike) -> Floats:
-    return np.where(np.asarray(grades, np.float64).max(axis=1, initial=0.0) > 0, values, np.nan)
+    return np.asarray(np.where(np.asarray(grades, np.float64).max(axis=1, initial=0.0) > 0, values, np.nan))
 
 
 def _checked(scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:

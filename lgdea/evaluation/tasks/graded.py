@@ -25,7 +25,7 @@ def study_evidence(
     """What is present in each study.
 
     A fact is a finding (with its side when ``config.laterality``) that the study's reports assert as present or,
-    without evidence, that the labeller calls present; a labelled study with nothing present has the fact ``no_finding``.
+    without evidence, that the labeller calls present; a study whose labels are all absent has the fact ``no_finding``.
 
     Args:
         archive: Gives reports and labels.
@@ -62,9 +62,7 @@ def study_evidence(
 
 
 def _from_units(archive: Archive, evidence: str | Path | pd.DataFrame, laterality: bool) -> pd.DataFrame:
-    from lgdea.evidence.io import read_evidence
-
-    table = evidence if isinstance(evidence, pd.DataFrame) else read_evidence(evidence)
+    table = evidence if isinstance(evidence, pd.DataFrame) else _read(evidence)
     units = table[table["assertion"] == "present"].merge(archive.reports[["report_id", "study_id"]], on="report_id")
     fact = units["finding"] + "|" + units["laterality"] if laterality else units["finding"]
     return units[["study_id"]].assign(fact=fact)
@@ -79,3 +77,10 @@ def _from_labels(labels: pd.DataFrame) -> pd.DataFrame:
             clear[["study_id"]].drop_duplicates().assign(fact="no_finding"),
         ]
     )
+
+
+def _read(folder: str | Path) -> pd.DataFrame:
+    from lgdea.evidence.io import read_evidence
+
+    units: pd.DataFrame = read_evidence(folder)
+    return units

@@ -144,8 +144,8 @@ def _score(
     batch_size: int,
 ) -> tuple[pd.DataFrame, Floats, Floats]:
     """Readable images with any label, their labels and their scores (N, C)."""
-    known = ~np.isnan(truth).all(axis=1)
-    images, truth = images.loc[known].reset_index(drop=True), truth[known]
+    known = np.flatnonzero(~np.isnan(truth).all(axis=1))
+    images, truth = images.iloc[known].reset_index(drop=True), truth[known]
     done: list[str] = []
     blocks = []
     batches = source.batches(images["image_id"].tolist(), batch_size)
