@@ -1,0 +1,1 @@
+"""Reading a report by rules: vocabulary matching with assertion scopes (after NegEx and ConText) and attachment."""

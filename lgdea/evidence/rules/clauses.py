@@ -1,0 +1,60 @@
+"""Clauses of a sentence: the stretches over which a negation or a structure can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lgdea.evidence.rules.lexicon import Hit
+from lgdea.evidence.rules.tokens import Token
+
+VERBS = frozenset(
+    "is are was were be been appear remain show demonstrate has have there contain measure reveal represent seem".split()
+)
+_SEEN = frozenset("seen identified noted present visualized visualised evident demonstrated appreciated detected observed".split())
+_JOINTS = frozenset({",", "and", "with"})
+
+
+def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit]) -> list[tuple[int, int]]:
+    """Token ranges of the clauses.
+
+    A semicolon, a colon after a structure's name or a word like "but" always starts a clause. A comma, "and" or
+    "with" does when what follows stands on its own: it has a verb or a predicate, or praises or grades a new
+    finding after a negation ("no effusion, stable cardiomegaly"). "No effusion and pneumothorax is seen" stays whole.
+    """
+    at: dict[int, Hit] = {hit.i: hit for hit in hits}
+    ends = [0]
+    joints = [k for k, token in enumerate(tokens) if token.lemma in _JOINTS and k not in at]
+    hard = {hit.i for hit in hits if "breaks" in hit.tags} | {k for k, t in enumerate(tokens) if t.lemma == ";"}
+    stops = sorted(set(joints) | hard | {len(tokens)})
+    for number, k in enumerate(stops[:-1]):
+        if k in hard or _stands_alone(tokens, hits, ends[-1], k, stops[number + 1]):
+            ends.append(k)
+    ends.append(len(tokens))
+    return [(a, b) for a, b in zip(ends, ends[1:], strict=False) if b > a]
+
+
+def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, joint: int, end: int) -> bool:
+    before = [hit for hit in hits if start <= hit.i < joint]
+    complete = any(_is_statement(hit) for hit in before)
+    if not complete:
+        return False
+    after = [hit for hit in hits if joint < hit.i < end]
+    words = [token.lemma for token in tokens[joint + 1 : end]]
+    negated = any("negation_before" in hit.tags for hit in before)
+    graded = bool(after) and any(
+        key in after[0].tags for key in ("severity", "change", "laterality") if "negation_before" not in after[0].tags
+    )
+    verb = next((n for n, word in enumerate(words) if word in VERBS), None)
+    if verb is not None:
+        listed = negated and any(word in _SEEN for word in words[verb : verb + 4]) and "there" not in words[: verb + 1]
+        return not listed or graded
+    if any("normal" in hit.tags for hit in after) and any("place" in hit.tags for hit in after):
+        return True
+    if not negated:
+        return False
+    rest = {token.lemma for token in tokens[joint + 1 :]}
+    return graded and not rest & {"or", "nor"}
+
+
+def _is_statement(hit: Hit) -> bool:
+    return any(key in hit.tags for key in ("finding", "head", "normal", "negation_before"))

@@ -1,0 +1,113 @@
+"""The rules reader's lexicon: the vocabulary's synonyms and ``terms.yaml`` in one Aho-Corasick automaton over lemmas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+import ahocorasick
+import yaml
+
+from lgdea.evidence.rules.tokens import Token, lemmas
+from lgdea.vocabulary import load_vocabulary
+
+
+class Hit(NamedTuple):
+    """Lexicon entries found at tokens ``i`` to ``j`` (half-open); ``tags`` maps a category to its value."""
+
+    i: int
+    j: int
+    tags: Mapping[str, str]
+
+
+@dataclass
+class Lexicon:
+    """Matcher and tables of the rules reader.
+
+    ``heads``, ``specialise`` and ``denies`` map a word or finding, then a structure or modifier, to a finding.
+    """
+
+    heads: dict[str, dict[str, str]]
+    alone: dict[str, str]
+    specialise: dict[str, dict[str, str]]
+    denies: dict[str, str]
+    structure_anatomy: dict[str, str]
+    side_of: dict[str, str]
+    up: dict[str, frozenset[str]]
+    ids: dict[str, int] = field(default_factory=dict)
+    automaton: Any = None
+
+    def match(self, tokens: Sequence[Token]) -> list[Hit]:
+        """Leftmost-longest, non-overlapping lexicon entries in order; linear in the number of tokens."""
+        ids = self.ids
+        keys = tuple([ids.get(token.lemma, 0) for token in tokens])
+        if not keys:
+            return []
+        return [Hit(end + 1 - length, end + 1, tags) for end, (length, tags) in self.automaton.iter_long(keys)]
+
+    def finding_at(self, table: Mapping[str, str], place: str) -> str | None:
+        """The value for a structure in ``table``, or for the nearest structure that it is a part of."""
+        if place in table:
+            return table[place]
+        for parent in self.up.get(place, ()):
+            if parent in table:
+                return table[parent]
+        return None
+
+
+@lru_cache(maxsize=1)
+def load_lexicon() -> Lexicon:
+    """Build the automaton once per process (about 20 ms)."""
+    terms = yaml.safe_load((resources.files("lgdea.evidence.rules") / "terms.yaml").read_text(encoding="utf-8"))
+    vocabulary = load_vocabulary()
+    entries: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def add(phrases: Iterable[str], category: str, value: str) -> None:
+        for phrase in phrases:
+            key = lemmas(phrase)
+            if key:
+                entries.setdefault(key, {}).setdefault(category, value)
+
+    for name, head in terms["heads"].items():
+        add(head["words"], "head", name)
+    for finding in vocabulary.findings.values():
+        if finding.kind != "normality":
+            phrases = {lemmas(s) for s in (finding.name, *finding.synonyms)}
+            add((" ".join(p) for p in phrases if "head" not in entries.get(p, {})), "finding", finding.id)
+    for name, words in {**terms["structures"], **terms["more_anatomy"]}.items():
+        add(words, "place", name)
+    for anatomy in vocabulary.anatomy.values():
+        add((anatomy.name, *anatomy.synonyms), "place", anatomy.id)
+    alias = terms["modifier_alias"]
+    for word in terms["modifiers"]:
+        add([word], "modifier", alias.get(word, word))
+    for category in ("laterality", "severity", "change"):
+        for value, words in terms[category].items():
+            add(words, category, value)
+    for category in ("negation", "uncertainty", "history", "hypothetical"):
+        for where, words in terms[category].items():
+            add(words, f"{category}_{where}", where)
+    add(terms["normal"]["words"], "normal", "normal")
+    add(terms["normal"]["not"], "not_normal", "not_normal")
+    for category in ("prior", "breaks", "prepositions"):
+        add(terms[category], category, category)
+
+    ids: dict[str, int] = {}
+    automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY, ahocorasick.KEY_SEQUENCE)
+    for key, tags in entries.items():
+        automaton.add_word(tuple(ids.setdefault(word, len(ids) + 1) for word in key), (len(key), tags))
+    automaton.make_automaton()
+    return Lexicon(
+        heads={name: head["with"] for name, head in terms["heads"].items()},
+        alone={name: head["alone"] for name, head in terms["heads"].items() if "alone" in head},
+        specialise=terms["specialise"],
+        denies=terms["normal"]["denies"],
+        structure_anatomy=terms["structure_anatomy"],
+        side_of={a.id: a.laterality for a in vocabulary.anatomy.values() if a.laterality != "unspecified"},
+        up={a: vocabulary.ancestors(a) for a in vocabulary.anatomy},
+        ids=ids,
+        automaton=automaton,
+    )

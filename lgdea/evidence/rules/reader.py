@@ -1,0 +1,127 @@
+"""A whole report by rules: evidence items with raw offsets, in the order of the text."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from lgdea.evidence.rules.clauses import split_clauses
+from lgdea.evidence.rules.lexicon import Lexicon, load_lexicon
+from lgdea.evidence.rules.mentions import Clause, Mention
+from lgdea.evidence.rules.scopes import Verdict, judge
+from lgdea.evidence.rules.tokens import Token, tokenise
+from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections, split_sentences
+from lgdea.vocabulary import load_vocabulary
+
+_LONGEST_SENTENCE = 2000  # characters; a longer one is not prose and is read in pieces
+_NORMAL = re.compile(
+    r"\bno (?:radiographic |definite |significant |convincing |x-?ray )?(?:evidence (?:of|for) |sign of |findings of )?(?:an |any )?"
+    r"(?:acute|active|significant|focal|new)?[ ,/a-z-]{0,50}?"
+    r"(?:disease|process|abnormalit|finding|pathology|infiltrate|change|consolidation|pneumonia|airspace|injury|effusion|pneumothorax)"
+    r"|\b(?:normal|clear|unremarkable|negative)\b|within normal limits",
+    re.IGNORECASE,
+)
+
+
+class Item(NamedTuple):
+    """One piece of evidence; offsets are half-open, into the raw text."""
+
+    section: str
+    start: int
+    end: int
+    finding: str
+    finding_text: str
+    assertion: str
+    anatomy: str | None
+    laterality: str
+    severity: str
+    change: str
+    refers_to_prior: bool
+
+
+def read_report(text: str) -> list[Item]:
+    """All evidence of a report.
+
+    Sections that ask, compare or plan are passed over. A report without any present or uncertain item that says that
+    something is normal yields one ``no_finding`` item.
+    """
+    items: list[Item] = []
+    normal: tuple[str, int, int] | None = None
+    for section in split_sections(text):
+        if section.name not in EVIDENCE_SECTIONS:
+            continue
+        for start, end in _pieces(split_sentences(text, section.start, section.end)):
+            sentence = text[start:end]
+            items.extend(
+                item._replace(section=section.name, start=item.start + start, end=item.end + start)
+                for item in _read_sentence(sentence)
+            )
+            if _NORMAL.search(sentence) and (normal is None or section.name == "impression" != normal[0]):
+                normal = (section.name, start, end)
+    if normal is not None and not any(item.assertion != "absent" for item in items):
+        section_name, start, end = normal
+        items.append(
+            Item(section_name, start, end, "no_finding", text[start:end], "present", None, "unspecified", "unspecified",
+                 "unspecified", False)
+        )  # fmt: skip
+    return items
+
+
+def _pieces(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [
+        (at, min(at + _LONGEST_SENTENCE, end)) for start, end in spans for at in range(start, end, _LONGEST_SENTENCE)
+    ]
+
+
+@lru_cache(maxsize=16384)
+def _read_sentence(sentence: str) -> tuple[Item, ...]:
+    """Evidence of one sentence, offsets into it. Cached: archives repeat their normal sentences thousands of times."""
+    lexicon = load_lexicon()
+    tokens = tokenise(sentence)
+    hits = lexicon.match(tokens)
+    if not hits:
+        return ()
+    raw = [sentence[t.start : t.end] for t in tokens]
+    items: list[Item] = []
+    for bounds in split_clauses(tokens, hits):
+        clause = Clause(tokens, raw, hits, bounds, lexicon)
+        mentions = clause.mentions()
+        for mention in mentions:
+            verdict = judge(tokens, clause.hits, bounds, mention, mentions)
+            if verdict.assertion is not None:
+                items.append(_item(sentence, tokens, clause, mention, verdict))
+    return tuple(_without_repeats(items))
+
+
+def _item(sentence: str, tokens: list[Token], clause: Clause, mention: Mention, verdict: Verdict) -> Item:
+    used = [*mention.used, *verdict.triggers, mention.i, mention.j - 1]
+    anatomy = clause.anatomy(mention)
+    return Item(
+        section="",
+        start=tokens[min(used)].start,
+        end=tokens[max(used)].end,
+        finding=mention.finding,
+        finding_text=sentence[tokens[mention.i].start : tokens[mention.j - 1].end],
+        assertion=str(verdict.assertion),
+        anatomy=anatomy if anatomy in load_vocabulary().anatomy else None,
+        laterality=mention.laterality,
+        severity=mention.severity,
+        change=verdict.change,
+        refers_to_prior=verdict.refers_to_prior,
+    )
+
+
+def _without_repeats(items: list[Item]) -> list[Item]:
+    """One item for the same words said of the same place; the first stands."""
+    seen: set[tuple[object, ...]] = set()
+    result = []
+    for item in items:
+        key = (item.start, item.end, item.finding, item.anatomy, item.laterality)
+        if key not in seen:
+            seen.add(key)
+            result.append(item)
+    return result
+
+
+__all__ = ["Item", "Lexicon", "read_report"]

@@ -1,0 +1,90 @@
+"""Words of a text with their raw offsets, on the form under which the lexicon knows them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+# One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports.
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[,;:/()]")
+_ACCENTS = str.maketrans("áàâäãéèêëíìîïóòôöõúùûüñç", "aaaaaeeeeiiiiooooouuuunc")
+_IRREGULAR = {
+    "apices": "apex",
+    "bullae": "bulla",
+    "hila": "hilum",
+    "hilar": "hilar",
+    "bases": "base",
+    "vertebrae": "vertebra",
+    "diaphragms": "diaphragm",
+    "emboli": "embolus",
+    "metastases": "metastasis",
+    "pneumothoraces": "pneumothorax",
+    "opacities": "opacity",
+    "granulomata": "granuloma",
+    "sulci": "sulcus",
+    "bronchi": "bronchus",
+    "atelectases": "atelectasis",
+    "foci": "focus",
+    "masses": "mass",
+    "silhouettes": "silhouette",
+    "processes": "process",
+    "lenses": "lens",
+    "axes": "axis",
+    "oedema": "edema",
+    "oesophagus": "esophagus",
+    "lobes": "lobe",
+    "densities": "density",
+    "calcifications": "calcification",
+    "diffusely": "diffuse",
+    "vs": "vs",
+    "has": "has",
+    "was": "was",
+    "does": "does",
+    "this": "this",
+    "is": "is",
+}
+
+
+class Token(NamedTuple):
+    """A word: its lemma and its half-open raw offsets."""
+
+    lemma: str
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=65536)
+def lemma(word: str) -> str:
+    """The lower-case singular; good enough for nouns of radiology, and the same for lexicon and text.
+
+    >>> lemma("Opacities"), lemma("thorax"), lemma("effusions")
+    ('opacity', 'thorax', 'effusion')
+    """
+    word = word.lower().translate(_ACCENTS)
+    known = _IRREGULAR.get(word)
+    if known is not None:
+        return known
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "as")):
+        if word.endswith(("xes", "ches", "shes", "sses")):
+            return word[:-2]
+        return word[:-1]
+    return word
+
+
+def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
+    """The tokens of ``text[start:end]`` with offsets into ``text``; de-identification tokens are left out."""
+    found = []
+    for match in _TOKEN.finditer(text, start, len(text) if end is None else end):
+        word = match[0]
+        if word == "XXXX" or (word[0] == "X" and word.strip("X") == ""):
+            continue
+        found.append(Token(lemma(word), match.start(), match.end()))
+    return found
+
+
+def lemmas(phrase: str) -> tuple[str, ...]:
+    """The lemmas of a lexicon phrase, punctuation left out."""
+    return tuple(token.lemma for token in tokenise(phrase) if token.lemma[0].isalnum())

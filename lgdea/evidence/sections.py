@@ -1,0 +1,129 @@
+"""Sections and sentences of a report, as half-open offsets into its raw text."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_NAMES: dict[str, str] = {
+    "findings": "findings",
+    "finding": "findings",
+    "results": "findings",
+    "report": "findings",
+    "observations": "findings",
+    "findings and impression": "findings",
+    "findings/impression": "findings",
+    "impression": "impression",
+    "impressions": "impression",
+    "conclusion": "impression",
+    "conclusions": "impression",
+    "opinion": "impression",
+    "assessment": "impression",
+    "summary": "impression",
+    "interpretation": "impression",
+    "diagnosis": "impression",
+    "addendum": "addendum",
+    "indication": "indication",
+    "indications": "indication",
+    "clinical indication": "indication",
+    "clinical information": "indication",
+    "clinical history": "indication",
+    "clinical details": "indication",
+    "history": "indication",
+    "patient history": "indication",
+    "medical condition": "indication",
+    "reason for exam": "indication",
+    "reason for examination": "indication",
+    "reason for this examination": "indication",
+    "reason for study": "indication",
+    "reason": "indication",
+    "diagnosis/indication": "indication",
+    "comparison": "comparison",
+    "comparisons": "comparison",
+    "comparison study": "comparison",
+    "technique": "technique",
+    "procedure": "technique",
+    "examination": "examination",
+    "exam": "examination",
+    "study": "examination",
+    "type of exam": "examination",
+    "recommendation": "recommendation",
+    "recommendations": "recommendation",
+    "recommendation(s)": "recommendation",
+    "notification": "notification",
+    "wet read": "wet_read",
+    "final report": "body",
+}
+EVIDENCE_SECTIONS = frozenset({"findings", "impression", "addendum", "body"})
+"""Sections that describe this study; the others ask, compare, or plan."""
+
+_HEADER = re.compile(
+    r"(?:(?<=\n)|\A|(?<=[.\s]))[ \t]*("
+    + "|".join(re.escape(name) for name in sorted(_NAMES, key=len, reverse=True))
+    + r")[ \t]*:",
+    re.IGNORECASE,
+)
+_BOUNDARY = re.compile(r"[.!?]+(?=\s|$|[A-Z])|\n[ \t]*\n|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)]\s))|\n(?=[A-Z][A-Za-z ]{2,30}:)")
+_LIST_MARK = re.compile(r"\s*(?:[-*•]+\s*|\d{1,2}[.)](?=\s|[A-Za-z]))?\s*")
+_ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|vs|approx|e\.g|i\.e|fig|resp)\Z", re.IGNORECASE)
+
+
+class Span(NamedTuple):
+    """A named stretch of the raw text, half-open."""
+
+    name: str
+    start: int
+    end: int
+
+
+def split_sections(text: str) -> list[Span]:
+    """The sections in order; text before the first header, or without any, is ``body``.
+
+    A header is one of the usual names with a colon, at the start of a line in any case or anywhere in capitals.
+    Blank sections are left out.
+
+    >>> [s.name for s in split_sections("INDICATION: cough FINDINGS: Clear. IMPRESSION: Normal.")]
+    ['indication', 'findings', 'impression']
+    """
+    heads = []
+    for match in _HEADER.finditer(text):
+        name = match[1]
+        at_line_start = not text[: match.start(1)].rpartition("\n")[2].strip()
+        if at_line_start or name.isupper():
+            heads.append((_NAMES[name.lower()], match.start(1), match.end()))
+    spans = []
+    first = heads[0][1] if heads else len(text)
+    spans.append(Span("body", 0, first))
+    for number, (name, _, body) in enumerate(heads):
+        end = heads[number + 1][1] if number + 1 < len(heads) else len(text)
+        spans.append(Span(name, body, end))
+    return [span for span in spans if text[span.start : span.end].strip()]
+
+
+def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
+    """The sentences of ``text[start:end]`` as offsets into ``text``, without list marks and outer blanks.
+
+    A wrapped line does not end a sentence; a blank line, a list mark or a labelled line does.
+    """
+    end = len(text) if end is None else end
+    result = []
+    at = start
+    for match in _BOUNDARY.finditer(text, start, end):
+        if text[match.start()] == ".":
+            is_list_mark = text[at : match.start()].strip().isdigit()
+            if is_list_mark or _ABBREVIATION.search(text, max(at, match.start() - 8), match.start()):
+                continue
+        _append(text, at, match.end(), result)
+        at = match.end()
+    _append(text, at, end, result)
+    return result
+
+
+def _append(text: str, start: int, end: int, result: list[tuple[int, int]]) -> None:
+    mark = _LIST_MARK.match(text, start, end)
+    if mark:
+        start = mark.end()
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if any(character.isalnum() for character in text[start:end]):
+        result.append((start, end))
