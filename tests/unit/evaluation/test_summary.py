@@ -1,0 +1,79 @@
+import io
+
+import numpy as np
+import pytest
+from mini_archive import Oracle, Shuffled
+from rich.console import Console
+
+from lgdea.errors import UsageError
+from lgdea.evaluation import summary
+from lgdea.evaluation.results import Value, write_result
+from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+
+
+@pytest.fixture(scope="module")
+def folders(mini, tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    for name, model in (("chance", Shuffled(seed=1)), ("other", Shuffled(seed=2)), ("oracle", Oracle())):
+        for task in (zero_shot, retrieval, grounding):
+            write_result(task(model, mini, bootstrap_replicates=30), root / name)
+    return {name: root / name for name in ("chance", "other", "oracle")}
+
+
+def test_results_stand_side_by_side_with_their_tests(folders):
+    tables = {table.task: table for table in summary.compare(folders, replicates=300)}
+    assert set(tables) == {"zero-shot", "retrieval", "grounding"}
+    for task, metric in (
+        ("zero-shot", "auroc_macro"),
+        ("retrieval", "image_to_report/recall@1"),
+        ("grounding", "pointing_micro"),
+    ):
+        table = tables[task]
+        assert table.labels == ["chance", "other", "oracle"]
+        assert table.metrics[metric]["oracle"].value == pytest.approx(1)
+        assert table.tests[metric]["oracle"].p_value < 0.01
+        assert table.tests[metric]["other"].p_value > 0.02
+        assert "chance" not in table.tests[metric]
+        base = table.metrics[metric]["chance"].value
+        assert table.tests[metric]["oracle"].difference == pytest.approx(1 - base)
+    assert not [m for m in tables["retrieval"].tests if "chance" in m]
+
+
+def test_results_of_different_splits_do_not_share_a_table(folders, mini, tmp_path):
+    write_result(zero_shot(Oracle(), mini, split="val", bootstrap_replicates=0), tmp_path)
+    tables = summary.compare({"a": folders["oracle"], "b": tmp_path}, task="zero-shot", replicates=0)
+    assert [(table.split, table.labels) for table in tables] == [("test", ["a"]), ("val", ["b"])]
+
+
+def test_no_test_where_other_items_were_scored(folders, mini, tmp_path):
+    result = grounding(Oracle(), mini, bootstrap_replicates=0)
+    fewer = type(result)(**{**vars(result), "items": result.items.iloc[1:]})
+    write_result(fewer, tmp_path)
+    table = summary.compare({"a": folders["chance"], "b": tmp_path}, task="grounding")[0]
+    assert table.tests == {}
+
+
+def test_markdown_and_terminal_show_value_and_bounds(folders):
+    table = summary.compare(folders, task="zero-shot", replicates=300)[0]
+    text = summary.to_markdown(table)
+    assert text.startswith("**zero-shot on mini (test), zero-shot-v1**")
+    assert "| metric | chance | other | oracle |" in text
+    assert "1.000 [1.000, 1.000] p=0.003" in text
+    lines = text.strip().splitlines()[2:]
+    assert {line.count("|") for line in lines} == {5}
+    console = Console(file=io.StringIO(), width=160)
+    console.print(summary.to_rich(table))
+    assert "auroc_macro" in console.file.getvalue()
+
+
+def test_values_without_bounds_or_meaning():
+    assert summary.format_value(Value(0.5)) == "0.500"
+    assert summary.format_value(Value(float("nan"))) == "-"
+    assert summary.format_value(Value(0.5, 0.25, np.float64(0.75))) == "0.500 [0.250, 0.750]"
+
+
+def test_missing_results_are_one_clear_error(tmp_path):
+    with pytest.raises(UsageError, match="no such results folder"):
+        summary.compare({"a": tmp_path / "none"})
+    with pytest.raises(UsageError, match="no results of zero-shot"):
+        summary.compare({"a": tmp_path}, task="zero-shot")
