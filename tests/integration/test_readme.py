@@ -1,0 +1,66 @@
+"""Everything that the README tells a newcomer to type, typed in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def _run(command: list[str], cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every shell command of the README was run, in order; the installation is this one."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    for block in _blocks("bash"):
+        for line in block.strip().splitlines():
+            if not line.startswith(("pip install", "make ", "#")):
+                _run(["bash", "-c", f'PATH="{BIN}:$PATH" {line}'], folder)
+    return folder
+
+
+def test_the_demo_shows_what_the_readme_says(folder: Path) -> None:
+    assert (folder / "demo" / "report.html").stat().st_size > 100_000
+
+    def metric(objective: str, task: str, name: str) -> dict[str, float]:
+        return json.loads((folder / "demo" / "results" / objective / f"{task}.json").read_text())["metrics"][name]
+
+    for task, name in (
+        ("zero-shot", "auroc_macro"),
+        ("retrieval", "image_to_report/evidence_ndcg@10"),
+        ("grounding", "pointing_macro"),
+    ):
+        # Clearly ahead: the 95% intervals do not touch.
+        assert metric("lgdea", task, name)["low"] > metric("clip", task, name)["high"], (task, name)
+
+
+def test_the_python_lines_run(folder: Path) -> None:
+    (block,) = _blocks("python")
+    assert len(_run([sys.executable, "-c", block], folder).splitlines()) == block.count("print(")
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"\| `(lgdea [a-z]+)`", README))))
+def test_the_verbs_of_the_table_exist(command: str, tmp_path: Path) -> None:
+    _run([str(BIN / "lgdea"), *command.split()[1:], "--help"], tmp_path)
+
+
+def test_the_links_and_the_picture_exist() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
