@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lgdea.reporting.inputs import Run
+from lgdea.reporting.run_folder import Run
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive

@@ -105,12 +105,13 @@ def choose_images(archive: Archive, models: Mapping[str, HeatMapper], *, count: 
 
 
 def phrase_of(box: Any) -> str:
-    """The text to ground for a row of the boxes table: its own phrase, else the canonical one of its finding."""
+    """The text to ground for a row of the boxes table: its own phrase, else the canonical one of its finding,
+    as in the grounding task."""
     if isinstance(box.phrase, str) and box.phrase:
         return str(box.phrase)
     from lgdea.vocabulary.phrases import canonical_phrase
 
-    return canonical_phrase(box.finding, laterality=box.laterality)
+    return canonical_phrase(box.finding)
 
 
 def spans_of(units: pd.DataFrame) -> list[Span]:

@@ -15,10 +15,11 @@ from markupsafe import Markup
 
 from lgdea import __version__
 from lgdea.errors import UsageError
+from lgdea.evaluation.definitions import DEFINITIONS
 from lgdea.reporting import counts, examples, measures
 from lgdea.reporting.curves import Curve, line_chart
-from lgdea.reporting.inputs import Run, TaskResult, read_results, read_run
 from lgdea.reporting.palette import series_index
+from lgdea.reporting.run_folder import Run, read_run
 from lgdea.runs import now, require_finished, write_text
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def build_report(
     Args:
         out: The HTML file to write.
         title: Its heading.
-        runs: Label -> run folder. The first label is the one that the others are compared with.
-        results: Label -> folder of ``<task>.json``; a label that is also in ``runs`` is the same model.
+        runs: Label -> run folder.
+        results: Label -> results folder; a label that is also in ``runs`` is the same model. The first one is the
+            baseline with which the others are compared; the page shows it last.
         archive: Archive folder, for counts, reports and images.
         evidence: Evidence folder, for the highlights; needs ``archive``.
         examples: How many reports and how many images to show.
@@ -68,8 +70,10 @@ def build_report(
     """
     if not runs and not results and archive is None:
         raise UsageError("nothing to report on", remedy="give a run folder, a results folder or an archive")
-    read = [read_run(label, Path(folder)) for label, folder in runs.items()]
-    scored = [r for label, folder in results.items() for r in read_results(label, Path(folder))]
+    if evidence is not None and archive is None:
+        raise UsageError("evidence needs its archive", file=evidence, remedy="give the archive that was extracted")
+    read = [read_run(label, Path(folder)) for label, folder in _baseline_last(runs).items()]
+    tables = measures.task_tables(_baseline_last(results), baseline=next(iter(results), None))
     opened = None
     if archive is not None:
         from lgdea.records.archive import Archive
@@ -80,7 +84,7 @@ def build_report(
         from lgdea.evidence.io import read_evidence
 
         units = read_evidence(require_finished(evidence, what="evidence folder", made_by="lgdea extract"))
-    context = _context(read, scored, opened, units, count=examples, seed=seed)
+    context = _context(read, tables, opened, units, count=examples, seed=seed)
     out = Path(out)
     write_text(out, render(title=title, generated=now(), **context))
     return out
@@ -109,24 +113,23 @@ def render(**context: Any) -> str:
 
 def _context(
     runs: Sequence[Run],
-    results: Sequence[TaskResult],
+    tables: Sequence[measures.TaskTables],
     archive: Archive | None,
     units: pd.DataFrame | None,
     *,
     count: int,
     seed: int,
 ) -> dict[str, Any]:
-    labels = list(dict.fromkeys([r.label for r in runs] + [r.label for r in results]))
-    colours = {label: series_index(i) for i, label in enumerate(labels)}
-    tables = measures.task_tables(results, labels)
+    scored = list(dict.fromkeys(label for table in tables for label in table.labels))
+    colours = {label: series_index(i) for i, label in enumerate(dict.fromkeys([*scored, *(r.label for r in runs)]))}
     headline = measures.headline_rows(tables)
     return {
         "colours": colours,
         "runs": runs,
-        "run_facts": [(run.label, run_facts(run)) for run in runs],
+        "facts": shared_facts(runs),
         "config_differences": config_differences(runs),
         "tables": tables,
-        "result_labels": list(dict.fromkeys(label for t in tables for label in t.labels)),
+        "scored": scored,
         "tiles": _first_per_task(headline),
         "headline": headline,
         "panels": curve_panels(runs, colours),
@@ -140,38 +143,33 @@ def _context(
         else examples.choose_reports(archive, units, count=count, seed=seed),
         "images": [] if archive is None else examples.choose_images(archive, _models(runs), count=count, seed=seed),
         "seed": seed,
-        "definitions": list(dict.fromkeys((t.task, t.definition, t.split) for t in tables)),
+        "definitions": [(d, DEFINITIONS.get(d, "")) for d in dict.fromkeys(d for t in tables for d in t.definitions)],
         "packages": package_versions(runs),
         "hashes": [(r.label, name, value) for r in runs for name, value in _hashes(r).items()],
     }
 
 
-def run_facts(run: Run) -> list[tuple[str, str]]:
-    """What one wants to know of a run at a glance, as far as its files say it."""
-    flat = flatten(run.config)
-    summary = {k: v for k, v in run.manifest.items() if isinstance(v, int | float | str)}
+def shared_facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What one wants to know at a glance of how the models were trained: the :data:`FACTS` that all runs share."""
+    flats = [flatten(run.config) for run in runs]
     facts = []
-    for name, keys in FACTS:
-        value = next((flat[k] for k in keys if k in flat), None)
-        value = next((summary[k] for k in keys if k in summary), None) if value is None else value
-        if value is not None:
-            facts.append((name, _count(value) if isinstance(value, int) else str(value)))
-    if not run.finished:
-        facts.append(("state", "unfinished"))
+    for name, key in FACTS:
+        values = [flat.get(key) for flat in flats]
+        if values and values[0] is not None and all(v == values[0] for v in values):
+            facts.append((name, _count(values[0]) if isinstance(values[0], int) else str(values[0])))
     return facts
 
 
 FACTS = (
-    ("objective", ("objective.name", "objective")),
-    ("image tower", ("model.image_tower.name", "model.image_tower", "image_tower.name")),
-    ("text tower", ("model.text_tower.name", "model.text_tower", "text_tower.name")),
-    ("steps", ("trainer.max_steps", "max_steps", "steps")),
-    ("batch size", ("data.batch_size_per_device", "batch_size_per_device")),
-    ("learning rate", ("optimizer.lr", "optimizer.learning_rate")),
-    ("seed", ("seed", "data.seed")),
-    ("started", ("started",)),
+    ("steps", "trainer.max_steps"),
+    ("batch size per device", "data.batch_size_per_device"),
+    ("learning rate", "optimizer.lr"),
+    ("image tower", "image.tower"),
+    ("image size", "image.size"),
+    ("text tower", "text.tower"),
+    ("seed", "seed"),
 )
-"""Shown name -> where it may stand in the configuration or in ``run.json``."""
+"""Shown name and configuration key."""
 
 
 def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
@@ -214,6 +212,11 @@ def package_versions(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     return [(key, [str(flat.get(key, "—")) for flat in flats]) for key in keys]
 
 
+def _baseline_last(folders: Mapping[str, Path]) -> dict[str, Path]:
+    labels = list(folders)
+    return {label: Path(folders[label]) for label in labels[1:] + labels[:1]}
+
+
 def _models(runs: Sequence[Run]) -> dict[str, examples.HeatMapper]:
     with_model = {run.label: run.model for run in runs if run.model is not None}
     if not with_model:
@@ -251,8 +254,8 @@ def _asset(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.3f}"
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
 
 
 def _signed(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evidence.schema import Unit, unit_id
 from lgdea.records.archive import write_archive
+from lgdea.records.tables import write_table
 
 SIZE = 64
 ATTACK = "<script>alert('x')</script> & \"quotes\""
@@ -36,7 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     make_archive(root / "archive")
     make_evidence(root / "evidence", pd.read_parquet(root / "archive" / "reports.parquet"))
     make_pairing(root / "pairing.parquet")
-    runs = {"lgdea": root / "runs" / "lgdea", "clip": root / "runs" / "clip"}
+    runs = {"clip": root / "runs" / "clip", "lgdea": root / "runs" / "lgdea"}
     results = {label: root / "results" / label for label in runs}
     for label, folder in runs.items():
         make_run(folder, label, root / "pairing.parquet")
@@ -66,9 +70,6 @@ def make_archive(folder: Path, studies: int = 12) -> None:
 
 
 def make_evidence(folder: Path, reports: pd.DataFrame) -> None:
-    from lgdea.evidence.schema import Unit, unit_id
-    from lgdea.records.tables import write_table
-
     rows = []
     for report in reports.itertuples():
         quotes = [("Moderate left", FINDINGS[0], "present"), ("No pneumothorax", "pneumothorax", "absent")]
@@ -111,26 +112,43 @@ def make_run(folder: Path, label: str, pairing: Path) -> None:
 
 
 def make_results(folder: Path, level: float) -> None:
-    folder.mkdir(parents=True)
-
-    def value(x: float, name: str, n: int = 200) -> dict:
-        return {"value": x, "low": x - 0.03, "high": x + 0.03, "n": n, "definition": name}
-
-    tasks = {
-        "zero-shot": {"auroc": value(level, "zero-shot/auroc-v1"), "auprc": value(level - 0.3, "zero-shot/auprc-v1")},
-        "retrieval": {
-            f"{way}/{kind}@10": value(level - 0.2, "retrieval/evidence-ndcg-v1")
-            for way in ("image_to_report", "report_to_image")
-            for kind in ("evidence_precision", "evidence_ndcg", "recall")
-        },
-        "grounding": {
-            "pointing_game": value(level - 0.25, "grounding/pointing-v1"),
-            "cnr": {"value": 1.4 * level, "low": 1.2 * level, "high": None, "n": 90, "definition": "grounding/cnr-v1"},
-            "miou": {"value": None, "low": None, "high": None, "n": 0, "definition": "grounding/miou-v1"},
-        },
+    """Results of the three tasks in which a model of a higher ``level`` is better at every single item."""
+    rng = np.random.default_rng(0)
+    queries = [f"toy:{i}:i" for i in range(40)]
+    patients = [f"toy:p{i // 2}" for i in range(40)]
+    ranked = pd.DataFrame({"direction": "image_to_report", "query_id": queries, "patient_id": patients})
+    ranked["image_to_report/recall@10"] = 0.0
+    ranked["recall@10"] = np.clip(level - 0.3 + 0.2 * rng.random(40), 0, 1)
+    grounded = pd.DataFrame({"image_id": queries, "phrase": "left nodule", "patient_id": patients})
+    grounded["pointing"] = (rng.random(40) < level).astype(float)
+    metrics = {
+        "zero-shot": {"auroc_macro": level, "auprc_macro": level - 0.3, "prevalence_macro": 0.1},
+        "retrieval": {"image_to_report/recall@10": level - 0.2, "image_to_report/recall_chance@10": 0.02},
+        "grounding": {"pointing_macro": level - 0.2, "pointing_micro": level - 0.1, "cnr_macro": 2 * level},
     }
-    for task, metrics in tasks.items():
-        per_class = {f: {m: value(level - 0.1 * i, "x", 20 + i) for m in metrics} for i, f in enumerate(FINDINGS)}
-        content = {"task": task, "definition": f"{task}-v1", "model": "toy", "archive": "toy", "split": "test"}
-        content |= {"metrics": metrics, "per_class": per_class if task != "retrieval" else {}, "config": {}}
-        (folder / f"{task}.json").write_text(json.dumps({**content, "lgdea_version": "0.1.0"}))
+    metrics["grounding"]["miou_macro"] = math.nan
+    items = {"zero-shot": pd.DataFrame(), "retrieval": ranked, "grounding": grounded}
+    by_class = {
+        "zero-shot": {f: {"auroc": level - 0.1 * i, "threshold": 0.4} for i, f in enumerate(FINDINGS)},
+        "retrieval": {},
+        "grounding": {f: {"pointing": level - 0.1 * i} for i, f in enumerate(FINDINGS)},
+    }
+    for task, values in metrics.items():
+        result = Result(
+            task=task,
+            definition=f"{task}-v1",
+            model="toy",
+            archive="toy",
+            split="test",
+            metrics={name: value(v, task) for name, v in values.items()},
+            per_class={name: {m: value(v, task) for m, v in found.items()} for name, found in by_class[task].items()},
+            config={},
+            items=items[task],
+            notes=["class hernia is not scored: 0 positive and 90 negative images"] if task == "zero-shot" else [],
+        )
+        write_result(result, folder)
+
+
+def value(number: float, task: str) -> Value:
+    definition = {"zero-shot": "zero-shot/auroc-v1", "grounding": "grounding/pointing-v1"}.get(task, "")
+    return Value(number, number - 0.03, number + 0.03, 40, definition)

@@ -9,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lgdea.errors import DataError
-from lgdea.reporting.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, line_chart, read_metrics, short
-from lgdea.reporting.curves import thin, ticks
+from lgdea.reporting.curves import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Curve,
+    line_chart,
+    read_metrics,
+    short,
+    thin,
+    ticks,
+)
 
 
 def write(folder: Path, text: str) -> Path:

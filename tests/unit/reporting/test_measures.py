@@ -1,73 +1,123 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
 import pytest
 
-from lgdea.reporting.inputs import Interval, TaskResult
-from lgdea.reporting.measures import headline_rows, metric_name, task_tables
+from lgdea.errors import UsageError
+from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.reporting.measures import TaskTables, chance_metric, headline_rows, metric_name, task_tables
+
+Metrics = Mapping[str, Value]
 
 
-def result(
-    label: str, task: str, metrics: dict[str, Interval], *, definition: str = "v1", per_class=None
-) -> TaskResult:
-    return TaskResult(label, task, definition, "test", "m", "a", "0", metrics, per_class or {})
+def put(
+    folder: Path,
+    task: str,
+    metrics: Metrics,
+    *,
+    definition: str = "v1",
+    per_class: Mapping[str, Metrics] | None = None,
+) -> Path:
+    classes = {name: dict(values) for name, values in (per_class or {}).items()}
+    write_result(Result(task, definition, "m", "a", "test", dict(metrics), classes, {}), folder)
+    return folder
 
 
-def test_the_difference_is_first_minus_other() -> None:
-    both = [
-        result("lgdea", "zero-shot", {"auroc": Interval(0.9)}),
-        result("clip", "zero-shot", {"auroc": Interval(0.7)}),
-    ]
-    (table,) = task_tables(both, ["lgdea", "clip"])
-    first, other = table.rows[0].cells
-    assert first.difference is None
-    assert other.difference == pytest.approx(0.2)
+def one_table(folder: Path, task: str, metrics: Metrics, **more: object) -> TaskTables:
+    (table,) = task_tables({"a": put(folder, task, metrics, **more)})  # type: ignore[arg-type]
+    return table
+
+
+def test_the_difference_is_to_the_baseline(tmp_path: Path) -> None:
+    lgdea = put(tmp_path / "lgdea", "zero-shot", {"auroc_macro": Value(0.9)})
+    clip = put(tmp_path / "clip", "zero-shot", {"auroc_macro": Value(0.7)})
+    (table,) = task_tables({"lgdea": lgdea, "clip": clip}, baseline="clip")
+    first, base = table.rows[0].cells
+    assert first.difference == pytest.approx(0.2)
+    assert base.difference is None
     assert table.rows[0].chance == 0.5
 
 
-def test_results_of_different_definitions_are_never_in_one_table() -> None:
-    metrics = {"auroc": Interval(0.9)}
-    mixed = [result("a", "zero-shot", metrics), result("b", "zero-shot", metrics, definition="v2")]
-    assert [t.labels for t in task_tables(mixed, ["a", "b"])] == [("a",), ("b",)]
+def test_p_values_come_from_the_items(world) -> None:
+    tables = task_tables({k: world.results[k] for k in ("lgdea", "clip")}, baseline="clip")
+    retrieval = next(t for t in tables if t.task == "retrieval")
+    (row,) = retrieval.rows
+    assert row.cells[0].p_value == pytest.approx(1 / 1001)
+    assert row.cells[1].p_value is None
+    assert row.chance == 0.02
 
 
-def test_a_missing_value_has_no_difference_and_an_unknown_metric_no_row() -> None:
-    one = result("a", "grounding", {"cnr": Interval(1.1), "miou": Interval(None)})
-    other = result("b", "grounding", {"cnr": Interval(None), "miou": Interval(None)})
-    (table,) = task_tables([one, other], ["a", "b"])
-    assert [r.metric for r in table.rows] == ["cnr"]
-    assert table.rows[0].cells[1].difference is None
+def test_results_of_different_definitions_are_never_in_one_table(tmp_path: Path) -> None:
+    a = put(tmp_path / "a", "zero-shot", {"auroc_macro": Value(0.9)})
+    b = put(tmp_path / "b", "zero-shot", {"auroc_macro": Value(0.9)}, definition="v2")
+    assert [t.labels for t in task_tables({"a": a, "b": b}, baseline="a")] == [("a",), ("b",)]
 
 
-def test_scale_holds_every_whisker() -> None:
-    values = {"cnr": Interval(1.4, 1.1, 1.9), "mcc": Interval(-0.1, -0.2, 0.05), "auroc": Interval(0.8, 0.7, 0.9)}
-    (table,) = task_tables([result("a", "x", values)], ["a"])
+def test_a_missing_value_has_no_difference_and_an_unknown_metric_no_row(tmp_path: Path) -> None:
+    a = put(tmp_path / "a", "grounding", {"cnr_macro": Value(1.1), "miou_macro": Value(math.nan)})
+    b = put(tmp_path / "b", "grounding", {"cnr_macro": Value(math.nan), "miou_macro": Value(math.nan)})
+    (table,) = task_tables({"a": a, "b": b}, baseline="b")
+    assert [r.metric for r in table.rows] == ["cnr_macro"]
+    assert [c.difference for c in table.rows[0].cells] == [None, None]
+
+
+def test_scale_holds_every_whisker(tmp_path: Path) -> None:
+    values = {"cnr": Value(1.4, 1.1, 1.9), "mcc": Value(-0.1, -0.2, 0.05), "auroc": Value(0.8, 0.7, 0.9)}
+    table = one_table(tmp_path, "x", values)
     for row in table.rows:
-        interval = row.cells[0].interval
-        assert row.low <= interval.low
-        assert row.high >= interval.high
-        assert 0 <= row.position(interval.low) < row.position(interval.high) <= 100
+        shown = row.cells[0].value
+        assert shown is not None
+        assert row.low <= shown.low
+        assert row.high >= shown.high
+        assert 0 <= row.position(shown.low) < row.position(shown.high) <= 100
     assert (table.rows[2].low, table.rows[2].high) == (0, 1)
+    assert table.rows[2].position(0.8) == pytest.approx(80)
 
 
-def test_classes_are_sorted_by_the_first_model_and_share_a_scale() -> None:
-    classes = {"low": {"auroc": Interval(0.6)}, "high": {"auroc": Interval(0.9)}, "none": {"auroc": Interval(None)}}
-    (table,) = task_tables([result("a", "zero-shot", {}, per_class=classes)], ["a"])
-    (by_class,) = table.per_class
+def test_classes_are_sorted_by_the_first_model_and_facts_are_no_scores(tmp_path: Path) -> None:
+    classes = {
+        "low": {"auroc": Value(0.6), "threshold": Value(0.1)},
+        "high": {"auroc": Value(0.9), "threshold": Value(0.2)},
+        "none": {"auroc": Value(math.nan), "threshold": Value(0.3)},
+    }
+    (by_class,) = one_table(tmp_path, "zero-shot", {}, per_class=classes).per_class
     assert [r.name for r in by_class.rows] == ["high", "low"]
 
 
-def test_chance_is_taken_from_the_metric_beside_it() -> None:
-    metrics = {"recall@10": Interval(0.4), "recall_chance@10": Interval(0.02)}
-    (table,) = task_tables([result("a", "retrieval", metrics)], ["a"])
-    assert [(r.metric, r.chance) for r in table.rows] == [("recall@10", 0.02)]
+@pytest.mark.parametrize(
+    ("metric", "chance"),
+    [
+        ("auprc_macro", "prevalence_macro"),
+        ("auprc", "prevalence"),
+        ("single_label_accuracy", "single_label_chance"),
+        ("report_to_image/evidence_ndcg@5", "report_to_image/evidence_ndcg_chance@5"),
+        ("pointing_micro", "pointing_chance_micro"),
+        ("pointing", "pointing_chance"),
+    ],
+)
+def test_chance_is_the_metric_beside_it_and_no_row(tmp_path: Path, metric: str, chance: str) -> None:
+    assert chance_metric(metric) == chance
+    table = one_table(tmp_path, "x", {metric: Value(0.4), chance: Value(0.02)})
+    assert [(r.metric, r.chance) for r in table.rows] == [(metric, 0.02)]
 
 
-def test_headline_takes_one_row_per_key_in_order() -> None:
+def test_headline_takes_one_row_per_key_in_order(tmp_path: Path) -> None:
     names = ["image_to_report/recall@10", "image_to_report/evidence_ndcg@10", "report_to_image/evidence_ndcg@10"]
-    tables = task_tables([result("a", "retrieval", {n: Interval(0.5) for n in names})], ["a"])
-    assert [r.metric for r in headline_rows(tables)] == [names[1], names[0]]
+    table = one_table(tmp_path, "retrieval", {n: Value(0.5) for n in names})
+    assert [r.metric for r in headline_rows([table])] == [names[1], names[0]]
 
 
 def test_names_for_people() -> None:
     assert metric_name("image_to_report/evidence_ndcg@10") == "image→report evidence nDCG@10"
-    assert metric_name("auroc") == "AUROC"
+    assert metric_name("auroc_macro") == "macro AUROC"
+    assert metric_name("image_to_report/median_rank").endswith(", lower is better")
+
+
+def test_a_folder_without_results_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no results; make them with `lgdea eval`"):
+        task_tables({"a": tmp_path})
+    with pytest.raises(UsageError, match="no such results folder"):
+        task_tables({"a": tmp_path / "none"})

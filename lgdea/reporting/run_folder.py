@@ -1,0 +1,77 @@
+"""Run folders, read without judging them: a run that stopped half way has a report too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from lgdea.errors import DataError, UsageError
+from lgdea.reporting.curves import read_metrics
+from lgdea.runs import CONFIG, MANIFEST, is_finished
+
+
+@dataclass(frozen=True)
+class Run:
+    """A pretraining run: its configuration, environment, manifest and training curves."""
+
+    label: str
+    folder: Path
+    config_text: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    manifest: dict[str, Any]
+    metrics: dict[str, tuple[np.ndarray, np.ndarray]]
+    """Metric name -> (steps (N,), values (N,))."""
+    finished: bool
+
+    @property
+    def model(self) -> Path | None:
+        """The model folder, or None while there is none."""
+        folder = self.folder / "model"
+        return folder if (folder / "config.json").exists() else None
+
+
+def read_run(label: str, folder: Path) -> Run:
+    """Read a run folder; what it lacks is empty.
+
+    Raises:
+        UsageError: There is no such folder, or it holds no run.
+        DataError: One of its files is broken.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError("no such run folder", file=folder, remedy="check the path")
+    config_file = folder / CONFIG
+    if not config_file.exists() and not (folder / MANIFEST).exists():
+        raise UsageError("holds no run", file=folder, remedy="point to a folder that `lgdea pretrain` wrote")
+    text = config_file.read_text(encoding="utf-8") if config_file.exists() else ""
+    try:
+        config = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise DataError(f"is not valid YAML ({str(error).splitlines()[0]})", file=config_file) from None
+    curves = folder / "metrics.csv"
+    return Run(
+        label=label,
+        folder=folder,
+        config_text=text,
+        config=config if isinstance(config, dict) else {},
+        environment=_read_json(folder / "env.json"),
+        manifest=_read_json(folder / MANIFEST),
+        metrics=read_metrics(curves) if curves.exists() else {},
+        finished=is_finished(folder),
+    )
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"is not valid JSON ({error})", file=file) from None
+    return content if isinstance(content, dict) else {}
