@@ -86,8 +86,8 @@ def choose_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
         The threshold, NaN when a class is missing.
 
     Example:
-        >>> choose_threshold([0.9, 0.7, 0.1], [1, 1, 0])
-        0.4
+        >>> choose_threshold([1.0, 0.75, 0.25], [1, 1, 0])
+        0.5
     """
     scores, labels = _checked(scores, labels)
     known = ~np.isnan(labels)

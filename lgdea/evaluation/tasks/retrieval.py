@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from lgdea.errors import DataError
 from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean, weighted_median
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lgdea.records.archive import Archive
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
+Vectors = NDArray[np.float32]
 _CELLS = 4_000_000  # similarities held at once
 
 
@@ -64,7 +65,7 @@ def retrieval(
     text_vectors = _embed_texts(model, reports)
     studies = pd.Index(images["study_id"].unique())
     facts, notes = study_evidence(archive, studies, evidence, config)
-    gallery = _Gallery.build(images, reports, studies, image_vectors @ text_vectors.T, facts)
+    gallery = _Gallery.build(images, reports, studies, image_vectors, text_vectors, facts)
 
     parts: list[pd.DataFrame] = []
     overall: dict[str, Value] = {}
@@ -96,10 +97,11 @@ def word_key(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Gallery:
-    """Everything needed to rank either side; T distinct texts."""
+    """Everything needed to rank either side in blocks; T distinct texts."""
 
-    similarity: Floats  # (images, T)
-    right: Bools  # (studies, T): the study has this text
+    image_vectors: Vectors  # (images, D)
+    text_vectors: Vectors  # (T, D)
+    right: csr_matrix  # (studies, T): the study has this text
     facts: Bools | None  # (studies, F)
     image_study: NDArray[np.int64]
     report_study: NDArray[np.int64]
@@ -107,24 +109,31 @@ class _Gallery:
 
     @classmethod
     def build(
-        cls, images: pd.DataFrame, reports: pd.DataFrame, studies: pd.Index, similarity: Floats, facts: Bools | None
+        cls,
+        images: pd.DataFrame,
+        reports: pd.DataFrame,
+        studies: pd.Index,
+        image_vectors: Vectors,
+        text_vectors: Vectors,
+        facts: Bools | None,
     ) -> _Gallery:
-        report_study, report_text = studies.get_indexer(pd.Index(reports["study_id"])), reports["text_code"].to_numpy()
-        right = np.zeros((len(studies), similarity.shape[1]), bool)
-        right[report_study, report_text] = True
-        return cls(
-            similarity, right, facts, studies.get_indexer(pd.Index(images["study_id"])), report_study, report_text
-        )
+        image_study = studies.get_indexer(pd.Index(images["study_id"]))
+        report_study = studies.get_indexer(pd.Index(reports["study_id"]))
+        text = reports["text_code"].to_numpy()
+        cells = np.ones(len(text), bool), (report_study, text)
+        right = csr_matrix(cells, shape=(len(studies), len(text_vectors)), dtype=bool)
+        return cls(image_vectors, text_vectors, right, facts, image_study, report_study, text)
 
-    def block(self, direction: str, rows: slice) -> tuple[Floats, Bools, Floats | None]:
+    def block(self, direction: str, rows: slice) -> tuple[Vectors, Bools, Vectors | None]:
         """Similarities, right answers and grades of some queries to all candidates."""
+        # Identical reports are one column here, so that their similarities are equal to the last bit.
         if direction == "image_to_report":
-            scores = self.similarity[rows][:, self.report_text]
-            right = self.right[self.image_study[rows]][:, self.report_text]
+            scores = (self.image_vectors[rows] @ self.text_vectors.T)[:, self.report_text]
+            right = self.right[self.image_study[rows]].toarray()[:, self.report_text]
             own, others = self.image_study[rows], self.report_study
         else:
-            scores = self.similarity[:, self.report_text[rows]].T
-            right = self.right[self.image_study][:, self.report_text[rows]].T
+            scores = self.text_vectors[self.report_text[rows]] @ self.image_vectors.T
+            right = self.right.T.tocsr()[self.report_text[rows]].toarray()[:, self.image_study]
             own, others = self.report_study[rows], self.image_study
         grades = None if self.facts is None else metrics.jaccard(self.facts[own], self.facts[others])
         return scores, right, grades
@@ -142,21 +151,25 @@ def _rank(gallery: _Gallery, direction: str, config: RetrievalConfig) -> pd.Data
     return pd.concat(blocks, ignore_index=True)
 
 
-def _score_block(scores: Floats, right: Bools, grades: Floats | None, config: RetrievalConfig) -> pd.DataFrame:
-    n_positive = right.sum(axis=1)
+def _score_block(scores: Vectors, right: Bools, grades: Vectors | None, config: RetrievalConfig) -> pd.DataFrame:
+    n_positive = np.count_nonzero(right, axis=1)
+    ties = metrics.ties_at_best_positive(scores, right)
     columns: dict[str, NDArray[Any]] = {
         "n_positive": n_positive,
-        "first_positive_rank": metrics.first_positive_rank(scores, right),
+        "first_positive_rank": metrics.first_positive_rank(*ties),
     }
     for k in config.recall_at:
-        columns[f"recall@{k}"] = metrics.recall_at_k(scores, right, k)
+        columns[f"recall@{k}"] = metrics.recall_from_ties(*ties, k)
         columns[f"recall_chance@{k}"] = metrics.recall_chance(n_positive, scores.shape[1], k)
     if grades is not None:
+        depth = max(config.evidence_at)
+        gains, ideal = metrics.expected_gains(scores, grades, depth), metrics.ideal_gains(grades, depth)
+        chance = metrics.chance_gains(grades, depth)
         for k in config.evidence_at:
-            columns[f"evidence_precision@{k}"] = metrics.precision_at_k(scores, grades, k)
-            columns[f"evidence_precision_chance@{k}"] = metrics.precision_chance(grades)
-            columns[f"evidence_ndcg@{k}"] = metrics.ndcg_at_k(scores, grades, k)
-            columns[f"evidence_ndcg_chance@{k}"] = metrics.ndcg_chance(grades, k)
+            columns[f"evidence_precision@{k}"] = metrics.precision_from_gains(gains, ideal, k)
+            columns[f"evidence_precision_chance@{k}"] = metrics.precision_from_gains(chance, ideal, k)
+            columns[f"evidence_ndcg@{k}"] = metrics.ndcg_from_gains(gains, ideal, k)
+            columns[f"evidence_ndcg_chance@{k}"] = metrics.ndcg_from_gains(chance, ideal, k)
     return pd.DataFrame(columns)
 
 
@@ -194,7 +207,7 @@ def _both_sides(archive: Archive, split: str) -> tuple[pd.DataFrame, pd.DataFram
 
 def _embed_images(
     model: EvaluableModel, source: ImageSource, images: pd.DataFrame, batch_size: int
-) -> tuple[pd.DataFrame, Floats]:
+) -> tuple[pd.DataFrame, Vectors]:
     blocks, done = [], []
     batches = source.batches(images["image_id"].tolist(), batch_size)
     for ids, pixels in track(batches, "encoding images", len(images), lambda batch: len(batch[0])):
@@ -205,7 +218,7 @@ def _embed_images(
     return images[keep].reset_index(drop=True), unit(vectors, "image embeddings")
 
 
-def _embed_texts(model: EvaluableModel, reports: pd.DataFrame) -> Floats:
+def _embed_texts(model: EvaluableModel, reports: pd.DataFrame) -> Vectors:
     """Vectors (T, D) of the distinct texts; adds their number in ``text_code`` to ``reports``."""
     codes, _ = pd.factorize(reports["key"])
     reports["text_code"] = codes

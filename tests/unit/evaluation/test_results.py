@@ -1,3 +1,4 @@
+import doctest
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation import definitions
+from lgdea.evaluation.metrics import classification, grounding, retrieval
 from lgdea.evaluation.results import Result, Value, list_results, read_result, write_result
 
 
@@ -77,6 +79,14 @@ def test_definitions_have_versions_and_sentences():
 
 
 def test_metrics_and_tasks_are_imported_without_torch():
-    code = "import sys, lgdea.evaluation.tasks, lgdea.evaluation.summary, lgdea.evaluation.embed; print('torch' in sys.modules)"
+    modules = "lgdea.evaluation.tasks, lgdea.evaluation.summary, lgdea.evaluation.embed"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("module", [classification, retrieval, grounding])
+def test_docstring_examples_are_true(module):
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

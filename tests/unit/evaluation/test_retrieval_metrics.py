@@ -37,7 +37,9 @@ def test_first_rank_is_the_expectation_over_all_tied_orders(case):
     scores, grades, _ = case
     right = np.array(grades) == 1.0
     ranks = [next((r for r, i in enumerate(order, 1) if right[i]), np.nan) for order in all_orders(scores)]
-    assert m.first_positive_rank([scores], [right])[0] == pytest.approx(np.mean(ranks), nan_ok=True)
+    assert m.first_positive_rank(*m.ties_at_best_positive([scores], [right]))[0] == pytest.approx(
+        np.mean(ranks), nan_ok=True
+    )
 
 
 @given(small)
@@ -67,13 +69,24 @@ def test_chance_is_what_a_constant_scorer_gets(case):
     grades = np.array([grades])
     scores = np.full(grades.shape, -0.5)
     right = grades == 1.0
+    chance, ideal = m.chance_gains(grades, k), m.ideal_gains(grades, k)
     pairs = [
         (m.recall_at_k(scores, right, k), m.recall_chance(right.sum(axis=1), grades.shape[1], k)),
-        (m.precision_at_k(scores, grades, k), m.precision_chance(grades)),
-        (m.ndcg_at_k(scores, grades, k), m.ndcg_chance(grades, k)),
+        (m.precision_at_k(scores, grades, k), m.precision_from_gains(chance, ideal, k)),
+        (m.ndcg_at_k(scores, grades, k), m.ndcg_from_gains(chance, ideal, k)),
     ]
     for value, chance in pairs:
         assert value == pytest.approx(chance, nan_ok=True)
+
+
+@given(small)
+def test_deeper_gains_serve_every_smaller_k(case):
+    scores, grades, k = case
+    gains, ideal = m.expected_gains([scores], [grades], 7), m.ideal_gains([grades], 7)
+    assert m.precision_from_gains(gains, ideal, k) == pytest.approx(
+        m.precision_at_k([scores], [grades], k), nan_ok=True
+    )
+    assert m.ndcg_from_gains(gains, ideal, k) == pytest.approx(m.ndcg_at_k([scores], [grades], k), nan_ok=True)
 
 
 def test_word_identical_reports_are_all_right_answers():
