@@ -122,7 +122,8 @@ class Vocabulary:
         """The classes that a dataset scores, each as a set of findings.
 
         ``chexpert14`` follows its hierarchy: atelectasis is a Lung Opacity too. ``nih14`` and ``openi14`` are flat: a
-        kind of a finding counts unless it has a class of its own. ``phantom`` has one class per finding id.
+        kind of a finding counts unless it has a class of its own. ``openi14`` was made from MeSH headings, so there
+        a kind with a heading of its own (bullous emphysema) does not count. ``phantom`` has one class per finding id.
         """
         if system == "phantom":
             keys = [key for key, f in self.findings.items() if f.kind != "normality"]
@@ -143,6 +144,8 @@ class Vocabulary:
                 for other in (roots & found) - {key}:
                     others |= self.descendants(other)
                 found -= others
+            if system == "openi14":
+                found = frozenset(k for k in found if k == key or "openi_mesh" not in self.findings[k].codes)
             result.append(ScoredClass(name, frozenset(found)))
         return result
 

@@ -10,7 +10,9 @@ from lgdea.evidence.rules.tokens import Token
 VERBS = frozenset(
     "is are was were be been appear remain show demonstrate has have there contain measure reveal represent seem".split()
 )
-_SEEN = frozenset("seen identified noted present visualized visualised evident demonstrated appreciated detected observed".split())
+_SEEN = frozenset(
+    "seen identified noted present visualized visualised evident demonstrated appreciated detected observed".split()
+)
 _JOINTS = frozenset({",", "and", "with"})
 
 

@@ -12,7 +12,7 @@ import ahocorasick
 import yaml
 
 from lgdea.evidence.rules.tokens import Token, lemmas
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Anatomy, load_vocabulary
 
 
 class Hit(NamedTuple):
@@ -36,7 +36,7 @@ class Lexicon:
     denies: dict[str, str]
     structure_anatomy: dict[str, str]
     side_of: dict[str, str]
-    up: dict[str, frozenset[str]]
+    up: dict[str, tuple[str, ...]]
     ids: dict[str, int] = field(default_factory=dict)
     automaton: Any = None
 
@@ -107,7 +107,19 @@ def load_lexicon() -> Lexicon:
         denies=terms["normal"]["denies"],
         structure_anatomy=terms["structure_anatomy"],
         side_of={a.id: a.laterality for a in vocabulary.anatomy.values() if a.laterality != "unspecified"},
-        up={a: vocabulary.ancestors(a) for a in vocabulary.anatomy},
+        up={a: _upwards(a, vocabulary.anatomy) for a in vocabulary.anatomy},
         ids=ids,
         automaton=automaton,
     )
+
+
+def _upwards(key: str, anatomy: Mapping[str, Anatomy]) -> tuple[str, ...]:
+    """What a structure is part of, nearest first."""
+    result: list[str] = []
+    queue = list(anatomy[key].parents)
+    while queue:
+        parent = queue.pop(0)
+        if parent not in result:
+            result.append(parent)
+            queue.extend(anatomy[parent].parents)
+    return tuple(result)

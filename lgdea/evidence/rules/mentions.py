@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from lgdea.evidence.rules.clauses import VERBS
 from lgdea.evidence.rules.lexicon import Hit, Lexicon
 from lgdea.evidence.rules.tokens import Token
+from lgdea.vocabulary import load_vocabulary
 
-_PLURALS = frozenset("lungs bases apices hila hemidiaphragms diaphragms angles sulci lobes fields zones clavicles".split())
+_PLURALS = frozenset(
+    "lungs bases apices hila hemidiaphragms diaphragms angles sulci lobes fields zones clavicles".split()
+)
 _LIST = frozenset({",", "and", "or", "/", "nor"})
 _ATTRIBUTES = ("laterality", "severity", "change", "modifier", "head", "place")
 _LOBES = {
@@ -41,7 +44,9 @@ class Mention:
 class Clause:
     """One clause with its hits; finds the mentions and attaches what belongs to them."""
 
-    def __init__(self, tokens: Sequence[Token], raw: Sequence[str], hits: list[Hit], bounds: tuple[int, int], lexicon: Lexicon):
+    def __init__(
+        self, tokens: Sequence[Token], raw: Sequence[str], hits: list[Hit], bounds: tuple[int, int], lexicon: Lexicon
+    ):
         self.tokens = tokens
         self.raw = raw
         self.lexicon = lexicon
@@ -52,15 +57,16 @@ class Clause:
 
     def mentions(self) -> list[Mention]:
         """All mentions in order, with attributes."""
-        found = [Mention(h.tags["finding"], h.i, h.j) for h in self.hits if "finding" in h.tags and "head" not in h.tags]
+        found = [
+            Mention(h.tags["finding"], h.i, h.j) for h in self.hits if "finding" in h.tags and "head" not in h.tags
+        ]
         walls = sorted([m.i for m in found] + [h.i for h in self.hits if "normal" in h.tags])
         for hit in self.hits:
             if "head" in hit.tags:
                 mention = self._resolve_head(hit, walls)
                 if mention is not None:
                     found.append(mention)
-        found.sort(key=lambda m: m.i)
-        found = self._merge_calcified(found)
+        found = self._merge_calcified(self._without_doubles(found))
         normals = self._normals(found)
         self._attach(found, [h.i for h in self.hits if "normal" in h.tags])
         return sorted(found + normals, key=lambda m: m.i)
@@ -90,14 +96,17 @@ class Clause:
             other = at.get(k)
             if other is None:
                 word = self.tokens[k].lemma
-                if word in VERBS or word in _LIST or word in {"with", "(", ":"}:
+                joined = word == "and" and k + 1 in at and "head" in at[k + 1].tags
+                if word in VERBS or (word in _LIST and not joined) or word in {"with", "(", ":"}:
                     return None
-                if adjacent and word not in joiners:
+                if adjacent and not joined and word not in joiners:
                     return None
                 k += 1
                 continue
             if "place" in other.tags and self.lexicon.finding_at(table, other.tags["place"]):
                 return other
+            if other.tags.get("finding") == "tortuous_aorta" and "aorta" in table:
+                return Hit(other.i, other.j, {"place": "aorta"})
             if "finding" in other.tags or "normal" in other.tags or "negation_before" in other.tags:
                 return None
             k = other.j
@@ -106,19 +115,47 @@ class Clause:
     def _place_before(self, hit: Hit, table: dict[str, str], walls: list[int]) -> Hit | None:
         wall = max([w for w in walls if w < hit.i], default=-1)
         for place in reversed(self.places):
-            if place.i < hit.i and place.i > wall and hit.i - place.j <= 9 and self.lexicon.finding_at(table, place.tags["place"]):
+            if (
+                place.i < hit.i
+                and place.i > wall
+                and hit.i - place.j <= 9
+                and self.lexicon.finding_at(table, place.tags["place"])
+            ):
                 return place
         return None
 
+    def _without_doubles(self, found: list[Mention]) -> list[Mention]:
+        """One mention where several words say the same ("borderline enlarged heart", "Mediport catheter")."""
+        ancestors = load_vocabulary().ancestors
+        result: list[Mention] = []
+        for mention in sorted(found, key=lambda m: m.i):
+            last = result[-1] if result else None
+            if last is not None and mention.i - last.j <= 2 and not self._listed(last.j, mention.i):
+                if last.finding in ancestors(mention.finding) and (
+                    last.place_hit == mention.place_hit or not last.head
+                ):
+                    result.pop()
+                elif mention.finding in ancestors(last.finding) and not mention.head:
+                    continue
+            result.append(mention)
+        return result
+
+    def _listed(self, i: int, j: int) -> bool:
+        return any(token.lemma in _LIST for token in self.tokens[i:j])
+
     def _merge_calcified(self, found: list[Mention]) -> list[Mention]:
-        """"Calcified left hilar granuloma" is one mention: an adjective head before a finding that it makes special."""
+        """ "Calcified left hilar granuloma" is one mention: an adjective head before a finding that it makes special."""
         result: list[Mention] = []
         for mention in found:
             before = result[-1] if result else None
             if before is not None and before.head in {"calcified", "sclerotic"} and not before.normal:
                 special = self.lexicon.specialise.get(mention.finding, {}).get(before.head)
-                gap = self.tokens[before.j : mention.i]
-                if special and mention.i - before.j <= 5 and not any(t.lemma in _LIST or t.lemma in VERBS for t in gap):
+                gap = range(before.j, mention.i)
+                apart = any(
+                    self.tokens[k].lemma in _LIST or self.tokens[k].lemma in VERBS or self._is_preposition(k)
+                    for k in gap
+                )
+                if special and len(gap) <= 5 and not apart:
                     result.pop()
                     mention.finding, mention.i = special, before.i
             result.append(mention)
@@ -192,7 +229,9 @@ class Clause:
         gap = [t.lemma for t in self.tokens[place.j : mention.i]]
         if not any(word in _LIST or word == "with" for word in gap):
             return True
-        opens = place.i > self.start and any(self._is_preposition(k) for k in range(max(self.start, place.i - 4), place.i))
+        opens = place.i > self.start and any(
+            self._is_preposition(k) for k in range(max(self.start, place.i - 4), place.i)
+        )
         return opens and "and" not in gap[1:] and any(word in VERBS for word in gap)
 
     def _is_preposition(self, k: int) -> bool:
@@ -280,7 +319,7 @@ class Clause:
             mention.finding = self.lexicon.finding_at(table, mention.place) or mention.finding
 
     def _share(self, giver: Mention, taker: Mention) -> None:
-        """"Scarring or atelectasis in the left base": joined mentions share what only one of them was given."""
+        """ "Scarring or atelectasis in the left base": joined mentions share what only one of them was given."""
         first, second = (giver, taker) if giver.i < taker.i else (taker, giver)
         gap = [t.lemma for t in self.tokens[first.j : second.i]]
         if not gap or len(gap) > 3 or not any(word in _LIST for word in gap) or "," in gap[1:]:

@@ -24,6 +24,10 @@ _NORMAL = re.compile(
 )
 
 
+_NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_shadow"})
+"""Findings that leave a report normal."""
+
+
 class Item(NamedTuple):
     """One piece of evidence; offsets are half-open, into the raw text."""
 
@@ -59,7 +63,7 @@ def read_report(text: str) -> list[Item]:
             )
             if _NORMAL.search(sentence) and (normal is None or section.name == "impression" != normal[0]):
                 normal = (section.name, start, end)
-    if normal is not None and not any(item.assertion != "absent" for item in items):
+    if normal is not None and not any(item.assertion != "absent" and item.finding not in _NO_DISEASE for item in items):
         section_name, start, end = normal
         items.append(
             Item(section_name, start, end, "no_finding", text[start:end], "present", None, "unspecified", "unspecified",

@@ -21,7 +21,9 @@ class Verdict(NamedTuple):
     triggers: tuple[int, ...]
 
 
-def judge(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int], mention: Mention, others: list[Mention]) -> Verdict:
+def judge(
+    tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int], mention: Mention, others: list[Mention]
+) -> Verdict:
     """Decide what a clause asserts of ``mention``.
 
     Args:
