@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lgdea.version import __version__
+
 if TYPE_CHECKING:
     from lgdea.models.serialization import load_model as load_model
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load_model"]
 
 

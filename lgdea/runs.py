@@ -21,8 +21,8 @@ from typing import Any
 
 import yaml
 
-from lgdea import __version__
 from lgdea.errors import UsageError
+from lgdea.version import __version__
 
 SUCCESS = "_SUCCESS"
 MANIFEST = "run.json"

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from lgdea import __version__
 from lgdea.cli import data, evaluate, extract, inspect, pretrain
 from lgdea.errors import LgdeaError
+from lgdea.version import __version__
 
 INTERRUPTED = 130
 USAGE = 2

@@ -14,7 +14,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from lgdea.errors import ImageError, UsageError
+from lgdea.imaging.read import bits_used, read_image
 from lgdea.models.heads import similarity
+from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary.phrases import canonical_phrase
 
 if TYPE_CHECKING:
     from lgdea.imaging.geometry import Geometry
@@ -112,7 +115,7 @@ def evidence(model: LgdeaModel, image: ImageInput, top: int = 10) -> list[dict[s
         (x_min, y_min, x_max, y_max), half-open source pixels around the warmest place, None for global models.
     """
     tensor, geometry = _prepare(model, image)
-    candidates = _candidates()
+    candidates = _candidates(model)
     scores = score_phrases(model, tensor[None], [phrase for _, _, phrase in candidates])[0].cpu().numpy()
     best: dict[str, int] = {}
     for i in np.argsort(-scores, kind="stable"):
@@ -140,32 +143,37 @@ def to_pixels(image: ImageInput) -> np.ndarray:
     Raises:
         ImageError: It is no image, or an array of a shape or range that is not one.
     """
-    from lgdea.imaging.read import read_image
-
     if isinstance(image, str | Path):
         return read_image(Path(image)).pixels
-    if isinstance(image, Image.Image) and not image.mode.startswith(("I", "F")):
-        image = image.convert("L")
-    array = np.asarray(image)
+    array = np.asarray(_flat(image) if isinstance(image, Image.Image) else image)
     if array.ndim == 3 and array.shape[2] in (3, 4):
-        array = array[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float64) / _full_scale(array)
-    elif array.ndim == 2:
+        array = array[..., :3] @ np.array([0.299, 0.587, 0.114]) / _full_scale(array)
+    elif array.ndim == 2 and array.size:
         array = array / _full_scale(array)
     else:
         raise ImageError(
-            f"an image array must be (H, W) or (H, W, 3), not {array.shape}", remedy="pass images one by one"
+            f"an image array must be (H, W) or (H, W, 3), not {array.shape}", remedy="pass a list of images"
         )
     if not np.isfinite(array).all() or array.min() < -1e-6 or array.max() > 1 + 1e-6:
         raise ImageError("a float image must lie in [0, 1]", remedy="scale it, or pass uint8 or uint16")
     return array.clip(0, 1).astype(np.float32)
 
 
+def _flat(image: Image.Image) -> Image.Image:
+    """Greyscale, transparency on black; 16-bit pictures (Pillow's I modes) as they are."""
+    if image.mode.startswith(("I", "F")):
+        return image
+    if image.mode in {"P", "PA", "LA", "RGBA"}:
+        colour = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour)
+    return image.convert("L")
+
+
 def _full_scale(array: np.ndarray) -> float:
-    if array.dtype == np.bool_:
-        return 1.0
-    if array.dtype == np.int32:  # PIL's mode "I" holds 16-bit pictures
-        return 65535.0
-    return float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
+    """The value of white; 16-bit pictures by the bit depth they use, as when they are read from a file."""
+    if array.dtype == np.uint8:
+        return 255.0
+    return 2.0 ** bits_used(float(array.max())) - 1 if np.issubdtype(array.dtype, np.integer) else 1.0
 
 
 def _prepare(model: LgdeaModel, image: ImageInput) -> tuple[Tensor, Geometry]:
@@ -178,17 +186,17 @@ def _prepare(model: LgdeaModel, image: ImageInput) -> tuple[Tensor, Geometry]:
     return tensor, geometry
 
 
-def _candidates() -> list[tuple[str, str, str]]:
-    """(finding, laterality, phrase) of every finding of the vocabulary, with both sides where there are two."""
-    from lgdea.vocabulary import load_vocabulary
-    from lgdea.vocabulary.phrases import canonical_phrase
-
-    result: dict[str, tuple[str, str, str]] = {}
-    for finding in load_vocabulary().findings:
-        for laterality in ("unspecified", "left", "right"):
-            phrase = canonical_phrase(finding, laterality=laterality)
-            result.setdefault(phrase, (finding, laterality, phrase))
-    return list(result.values())
+def _candidates(model: LgdeaModel) -> list[tuple[str, str, str]]:
+    """(finding, laterality, phrase) of every finding that the model knows, with both sides where there are two."""
+    vocabulary = load_vocabulary()
+    known = model.findings or tuple(key for key, finding in vocabulary.findings.items() if "xray" in finding.modalities)
+    result = []
+    for key in known:
+        finding = vocabulary.findings.get(key)
+        place = vocabulary.anatomy.get(finding.default_anatomy or "") if finding else None
+        sides = ("unspecified", "left", "right") if place and place.paired else ("unspecified",)
+        result += [(key, side, canonical_phrase(key, laterality=side)) for side in sides]
+    return result
 
 
 def _warm_box(grid: np.ndarray, geometry: Geometry) -> list[int] | None:

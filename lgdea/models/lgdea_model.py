@@ -43,6 +43,8 @@ class LgdeaModel(nn.Module):
         lesion_temperature: tau_p of the image histogram.
         scoring: How a phrase is scored: ``presence`` (patches and lesions) or ``global`` (pooled cosine).
         max_tokens: Longer texts are cut; long enough for almost every report.
+        findings: Vocabulary ids that training has shown the model, which :meth:`evidence` asks for; empty = all of
+            the vocabulary's X-ray findings.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class LgdeaModel(nn.Module):
         lesion_temperature: float = 0.1,
         scoring: Scoring = "presence",
         max_tokens: int = MAX_TOKENS,
+        findings: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if scoring not in ("presence", "global"):
@@ -75,10 +78,12 @@ class LgdeaModel(nn.Module):
             "lesion_temperature": lesion_temperature,
             "scoring": scoring,
             "max_tokens": max_tokens,
+            "findings": list(findings),
         }
         self.dim = dim
         self.lesion_temperature = lesion_temperature
         self.scoring = scoring
+        self.findings = tuple(findings)
         self.max_tokens = min(max_tokens, tokenizer.model_max_length)
         width, text_width = int(image_tower.dim), int(text_tower.dim)  # type: ignore[arg-type]
         self.lesion_queries = LesionQueries(width, lesion_queries, heads)

@@ -9,12 +9,12 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lgdea import __version__, runs
 from lgdea.errors import DataError, LgdeaError, UsageError
 from lgdea.models.card import model_card
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
+from lgdea.version import __version__, runs
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"

@@ -138,7 +138,10 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 4000, min_frequency: int = 1) -> PreTrainedTokenizerFast:
-    """Train a lower-casing WordPiece tokenizer on ``texts``.
+    """Train a lower-casing WordPiece tokenizer on ``texts``; the same texts give the same tokenizer, in any order.
+
+    Words start with a mark instead of inner pieces having one: with BERT's ``##`` the trainer numbers inner pieces
+    as its hash map yields them, and no two trainings agree.
 
     Args:
         texts: The corpus: reports of the training split, and the canonical phrases.
@@ -148,19 +151,25 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4000, min_frequency:
     Raises:
         DataError: There is no text to learn from.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise DataError("no text to train a tokenizer on", remedy="check that the archive has reports")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", continuing_subword_prefix=""))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(prepend_scheme="always")]
     )
-    # Sorted, so that the same reports in another order give the same tokenizer.
-    tokenizer.train_from_iterator(sorted(texts), trainer)
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        continuing_subword_prefix="",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
     ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

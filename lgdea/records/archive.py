@@ -14,11 +14,11 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lgdea import __version__
 from lgdea.errors import DataError, UsageError
 from lgdea.records import tables as t
 from lgdea.records.schema import SCHEMA_VERSION, TABLES
 from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text
+from lgdea.version import __version__
 
 ARCHIVE = "archive.json"
 
