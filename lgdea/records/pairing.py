@@ -58,7 +58,7 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
 
 def write_pairing(pairing: pd.DataFrame, file: str | Path) -> None:
     """Write a pairing; the recipe that :func:`make_pairing` left in ``attrs`` stands in the file's metadata."""
-    write_table(file, pairing, Pairing, metadata={key: str(value) for key, value in pairing.attrs.items()})
+    write_table(file, pairing, Pairing, metadata={str(key): str(value) for key, value in pairing.attrs.items()})
 
 
 def read_pairing(file: str | Path) -> pd.DataFrame:

@@ -1,0 +1,68 @@
+"""The seam for datasets: what an adapter is, and how it is found."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from lgdea.errors import LgdeaError, UsageError
+from lgdea.records.archive import Archive
+
+GROUP = "lgdea.datasets"
+
+
+@runtime_checkable
+class DatasetAdapter(Protocol):
+    """Reads the files of one dataset, as its publishers lay them out, into an archive.
+
+    Attributes:
+        name: The dataset's name; also the prefix of its ids.
+        card: Name of its data card.
+    """
+
+    name: str
+    card: str
+
+    def build(self, source: Path, out: Path, **options: Any) -> Archive:
+        """Write the archive of the dataset in folder ``source`` to ``out`` and return it.
+
+        Raises:
+            UsageError: ``source`` does not hold the dataset, or an option is unknown.
+            DataError: A file of the dataset is damaged; the message names file and row.
+        """
+        ...
+
+
+def list_adapters() -> list[str]:
+    """Names of all installed adapters, sorted."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def get_adapter(name: str) -> DatasetAdapter:
+    """The adapter that an installed package declares under ``lgdea.datasets``.
+
+    Raises:
+        UsageError: There is none of this name.
+        LgdeaError: It cannot be imported, or is no adapter.
+    """
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        raise UsageError(f"no dataset {name!r}", remedy=f"known are {', '.join(list_adapters())}")
+    entry = next(iter(found))
+    try:
+        adapter = entry.load()
+    except Exception as error:  # whatever a third party's module raises on import
+        raise LgdeaError(
+            f"the dataset {name!r} cannot be loaded from {entry.value} ({type(error).__name__}: {error})",
+            remedy="mend or remove the package that declares it",
+        ) from None
+    if not isinstance(adapter, DatasetAdapter):
+        raise LgdeaError(f"{entry.value} is no dataset adapter", remedy="it needs name, card and build()")
+    return adapter
+
+
+def refuse_options(name: str, options: dict[str, Any]) -> None:
+    """For adapters without options: say so instead of ignoring them."""
+    if options:
+        raise UsageError(f"the dataset {name} takes no option {min(options)!r}", remedy="leave it out")

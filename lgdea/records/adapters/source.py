@@ -1,0 +1,106 @@
+"""Reading what publishers publish: folders and CSV files, with errors that say what is wrong where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lgdea.errors import DataError, UsageError
+
+
+def require_folder(source: str | Path) -> Path:
+    """``source`` as an existing folder.
+
+    Raises:
+        UsageError: It does not exist or is a file.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise UsageError("no such folder", file=source, remedy="check the path of the dataset")
+    if not source.is_dir():
+        raise UsageError("is a file, not the dataset's folder", file=source, remedy="name the folder that holds it")
+    return source
+
+
+def read_csv(file: Path, required: Iterable[str], *, card: str) -> pd.DataFrame:
+    """Read a CSV file with every cell as text and an empty cell as None.
+
+    Args:
+        file: UTF-8, with a header row.
+        required: Columns that must be there.
+        card: Name of the dataset's card, for the remedy.
+
+    Raises:
+        UsageError: No such file.
+        DataError: It is not UTF-8, no CSV, or lacks a column.
+    """
+    layout = f"`lgdea data card {card}` shows the expected layout"
+    if not file.is_file():
+        raise UsageError("no such file", file=file, remedy=f"check the folder; {layout}")
+    try:
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8", index_col=False)
+    except UnicodeDecodeError as error:
+        row = file.read_bytes()[: error.start].count(b"\n")
+        raise DataError(
+            f"is not UTF-8 (byte 0x{error.object[error.start]:02x})", file=file, row=row, remedy="convert it to UTF-8"
+        ) from None
+    except pd.errors.EmptyDataError:
+        raise DataError("is empty", file=file, remedy="fetch it again") from None
+    except pd.errors.ParserError as error:
+        raise DataError(f"is no CSV table ({error})", file=file, remedy="fetch it again") from None
+    missing = [column for column in required if column not in frame.columns]
+    if missing:
+        raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy=layout)
+    return frame.astype(object).where(frame != "", None)
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries, top to bottom."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def number(text: str | None) -> float | None:
+    """A finite number, or None where the cell is empty or says something else ("?", "unknown")."""
+    try:
+        value = float(text) if text is not None else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def required_number(text: str | None, *, file: Path, row: int, column: str) -> float:
+    """A finite number.
+
+    Raises:
+        DataError: It is none; the message names file, row and column.
+    """
+    value = number(text)
+    if value is None:
+        raise DataError(f"{column} is {text!r}, not a number", file=file, row=row, remedy="correct the cell")
+    return value
+
+
+def whole(text: str | None) -> int | None:
+    """A whole number, or None."""
+    value = number(text)
+    return int(value) if value is not None and value == int(value) else None
+
+
+def age_in_years(text: str | None) -> float | None:
+    """Years from ``58``, ``058Y``, ``011M`` or ``003D``; None when unknown or beyond a human life, as some of NIH's."""
+    if not text:
+        return None
+    unit = {"Y": 1.0, "M": 12.0, "D": 365.25}.get(text[-1].upper())
+    value = number(text[:-1] if unit else text)
+    years = None if value is None else value / (unit or 1.0)
+    return years if years is not None and 0 <= years <= 120 else None
+
+
+def sex(text: str | None) -> str | None:
+    """``F``, ``M`` or None from the first letter."""
+    letter = (text or "").strip().upper()[:1]
+    return letter if letter in ("F", "M") else None
