@@ -1,0 +1,126 @@
+"""Joining archives into one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lgdea.errors import DataError, UsageError
+from lgdea.records.archive import Archive, write_archive
+from lgdea.records.schema import TABLES
+from lgdea.records.split import split_by_patient
+from lgdea.records.tables import Rows
+from lgdea.records.verify import KEYS
+
+
+def merge(
+    archives: Sequence[Archive],
+    out: str | Path,
+    *,
+    name: str | None = None,
+    seed: int | None = None,
+    hold_out_boxes: bool = False,
+) -> Archive:
+    """Write one archive with the rows of all ``archives``; image files stay where they are.
+
+    A patient whom several archives share keeps one side: the archives must agree on it, as those split by the same
+    seed do.
+
+    Args:
+        archives: Two or more; no id may stand in two of them.
+        out: Folder of the new archive.
+        name: Its name; None joins the names by ``+``.
+        seed: Split all patients anew with this seed; None keeps the splits as they are.
+        hold_out_boxes: Move patients who have boxes of findings to the test side, so that grounding is scored on all
+            of them and no other.
+
+    Raises:
+        UsageError: Fewer than two archives.
+        DataError: An id stands in two archives, or they put one patient on different sides.
+    """
+    if len(archives) < 2:
+        raise UsageError("merging needs two or more archives", file=out)
+    tables: dict[str, Rows] = {}
+    for table in TABLES:
+        parts = [getattr(archive, table) for archive in archives]
+        _refuse_clashes(table, parts, archives)
+        tables[table] = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    studies = pd.DataFrame(tables["studies"])
+    if seed is not None:
+        studies = split_by_patient(studies, seed)
+    if hold_out_boxes:
+        studies = studies.assign(split=studies["split"].where(~studies["patient_id"].isin(_boxed(archives)), "test"))
+    _refuse_disagreement(studies, archives)
+    root = Path(os.path.commonpath([archive.image_root for archive in archives]))
+    tables |= {
+        "studies": studies,
+        "images": _rebased("images", "path", archives, root),
+        "boxes": _rebased("boxes", "mask_path", archives, root),
+    }
+    extra_names = dict.fromkeys(extra for archive in archives for extra in archive.extra_names)
+    extras = {extra: _joined_extra(extra, archives) for extra in extra_names}
+    info = {
+        "merged": {archive.name: str(archive.folder) for archive in archives},
+        "split_seed": seed,
+        "hold_out_boxes": hold_out_boxes,
+    }
+    return write_archive(out, name or "+".join(a.name for a in archives), tables, root, info, extras)
+
+
+def _refuse_clashes(table: str, parts: list[pd.DataFrame], archives: Sequence[Archive]) -> None:
+    if table not in KEYS:
+        return
+    owner: dict[str, str] = {}
+    for archive, part in zip(archives, parts, strict=True):
+        ids = part[KEYS[table]]
+        clash = ids[ids.isin(list(owner))]
+        if len(clash):
+            raise DataError(
+                f"{len(clash)} ids stand in {owner[clash.iloc[0]]!r} too",
+                file=archive.folder / f"{table}.parquet",
+                row=clash.iloc[0],
+                remedy="give each archive's ids a prefix of its own, or merge it only once",
+            )
+        owner |= dict.fromkeys(ids, archive.name)
+
+
+def _refuse_disagreement(studies: pd.DataFrame, archives: Sequence[Archive]) -> None:
+    sides = studies.dropna(subset="split").groupby("patient_id")["split"].unique()
+    torn = sides[sides.map(len) > 1]
+    if len(torn):
+        raise DataError(
+            f"patient {torn.index[0]!r} is in {' and '.join(sorted(torn.iloc[0]))} ({len(torn)} such patients)",
+            file=archives[0].folder.parent,
+            remedy="give merge a seed to split all patients anew",
+        )
+
+
+def _boxed(archives: Sequence[Archive]) -> set[str]:
+    """Patients with at least one box of a finding."""
+    patients: set[str] = set()
+    for archive in archives:
+        images = archive.boxes.loc[archive.boxes["kind"] == "finding", "image_id"]
+        studies = archive.images.loc[archive.images["image_id"].isin(images), "study_id"]
+        patients |= set(archive.studies.loc[archive.studies["study_id"].isin(studies), "patient_id"])
+    return patients
+
+
+def _rebased(table: str, column: str, archives: Sequence[Archive], root: Path) -> pd.DataFrame:
+    """A table whose paths are relative to ``root`` instead of to each archive's own root."""
+    parts = []
+    for archive in archives:
+        part: pd.DataFrame = getattr(archive, table)
+        paths = [
+            os.path.relpath(archive.image_root / path, root) if isinstance(path, str) else None for path in part[column]
+        ]
+        if len(part):
+            parts.append(part.assign(**{column: pd.Series(paths, index=part.index, dtype=object)}))
+    return pd.concat(parts, ignore_index=True) if parts else getattr(archives[0], table)
+
+
+def _joined_extra(name: str, archives: Sequence[Archive]) -> pd.DataFrame:
+    parts = [part for archive in archives if (part := archive.extra(name)) is not None]
+    return pd.concat(parts, ignore_index=True)
