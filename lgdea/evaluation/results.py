@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lgdea import runs
 from lgdea.errors import DataError, UsageError
-from lgdea.version import __version__, runs
+from lgdea.version import __version__
 
 
 @dataclass(frozen=True)
