@@ -129,7 +129,7 @@ def metric_name(metric: str) -> str:
     stem, _, average = metric.rpartition("_")
     text = f"{average}_{stem}" if average in ("macro", "micro") else metric
     text = text.replace("image_to_report", "image→report").replace("report_to_image", "report→image")
-    words = [_ACRONYMS.get(word.lower(), word) for word in re.split(r"[_/ ]+", text)]
+    words = [_WRITTEN.get(word.lower(), word) for word in re.split(r"[_/ ]+", text)]
     return " ".join(words) + (", lower is better" if metric.endswith(LOWER_IS_BETTER) else "")
 
 
@@ -147,8 +147,9 @@ def chance_metric(metric: str) -> str:
     return f"{stem}_chance{end}"
 
 
-_ACRONYMS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}
-_ACRONYMS |= {f"ndcg@{k}": f"nDCG@{k}" for k in (1, 5, 10, 50, 100)}
+_WRITTEN = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}
+_WRITTEN |= {"pointing": "pointing game"}
+_WRITTEN |= {f"ndcg@{k}": f"nDCG@{k}" for k in (1, 5, 10, 50, 100)}
 
 
 def _tasks(folder: Path) -> list[str]:

@@ -35,7 +35,7 @@ def heat_rgba(heat: np.ndarray) -> np.ndarray:
         if high > low:
             scaled[seen] = (heat[seen].astype(np.float64) - low) / (high - low)
     rgba = colormaps[HEAT_MAP](scaled)
-    rgba[..., 3] = MAX_ALPHA * scaled
+    rgba[..., 3] = MAX_ALPHA * scaled**2  # squared, or the middle of the scale veils the whole image
     return np.round(rgba * 255).astype(np.uint8)
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lgdea import __version__
 from lgdea.errors import UsageError
 from lgdea.evaluation.definitions import DEFINITIONS
 from lgdea.reporting import counts, examples, measures
@@ -21,6 +20,7 @@ from lgdea.reporting.curves import Curve, line_chart
 from lgdea.reporting.palette import series_index
 from lgdea.reporting.run_folder import Run, read_run
 from lgdea.runs import now, require_finished, write_text
+from lgdea.version import __version__
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive

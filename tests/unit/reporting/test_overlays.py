@@ -14,7 +14,7 @@ from lgdea.reporting.palette import BOX
 def test_nan_is_transparent_and_the_maximum_is_most_opaque() -> None:
     heat = np.array([[np.nan, 0.0], [0.5, 1.0]], dtype=np.float32)
     alpha = heat_rgba(heat)[..., 3]
-    assert alpha.tolist() == [[0, 0], [round(MAX_ALPHA * 0.5 * 255), round(MAX_ALPHA * 255)]]
+    assert alpha.tolist() == [[0, 0], [round(MAX_ALPHA * 0.25 * 255), round(MAX_ALPHA * 255)]]
 
 
 @pytest.mark.parametrize("heat", [np.full((3, 4), 0.7), np.full((3, 4), np.nan), np.full((3, 4), np.inf)])
