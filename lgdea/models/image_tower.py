@@ -2,7 +2,7 @@
 
 Plain vision transformers keep their own patch grid. Everything that gets coarser with depth (convnets, hierarchical
 transformers) goes through a small top-down fusion (after Lin et al., Feature Pyramid Networks, 2017): a patch of 8 or
-16 pixels then knows both its own texture and the context of the whole picture.
+16 pixels then knows both its own texture and what surrounds it.
 """
 
 from __future__ import annotations
@@ -99,6 +99,10 @@ class TokenTower(nn.Module):
 class PyramidTower(nn.Module):
     """A hierarchical backbone whose levels are summed top-down into a grid of ``image_size / stride`` patches.
 
+    A patch sees its own level and the next coarser one. Were the coarsest ones mixed in too, every patch would know
+    what the whole picture shows, and the model could say "effusion" from any of them: heat maps would lose their
+    place. The coarser levels go into the pooled vector only.
+
     Patches also get their place in the picture: a chest is not symmetric, a report says left and right, and a
     convolution alone learns where it is only slowly, from its padding.
     """
@@ -131,15 +135,15 @@ class PyramidTower(nn.Module):
         Shapes:
             images (B, 1, H, W); pooled (B, C); patches (B, P, C).
         """
-        levels = self._levels(images)
-        fused = self.lateral[-1](levels[-1])
-        for convolution, level in zip(reversed(list(self.lateral)[:-1]), reversed(levels[:-1]), strict=True):
-            fused = convolution(level) + F.interpolate(fused, size=level.shape[-2:], mode="nearest")
-        fused = fused + self.locate(self.position)
+        fine, *coarser = (lateral(level) for lateral, level in zip(self.lateral, self._levels(images), strict=True))
+        fused = fine + self.locate(self.position)
+        if coarser:
+            fused = fused + F.interpolate(coarser[0], size=fine.shape[-2:], mode="nearest")
         tokens = (fused + self.smooth(fused)).flatten(2).transpose(1, 2)
         tokens = tokens + self.mix(F.gelu(self.norm(tokens)))
-        # The mean of the patches, so that also a model trained on whole images only has comparable patches.
-        return {"pooled": tokens.mean(dim=1), "patches": tokens}
+        # Mostly the mean of the patches, so that a model trained on whole images only has comparable patches too.
+        pooled = tokens.mean(dim=1) + sum(level.mean(dim=(2, 3)) for level in coarser[1:])
+        return {"pooled": pooled, "patches": tokens}
 
     def describe(self) -> dict[str, Any]:
         """What :func:`build_image_tower` needs to build this tower again."""

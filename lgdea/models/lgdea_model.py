@@ -183,12 +183,17 @@ class LgdeaModel(nn.Module):
     def presence_logits(self, image_out: dict[str, Tensor], z: Tensor) -> Tensor:
         """How much each image shows each piece of evidence: scale * smooth-max cos(patch or lesion, z) + bias.
 
+        The maximum is taken over the patches and over the lesions, and the two are averaged: over both at once, the
+        lesions alone could satisfy the loss and the patches would not learn where things are.
+
         Shapes:
             patches (B, P, D) and lesions (B, L, D) of :meth:`forward_image`; z (U, D); result (B, U).
         """
-        places = torch.cat([image_out["patches"], image_out["lesions"]], dim=1)
-        closeness = similarity(places, z).transpose(1, 2)
-        return self.presence_scale * smooth_max(closeness, SMOOTH_MAX_SHARPNESS) + self.presence_bias
+        patches, lesions = (
+            smooth_max(similarity(image_out[key], z).transpose(1, 2), SMOOTH_MAX_SHARPNESS)
+            for key in ("patches", "lesions")
+        )
+        return self.presence_scale * (patches + lesions) / 2 + self.presence_bias
 
     def score_phrases(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Scores of phrases in preprocessed images, without gradient; higher = more likely present.

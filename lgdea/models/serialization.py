@@ -9,12 +9,13 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from lgdea import runs
 from lgdea.errors import DataError, LgdeaError, UsageError
 from lgdea.models.card import model_card
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
-from lgdea.version import __version__, runs
+from lgdea.version import __version__
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -79,8 +80,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
             file=folder / CONFIG,
             remedy=f"upgrade lgdea (the model was written by {config.get('lgdea_version', 'an unknown version')})",
         )
-    if not (folder / "tokenizer.json").exists():
-        raise DataError("the model's file is missing", file=folder / "tokenizer.json", remedy="copy the whole folder")
+    _read_json(folder / "tokenizer.json")
     preprocess = _read_json(folder / PREPROCESS)
     try:
         model = LgdeaModel(

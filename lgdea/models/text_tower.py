@@ -120,7 +120,7 @@ def rebuild_text_tower(description: dict[str, Any]) -> TextTower:
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a Hugging Face name or of a folder that holds one; it can always pad.
+    """The tokenizer of a Hugging Face name or of a folder that holds one; it always has a padding token.
 
     Raises:
         UsageError: It cannot be had.
