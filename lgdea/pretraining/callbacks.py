@@ -1,0 +1,163 @@
+"""What happens around the steps: checkpoints, checks for collapse and NaN, validation, progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lgdea.errors import TrainingError
+from lgdea.pretraining.encode import data_of, inference
+from lgdea.pretraining.module import Pretraining
+from lgdea.pretraining.validation import ValidationSet, zero_shot_auroc
+
+KEEP_CHECKPOINTS = 2
+SUFFIX = ".ckpt"
+MIN_USAGE = 0.02
+MIN_INFORMATION = 1e-5
+PATIENCE = 20
+"""Logged steps in a row that must look collapsed before a run is stopped."""
+
+
+class Checkpoints(Callback):
+    """Saves every n steps and at the end, atomically, and keeps the newest two.
+
+    Args:
+        folder: Where ``step-<n>.ckpt`` goes.
+        every_steps: n.
+    """
+
+    def __init__(self, folder: Path, every_steps: int) -> None:
+        self.folder = folder
+        self.every_steps = every_steps
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save when it is time."""
+        step = trainer.global_step
+        if step % self.every_steps == 0 or step == trainer.max_steps:
+            self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Save now; all processes must call this."""
+        file = self.folder / f"step-{trainer.global_step:07d}{SUFFIX}"
+        if file.exists():
+            return
+        temporary = file.with_name("." + file.name)
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            temporary.replace(file)
+            for old in checkpoints(self.folder)[KEEP_CHECKPOINTS:]:
+                old.unlink()
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, newest first."""
+    return sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True)
+
+
+class LossCheck(Callback):
+    """Stops at a loss that is no number, and when the evidence space has collapsed.
+
+    Collapse is: all evidence on one prototype, or every image with the same histogram, for 20 logged steps in a row
+    in the second half of training. KL alone, which has no negatives, does this (METHOD section 4).
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.suspect = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        """Look at the loss of this step and, at logged steps, at the histograms."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if loss is not None and not torch.isfinite(loss.detach()).all():
+            bad = [k for k, v in trainer.callback_metrics.items() if not torch.isfinite(torch.as_tensor(v))]
+            raise TrainingError(
+                f"the loss became {float(loss.detach())} at step {trainer.global_step}"
+                + (f" ({', '.join(sorted(bad))})" if bad else ""),
+                file=self.run,
+                remedy="start a new run with a smaller optimizer.lr, or trainer.precision=32-true",
+            )
+        if trainer.global_step % trainer.log_every_n_steps == 0 and trainer.global_step > trainer.max_steps // 2:
+            self._collapse(trainer)
+
+    def _collapse(self, trainer: L.Trainer) -> None:
+        metrics = trainer.callback_metrics
+        usage = float(metrics.get("prototype_usage", 1.0))
+        information = float(metrics.get("image_information", 1.0))
+        collapsed = usage < MIN_USAGE or information < MIN_INFORMATION
+        self.suspect = self.suspect + 1 if collapsed else 0
+        if self.suspect >= PATIENCE:
+            what = "all evidence uses one prototype" if usage < MIN_USAGE else "all images have the same histogram"
+            raise TrainingError(
+                f"the evidence space collapsed by step {trainer.global_step}: {what} "
+                f"(prototype usage {usage:.3f}, image information {information:.2g} nats)",
+                file=self.run,
+                remedy="raise objective.weights.paired_histogram or report_evidence, or lower optimizer.lr",
+            )
+
+
+class Validation(Callback):
+    """Logs ``val/auroc`` of the averaged model every n steps and at the end.
+
+    Args:
+        data: Labels.
+        pixels: ``(N, size, size)`` uint8 frames.
+        every_steps: n.
+    """
+
+    def __init__(self, data: ValidationSet, pixels: np.ndarray, every_steps: int) -> None:
+        self.data = data
+        self.pixels = pixels
+        self.every_steps = every_steps
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Validate when it is time."""
+        step = trainer.global_step
+        if not (step % self.every_steps == 0 or step == trainer.max_steps) or not trainer.is_global_zero:
+            return
+        assert isinstance(module, Pretraining)
+        images = data_of(trainer).preprocess.normalise(torch.from_numpy(self.pixels)[:, None])
+        with inference(trainer):
+            value = zero_shot_auroc(module.average, images, self.data)
+        for logger in trainer.loggers:
+            logger.log_metrics({"val/auroc": value}, step=step - 1)
+
+
+class ProgressLine(Callback):
+    """One rich progress bar with the loss; nothing at all where there is no terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        shown = [TextColumn(c) if isinstance(c, str) else c for c in columns]
+        console = console or Console(stderr=True)
+        self._progress = Progress(*shown, TextColumn("loss {task.fields[loss]}"), console=console)
+        self._progress.disable = not console.is_terminal
+        self._task: Any = None
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Show the bar."""
+        if trainer.is_global_zero:
+            self._task = self._progress.add_task(
+                "pretraining", total=trainer.max_steps, completed=trainer.global_step, loss="-"
+            )
+            self._progress.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        """Move the bar."""
+        if self._task is not None and trainer.global_step % 5 == 0:
+            loss = float(outputs["loss"] if isinstance(outputs, dict) else outputs)
+            self._progress.update(self._task, completed=trainer.global_step, loss=f"{loss:.3f}")
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leave the finished bar."""
+        self._progress.stop()
+
+    def on_exception(self, *_: Any) -> None:
+        """Give the terminal back."""
+        self._progress.stop()

@@ -1,0 +1,227 @@
+"""The configuration of a pretraining run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from lgdea.config import Config
+
+
+class DataConfig(Config):
+    """Inputs and what a batch is made of."""
+
+    archive: Path
+    evidence: Path
+    pairing: Path
+    image_cache: Path | None = None
+    """Folder of resized images, shared by runs of one image size; null puts it into the run folder."""
+    cache_workers: PositiveInt = 2
+    batch_size_per_device: PositiveInt = 64
+    """Images per step and device, linked and unlinked together."""
+    paired_share: float = Field(0.5, gt=0, le=1)
+    """Share of linked images in a batch; 1 for objective ``clip``, which can use no others."""
+    unpaired_reports_per_device: NonNegativeInt = 32
+    """Unlinked reports per step and device."""
+
+
+class AugmentConfig(Config):
+    """Random changes of an image; never a flip, because reports say left and right."""
+
+    rotate_degrees: NonNegativeFloat = 10.0
+    scale: float = Field(0.15, ge=0, lt=1)
+    """Zoom by a factor in [1 - scale, 1 + scale]."""
+    translate: float = Field(0.08, ge=0, lt=1)
+    """Shift by up to this share of the side."""
+    brightness: NonNegativeFloat = 0.15
+    contrast: NonNegativeFloat = 0.25
+    noise: NonNegativeFloat = 0.03
+    erase: float = Field(0.0, ge=0, lt=1)
+
+
+class ImageConfig(Config):
+    """The image tower and what it sees."""
+
+    tower: str = "resnet18"
+    pretrained: bool = False
+    size: PositiveInt = 224
+    """Side of the square input in pixels."""
+    stride: PositiveInt = 16
+    mode: Literal["letterbox", "center_crop"] = "letterbox"
+    augment: AugmentConfig = AugmentConfig()
+
+
+class TextConfig(Config):
+    """The text tower; ``small-bert`` gets a tokenizer trained on the training reports."""
+
+    tower: str = "small-bert"
+    pretrained: bool = False
+    vocab_size: PositiveInt = 4000
+    hidden: PositiveInt = 128
+    layers: PositiveInt = 2
+    dropout: float = Field(0.1, ge=0, lt=1)
+    pooling: Literal["auto", "mean", "last"] = "auto"
+    max_tokens: PositiveInt = 192
+    """Longer reports are cut."""
+
+
+class ModelConfig(Config):
+    """The evidence space."""
+
+    dim: PositiveInt = 128
+    lesion_queries: PositiveInt = 8
+    prototypes: PositiveInt = 64
+    heads: PositiveInt = 4
+    lesion_temperature: PositiveFloat = 0.1
+    """tau_p of the image histogram."""
+    evidence_temperature: PositiveFloat = 0.1
+    """tau_t of the assignment of evidence to prototypes."""
+    ema_decay: float = Field(0.99, ge=0, lt=1)
+    """The saved model is the moving average of the weights with this decay per step; 0 saves the last weights."""
+
+
+class LossWeights(Config):
+    """One weight per loss of objective ``lgdea``; 0 leaves the loss out."""
+
+    reconstruction: NonNegativeFloat = 0.1
+    """Prototypes rebuild evidence embeddings (METHOD equation 5)."""
+    report_evidence: NonNegativeFloat = 1.0
+    """A report's own embedding tells which evidence the report states; linked and unlinked reports."""
+    paired_kl: NonNegativeFloat = 0.2
+    """KL(Q_R || Q_I) of linked pairs (METHOD equation 9)."""
+    paired_histogram: NonNegativeFloat = 0.2
+    """InfoNCE over histograms of linked pairs."""
+    presence: NonNegativeFloat = 1.0
+    """Does the linked image show each piece of evidence of its report?"""
+    ranking: NonNegativeFloat = 0.5
+    """Per piece of evidence, linked images that show it against those that do not."""
+    global_evidence: NonNegativeFloat = 0.5
+    """Linked images against all reports of the batch, targets from evidence similarity."""
+    unpaired_images: NonNegativeFloat = 0.2
+    """Confidence-weighted KL to the propagated report histogram."""
+    unpaired_presence: NonNegativeFloat = 0.5
+    """Presence with propagated evidence as soft target, weighted by confidence."""
+    unpaired_reports: NonNegativeFloat = 0.1
+    """Confidence-weighted KL from the propagated image histogram to that of the report's embedding."""
+    higher_order: NonNegativeFloat = 0.2
+    """Soft-target contrast of unlinked images and reports, targets are propagated links."""
+    consistency: NonNegativeFloat = 0.2
+    """An unlinked image's evidence is the same under two augmentations."""
+
+
+class ObjectiveConfig(Config):
+    """What is optimised."""
+
+    name: Literal["lgdea", "clip"] = "lgdea"
+    weights: LossWeights = LossWeights()
+    uncertain_target: float = Field(0.5, ge=0, le=1)
+    uncertain_weight: NonNegativeFloat = 0.5
+    unmentioned_weight: NonNegativeFloat = 0.2
+    balance: float = Field(0.75, ge=0, le=1)
+    """1 gives positive and negative evidence the same say, 0 leaves their numbers as they are."""
+    histogram_temperature: PositiveFloat = 0.1
+    """Of the InfoNCE over histograms."""
+    similarity_temperature: PositiveFloat = 0.1
+    """Of the targets made from evidence similarity."""
+    phrases_per_step: PositiveInt = 256
+    """Phrases of the batch, filled up with others of the corpus as negatives."""
+
+
+class GraphConfig(Config):
+    """Neighbours, propagation and when they are made anew; shares are of ``trainer.max_steps``."""
+
+    first_share: float = Field(0.4, ge=0, le=1)
+    every_share: float = Field(0.2, gt=0, le=1)
+    neighbours: PositiveInt = 10
+    mode: Literal["mutual", "symmetric"] = "symmetric"
+    alpha: float = Field(0.8, gt=0, lt=1)
+    """How far links travel; 0 stays at the seeds."""
+    steps: PositiveInt = 20
+    keep: PositiveInt = 32
+    """Seeds remembered per node."""
+    top: PositiveInt = 10
+    """Propagated links kept per image."""
+    pooled_share: float = Field(0.5, ge=0, le=1)
+    """Part of the pooled embedding, beside the histogram, in what neighbours are found by."""
+
+
+class OptimizerConfig(Config):
+    """AdamW."""
+
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+
+
+class ScheduleConfig(Config):
+    """Stages and learning rate; shares are of ``trainer.max_steps``, so that a short run goes through all stages."""
+
+    warmup_share: float = Field(0.05, ge=0, lt=1)
+    """Linear warm-up of the learning rate; cosine decay follows."""
+    final_lr_share: float = Field(0.02, ge=0, le=1)
+    """Learning rate of the last step as a share of ``optimizer.lr``."""
+    evidence_share: float = Field(0.1, ge=0, lt=1)
+    """First stage of ``lgdea``: the evidence space alone, on all training reports, without images."""
+    ramp_share: float = Field(0.1, ge=0, le=1)
+    """The unpaired losses reach their full weight this long after the first graph."""
+
+
+class CheckpointConfig(Config):
+    """What a killed run goes on from."""
+
+    every_steps: PositiveInt = 200
+
+
+class ValidationConfig(Config):
+    """A cheap zero-shot check while training; the numbers that count come from ``lgdea eval``."""
+
+    every_steps: PositiveInt = 200
+    max_images: NonNegativeInt = 512
+    """0 switches validation off."""
+
+
+class PretrainConfig(Config):
+    """Everything that shapes a pretraining run."""
+
+    seed: NonNegativeInt = 0
+    data: DataConfig
+    image: ImageConfig = ImageConfig()
+    text: TextConfig = TextConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    graph: GraphConfig = GraphConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    validation: ValidationConfig = ValidationConfig()
+    trainer: dict[str, Any] = {"max_steps": 1000}
+    """Given to Lightning's ``Trainer`` as it is: ``max_steps``, ``accelerator``, ``devices``, ``precision`` ..."""
+
+    @field_validator("trainer")
+    @classmethod
+    def _has_steps(cls, value: dict[str, Any]) -> dict[str, Any]:
+        steps = value.get("max_steps")
+        if not isinstance(steps, int) or steps < 1:
+            raise ValueError("max_steps must be a whole number above 0")
+        taken = set(value) & {"callbacks", "logger", "default_root_dir", "max_epochs", "num_sanity_val_steps"}
+        if taken:
+            raise ValueError(f"{min(taken)} is set by lgdea")
+        return value
+
+    @property
+    def max_steps(self) -> int:
+        """Optimiser steps of the run."""
+        return int(self.trainer["max_steps"])
+
+    def step_of(self, share: float) -> int:
+        """The step at which ``share`` of the run is done."""
+        return round(share * self.max_steps)
+
+    @property
+    def propagates(self) -> bool:
+        """Whether any loss needs the graph."""
+        weights = self.objective.weights
+        needed = weights.unpaired_images + weights.unpaired_presence + weights.unpaired_reports + weights.higher_order
+        return self.objective.name == "lgdea" and needed > 0

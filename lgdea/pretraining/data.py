@@ -1,0 +1,68 @@
+"""Lightning's view of the data: batches by step, augmented on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from lgdea.imaging.transforms import Augment, Preprocess
+from lgdea.objectives.gather import world_size
+from lgdea.pretraining.batches import Batch, BatchBuilder
+from lgdea.pretraining.sampler import MixedSampler
+
+
+class PretrainData(L.LightningDataModule):
+    """One endless epoch of batches.
+
+    Args:
+        builder: Assembles a batch from a draw.
+        sampler: Draws; told where to start when a run is resumed.
+        augment: Random views.
+        preprocess: Normalisation, the same as at inference.
+        linked: Linked images per process and step; they stand first in a batch.
+        seed: Of the random views.
+    """
+
+    def __init__(
+        self,
+        *,
+        builder: BatchBuilder,
+        sampler: MixedSampler,
+        augment: Augment,
+        preprocess: Preprocess,
+        linked: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.builder = builder
+        self.sampler = sampler
+        self.augment = augment
+        self.preprocess = preprocess
+        self.linked = linked
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches from the step at which the trainer stands."""
+        if self.trainer is not None:
+            self.sampler.start = self.trainer.global_step * self.trainer.accumulate_grad_batches
+        return DataLoader(self.builder, batch_size=None, sampler=self.sampler, collate_fn=_as_it_is)  # type: ignore[arg-type]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Add ``views``, random views of all images, and ``clean``, the unlinked images as they are.
+
+        The random state is set from the seed and the step, so that a resumed run continues bit for bit.
+        """
+        rank = torch.distributed.get_rank() if world_size() > 1 else 0
+        torch.manual_seed((self.seed * 1_000_003 + int(batch["step"])) * 1009 + rank)
+        if "images" in batch:
+            images: Any = batch.pop("images")
+            batch["views"] = self.preprocess.normalise(self.augment(images))
+            batch["clean"] = self.preprocess.normalise(images[self.linked :])
+        return batch
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,337 @@
+"""A pretraining run from its configuration to a model folder."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from lgdea import runs
+from lgdea.errors import ConfigError, DataError, TrainingError, UsageError
+from lgdea.evidence.io import read_evidence
+from lgdea.imaging.cache import ImageCache, build_cache
+from lgdea.imaging.transforms import Augment, Preprocess
+from lgdea.models.image_tower import build_image_tower
+from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.serialization import save_model
+from lgdea.models.text_tower import SMALL_BERT, build_text_tower, load_tokenizer, train_tokenizer
+from lgdea.pretraining.batches import BatchBuilder
+from lgdea.pretraining.callbacks import Checkpoints, LossCheck, ProgressLine, Validation, checkpoints
+from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
+from lgdea.pretraining.data import PretrainData
+from lgdea.pretraining.metrics import CsvMetrics, cut_back
+from lgdea.pretraining.module import Pretraining
+from lgdea.pretraining.propagation import evidence_targets
+from lgdea.pretraining.sampler import MixedSampler, proportions
+from lgdea.pretraining.stages import Stages
+from lgdea.pretraining.validation import ValidationSet, validation_set
+from lgdea.records.archive import Archive
+from lgdea.records.pairing import read_pairing
+
+STAGE = "pretrain"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything read from disk: the training corpus with its pixels, and the validation images."""
+
+    archive: Archive
+    corpus: Corpus
+    pixels: NDArray[np.uint8]
+    validation: ValidationSet | None
+    validation_pixels: NDArray[np.uint8]
+
+
+def fit(config: PretrainConfig, out: Path) -> Path:
+    """Pretrain a model; when ``out`` holds the same run, go on from its newest checkpoint.
+
+    Args:
+        config: The resolved configuration.
+        out: Run folder: ``config.yaml env.json run.json metrics.csv checkpoints/ graph/ model/ _SUCCESS``.
+
+    Returns:
+        The model folder, ``out/model``.
+
+    Raises:
+        UsageError: An input is missing or unfinished, or ``out`` holds another run.
+        DataError: The inputs do not fit each other.
+        TrainingError: The loss is no number, the evidence space collapsed, or no checkpoint can be read.
+    """
+    out = Path(out)
+    _check_inputs(config)
+    sources = {"archive": config.data.archive, "evidence": config.data.evidence, "pairing": config.data.pairing}
+    resumed = runs.start(out, stage=STAGE, config=config.model_dump(mode="json"), inputs=sources)
+    if resumed and runs.is_finished(out):
+        return out / "model"
+    with _quiet():
+        L.seed_everything(config.seed, verbose=False)
+        inputs = read_inputs(config, out)
+        module, data = build(config, inputs)
+        _train(config, out, module, data, inputs)
+    _save(config, out, module, inputs)
+    return out / "model"
+
+
+def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
+    """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk)."""
+    archive = Archive.open(config.data.archive)
+    evidence = read_evidence(config.data.evidence)
+    corpus = build_corpus(archive, evidence, read_pairing(config.data.pairing), source=config.data.pairing)
+    validation = None
+    if config.validation.max_images:
+        settings = {"max_images": config.validation.max_images, "seed": config.seed}
+        validation = validation_set(archive, evidence, **settings)
+    wanted = corpus.image_ids + (validation.image_ids if validation else [])
+    cache = _cache(config, out, archive, wanted)
+    corpus = without_images(corpus, {image for image in corpus.image_ids if image not in cache})
+    if validation is not None:
+        readable = [image in cache for image in validation.image_ids]
+        ids = [image for image, ok in zip(validation.image_ids, readable, strict=True) if ok]
+        validation = ValidationSet(ids, validation.classes, validation.labels[readable])
+    _check_corpus(config, corpus)
+    empty = np.zeros((0, config.image.size, config.image.size), dtype=np.uint8)
+    return Inputs(
+        archive,
+        corpus,
+        np.asarray(cache[cache.index(corpus.image_ids)]),
+        validation,
+        np.asarray(cache[cache.index(validation.image_ids)]) if validation else empty,
+    )
+
+
+def build(config: PretrainConfig, inputs: Inputs) -> tuple[Pretraining, PretrainData]:
+    """The module and its data, for this process."""
+    rank, processes = _place(config)
+    corpus = inputs.corpus
+    clip = config.objective.name == "clip"
+    pool = (len(corpus.pairs), len(corpus.unpaired_images), len(corpus.unpaired_reports))
+    linked, images, reports = proportions(
+        batch_size=config.data.batch_size_per_device,
+        paired_share=config.data.paired_share,
+        reports=config.data.unpaired_reports_per_device,
+        pool=(pool[0] // processes, 0 if clip else pool[1] // processes, 0 if clip else pool[2] // processes),
+    )
+    model = build_model(config, inputs)
+    module = Pretraining(
+        model, config, linked=linked, evidence_targets=None if clip else evidence_targets(corpus)
+    )
+    builder = BatchBuilder(
+        corpus,
+        inputs.pixels,
+        model.tokenizer,
+        max_tokens=config.text.max_tokens,
+        phrases_per_step=0 if clip else config.objective.phrases_per_step,
+        seed=config.seed,
+        images_from=0 if clip else module.evidence_steps * config.trainer.get("accumulate_grad_batches", 1),
+        rank=rank,
+        processes=processes,
+    )
+    sampler = MixedSampler(
+        pairs=pool[0],
+        images=pool[1],
+        reports=pool[2],
+        per_step=(linked * processes, images * processes, reports * processes),
+        steps=config.max_steps * config.trainer.get("accumulate_grad_batches", 1),
+        seed=config.seed,
+    )
+    assert model.preprocess is not None
+    augment = Augment(**config.image.augment.model_dump())
+    data = PretrainData(
+        builder=builder, sampler=sampler, augment=augment, preprocess=model.preprocess, linked=linked, seed=config.seed
+    )
+    return module, data
+
+
+def build_model(config: PretrainConfig, inputs: Inputs) -> LgdeaModel:
+    """The model with random, or the named towers' pretrained, weights; grey values normalised as in the archive."""
+    torch.manual_seed(config.seed)
+    if config.text.tower == SMALL_BERT:
+        corpus = inputs.corpus
+        wordings = [text for i in range(len(corpus.phrases)) for text in corpus.phrases.wordings(i)]
+        tokenizer = train_tokenizer([*corpus.report_texts, *wordings], config.text.vocab_size)
+    else:
+        tokenizer = load_tokenizer(config.text.tower)
+    text = config.text
+    sample = inputs.pixels[:: max(1, len(inputs.pixels) // 500)] / 255.0
+    preprocess = Preprocess(
+        size=config.image.size,
+        mean=round(float(sample.mean()), 4),
+        std=round(max(float(sample.std()), 0.01), 4),
+        mode=config.image.mode,
+    )
+    options = config.model.model_dump(exclude={"evidence_temperature", "ema_decay"})
+    return LgdeaModel(
+        build_image_tower(config.image.tower, config.image.pretrained, config.image.size, config.image.stride),
+        build_text_tower(
+            text.tower,
+            text.pretrained,
+            tokenizer,
+            hidden=text.hidden,
+            layers=text.layers,
+            dropout=text.dropout,
+            pooling=text.pooling,
+        ),
+        tokenizer,
+        preprocess=preprocess,
+        scoring="global" if config.objective.name == "clip" else "presence",
+        max_tokens=text.max_tokens,
+        **options,
+    )
+
+
+def _train(config: PretrainConfig, out: Path, module: Pretraining, data: PretrainData, inputs: Inputs) -> None:
+    callbacks: list[L.Callback] = [
+        Stages(out / "graph"),
+        LossCheck(out),
+        Checkpoints(out / "checkpoints", config.checkpoint.every_steps),
+        ProgressLine(),
+    ]
+    if config.objective.name == "clip":
+        del callbacks[0]
+    if inputs.validation is not None:
+        callbacks.insert(-2, Validation(inputs.validation, inputs.validation_pixels, config.validation.every_steps))
+    settings = {"accelerator": "auto", "log_every_n_steps": 10, "enable_model_summary": False, **config.trainer}
+    trainer = L.Trainer(
+        **settings,
+        max_epochs=1,
+        logger=CsvMetrics(out / "metrics.csv"),
+        callbacks=callbacks,
+        default_root_dir=out,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+    (out / "checkpoints").mkdir(exist_ok=True)
+    start = newest_checkpoint(out / "checkpoints")
+    cut_back(out / "metrics.csv", step_of(start))
+    if step_of(start) >= config.max_steps:
+        content = torch.load(start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
+        module.load_state_dict(content["state_dict"])
+        return
+    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    if trainer.global_step < config.max_steps:
+        raise TrainingError(
+            f"training stopped at step {trainer.global_step} of {config.max_steps}",
+            file=out,
+            remedy="repeat the command to resume",
+        )
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that can be read.
+
+    Raises:
+        TrainingError: There are some, but none can be read.
+    """
+    files = checkpoints(folder)
+    for file in files:
+        try:
+            torch.load(file, map_location="meta", weights_only=True)
+        except Exception:
+            continue
+        return file
+    if files:
+        raise TrainingError("no checkpoint can be read", file=folder, remedy="remove the run folder and start anew")
+    return None
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The number in a checkpoint's name; 0 without one."""
+    return int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+
+
+def _save(config: PretrainConfig, out: Path, module: Pretraining, inputs: Inputs) -> None:
+    counts = inputs.corpus.counts()
+    fields = {
+        "name": f"{out.name} ({config.objective.name})",
+        "data": {"archive": inputs.archive.name, **counts},
+        "training": {
+            "objective": config.objective.name,
+            "steps": config.max_steps,
+            "images per step and device": config.data.batch_size_per_device,
+            "seed": config.seed,
+        },
+    }
+    save_model(module.average.cpu(), out / "model", fields)
+    runs.finish(out, counts=counts, metrics=last_values(out / "metrics.csv"))
+
+
+def last_values(file: Path) -> dict[str, float]:
+    """The last value of each logged number."""
+    table = pd.read_csv(file)
+    last = table.groupby("name")["value"].last()
+    return {str(name): float(value) for name, value in last.items() if np.isfinite(value)}
+
+
+def _check_inputs(config: PretrainConfig) -> None:
+    for name in ("archive", "evidence", "pairing"):
+        path = getattr(config.data, name)
+        if not path.exists():
+            raise UsageError(f"no such {name}", file=path, remedy=f"set data.{name}")
+
+
+def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:
+    if len(corpus.pairs) < 2:
+        raise DataError(
+            f"leaves {len(corpus.pairs)} linked training pairs, at least 2 are needed",
+            file=config.data.pairing,
+            remedy="pair a larger fraction",
+        )
+    if config.objective.name == "lgdea" and not len(corpus.phrases):
+        raise DataError(
+            "holds no evidence of the training reports",
+            file=config.data.evidence,
+            remedy="extract it from this archive with `lgdea extract`",
+        )
+
+
+def _cache(config: PretrainConfig, out: Path, archive: Archive, wanted: list[str]) -> ImageCache:
+    folder = config.data.image_cache or out / "image_cache"
+    items = [(image, archive.image_path(image)) for image in wanted]
+    cache = build_cache(items, folder, config.image.size, config.data.cache_workers, mode=config.image.mode)
+    if not any(image in cache for image in wanted):
+        first = (cache.rejects() or [{"reason": "no images"}])[0]["reason"]
+        raise DataError(f"no image can be read ({first})", file=archive.folder, remedy="check image_root")
+    return cache
+
+
+def _place(config: PretrainConfig) -> tuple[int, int]:
+    """This process's rank and the number of processes, as Lightning's launchers tell."""
+    import os
+
+    devices = config.trainer.get("devices", 1)
+    processes = int(os.environ.get("WORLD_SIZE", 0)) or (devices if isinstance(devices, int) and devices > 0 else 1)
+    processes = max(processes, 1) * (1 if "WORLD_SIZE" in os.environ else int(config.trainer.get("num_nodes", 1)))
+    rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))
+    if rank >= processes:
+        raise ConfigError(f"process {rank} of {processes} makes no sense", remedy="check the launcher's environment")
+    return rank, processes
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advertisements, and without warnings that ask for what is done on purpose."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels: list[Any] = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*ckpt_path.*|.*num_workers.*|.*dataloader is not resumable.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

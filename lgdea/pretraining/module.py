@@ -1,0 +1,248 @@
+"""The LightningModule: model, moving average, and the losses of one step."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import lightning as L
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.objectives.gather import gather
+from lgdea.objectives.histograms import consistency, report_histogram
+from lgdea.objectives.presence import presence_loss
+from lgdea.objectives.prototypes import assign, histogram_information, usage_entropy
+from lgdea.objectives.total import clip_objective, combine
+from lgdea.pretraining.batches import Batch
+from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.losses import ImageSide, TextSide, Unlinked, evidence_losses, paired_losses, unlinked_losses
+from lgdea.pretraining.propagation import Propagated
+from lgdea.pretraining.schedule import learning_rate
+
+PROPAGATED = ("unpaired_images", "unpaired_presence", "unpaired_reports", "higher_order")
+
+
+class Pretraining(L.LightningModule):
+    """Trains a model with objective ``lgdea`` or ``clip``.
+
+    Args:
+        model: The model to train.
+        config: The run's configuration.
+        linked: Linked images per process and step; they stand first in a batch.
+        evidence_targets: ``(N_R, T)`` sparse matrix of :func:`lgdea.pretraining.propagation.evidence_targets`.
+    """
+
+    def __init__(self, model: LgdeaModel, config: PretrainConfig, *, linked: int, evidence_targets: Any = None) -> None:
+        super().__init__()
+        self.model = model
+        self.average: LgdeaModel = copy.deepcopy(model).requires_grad_(False).eval()
+        self.report_scale = nn.Parameter(torch.tensor(10.0).log())
+        self.report_bias = nn.Parameter(torch.tensor(-2.0))
+        self.config = config
+        self.linked = linked
+        self.propagated: Propagated | None = None
+        self.said: Any = None
+        """What the propagated links say of every image's evidence: sparse ``(N_I, T)``."""
+        self.evidence_targets = evidence_targets
+        self._freeze_unused()
+
+    def _freeze_unused(self) -> None:
+        """What an objective does not use gets no gradient, which DistributedDataParallel would wait for."""
+        self.model.project_tokens.requires_grad_(False)
+        if self.config.objective.name == "clip":
+            for name, parameter in self.named_parameters():
+                if not name.startswith(
+                    ("model.image_tower", "model.text_tower", "model.project_pooled", "model.project_report")
+                ):
+                    parameter.requires_grad_(False)
+            self.model.log_global_scale.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Pretraining:
+        """As usual, but the moving average always stays in evaluation mode."""
+        super().train(mode)
+        self.average.eval()
+        return self
+
+    # Steps
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """The loss of one batch."""
+        if self.config.objective.name == "clip":
+            total, parts = self._clip(batch)
+        else:
+            losses = self._lgdea(batch)
+            weights = self.config.objective.weights.model_dump()
+            weights.update({name: weights[name] * self.ramp(self.graph_step) for name in PROPAGATED})
+            weights["consistency"] *= self.ramp(self.evidence_steps)
+            total, parts = combine(losses, weights)
+        self.log_dict({f"loss/{name}": value for name, value in parts.items()})
+        self.log("loss", total.detach(), prog_bar=True)
+        return total
+
+    def _clip(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        pooled = self.model.project_pooled(self.model.image_tower(batch["views"])["pooled"])
+        reports = self.model.forward_text(batch["report_ids"], batch["report_mask"])["pooled"]
+        return clip_objective(gather(pooled), gather(reports), scale=self.model.global_logit_scale)
+
+    def _lgdea(self, batch: Batch) -> dict[str, Tensor]:
+        objective, scale = self.config.objective, self.model.global_logit_scale
+        text = self._text(batch)
+        with_prototypes = self.global_step >= self.prototype_step
+        losses = evidence_losses(
+            text, objective, temperature=self.config.model.evidence_temperature, with_prototypes=with_prototypes
+        )
+        self.log("prototype_usage", usage_entropy(text.assignments.detach()))
+        if "views" not in batch:
+            return losses
+        images = self._images(self.model, batch["views"], text.phrases)
+        linked, unlinked = self._split(images)
+        losses |= paired_losses(text, linked, objective, scale=scale)
+        self.log("image_information", histogram_information(linked.histograms.detach()))
+        if len(batch["image_rows"]):
+            losses["consistency"] = self._consistency(batch, unlinked, text.phrases)
+            if self.propagated is not None:
+                said = self._unlinked(batch)
+                losses |= unlinked_losses(text, unlinked, said, objective, scale=scale)
+        return losses
+
+    def _text(self, batch: Batch) -> TextSide:
+        model = self.model
+        z = model.forward_evidence(batch["phrase_ids"], batch["phrase_mask"])
+        local = model.forward_text(batch["report_ids"], batch["report_mask"])["pooled"]
+        reports = torch.cat([gather(local[: self.linked]), gather(local[self.linked :])])
+        temperature = self.config.model.evidence_temperature
+        p = assign(z, model.prototypes.weight, temperature=temperature)
+        mine = batch["unit_phrase"]
+        return TextSide(
+            phrases=z,
+            assignments=p,
+            prototypes=model.prototypes.weight,
+            histograms=report_histogram(p[mine], batch["unit_weight"], batch["unit_owner"], len(reports)),
+            reports=reports,
+            report_histograms=assign(reports, model.prototypes.weight, temperature=temperature),
+            report_logits=self.report_scale.exp() * reports @ z.T + self.report_bias,
+            status=batch["status"],
+            overlap=batch["overlap"],
+        )
+
+    def _images(self, model: LgdeaModel, views: Tensor, phrases: Tensor) -> ImageSide:
+        out = model.forward_image(views)
+        return ImageSide(out["pooled"], model.image_histogram(out), model.presence_logits(out, phrases))
+
+    def _split(self, images: ImageSide) -> tuple[ImageSide, ImageSide]:
+        """Linked and unlinked images, each over all processes."""
+        tensors = (images.pooled, images.histograms, images.logits)
+        linked = ImageSide(*(gather(t[: self.linked]) for t in tensors))
+        return linked, ImageSide(*(gather(t[self.linked :]) for t in tensors))
+
+    def _consistency(self, batch: Batch, student: ImageSide, phrases: Tensor) -> Tensor:
+        """An augmented view must say what the moving average says of the image as it is."""
+        with torch.no_grad():
+            seen = self._images(self.average, batch["clean"], phrases.detach())
+            histograms, logits = gather(seen.histograms), gather(seen.logits)
+        probability = logits.sigmoid()
+        agreed = presence_loss(
+            student.logits, probability, torch.ones_like(probability), balance=self.config.objective.balance
+        )
+        return agreed + consistency(student.histograms, histograms)
+
+    def _unlinked(self, batch: Batch) -> Unlinked:
+        said, rows = self.propagated, batch["image_rows"].cpu().numpy()
+        reports = batch["report_rows"].cpu().numpy()
+        assert said is not None
+        columns = batch["phrases"].cpu().numpy()
+        parts = (
+            said.image_histograms[rows],
+            said.image_weight[rows],
+            self.said[rows][:, columns].toarray(),
+            said.report_histograms[reports],
+            said.report_weight[reports],
+            said.links[rows][:, reports].toarray(),
+        )
+        return Unlinked(*(torch.as_tensor(part, dtype=torch.float32, device=self.device) for part in parts))
+
+    # Stages
+
+    @property
+    def evidence_steps(self) -> int:
+        """Steps of the first stage."""
+        return self.config.step_of(self.config.schedule.evidence_share)
+
+    @property
+    def prototype_step(self) -> int:
+        """The step before which the prototypes are placed: half way through the first stage."""
+        return self.evidence_steps // 2
+
+    @property
+    def graph_step(self) -> int:
+        """The step before which the first graph is made."""
+        return max(self.config.step_of(self.config.graph.first_share), self.evidence_steps)
+
+    def ramp(self, start: int) -> float:
+        """Rises from 0 at step ``start`` to 1."""
+        length = max(1, self.config.step_of(self.config.schedule.ramp_share))
+        return min(1.0, max(0.0, (self.global_step + 1 - start) / length))
+
+    def set_propagated(self, propagated: Propagated) -> None:
+        """Teach the unlinked items by these links from now on."""
+        self.propagated = propagated
+        self.said = (propagated.links @ self.evidence_targets).tocsr()
+
+    def place_prototypes(self, phrases: Tensor, weights: Tensor) -> None:
+        """Put the prototypes on the k-means centres of phrase embeddings, so that none starts without a member.
+
+        Args:
+            phrases: ``(T, D)`` unit embeddings of the corpus's phrases.
+            weights: ``(T,)`` how often each is stated.
+        """
+        count = self.model.prototypes.weight.shape[0]
+        points = phrases.float().cpu().numpy()
+        clusters = min(count, len(points))
+        means = KMeans(clusters, n_init=2, random_state=self.config.seed).fit(points, sample_weight=weights.cpu().numpy())
+        centres = torch.as_tensor(means.cluster_centers_, dtype=torch.float32, device=self.device)
+        if clusters < count:  # fewer phrases than prototypes: the others start beside them
+            extra = centres[torch.arange(count - clusters, device=self.device) % clusters]
+            centres = torch.cat([centres, extra + 0.1 * torch.randn_like(extra)])
+        with torch.no_grad():
+            for model in (self.model, self.average):
+                model.prototypes.weight.copy_(F.normalize(centres, dim=-1))
+
+    # Optimiser
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, no decay of biases, norms, scales and embeddings of position; warm-up, then cosine."""
+        used = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
+        settings = self.config.optimizer
+        groups = [
+            {"params": [p for _, p in used if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for _, p in used if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        schedule = self.config.schedule
+        warmup = self.config.step_of(schedule.warmup_share)
+        steps = self.config.max_steps
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate(step, steps=steps, warmup=warmup, final=schedule.final_lr_share)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Move the average."""
+        self.update_average()
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """average <- decay . average + (1 - decay) . model; early on the decay is smaller, buffers are copied."""
+        step = self.global_step
+        decay = min(self.config.model.ema_decay, (1 + step) / (10 + step))
+        if self.config.model.ema_decay == 0:
+            decay = 0.0
+        targets, sources = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(targets, sources, 1 - decay)
+        for target, source in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            target.copy_(source)
+
