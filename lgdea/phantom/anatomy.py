@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -340,8 +341,8 @@ def _branch(
 ) -> None:
     """One vessel and its daughters: each thinner, shorter and fainter, so that the texture fades outwards."""
     bend = angle + rng.normal(0, 0.25)
-    middle = (start[0] + sign * np.cos(angle) * length * 0.5, start[1] + np.sin(angle) * length * 0.5)
-    end = (middle[0] + sign * np.cos(bend) * length * 0.5, middle[1] + np.sin(bend) * length * 0.5)
+    middle = (start[0] + sign * math.cos(angle) * length * 0.5, start[1] + math.sin(angle) * length * 0.5)
+    end = (middle[0] + sign * math.cos(bend) * length * 0.5, middle[1] + math.sin(bend) * length * 0.5)
     strokes.append(Stroke([start, middle, end], width, 0.85 * 0.78**level))
     if level < 3:
         for turn in (-1, 1):

@@ -222,13 +222,15 @@ def _box(box_id: str, image_id: str, lesion: Lesion, mark: Mark, mask_path: str 
         return None
     if mask_path:
         Picture.fromarray(mask).save(out / mask_path, compress_level=1)
+    # A finding of both lungs by nature is one phrase with two boxes; one that can stand alone is a phrase per side.
+    side = "bilateral" if catalogue()[lesion.finding].side == "bilateral" else mark.side
     severity = "unspecified" if lesion.finding in wording()["no_severity"] else severity_word(lesion.severity)
     return Box(
         box_id=box_id,
         image_id=image_id,
         finding=lesion.finding,
         label=load_vocabulary().findings[lesion.finding].name,
-        phrase=canonical_phrase(lesion.finding, _anatomy(lesion, mark.side), mark.side, severity),
+        phrase=canonical_phrase(lesion.finding, _anatomy(lesion, side), side, severity),
         laterality=mark.side,  # type: ignore[arg-type]
         x_min=corners[0],
         y_min=corners[1],

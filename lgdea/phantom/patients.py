@@ -15,7 +15,7 @@ _COUNTS = (0.27, 0.33, 0.25, 0.15)
 """How often an ill patient starts with one, two, three or four findings."""
 _ILL_START = 0.97
 """A patient of an ill history starts ill this often; the rest falls ill later."""
-_HEALED = 0.065
+_HEALED = 0.03
 """Measured share of studies of an ill history whose picture is normal."""
 _FATES = ("stable", "worse", "better", "resolved")
 _FATE_CHANCES = (0.30, 0.20, 0.25, 0.25)
