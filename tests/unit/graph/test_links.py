@@ -131,4 +131,4 @@ def test_reach_bounds_the_work_and_keeps_the_best() -> None:
     exact = propagate(graph.image_seeds, graph.report_seeds, top=4, reach=None)
     bounded = propagate(graph.image_seeds, graph.report_seeds, top=4, reach=16)
     assert (bounded.max(axis=1).toarray() > 0).sum() == (exact.max(axis=1).toarray() > 0).sum()
-    assert 0.95 * exact.sum() < bounded.sum() <= exact.sum()
+    assert 0.9 * exact.sum() < bounded.sum() <= exact.sum()

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import lgdea
+from lgdea.errors import DataError, LgdeaError, UsageError
+from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.serialization import load_model, save_model
+
+TEXTS = ["Moderate left pleural effusion.", "No pneumothorax."]
+
+
+@pytest.fixture
+def folder(make_model: Callable[..., LgdeaModel], tmp_path: Path) -> Path:
+    return save_model(
+        make_model(findings=["cardiomegaly"]), tmp_path / "model", {"data": "synthetic", "results": {"AUROC": 0.5}}
+    )
+
+
+@pytest.mark.parametrize("tower", ["mobilenetv3_small_050", "vit_tiny_patch16_224"])
+def test_a_reloaded_model_embeds_bit_for_bit_the_same(
+    make_model: Callable[..., LgdeaModel], tmp_path: Path, tower: str
+) -> None:
+    model = make_model(tower, scoring="global", findings=["edema"])
+    model.train()
+    model.forward_image(torch.rand(4, 1, 64, 64))  # move the batch norm statistics away from their defaults
+    images = [np.random.default_rng(i).random((70, 50 + i)) for i in range(3)]
+    again = load_model(model.save(tmp_path / "model"))
+    np.testing.assert_array_equal(again.encode_image(images), model.encode_image(images))
+    np.testing.assert_array_equal(again.encode_text(TEXTS), model.encode_text(TEXTS))
+    np.testing.assert_array_equal(again.heat_map(images[0], "edema"), model.heat_map(images[0], "edema"))
+    assert again.settings == model.settings
+    assert again.preprocess == model.preprocess
+    assert again.evidence(images[0]) == model.evidence(images[0])
+    assert not again.training
+
+
+def test_the_folder_holds_no_pickle_and_a_card(folder: Path) -> None:
+    names = {p.name for p in folder.iterdir()}
+    assert {"config.json", "model.safetensors", "preprocess.json", "tokenizer.json", "README.md"} <= names
+    assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl", ".tmp"))]
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: lgdea")
+    assert "mobilenetv3_small_050, 64 px, stride 16" in card
+    assert "| AUROC | 0.5 |" in card
+    assert "no medical device" in card
+
+
+def test_the_package_loads_it(folder: Path) -> None:
+    assert lgdea.load_model(folder).findings == ("cardiomegaly",)
+
+
+def test_saving_over_an_older_model_replaces_it(make_model: Callable[..., LgdeaModel], folder: Path) -> None:
+    model = make_model(prototypes=5)
+    save_model(model, folder)
+    assert load_model(folder).prototypes.weight.shape == (5, 32)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocess.json", "tokenizer.json"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(DataError, match=f"{name}: .*missing"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocess.json", "tokenizer.json"])
+def test_a_cut_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / name).read_bytes()[:20])
+    with pytest.raises(LgdeaError, match=name) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def edit(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder, model={**config["model"], "prototypes": 99})
+    with pytest.raises(DataError, match=r"prototypes.weight has shape \(12, 32\), the configuration says \(99, 32\)"):
+        load_model(folder)
+
+
+def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["extra"] = weights.pop("presence_bias")
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(DataError, match="presence_bias is missing and 1 more"):
+        load_model(folder)
+
+
+def test_a_newer_format_is_refused(folder: Path) -> None:
+    edit(folder, format_version=2, lgdea_version="9.0")
+    with pytest.raises(UsageError, match=r"format version 2.*upgrade lgdea .*9\.0"):
+        load_model(folder)
+
+
+def test_a_configuration_changed_by_hand_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder, model={**config["model"], "dimension": 3})
+    with pytest.raises(DataError, match="does not describe a model"):
+        load_model(folder)
+
+
+def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such model folder"):
+        load_model(tmp_path / "nothing")
+
+
+def test_a_model_without_preprocessing_is_not_saved(make_model: Callable[..., LgdeaModel], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no preprocessing"):
+        save_model(make_model(preprocess=None), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
