@@ -124,6 +124,14 @@ def headline_rows(tables: Sequence[TaskTables]) -> list[MetricRow]:
     return chosen
 
 
+def first_per_task(rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """The one row of each task that stands for it."""
+    first: dict[str, MetricRow] = {}
+    for row in rows:
+        first.setdefault(row.task, row)
+    return list(first.values())
+
+
 def metric_name(metric: str) -> str:
     """A metric's id as people write it: ``auroc_macro`` -> ``macro AUROC``."""
     stem, _, average = metric.rpartition("_")

@@ -130,7 +130,7 @@ def _context(
         "config_differences": config_differences(runs),
         "tables": tables,
         "scored": scored,
-        "tiles": _first_per_task(headline),
+        "tiles": measures.first_per_task(headline),
         "headline": headline,
         "panels": curve_panels(runs, colours),
         "curves_shown": CURVES_SHOWN,
@@ -229,13 +229,6 @@ def _models(runs: Sequence[Run]) -> dict[str, examples.HeatMapper]:
 def _hashes(run: Run) -> dict[str, str]:
     hashes = run.manifest.get("input_hashes")
     return {str(k): str(v) for k, v in hashes.items()} if isinstance(hashes, dict) else {}
-
-
-def _first_per_task(rows: Sequence[measures.MetricRow]) -> list[measures.MetricRow]:
-    first: dict[str, measures.MetricRow] = {}
-    for row in rows:
-        first.setdefault(row.task, row)
-    return list(first.values())
 
 
 def _curve_rank(name: str) -> tuple[int, str]:
