@@ -87,9 +87,11 @@ def pleural_effusion(chest: Chest, lesion: Lesion, rng: Generator, contrast: flo
         angle = float(a.dome(side, np.float32(wall - 0.03)))
         level = angle - 0.10 - 0.50 * lesion.severity
         surface = np.asarray(level + 0.05 + 0.20 * (1 - np.clip(x / wall, 0, 1.1) ** 2.5), np.float32)
-        fluid = smooth(c.v - surface, 0.06) * chest.field[side] * (0.5 + 0.5 * chest.lungs[side])
+        # Fluid takes the place of air, so it adds most where the lung is deep and little behind the heart.
+        air = 0.36 * chest.depth * chest.lungs[side] + 0.06 * chest.field[side]
+        fluid = smooth(c.v - surface, 0.06) * air
         marks.append(
-            Mark(side, np.asarray(contrast * 0.34 * fluid, np.float32), smooth(c.v - surface, 0.02) * chest.field[side])
+            Mark(side, np.asarray(contrast * fluid, np.float32), smooth(c.v - surface, 0.02) * chest.field[side])
         )
     return marks
 
@@ -166,7 +168,7 @@ def aortic_calcification(chest: Chest, lesion: Lesion, rng: Generator, contrast:
     size = a.knob * (1 + 0.35 * a.unfolding) * 0.93
     angles = np.linspace(-1.7, 0.9, 16)
     arc = [(u + size * np.cos(t), v + 1.08 * size * np.sin(t)) for t in angles]
-    return [Mark("midline", contrast * (0.28 + 0.14 * lesion.severity) * c.strokes([Stroke(arc, 0.017)]))]
+    return [Mark("midline", contrast * (0.19 + 0.10 * lesion.severity) * c.strokes([Stroke(arc, 0.017)]))]
 
 
 def subcutaneous_emphysema(chest: Chest, lesion: Lesion, rng: Generator, contrast: float) -> list[Mark]:

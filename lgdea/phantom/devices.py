@@ -26,7 +26,7 @@ def nasogastric_tube(chest: Chest, lesion: Lesion, rng: Generator, contrast: flo
     top = float(chest.anatomy.dome("left", np.float32(0.3)))
     path = [(0.015, -1.15), (0.02, -0.5), (0.01, 0.0), (0.07, top - 0.02), (0.20, top + 0.10), (0.30, top + 0.17)]
     path = [(u + rng.normal(0, 0.008), v) for u, v in path]
-    return [Mark("midline", contrast * 0.26 * chest.canvas.strokes([Stroke(curve(path), 0.019)]))]
+    return [Mark("midline", contrast * 0.21 * chest.canvas.strokes([Stroke(curve(path), 0.019)]))]
 
 
 def central_line(chest: Chest, lesion: Lesion, rng: Generator, contrast: float) -> list[Mark]:

@@ -13,7 +13,10 @@ from lgdea.errors import ConfigError, UsageError
 from lgdea.phantom import generate
 from lgdea.phantom.adapter import ADAPTER
 from lgdea.phantom.config import catalogue
+from lgdea.records.adapters.base import get_adapter
 from lgdea.records.archive import Archive
+from lgdea.records.cards import load_card
+from lgdea.records.verify import verify
 from lgdea.vocabulary import load_vocabulary
 
 
@@ -246,3 +249,13 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("mine")
     with pytest.raises(UsageError, match="not a folder"):
         generate(tmp_path / "a", studies=1)
+
+
+def test_the_adapter_is_registered_with_its_card() -> None:
+    adapter = get_adapter("phantom")
+    assert adapter.name == "phantom"
+    assert load_card(adapter.card).counts["findings"] == len(catalogue())
+
+
+def test_the_archive_verifies(archive: Archive) -> None:
+    assert [p for p in verify(archive) if p.severity == "error"] == []
