@@ -1,0 +1,81 @@
+"""The seam between the runner and whoever extracts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from lgdea.errors import UsageError
+
+Failure = Literal["length", "too_long", "refused", "backend_error"]
+GROUP = "lgdea.backends"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One report to read.
+
+    ``prompt`` holds the chat messages of a language model, empty for a backend that needs none.
+    """
+
+    request_id: str
+    text: str
+    prompt: tuple[Mapping[str, str], ...] = ()
+    json_schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Response:
+    """The answer to one request: ``text`` (JSON of :mod:`lgdea.evidence.response`) or a typed ``failure``."""
+
+    request_id: str
+    text: str | None = None
+    failure: Failure | None = None
+    detail: str = ""
+    tokens: int | None = None
+
+
+@runtime_checkable
+class ExtractorBackend(Protocol):
+    """Who extracts.
+
+    ``respond`` yields exactly one response per request, in any order, and never raises for a single item.
+    ``needs_prompt`` says whether requests must carry chat messages; ``describe`` names model, revision and versions.
+    """
+
+    name: str
+    needs_prompt: bool
+
+    def respond(self, requests: Iterable[Request]) -> Iterator[Response]:
+        """Answer the requests."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What answered: plain JSON data that identifies the result."""
+        ...
+
+
+def get_backend(name: str, **options: Any) -> ExtractorBackend:
+    """Make the backend that is registered under ``name`` in the entry-point group ``lgdea.backends``.
+
+    Args:
+        name: ``rules``, ``replay``, or an installed plug-in's.
+        options: Passed to its ``create`` function.
+
+    Raises:
+        UsageError: No such backend, it cannot be loaded, or it does not take these options.
+    """
+    found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+    if name not in found:
+        raise UsageError(f"no backend {name!r}", remedy=f"installed: {', '.join(sorted(found)) or 'none'}")
+    try:
+        create = found[name].load()
+    except ImportError as error:
+        raise UsageError(f"backend {name!r} needs {error.name or error}", remedy=f"pip install 'lgdea[{name}]'") from None
+    try:
+        backend: ExtractorBackend = create(**options)
+    except TypeError as error:
+        raise UsageError(f"backend {name!r} does not take these options ({error})") from None
+    return backend

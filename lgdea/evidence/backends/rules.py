@@ -1,0 +1,65 @@
+"""The embedded default backend: :mod:`lgdea.evidence.rules` on one CPU core, no model, no network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from lgdea import __version__
+from lgdea.evidence.backends.base import Request, Response
+from lgdea.evidence.response import UNSPECIFIED, dump_response
+from lgdea.evidence.rules.reader import Item, read_report
+
+
+class RulesBackend:
+    """Reads English chest reports by vocabulary and scopes; deterministic."""
+
+    name = "rules"
+    needs_prompt = False
+
+    def respond(self, requests: Iterable[Request]) -> Iterator[Response]:
+        """Answer each request at once and in order."""
+        for request in requests:
+            units = [_unit(request.text, item) for item in read_report(request.text)]
+            yield Response(request.request_id, dump_response(units))
+
+    def describe(self) -> dict[str, Any]:
+        """Version and a hash of the rules' tables."""
+        return {"backend": self.name, "version": __version__, "tables": _tables_hash()}
+
+
+def create() -> RulesBackend:
+    """Entry point."""
+    return RulesBackend()
+
+
+def _unit(text: str, item: Item) -> dict[str, Any]:
+    unit: dict[str, Any] = {
+        "quote": text[item.start : item.end],
+        "start": item.start,
+        "finding": item.finding,
+        "finding_text": item.finding_text,
+        "assertion": item.assertion,
+    }
+    for name in ("anatomy", "laterality", "severity", "change"):
+        value = getattr(item, name)
+        if value is not None and value != UNSPECIFIED:
+            unit[name] = value
+    if item.refers_to_prior:
+        unit["refers_to_prior"] = True
+    return unit
+
+
+@lru_cache(maxsize=1)
+def _tables_hash() -> str:
+    digest = hashlib.sha256()
+    for package, name in (
+        ("lgdea.vocabulary", "findings.yaml"),
+        ("lgdea.vocabulary", "anatomy.yaml"),
+        ("lgdea.evidence.rules", "terms.yaml"),
+    ):
+        digest.update((resources.files(package) / name).read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""What a backend answers: evidence as quotes, before the code finds their offsets.
+
+The JSON Schema for constrained decoding is made from the same class that validates the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lgdea.config import explain
+from lgdea.evidence.schema import Assertion, Change, Severity
+from lgdea.records.schema import Laterality
+from lgdea.vocabulary import load_vocabulary
+
+UNSPECIFIED = "unspecified"
+
+
+class ResponseUnit(BaseModel):
+    """One unit as a backend states it; ``quote`` must stand in the report word for word."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    quote: str = Field(min_length=1)
+    finding: str
+    finding_text: str
+    assertion: Assertion
+    anatomy: str = UNSPECIFIED
+    laterality: Laterality = UNSPECIFIED
+    severity: Severity = UNSPECIFIED
+    change: Change = UNSPECIFIED
+    refers_to_prior: bool = False
+    start: int | None = None
+    """Only for backends that know the offset; never part of the schema that a language model sees."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    units: list[ResponseUnit]
+
+
+class InvalidResponse(ValueError):  # noqa: N818  # it is a finding about an answer, not a failure of lgdea
+    """The answer is not JSON of the schema; the message is one line."""
+
+
+def parse_response(text: str) -> list[ResponseUnit]:
+    """Validate an answer in full: shape, enums, and that finding and anatomy are in the vocabulary.
+
+    Raises:
+        InvalidResponse: It is anything else.
+    """
+    try:
+        units = _Answer.model_validate_json(text).units
+    except ValidationError as error:
+        raise InvalidResponse(explain(error)[:300]) from None
+    vocabulary = load_vocabulary()
+    for unit in units:
+        if unit.finding not in vocabulary.findings:
+            raise InvalidResponse(f"finding {unit.finding[:60]!r} is not in the vocabulary")
+        if unit.anatomy != UNSPECIFIED and unit.anatomy not in vocabulary.anatomy:
+            raise InvalidResponse(f"anatomy {unit.anatomy[:60]!r} is not in the vocabulary")
+    return units
+
+
+@lru_cache(maxsize=1)
+def json_schema() -> dict[str, Any]:
+    """The schema for constrained decoding: objects, arrays, strings, enums, booleans and ``required`` only."""
+    vocabulary = load_vocabulary()
+    raw = ResponseUnit.model_json_schema()["properties"]
+    enums = {"finding": list(vocabulary.findings), "anatomy": [UNSPECIFIED, *vocabulary.anatomy]}
+    properties: dict[str, Any] = {}
+    for name, entry in raw.items():
+        if name == "start":
+            continue
+        values = enums.get(name) or entry.get("enum")
+        properties[name] = {"type": "string", "enum": values} if values else {"type": entry["type"]}
+    unit = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"units": {"type": "array", "items": unit}},
+        "required": ["units"],
+        "additionalProperties": False,
+    }
+
+
+def dump_response(units: list[dict[str, Any]]) -> str:
+    """The answer of a backend that makes its units in code, compact."""
+    return json.dumps({"units": units}, ensure_ascii=False, separators=(",", ":"))
