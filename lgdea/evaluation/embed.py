@@ -60,7 +60,7 @@ def embed_archive(
     if not len(archive.images) and not len(archive.reports):
         raise DataError("has neither images nor reports", file=archive.folder, remedy="choose another archive")
     inputs = {"archive": archive.folder} | ({} if model_folder is None else {"model": model_folder})
-    runs.start(out, stage="embed", config={"batch_size": batch_size, "model": name}, inputs=inputs)
+    runs.start(out, stage="embed", config={"model": name}, inputs=inputs)
     if runs.is_finished(out):
         return out
     dim = np.shape(model.encode_texts(["normal chest"]))[1]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lgdea.errors import UsageError
+from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.tasks import common
 
@@ -37,6 +37,7 @@ def study_evidence(
         (len(studies), F), None when there is neither evidence nor labels; and notes on studies without any fact.
 
     Raises:
+        DataError: No study has any fact, as when the evidence is that of another archive.
         UsageError: ``laterality`` is asked of labels, which have none, or the labeller is unclear.
     """
     if evidence is not None:
@@ -50,6 +51,10 @@ def study_evidence(
     else:
         return None, ["neither evidence nor labels: retrieval is not graded"]
     facts = facts[facts["study_id"].isin(studies)]
+    if facts.empty:
+        raise DataError(
+            f"nothing is present in the {origin} of these studies", remedy="check that they belong together"
+        )
     rows = studies.get_indexer(pd.Index(facts["study_id"]))
     columns, names = pd.factorize(facts["fact"], sort=True)
     matrix = np.zeros((len(studies), len(names)), bool)

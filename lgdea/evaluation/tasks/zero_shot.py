@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lgdea.errors import DataError
+from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean
 from lgdea.evaluation.config import ZeroShotConfig
 from lgdea.evaluation.images import ImageSource, track
@@ -57,6 +57,7 @@ def zero_shot(
     if images.empty:
         raise DataError("none of the labelled images can be read", file=archive.folder, remedy="check image_root")
     thresholds = _thresholds(model, source, archive, labels, classes, style, config)
+    notes += _threshold_notes(thresholds, classes, config)
     clusters = images["patient_id"].to_numpy()
     overall, per_class = _summarise(scores, truth, thresholds, clusters, [c.name for c in classes], config)
     overall |= _single_label(scores, truth, clusters, classes, config)
@@ -122,6 +123,13 @@ def _scorable(
         for c, p, n, ok in zip(classes, positive, negative, enough, strict=True)
         if not ok and p + n > 0
     ]
+    scorable = [c.name for c, ok in zip(classes, enough, strict=True) if ok]
+    missing = [name for name in config.single_label_classes or () if scorable and name not in scorable]
+    if missing:
+        raise UsageError(
+            f"cannot let {', '.join(missing)} compete in single-label accuracy: not among the scored classes",
+            remedy=f"choose single_label_classes from {', '.join(scorable)}",
+        )
     unlabelled = int(((positive + negative) == 0).sum())
     if unlabelled:
         notes.append(f"{unlabelled} classes have no labels in the {config.split} split")
@@ -172,6 +180,17 @@ def _thresholds(
     truth = common.label_matrix(labels, images, classes)
     _, truth, scores = _score(model, source, images, truth, classes, style, config.batch_size)
     return metrics.multilabel(metrics.choose_threshold, scores, truth)
+
+
+def _threshold_notes(thresholds: Floats, classes: list[ScoredClass], config: ZeroShotConfig) -> list[str]:
+    notes = [
+        f"class {scored.name} has no F1 and MCC: its validation images are all of one kind"
+        for scored, threshold in zip(classes, thresholds, strict=True)
+        if np.isnan(threshold)
+    ]
+    if config.threshold_split in (config.split, "all"):
+        notes.append("F1 and MCC are optimistic: their thresholds were chosen on the images that they score")
+    return notes
 
 
 def _summarise(

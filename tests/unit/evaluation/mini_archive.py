@@ -23,7 +23,7 @@ def text_of(number: int) -> str:
     """Normal reports repeat each other word for word; the others name their study."""
     found = truth_of(number)
     return (
-        f"Study {number}: {' and '.join(found)}."
+        f"Study {number}: {' and '.join(found).replace('_', ' ')}."
         if found
         else "The lungs  are clear."
         if number % 8

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from mini_archive import STUDIES, Oracle, number_of
+from mini_archive import STUDIES, Oracle, Shuffled, number_of
 
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
@@ -43,7 +43,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(mini, tmp_path):
     with pytest.raises(UsageError, match="unfinished"):
         read_embeddings(tmp_path / "e", "image")
     model = Counting()
-    embed_archive(model, mini, tmp_path / "e", batch_size=16)
+    embed_archive(model, mini, tmp_path / "e", batch_size=25)
     assert model.asked == STUDIES - 32
     whole = embed_archive(Oracle(), mini, tmp_path / "whole", batch_size=16)
     for side in ("image", "report"):
@@ -65,7 +65,7 @@ def test_an_unreadable_image_is_a_row_of_nan_with_its_reason(damaged, tmp_path):
 def test_a_folder_of_other_embeddings_is_refused(mini, tmp_path):
     embed_archive(Oracle(), mini, tmp_path / "e", batch_size=16)
     with pytest.raises(UsageError, match="another config"):
-        embed_archive(Oracle(), mini, tmp_path / "e", batch_size=8)
+        embed_archive(Shuffled(), mini, tmp_path / "e")
 
 
 def test_a_broken_model_is_told(mini, tmp_path):

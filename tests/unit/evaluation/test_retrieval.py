@@ -8,6 +8,8 @@ from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.definitions import DEFINITIONS
 from lgdea.evaluation.tasks import retrieval
 from lgdea.evaluation.tasks.retrieval import word_key
+from lgdea.evidence.backends.base import get_backend
+from lgdea.evidence.runner import extract
 from lgdea.records.archive import write_archive
 
 DIRECTIONS = ("image_to_report", "report_to_image")
@@ -68,6 +70,18 @@ def test_sides_make_agreement_rarer(mini, units):
     assert sided[name].value < 0.7 * plain[name].value
     with pytest.raises(UsageError, match="labels have no laterality"):
         retrieval(Shuffled(), mini, laterality=True)
+
+
+def test_evidence_of_another_archive_is_one_clear_error(mini, units):
+    with pytest.raises(DataError, match="nothing is present in the evidence"):
+        retrieval(Oracle(), mini, evidence=units.assign(report_id="other:" + units["report_id"]))
+
+
+def test_evidence_is_read_from_its_folder(mini, tmp_path):
+    extract(mini, get_backend("rules"), tmp_path / "evidence")
+    result = retrieval(Oracle(), mini, evidence=tmp_path / "evidence", bootstrap_replicates=0)
+    assert result.notes[1] == "graded by evidence"
+    assert result.metrics["image_to_report/evidence_ndcg@1"].value == pytest.approx(1)
 
 
 def test_evidence_precision_by_loop(mini):

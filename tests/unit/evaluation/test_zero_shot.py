@@ -9,6 +9,7 @@ from lgdea.evaluation.config import ZeroShotConfig
 from lgdea.evaluation.definitions import DEFINITIONS
 from lgdea.evaluation.metrics import classification
 from lgdea.evaluation.tasks import common, zero_shot
+from lgdea.records.archive import write_archive
 from lgdea.vocabulary import ScoredClass
 
 
@@ -157,6 +158,28 @@ def test_single_label_items_have_exactly_one_finding(mini):
     everything = zero_shot(Oracle(), mini, bootstrap_replicates=0)
     single = [i for i in range(90) if len(truth_of(i)) == 1 and (i % 60 if i >= 60 else i) >= 24]
     assert everything.metrics["single_label_accuracy"].n == len(single)
+
+
+def test_only_scored_classes_can_compete(mini):
+    chosen = ("cardiomegaly", "pneumothorax")
+    result = zero_shot(Oracle(), mini, bootstrap_replicates=0, single_label_classes=chosen)
+    assert result.metrics["single_label_chance"].value == 0.5
+    with pytest.raises(UsageError, match="cannot let Mass compete"):
+        zero_shot(Oracle(), mini, bootstrap_replicates=0, single_label_classes=("cardiomegaly", "Mass"))
+
+
+def test_thresholds_that_are_missing_or_not_honest_are_noted(mini, tmp_path):
+    result = zero_shot(Oracle(), mini, bootstrap_replicates=0, threshold_split="test")
+    assert "F1 and MCC are optimistic" in result.notes[-1]
+    studies = mini.studies[mini.studies["split"] != "val"]
+    tables = {name: getattr(mini, name) for name in ("images", "reports", "boxes", "labels")}
+    tables = {name: t[t["study_id"].isin(studies["study_id"])] if "study_id" in t else t for name, t in tables.items()}
+    tables["boxes"] = tables["boxes"][tables["boxes"]["image_id"].isin(tables["images"]["image_id"])]
+    archive = write_archive(tmp_path / "no-val", "mini", {**tables, "studies": studies}, mini.image_root, {})
+    result = zero_shot(Oracle(), archive, bootstrap_replicates=0)
+    assert np.isnan(result.metrics["f1_macro"].value)
+    assert result.metrics["auroc_macro"].value == 1.0
+    assert sum("has no F1" in note for note in result.notes) == 3
 
 
 def test_a_threshold_needs_validation_images(mini):
