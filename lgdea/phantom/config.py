@@ -35,6 +35,8 @@ class PhantomConfig(Config):
     """Chance that a report carries one error: a wrong side, a missed or an invented finding."""
     uncertain: float = Field(0.12, ge=0, le=1)
     """Chance that a finding that is there is reported with doubt."""
+    typos: float = Field(0.03, ge=0, le=1)
+    """Chance that a sentence on a finding is misspelt."""
     revisits: float = Field(0.45, ge=0, lt=1)
     """Chance of a further study of the same patient after each one."""
     masks: bool = True

@@ -18,8 +18,10 @@ from lgdea.phantom.wording import (
     Sentence,
     absence_sentence,
     claim_sentence,
+    compound_sentence,
     describe,
     healthy_sentence,
+    misspell,
     normal_sentence,
     wording,
 )
@@ -125,9 +127,9 @@ def _abnormal(
     for gone in appointment.resolved:
         if gone.finding not in {x.finding for x in lesions}:
             claims.append(replace(describe(gone, rng, lobes, severity=False), assertion="absent", change="resolved"))
-    findings = [claim_sentence(c, rng) for c in claims]
     seen = {x.finding for x in (*appointment.visit.lesions, *lesions, *appointment.resolved)}
-    findings += _denials(seen, rng)
+    findings = [_statement(c, seen, rng) for c in claims]
+    findings += _denials(seen | {c.finding for s in findings for c in s.claims}, rng)
     for entry in wording()["healthy"]:
         forbidden = set(wording()["lung_findings"]) if "LUNG" in entry["unless"] else set(entry["unless"])
         if (
@@ -139,7 +141,16 @@ def _abnormal(
     rng.shuffle(findings)
     if rng.random() < 0.4:
         findings.insert(int(rng.integers(len(findings) + 1)), _distractor(rng))
+    findings = [misspell(s, rng) if s.claims and rng.random() < config.typos else s for s in findings]
     return findings, _impression(lesions, claims, rng, lobes)
+
+
+def _statement(claim: Claim, seen: set[str], rng: np.random.Generator) -> Sentence:
+    """A claim's sentence; now and then it denies a finding in the same breath."""
+    free = [f for f in ("pneumothorax", "pleural_effusion", "edema") if f not in seen]
+    if claim.assertion == "present" and claim.change == "unspecified" and free and rng.random() < 0.15:
+        return compound_sentence(claim, free[int(rng.integers(len(free)))], rng)
+    return claim_sentence(claim, rng)
 
 
 def _impression(lesions: list[Lesion], claims: list[Claim], rng: np.random.Generator, lobes: bool) -> list[Sentence]:
@@ -150,9 +161,7 @@ def _impression(lesions: list[Lesion], claims: list[Claim], rng: np.random.Gener
         again = describe(lesions[i], rng, lobes, severity=False)
         result.append(claim_sentence(replace(again, assertion=claims[i].assertion), rng))
         if lesions[i].finding == "consolidation" and rng.random() < 0.4:
-            result.append(
-                Sentence("This may represent pneumonia.", (Claim("pneumonia", "pneumonia", "uncertain", "lung"),))
-            )
+            result.append(Sentence("This may represent pneumonia.", (Claim("pneumonia", "pneumonia", "uncertain"),)))
     if not result:
         result = [claim_sentence(claims[0], rng), normal_sentence(rng)]
     return result
@@ -180,7 +189,7 @@ def _known(text: str) -> Sentence:
     for finding in ("consolidation", "pleural_effusion", "pneumothorax"):
         word = max((w for w in table[finding] if w in text), key=len, default=None)
         if word:
-            claims.append(Claim(finding, word, "absent", catalogue()[finding].anatomy))
+            claims.append(Claim(finding, word, "absent"))
     return Sentence(text, tuple(claims))
 
 
@@ -249,7 +258,7 @@ class _Draft:
                 "laterality": claim.laterality,
                 "severity": claim.severity,
                 "change": claim.change,
-                "refers_to_prior": claim.change != "unspecified",
+                "refers_to_prior": claim.change not in ("unspecified", "new"),
                 "run_id": RUN_ID,
             }
             self.units.append(Unit.model_validate(unit))

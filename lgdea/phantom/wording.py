@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from lgdea.phantom.config import catalogue
 from lgdea.phantom.marks import Lesion
 
 _LEVELS = (("minimal", 0.2), ("mild", 0.5), ("moderate", 0.8), ("severe", 1.01))
@@ -57,7 +56,7 @@ def place_words(laterality: str, zone: str, lobes: bool) -> tuple[str, str]:
 
 def describe(lesion: Lesion, rng: np.random.Generator, lobes: bool, severity: bool = True) -> Claim:
     """Put a lesion into words: a present claim whose attributes are those the words say."""
-    words, entry = wording(), catalogue()[lesion.finding]
+    words = wording()
     template = _pick(words["findings"][lesion.finding], rng)
     level = "unspecified"
     if severity and lesion.finding not in words["no_severity"] and rng.random() < 0.65:
@@ -65,13 +64,24 @@ def describe(lesion: Lesion, rng: np.random.Generator, lobes: bool, severity: bo
     place, anatomy = place_words(lesion.laterality, lesion.zone or "middle", lobes)
     side = "" if lesion.laterality == "midline" else lesion.laterality + " "
     text = template.format(sev="" if level == "unspecified" else level + " ", side=side, place=place)
-    said = "{side}" in template or "{place}" in template
-    laterality = lesion.laterality if said else "bilateral" if "bilateral" in text else "unspecified"
     if lesion.laterality == "bilateral" and text.endswith("effusion"):
         text += "s"
-    return Claim(
-        lesion.finding, text, "present", anatomy if "{place}" in template else entry.anatomy, laterality, level
-    )
+    said, implied = _structure(text)
+    if "{place}" in template:
+        said = anatomy
+    if "{side}" in template or "{place}" in template:
+        implied = "unspecified" if lesion.laterality == "midline" else lesion.laterality
+    elif "bilateral" in text:
+        implied = "bilateral"
+    return Claim(lesion.finding, text, "present", said, implied, level)
+
+
+def _structure(text: str) -> tuple[str | None, str]:
+    """Anatomy and side that ``text`` says besides the finding's own name."""
+    for entry in wording()["structures"]:
+        if entry["words"] in text:
+            return entry["anatomy"], entry.get("laterality", "unspecified")
+    return None, "unspecified"
 
 
 def claim_sentence(claim: Claim, rng: np.random.Generator) -> Sentence:
@@ -84,17 +94,47 @@ def claim_sentence(claim: Claim, rng: np.random.Generator) -> Sentence:
         kind, claim = ("device" if device else "present"), replace(claim, change="unspecified")
     else:
         kind = f"device_{claim.change}" if device else claim.change
+    return _fill(claim, _pick(words["claims"][kind], rng))
+
+
+def compound_sentence(claim: Claim, denied: str, rng: np.random.Generator) -> Sentence:
+    """One sentence that states ``claim`` and denies the finding ``denied``."""
+    word = _pick(wording()["absent"]["words"][denied], rng)
+    stated = _fill(claim, _pick(wording()["claims"]["compound"], rng).replace("{x}", word))
+    return Sentence(stated.text, (*stated.claims, Claim(denied, word, "absent")))
+
+
+def misspell(sentence: Sentence, rng: np.random.Generator) -> Sentence:
+    """Swap two inner letters of one word of a claim, as fast typists do."""
+    claim = sentence.claims[int(rng.integers(len(sentence.claims)))]
+    long = [word for word in claim.words.split() if len(word) > 6 and word.isalpha()]
+    if not long or sentence.text.count(claim.words) != 1 or sum(claim.words in c.words for c in sentence.claims) > 1:
+        return sentence
+    word = _pick(long, rng)
+    at = int(rng.integers(2, len(word) - 3))
+    wrong = claim.words.replace(word, word[:at] + word[at + 1] + word[at] + word[at + 2 :], 1)
+    claims = tuple(replace(c, words=wrong) if c is claim else c for c in sentence.claims)
+    return Sentence(sentence.text.replace(claim.words, wrong), claims)
+
+
+def _fill(claim: Claim, template: str) -> Sentence:
+    """Put the claim's phrase into a template, with its article and number."""
     phrase = claim.words
     plural = phrase.endswith(
         ("effusions", "opacities", "wires", "clips", "clips over the left chest", "clips over the right chest")
     )
     article = phrase
-    if claim.finding in words["countable"] and not plural:
+    if claim.finding in wording()["countable"] and not plural:
         article = ("an " if phrase[0] in "aeioEN" else "a ") + phrase
     capital = phrase[0].upper() + phrase[1:]
-    text = _pick(words["claims"][kind], rng).format(p=phrase, P=capital, a=article)
+    text = template.format(p=phrase, P=capital, a=article)
     if plural:
-        for one, many in (("There is ", "There are "), (" is ", " are "), (" has ", " have ")):
+        for one, many in (
+            ("There is ", "There are "),
+            ("there is ", "there are "),
+            (" is ", " are "),
+            (" has ", " have "),
+        ):
             text = text.replace(one, many)
     spelled = phrase if phrase in text else capital
     return Sentence(text, (replace(claim, words=spelled),))
@@ -106,16 +146,14 @@ def absence_sentence(findings: list[str], rng: np.random.Generator) -> Sentence:
     chosen = [_pick(table["words"][f], rng) for f in findings]
     template = _pick(table[("one", "two", "three")[len(findings) - 1]], rng)
     text = template.format(**dict(zip("xyz", chosen, strict=False)))
-    return Sentence(
-        text, tuple(Claim(f, w, "absent", catalogue()[f].anatomy) for f, w in zip(findings, chosen, strict=True))
-    )
+    return Sentence(text, tuple(Claim(f, w, "absent") for f, w in zip(findings, chosen, strict=True)))
 
 
 def healthy_sentence(text: str) -> Sentence:
     """A statement of health of the table, with its denial."""
     entry = next(e for e in wording()["healthy"] if e["text"] == text)
-    anatomy = "heart" if entry["denies"] == "cardiomegaly" else "lung"
-    return Sentence(text, (Claim(entry["denies"], entry["words"], "absent", anatomy),))
+    anatomy, laterality = _structure(text)
+    return Sentence(text, (Claim(entry["denies"], entry["words"], "absent", anatomy, laterality),))
 
 
 def normal_sentence(rng: np.random.Generator) -> Sentence:
