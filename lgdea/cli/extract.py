@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.console import JsonFlag, console, progress_bar, show_json, show_table
 
 
 class _RunByDefault(TyperGroup):
@@ -45,7 +45,9 @@ def run(
     from lgdea.records.archive import Archive
 
     options = dict(item.partition("=")[::2] for item in option or [])
-    summary = extract(Archive.open(archive), get_backend(backend, **options), out, max_rejected=max_rejected)
+    who = get_backend(backend, **options)
+    with progress_bar("reading reports") as progress:
+        summary = extract(Archive.open(archive), who, out, max_rejected=max_rejected, progress=progress)
     if json:
         show_json(summary)
     else:
