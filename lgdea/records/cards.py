@@ -25,7 +25,7 @@ class Card(BaseModel):
     layout: str
     """The files that the adapter expects."""
     counts: dict[str, int]
-    """Of the whole published dataset."""
+    """Of the whole published dataset; ``tested_*`` of the part that the adapter was tested with."""
     faults: list[str] = Field(min_length=1)
     """What is known to be wrong or surprising."""
     split_rule: str

@@ -116,7 +116,9 @@ def _images(archive: Archive, workers: int, progress: Progress | None) -> Iterat
     seen: dict[str, list[str]] = {}
     paths = [str(archive.image_path(image)) for image in images["image_id"]]
     rows = zip(images["image_id"], images["width"], images["height"], strict=True)
-    for done, ((image, *stated), outcome) in enumerate(zip(rows, _looked_at(paths, workers), strict=True), start=1):
+    for done, ((image, width, height), outcome) in enumerate(
+        zip(rows, _looked_at(paths, workers), strict=True), start=1
+    ):
         if isinstance(outcome, ImageError):
             missing = outcome.problem == "no such image"
             kind, remedy = "missing-image" if missing else "unreadable-image", outcome.remedy or "leave it out"
@@ -124,8 +126,8 @@ def _images(archive: Archive, workers: int, progress: Progress | None) -> Iterat
         else:
             size, digest = outcome
             seen.setdefault(digest, []).append(image)
-            if size != tuple(stated):
-                detail = f"is {size[0]}x{size[1]}, the table says {stated[0]}x{stated[1]}; its boxes may be off"
+            if size != (width, height):
+                detail = f"is {size[0]}x{size[1]}, the table says {width}x{height}; its boxes may be off"
                 yield Problem("image-size", "error", "images", image, detail, "build the archive again")
         if progress is not None and (done % 64 == 0 or done == len(paths)):
             progress(done, len(paths))
@@ -148,7 +150,7 @@ def _look_at(path: str) -> tuple[tuple[int, int], str] | ImageError:
         return ImageError(error.problem, file=error.file, remedy=error.remedy)
     size = (image.width, image.height)
     digest = hashlib.sha256(repr(size).encode())
-    digest.update(image.pixels)
+    digest.update(image.pixels.data)
     return size, digest.hexdigest()
 
 
@@ -170,11 +172,11 @@ def _boxes(archive: Archive) -> Iterator[Problem]:
     )
     low = boxes[["x_min", "y_min"]].min(axis=1) < -BOX_TOLERANCE
     high = (boxes["x_max"] > boxes["width"] + BOX_TOLERANCE) | (boxes["y_max"] > boxes["height"] + BOX_TOLERANCE)
-    for box in boxes[low | high].itertuples():
-        corners = ", ".join(f"{value:g}" for value in (box.x_min, box.y_min, box.x_max, box.y_max))
-        detail = f"({corners}) leaves the image of {box.width}x{box.height} pixels"
+    columns = ["box_id", "x_min", "y_min", "x_max", "y_max", "width", "height"]
+    for name, *corners, width, height in boxes.loc[low | high, columns].itertuples(index=False):
+        detail = f"({', '.join(f'{value:g}' for value in corners)}) leaves the image of {width}x{height} pixels"
         remedy = "check in which frame the source gives its boxes"
-        yield Problem("box-outside", "error", "boxes", str(box.box_id), detail, remedy)
+        yield Problem("box-outside", "error", "boxes", str(name), detail, remedy)
 
 
 def _reports(archive: Archive) -> Iterator[Problem]:

@@ -32,13 +32,19 @@ class HannoverCovid:
         """See :class:`~lgdea.records.adapters.base.DatasetAdapter`; ``source`` holds ``data.csv`` and ``images``."""
         refuse_options(self.name, options)
         source = require_folder(source)
-        columns = ["file", "image_id", "patient_id", "sex", "admission_offset", "projection"]
+        columns = ["image_id", "patient_id", "sex", "admission_offset", "projection"]
         table = read_csv(source / TABLE, columns, card=self.card)
+        if "file" not in table:
+            table["file"] = "png/" + table["image_id"] + ".png"
         duplicate = table["duplicate_of"].notna() if "duplicate_of" in table else pd.Series(False, index=table.index)
         present = pd.Series([(source / file).is_file() for file in table["file"]], index=table.index)
         used = rows_of(table[present & ~duplicate])
         if not used:
-            raise UsageError(f"holds none of the images that {TABLE} lists", file=source, remedy="check images/")
+            raise UsageError(
+                f"holds none of the images that {TABLE} lists",
+                file=source,
+                remedy=f"expected is {table['file'].iloc[0]}",
+            )
         info = {
             "source": str(source),
             "duplicates_left_out": int(duplicate.sum()),
@@ -60,9 +66,10 @@ def patient_of(key: str, dataset: str) -> str:
 
 
 def _study(row: dict[str, Any]) -> dict[str, Any]:
+    key = str(row.get("split_key") or row["patient_id"])
     return {
         "study_id": f"{NAME}:{row['image_id']}",
-        "patient_id": patient_of(row.get("split_key") or row["patient_id"], NAME),
+        "patient_id": patient_of(key if key.startswith(PREFIX) else PREFIX + key, NAME),
         "dataset": NAME,
         "site": "Hannover",
         "day": _day(row),

@@ -12,7 +12,7 @@ import pandas as pd
 from lgdea.errors import DataError, UsageError
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.source import read_csv, require_folder, rows_of
+from lgdea.records.adapters.source import read_csv, read_utf8, require_folder, rows_of
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.split import split_by_patient
 from lgdea.vocabulary import load_vocabulary
@@ -72,17 +72,11 @@ def parse_report(file: Path) -> dict[str, Any]:
         DataError: It is empty, not UTF-8, not XML, or has no ``uId``.
     """
     remedy = "fetch the file again or take it out of the folder"
-    content = file.read_bytes()
-    if not content.strip():
+    text = read_utf8(file)
+    if not text.strip():
         raise DataError("is empty", file=file, remedy=remedy)
     try:
-        text = content.decode("utf-8-sig")
         root = ET.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
-    except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"is not UTF-8 (byte 0x{content[error.start]:02x})", file=file, row=row, remedy="convert it to UTF-8"
-        ) from None
     except ET.ParseError as error:
         raise DataError(f"is not XML ({error})", file=file, remedy=remedy) from None
     identity = root.find("uId")

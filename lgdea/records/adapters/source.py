@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,9 @@ def read_csv(file: Path, required: Iterable[str], *, card: str) -> pd.DataFrame:
     layout = f"`lgdea data card {card}` shows the expected layout"
     if not file.is_file():
         raise UsageError("no such file", file=file, remedy=f"check the folder; {layout}")
+    text = read_utf8(file, first_row=0)
     try:
-        frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8", index_col=False)
-    except UnicodeDecodeError as error:
-        row = file.read_bytes()[: error.start].count(b"\n")
-        raise DataError(
-            f"is not UTF-8 (byte 0x{error.object[error.start]:02x})", file=file, row=row, remedy="convert it to UTF-8"
-        ) from None
+        frame = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, index_col=False)
     except pd.errors.EmptyDataError:
         raise DataError("is empty", file=file, remedy="fetch it again") from None
     except pd.errors.ParserError as error:
@@ -56,6 +53,25 @@ def read_csv(file: Path, required: Iterable[str], *, card: str) -> pd.DataFrame:
     if missing:
         raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy=layout)
     return frame.astype(object).where(frame != "", None)
+
+
+def read_utf8(file: Path, *, first_row: int = 1) -> str:
+    """The text of a UTF-8 file.
+
+    Args:
+        file: The file.
+        first_row: Number of its first line in messages; a table's header is row 0.
+
+    Raises:
+        DataError: It is not UTF-8.
+    """
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = first_row + content[: error.start].count(b"\n")
+        problem = f"is not UTF-8 (byte 0x{content[error.start]:02x})"
+        raise DataError(problem, file=file, row=row, remedy="convert it to UTF-8") from None
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:

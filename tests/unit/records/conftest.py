@@ -21,14 +21,14 @@ def make_archive(tmp_path: Path) -> Callable[..., Archive]:
     def make(name: str = "toy", patients: int = 10, folder: Path | None = None, images: bool = True) -> Archive:
         folder = folder or tmp_path / name
         tables: dict[str, list] = {"studies": [], "images": [], "reports": [], "boxes": [], "labels": []}
-        rng = np.random.default_rng(len(name))
+        rng = np.random.default_rng(list(name.encode()))
         (folder / "images").mkdir(parents=True)
         for i in range(patients * 2):
             patient, study = f"{name}:p{i // 2}", f"{name}:s{i}"
             split = ("train", "val", "test")[min(2, int(patient_position(0, patient) * 3))]
             tables["studies"].append(Study(study_id=study, patient_id=patient, dataset=name, day=i % 2, split=split))
             if i % 3:
-                text = f"Report number {i}: no focal consolidation."
+                text = f"Report number {i} of {name}: no focal consolidation."
                 tables["reports"].append(Report(report_id=f"{study}:r", study_id=study, text=text))
             if i % 5:
                 image = f"{name}:i{i}"

@@ -26,7 +26,7 @@ def test_an_archive_comes_back_as_it_was_written(make_archive):
     assert len(again.images) == 16
     assert list(again.boxes[["x_min", "y_max"]].iloc[0]) == [1, 10]
     assert again.studies["sex"].isna().all()
-    assert again.reports["text"].iloc[0] == "Report number 1: no focal consolidation."
+    assert again.reports["text"].iloc[0] == "Report number 1 of toy: no focal consolidation."
 
 
 def test_the_schema_version_stands_in_the_file(make_archive):
