@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lgdea.phantom.anatomy import APEX, RIB_PITCH, Anatomy, Chest
+from lgdea.phantom.anatomy import APEX, RIB_PITCH, Anatomy
+from lgdea.phantom.chest import Chest
 from lgdea.phantom.marks import Lesion, Mark
 from lgdea.phantom.scene import SIDES, Stroke, bell, smooth
 

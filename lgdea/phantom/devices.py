@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lgdea.phantom.anatomy import APEX, Chest
+from lgdea.phantom.anatomy import APEX
+from lgdea.phantom.chest import Chest
 from lgdea.phantom.marks import Lesion, Mark
 from lgdea.phantom.scene import SIDES, Layer, Stroke, curve
 

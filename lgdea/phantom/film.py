@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from lgdea.phantom.anatomy import Anatomy, Chest
+from lgdea.phantom.anatomy import Anatomy
 from lgdea.phantom.body import reshape
+from lgdea.phantom.chest import Chest
 from lgdea.phantom.config import PhantomConfig
 from lgdea.phantom.marks import Lesion, Mark
 from lgdea.phantom.painters import PAINTERS

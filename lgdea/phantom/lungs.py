@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lgdea.phantom.anatomy import Chest
+from lgdea.phantom.chest import Chest
 from lgdea.phantom.marks import Lesion, Mark, place
 from lgdea.phantom.scene import SIDES, Layer, Stroke, bell, curve, smooth
 

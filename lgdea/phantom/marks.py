@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lgdea.phantom.anatomy import APEX, Chest
+from lgdea.phantom.anatomy import APEX
+from lgdea.phantom.chest import Chest
 from lgdea.phantom.scene import SIDES, Layer
 
 VISIBLE_SHARE = 0.3

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lgdea.phantom import body, devices, lungs
-from lgdea.phantom.anatomy import Chest
+from lgdea.phantom.chest import Chest
 from lgdea.phantom.config import catalogue
 from lgdea.phantom.marks import Lesion, Mark
 

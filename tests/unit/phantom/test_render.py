@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lgdea.phantom.anatomy import Anatomy, Chest, draw_patient
+from lgdea.phantom.anatomy import Anatomy, draw_patient
+from lgdea.phantom.chest import Chest
 from lgdea.phantom.config import PhantomConfig, catalogue
 from lgdea.phantom.film import SITES, Visit, render
 from lgdea.phantom.marks import Lesion, bounding_box
