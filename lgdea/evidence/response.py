@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +16,7 @@ from lgdea.evidence.schema import Assertion, Change, Severity
 from lgdea.records.schema import Laterality
 from lgdea.vocabulary import load_vocabulary
 
-UNSPECIFIED = "unspecified"
+UNSPECIFIED: Literal["unspecified"] = "unspecified"
 
 
 class ResponseUnit(BaseModel):

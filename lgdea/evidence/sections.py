@@ -57,12 +57,7 @@ _NAMES: dict[str, str] = {
 EVIDENCE_SECTIONS = frozenset({"findings", "impression", "addendum", "body"})
 """Sections that describe this study; the others ask, compare, or plan."""
 
-_HEADER = re.compile(
-    r"(?:(?<=\n)|\A|(?<=[.\s]))[ \t]*("
-    + "|".join(re.escape(name) for name in sorted(_NAMES, key=len, reverse=True))
-    + r")[ \t]*:",
-    re.IGNORECASE,
-)
+_LONGEST_NAME = max(map(len, _NAMES))
 _BOUNDARY = re.compile(
     r"[.!?]+(?=\s|$|[A-Z])|\n[ \t]*\n|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)]\s))|\n(?=[A-Z][A-Za-z ]{2,30}:)"
 )
@@ -88,11 +83,12 @@ def split_sections(text: str) -> list[Span]:
     ['indication', 'findings', 'impression']
     """
     heads = []
-    for match in _HEADER.finditer(text):
-        name = match[1]
-        at_line_start = not text[: match.start(1)].rpartition("\n")[2].strip()
-        if at_line_start or name.isupper():
-            heads.append((_NAMES[name.lower()], match.start(1), match.end()))
+    colon = text.find(":")
+    while colon >= 0:
+        name = _header_before(text, colon)
+        if name is not None:
+            heads.append((_NAMES[name.strip().lower()], colon - len(name), colon + 1))
+        colon = text.find(":", colon + 1)
     spans = []
     first = heads[0][1] if heads else len(text)
     spans.append(Span("body", 0, first))
@@ -102,13 +98,28 @@ def split_sections(text: str) -> list[Span]:
     return [span for span in spans if text[span.start : span.end].strip()]
 
 
+def _header_before(text: str, colon: int) -> str | None:
+    """The header's name, with the blanks before its colon, when one of the usual names ends here."""
+    line = text[max(0, colon - _LONGEST_NAME - 4) : colon].rpartition("\n")[2]
+    blanks = len(line) - len(line.rstrip())
+    line = line.rstrip()
+    for at in range(len(line)):
+        name = line[at:]
+        if (at == 0 or line[at - 1] in " \t.") and name.lower() in _NAMES:
+            line_start = text.rfind("\n", 0, colon) + 1
+            starts_line = not text[line_start : colon - len(name) - blanks].strip()
+            if starts_line or name.isupper():
+                return name + " " * blanks
+    return None
+
+
 def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
     """The sentences of ``text[start:end]`` as offsets into ``text``, without list marks and outer blanks.
 
     A wrapped line does not end a sentence; a blank line, a list mark or a labelled line does.
     """
     end = len(text) if end is None else end
-    result = []
+    result: list[tuple[int, int]] = []
     at = start
     for match in _BOUNDARY.finditer(text, start, end):
         if text[match.start()] == ".":

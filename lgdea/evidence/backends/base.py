@@ -73,7 +73,9 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
     try:
         create = found[name].load()
     except ImportError as error:
-        raise UsageError(f"backend {name!r} needs {error.name or error}", remedy=f"pip install 'lgdea[{name}]'") from None
+        raise UsageError(
+            f"backend {name!r} needs {error.name or error}", remedy=f"pip install 'lgdea[{name}]'"
+        ) from None
     try:
         backend: ExtractorBackend = create(**options)
     except TypeError as error:

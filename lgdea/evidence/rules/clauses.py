@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from lgdea.evidence.rules.lexicon import Hit
 from lgdea.evidence.rules.tokens import Token
 
-VERBS = frozenset(
-    "is are was were be been appear remain show demonstrate has have there contain measure reveal represent seem".split()
-)
-_SEEN = frozenset(
-    "seen identified noted present visualized visualised evident demonstrated appreciated detected observed".split()
-)
+VERBS = frozenset({
+    "is", "are", "was", "were", "be", "been", "appear", "remain", "show", "demonstrate", "has", "have", "there",
+    "contain", "measure", "reveal", "represent", "seem",
+})  # fmt: skip
+_SEEN = frozenset({
+    "seen", "identified", "noted", "present", "visualized", "visualised", "evident", "demonstrated", "appreciated",
+    "detected", "observed",
+})  # fmt: skip
 _JOINTS = frozenset({",", "and", "with"})
 
 
@@ -32,7 +35,7 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit]) -> list[tuple[in
         if k in hard or _stands_alone(tokens, hits, ends[-1], k, stops[number + 1]):
             ends.append(k)
     ends.append(len(tokens))
-    return [(a, b) for a, b in zip(ends, ends[1:], strict=False) if b > a]
+    return [(a, b) for a, b in pairwise(ends) if b > a]
 
 
 def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, joint: int, end: int) -> bool:

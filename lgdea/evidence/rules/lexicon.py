@@ -1,4 +1,4 @@
-"""The rules reader's lexicon: the vocabulary's synonyms and ``terms.yaml`` in one Aho-Corasick automaton over lemmas."""
+"""The rules reader's lexicon: vocabulary synonyms and ``terms.yaml`` in one Aho-Corasick automaton over lemmas."""
 
 from __future__ import annotations
 

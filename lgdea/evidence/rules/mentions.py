@@ -10,11 +10,11 @@ from lgdea.evidence.rules.lexicon import Hit, Lexicon
 from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
-_PLURALS = frozenset(
-    "lungs bases apices hila hemidiaphragms diaphragms angles sulci lobes fields zones clavicles".split()
-)
+_PLURALS = frozenset({
+    "lungs", "bases", "apices", "hila", "hemidiaphragms", "diaphragms", "angles", "sulci", "lobes", "fields", "zones",
+    "clavicles",
+})  # fmt: skip
 _LIST = frozenset({",", "and", "or", "/", "nor"})
-_ATTRIBUTES = ("laterality", "severity", "change", "modifier", "head", "place")
 _LOBES = {
     ("upper_lobe", "left"): "left_upper_lobe",
     ("upper_lobe", "right"): "right_upper_lobe",
@@ -144,7 +144,7 @@ class Clause:
         return any(token.lemma in _LIST for token in self.tokens[i:j])
 
     def _merge_calcified(self, found: list[Mention]) -> list[Mention]:
-        """ "Calcified left hilar granuloma" is one mention: an adjective head before a finding that it makes special."""
+        """Join an adjective head and the finding that it makes special: "calcified left hilar granuloma"."""
         result: list[Mention] = []
         for mention in found:
             before = result[-1] if result else None
@@ -319,7 +319,7 @@ class Clause:
             mention.finding = self.lexicon.finding_at(table, mention.place) or mention.finding
 
     def _share(self, giver: Mention, taker: Mention) -> None:
-        """ "Scarring or atelectasis in the left base": joined mentions share what only one of them was given."""
+        """Let joined mentions share what one of them was given: "scarring or atelectasis in the left base"."""
         first, second = (giver, taker) if giver.i < taker.i else (taker, giver)
         gap = [t.lemma for t in self.tokens[first.j : second.i]]
         if not gap or len(gap) > 3 or not any(word in _LIST for word in gap) or "," in gap[1:]:

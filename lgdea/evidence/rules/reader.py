@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from lgdea.evidence.rules.clauses import split_clauses
-from lgdea.evidence.rules.lexicon import Lexicon, load_lexicon
+from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mentions import Clause, Mention
 from lgdea.evidence.rules.scopes import Verdict, judge
 from lgdea.evidence.rules.tokens import Token, tokenise
@@ -16,9 +16,11 @@ from lgdea.vocabulary import load_vocabulary
 
 _LONGEST_SENTENCE = 2000  # characters; a longer one is not prose and is read in pieces
 _NORMAL = re.compile(
-    r"\bno (?:radiographic |definite |significant |convincing |x-?ray )?(?:evidence (?:of|for) |sign of |findings of )?(?:an |any )?"
+    r"\bno (?:radiographic |definite |significant |convincing |x-?ray )?(?:evidence (?:of|for) |sign of |findings of )?"
+    r"(?:an |any )?"
     r"(?:acute|active|significant|focal|new)?[ ,/a-z-]{0,50}?"
-    r"(?:disease|process|abnormalit|finding|pathology|infiltrate|change|consolidation|pneumonia|airspace|injury|effusion|pneumothorax)"
+    r"(?:disease|process|abnormalit|finding|pathology|infiltrate|change|consolidation|pneumonia|airspace|injury"
+    r"|effusion|pneumothorax)"
     r"|\b(?:normal|clear|unremarkable|negative)\b|within normal limits",
     re.IGNORECASE,
 )
@@ -126,6 +128,3 @@ def _without_repeats(items: list[Item]) -> list[Item]:
             seen.add(key)
             result.append(item)
     return result
-
-
-__all__ = ["Item", "Lexicon", "read_report"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lgdea.evidence.rules.lexicon import Hit
@@ -33,52 +33,57 @@ def judge(
         mention: The mention to judge.
         others: All mentions of the clause; "X has resolved" and "X is possible" need to know what stands behind.
     """
-    negated = uncertain = dropped = prior = False
-    resolved = False
-    triggers: list[int] = []
+    found: dict[str, int] = {}
     for hit in hits:
-        before = hit.j <= mention.i
-        after = hit.i >= mention.j
-        if not (before or after):
-            continue
-        tags = hit.tags
-        if before and ("history_before" in tags or "hypothetical_before" in tags):
-            dropped = dropped or not _comma_between(tokens, hit.j, mention.i, "history_before" in tags)
-        elif after and "hypothetical_after" in tags:
-            dropped = True
-        elif "prior" in tags and before:
-            prior = True
-        elif tags.get("change") == "resolved" and _resolves(hit, mention, others):
-            resolved = True
-            triggers.append(hit.i)
-        elif "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
-            if after:
-                uncertain = True
-                triggers.append(hit.j - 1)
-        elif "uncertainty_before" in tags and before and not _blocked(tokens, hit, mention):
-            uncertain = True
-            triggers.append(hit.i)
-        elif "negation_after" in tags and after:
-            negated = True
-            triggers.append(hit.j - 1)
-        elif "negation_before" in tags and before:
-            negated = True
-            triggers.append(hit.i)
+        if hit.j <= mention.i or hit.i >= mention.j:
+            effect = _effect(tokens, hit, bounds, mention, others)
+            if effect is not None:
+                found.setdefault(effect, hit.i if hit.j <= mention.i else hit.j - 1)
+    if "dropped" in found:
+        return Verdict(None, mention.change, "prior" in found, ())
+    triggers = tuple(found[key] for key in ("resolved", "negated", "uncertain") if key in found)
     if mention.normal:
-        return Verdict("absent" if not dropped else None, "unspecified", False, tuple(triggers))
-    if dropped:
-        return Verdict(None, mention.change, prior, ())
-    if resolved:
-        return Verdict("absent", "resolved", True, tuple(triggers))
+        return Verdict("absent", "unspecified", False, triggers)
+    if "resolved" in found:
+        return Verdict("absent", "resolved", True, triggers)
     change = "unspecified" if mention.change == "resolved" else mention.change
-    if negated:
-        return Verdict("absent", "unspecified" if change in {"new", "worse"} else change, prior, tuple(triggers))
-    refers = prior or change in {"stable", "worse", "better"}
-    return Verdict("uncertain" if uncertain else "present", change, refers, tuple(triggers))
+    if "negated" in found:
+        return Verdict("absent", "unspecified" if change in {"new", "worse"} else change, "prior" in found, triggers)
+    refers = "prior" in found or change in {"stable", "worse", "better"}
+    return Verdict("uncertain" if "uncertain" in found else "present", change, refers, triggers)
 
 
-def _comma_between(tokens: Sequence[Token], start: int, end: int, counts: bool) -> bool:
-    return counts and any(t.lemma == "," for t in tokens[start:end])
+def _effect(
+    tokens: Sequence[Token], hit: Hit, bounds: tuple[int, int], mention: Mention, others: list[Mention]
+) -> str | None:
+    """What one trigger does to the mention."""
+    tags = hit.tags
+    if tags.get("change") == "resolved" and _resolves(hit, mention, others):
+        return "resolved"
+    if "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
+        return "uncertain" if hit.i >= mention.j else None
+    return _effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _effect_behind(tags)
+
+
+def _effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
+    """The effect of a trigger on what follows it."""
+    tags = hit.tags
+    if "hypothetical_before" in tags:
+        return "dropped"
+    if "history_before" in tags:
+        return None if any(t.lemma == "," for t in tokens[hit.j : mention.i]) else "dropped"
+    if "prior" in tags:
+        return "prior"
+    if "uncertainty_before" in tags:
+        return None if _blocked(tokens, hit, mention) else "uncertain"
+    return "negated" if "negation_before" in tags else None
+
+
+def _effect_behind(tags: Mapping[str, str]) -> str | None:
+    """The effect of a trigger on what stands before it."""
+    if "hypothetical_after" in tags:
+        return "dropped"
+    return "negated" if "negation_after" in tags else None
 
 
 def _resolves(hit: Hit, mention: Mention, others: list[Mention]) -> bool:

@@ -1,0 +1,242 @@
+"""The gold standards that evidence is scored against, each as counts per report and class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lgdea.errors import UsageError
+from lgdea.records.archive import Archive
+from lgdea.vocabulary import Vocabulary, load_vocabulary
+
+_MESH_SEVERITY = {"mild": "mild", "small": "mild", "moderate": "moderate", "severe": "severe", "large": "severe",
+                  "borderline": "minimal"}  # fmt: skip
+_BOTH = frozenset({"left", "right"})
+
+
+@dataclass
+class Comparison:
+    """Counts of one gold.
+
+    ``counts`` is (R, C, 3): true positives, false positives, misses of each report and class. ``apart`` are classes
+    that micro and macro leave out because they only say that there is nothing else.
+    """
+
+    definition: str
+    reports: list[str]
+    classes: list[str]
+    members: list[frozenset[str]]
+    counts: np.ndarray
+    apart: tuple[str, ...] = ()
+    attributes: dict[str, float | int | None] = field(default_factory=dict)
+
+
+def compare_openi14(units: pd.DataFrame, archive: Archive) -> Comparison:
+    """Report-level presence of 13 findings and ``normal`` in Open-I's gold labels.
+
+    A class counts as found when the report has a unit of it with assertion ``present``: the indexers did not code what
+    "may" be. ``Hernia`` is not scored, its column is all 0.
+    """
+    labels = archive.labels[archive.labels["labeller"] == "openi-14"]
+    if labels.empty:
+        raise UsageError("holds no openi-14 labels", file=archive.folder, remedy="build it from a folder with the CSV")
+    vocabulary = load_vocabulary()
+    truth = {
+        (s, f): value == 1 for s, f, value in zip(labels["study_id"], labels["finding"], labels["value"], strict=True)
+    }
+    labelled = set(labels["study_id"])
+    study_of = dict(zip(archive.reports["report_id"], archive.reports["study_id"], strict=True))
+    reports = [r for r, s in study_of.items() if s in labelled]
+    present = _present(units)
+    classes = [c for c in vocabulary.classes("openi14") if c.name != "Hernia"]
+    keys = [vocabulary.from_code("openi14", c.name) for c in classes]
+    counts = np.zeros((len(reports), len(classes), 3))
+    for r, report in enumerate(reports):
+        for c, scored in enumerate(classes):
+            counts[r, c] = _count(
+                bool(present[report] & scored.findings), truth.get((study_of[report], str(keys[c])), False)
+            )
+    return Comparison(
+        "openi-14/v1: report level, present units only, Hernia not scored, normal apart",
+        reports,
+        [c.name for c in classes],
+        [c.findings for c in classes],
+        counts,
+        apart=("normal",),
+    )
+
+
+def compare_mesh(units: pd.DataFrame, archive: Archive) -> Comparison:
+    """Report-level findings, and their place, side and severity, in Open-I's human MeSH coding.
+
+    Only findings that the coding can express are scored; a unit whose finding has no heading counts as its nearest
+    parents that have one. Reports coded "No Indexing" are left out. Side, structure and severity are compared among
+    found findings where the gold names them.
+    """
+    mesh = archive.extra("mesh")
+    if mesh is None:
+        raise UsageError("holds no table `mesh`", file=archive.folder, remedy="build it with the openi adapter")
+    vocabulary = load_vocabulary()
+    gold: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    skipped = set()
+    for report, major in zip(mesh["report_id"], mesh["major"], strict=True):
+        if major == "No Indexing":
+            skipped.add(report)
+        finding = vocabulary.from_code("openi_mesh", major)
+        if finding is not None:
+            gold[report][finding].append(major)
+    classes = [f for f, entry in vocabulary.findings.items() if "openi_mesh" in entry.codes]
+    coded = set(mesh["report_id"]) - skipped
+    reports = [r for r in archive.reports["report_id"] if r in coded]
+    nearest = {f: _coded_parents(vocabulary, f, set(classes)) for f in vocabulary.findings}
+    stated: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for unit in units[units["assertion"] == "present"].itertuples():
+        for finding in nearest.get(str(unit.finding), ()):
+            stated[str(unit.report_id)][finding].append(unit)
+    counts = np.zeros((len(reports), len(classes), 3))
+    index = {f: c for c, f in enumerate(classes)}
+    tally = _Tally()
+    for r, report in enumerate(reports):
+        for finding in stated[report].keys() | gold[report].keys():
+            counts[r, index[finding]] = _count(finding in stated[report], finding in gold[report])
+        for finding in stated[report].keys() & gold[report].keys():
+            _compare_attributes(vocabulary, gold[report][finding], stated[report][finding], tally)
+    return Comparison(
+        "openi-mesh/v1: report level, present units only, findings with a heading",
+        reports,
+        classes,
+        [frozenset(k for k, up in nearest.items() if f in up) for f in classes],
+        counts,
+        apart=("no_finding",),
+        attributes=tally.shares(),
+    )
+
+
+def compare_phantom(units: pd.DataFrame, archive: Archive) -> Comparison:
+    """Units against the phantom's exact ones: same report, finding and assertion, overlapping quotes, one to one.
+
+    Findings that the phantom never states are not scored. Attributes are compared among matched units.
+    """
+    truth = archive.extra("evidence_truth")
+    if truth is None:
+        raise UsageError("holds no table `evidence_truth`", file=archive.folder, remedy="only a phantom archive has it")
+    classes = sorted(set(truth["finding"]))
+    index = {f: c for c, f in enumerate(classes)}
+    reports = list(archive.reports["report_id"])
+    true_by = _by_report(truth, index)
+    said_by = _by_report(units, index)
+    counts = np.zeros((len(reports), len(classes), 3))
+    tally = _Tally()
+    for r, report in enumerate(reports):
+        open_units = list(said_by.get(report, ()))
+        for wanted in true_by.get(report, ()):
+            found = next((u for u in open_units if _same(u, wanted)), None)
+            counts[r, index[wanted.finding], 0 if found is not None else 2] += 1
+            if found is not None:
+                open_units.remove(found)
+                for name in ("laterality", "severity", "change"):
+                    tally.add(name, getattr(found, name) == getattr(wanted, name))
+                if isinstance(wanted.anatomy, str):
+                    tally.add("anatomy", found.anatomy == wanted.anatomy)
+        for extra in open_units:
+            counts[r, index[extra.finding], 1] += 1
+    return Comparison(
+        "phantom/v1: unit level, same finding and assertion, overlapping quotes",
+        reports,
+        classes,
+        [frozenset({f}) for f in classes],
+        counts,
+        attributes=tally.shares(),
+    )
+
+
+class _Tally:
+    """Shares of attributes that agree."""
+
+    def __init__(self) -> None:
+        self._hits: dict[str, list[bool]] = defaultdict(list)
+
+    def add(self, name: str, agrees: bool) -> None:
+        self._hits[name].append(agrees)
+
+    def shares(self) -> dict[str, float | int | None]:
+        result: dict[str, float | int | None] = {}
+        for name, hits in sorted(self._hits.items()):
+            result[f"{name}_accuracy"] = float(np.mean(hits))
+            result[f"{name}_n"] = len(hits)
+        return result
+
+
+def _count(stated: bool, true: bool) -> tuple[int, int, int]:
+    return int(stated and true), int(stated and not true), int(true and not stated)
+
+
+def _present(units: pd.DataFrame) -> defaultdict[str, set[str]]:
+    present: defaultdict[str, set[str]] = defaultdict(set)
+    rows = units[units["assertion"] == "present"]
+    for report, finding in zip(rows["report_id"], rows["finding"], strict=True):
+        present[report].add(finding)
+    return present
+
+
+def _coded_parents(vocabulary: Vocabulary, finding: str, coded: set[str]) -> tuple[str, ...]:
+    if finding in coded:
+        return (finding,)
+    found: list[str] = []
+    for parent in vocabulary.findings[finding].parents:
+        found.extend(_coded_parents(vocabulary, parent, coded))
+    return tuple(dict.fromkeys(found))
+
+
+def _by_report(units: pd.DataFrame, index: dict[str, int]) -> dict[str, list[Any]]:
+    result: dict[str, list[Any]] = defaultdict(list)
+    for unit in units[units["finding"].isin(list(index))].itertuples():
+        result[str(unit.report_id)].append(unit)
+    return result
+
+
+def _same(unit: Any, wanted: Any) -> bool:
+    same = unit.finding == wanted.finding and unit.assertion == wanted.assertion
+    return bool(same and unit.start < wanted.end and wanted.start < unit.end)
+
+
+def _compare_attributes(vocabulary: Vocabulary, majors: Sequence[str], units: Sequence[Any], tally: _Tally) -> None:
+    """Side, structure and severity of one found finding, each where the coding names it."""
+    qualifiers = {q.strip() for major in majors for q in major.split("/")[1:]}
+    sides = _sides(qualifiers & {"left", "right", "bilateral"})
+    if sides:
+        tally.add("laterality", _sides(str(u.laterality) for u in units) == sides)
+    places = {vocabulary.anatomy_from_code("openi_mesh", q) for q in qualifiers} - {None}
+    places = {str(p) for p in places if not any(p != q and p in vocabulary.ancestors(str(q)) for q in places)}
+    if places:
+        said = {_whole(vocabulary, u) for u in units} - {None}
+        tally.add("anatomy", bool(said & places))
+    severities = {_MESH_SEVERITY[q] for q in qualifiers if q in _MESH_SEVERITY}
+    if severities:
+        tally.add("severity", bool({str(u.severity) for u in units} & severities))
+
+
+def _sides(values: Iterable[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for value in values:
+        if value == "bilateral":
+            found |= _BOTH
+        elif value in _BOTH:
+            found.add(value)
+    return frozenset(found)
+
+
+def _whole(vocabulary: Vocabulary, unit: Any) -> str | None:
+    """A unit's structure without its side, or its finding's default."""
+    anatomy = unit.anatomy if isinstance(unit.anatomy, str) else vocabulary.findings[unit.finding].default_anatomy
+    if anatomy is None:
+        return None
+    for side in ("left_", "right_"):
+        if anatomy.startswith(side):
+            return str(anatomy.removeprefix(side))
+    return str(anatomy)
