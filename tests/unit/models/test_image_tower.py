@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lgdea.errors import ConfigError, UsageError
-from lgdea.models.image_tower import PyramidTower, TokenTower, build_image_tower, sincos_position
+from lgdea.models.image_tower import PyramidTower, TokenTower, build_image_tower, centred, sincos_position
 
 CONVNETS = ["mobilenetv3_small_050", "efficientvit_b0", "resnet18", "convnext_atto"]
 
@@ -50,6 +50,34 @@ def test_a_patch_token_changes_most_where_the_picture_changed(name: str, row: in
     peak = int(moved.argmax())
     assert abs(peak // 6 - row) <= 1
     assert abs(peak % 6 - column) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shift"),
+    [("mobilenetv3_small_050", -0.5), ("resnet18", -0.5), ("tf_mobilenetv3_small_100", 0.5), ("convnext_atto", 0.0)],
+)
+@pytest.mark.parametrize("stride", [8, 16])
+def test_features_are_moved_to_the_centres_of_their_cells(name: str, shift: float, stride: int) -> None:
+    """The centroid of what a patch sees lies in its cell's middle, whatever the backbone's padding does."""
+    torch.manual_seed(1)
+    tower = build_image_tower(name, False, 128, stride).eval()
+    assert isinstance(tower, PyramidTower)
+    assert tower.shift == shift
+    images = torch.randn(4, 1, 128, 128, requires_grad=True)
+    row, column = tower.grid[0] // 2, tower.grid[1] // 2 - 1
+    level = centred(tower._levels(images)[0], tower.shift)[:, :, row, column]
+    (gradient,) = torch.autograd.grad((level * torch.randn_like(level)).sum(), images)
+    weight = gradient.square().sum(dim=(0, 1)) / gradient.square().sum()
+    place = torch.arange(128) + 0.5
+    assert abs(float((weight.sum(1) * place).sum()) / stride - (row + 0.5)) < 0.3
+    assert abs(float((weight.sum(0) * place).sum()) / stride - (column + 0.5)) < 0.3
+
+
+def test_half_a_cell_by_hand() -> None:
+    level = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])
+    assert centred(level, 0.0) is level
+    assert centred(level, -0.5).tolist() == [[[[4.0, 5.0], [6.0, 7.0]]]]
+    assert centred(level, 0.5).tolist() == [[[[1.0, 2.0], [3.0, 4.0]]]]
 
 
 def test_patches_know_left_from_right() -> None:
