@@ -34,7 +34,7 @@ def reshape(anatomy: Anatomy, lesions: Iterable[Lesion]) -> Anatomy:
             case "fibrosis":
                 anatomy = replace(a, inspiration=a.inspiration - 0.03 - 0.04 * s)
             case "tortuous_aorta":
-                anatomy = replace(a, unfolding=0.5 + 0.6 * s)
+                anatomy = replace(a, unfolding=0.25 + 0.65 * s)
             case "scoliosis":
                 anatomy = replace(a, scoliosis=(1 if lesion.seed % 2 else -1) * (0.05 + 0.07 * s))
     return anatomy

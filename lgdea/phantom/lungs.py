@@ -64,8 +64,8 @@ def edema(chest: Chest, lesion: Lesion, rng: Generator, contrast: float) -> list
             x = float(chest.anatomy.half_width(np.float32(v))) - 0.03
             septa.append(Stroke([(sign * (x - 0.085), v - 0.012), (sign * x, v)], 0.010, 0.8))
         lines = c.strokes(septa) * chest.lungs[side]
-        amplitude = contrast * (0.10 + 0.11 * lesion.severity)
-        delta = amplitude * (wing * (1 + 0.2 * grain) + 0.6 * lines) + 0.04 * contrast * chest.vessels * wing
+        amplitude = contrast * (0.06 + 0.11 * lesion.severity)
+        delta = amplitude * (wing * (1 + 0.2 * grain) + 0.6 * lines) + 0.025 * contrast * chest.vessels * wing
         marks.append(Mark(side, delta, wing * 1.4))
     return marks
 
