@@ -118,11 +118,12 @@ def _scorable(
     truth = common.label_matrix(labels, images, classes)
     positive, negative = (truth == 1).sum(axis=0), (truth == 0).sum(axis=0)
     enough = (positive >= config.min_positive) & (negative >= config.min_positive)
-    notes = [
-        f"class {c.name} is not scored: {p} positive and {n} negative images"
+    few = [
+        f"{c.name} ({p} positive, {n} negative)"
         for c, p, n, ok in zip(classes, positive, negative, enough, strict=True)
         if not ok and p + n > 0
     ]
+    notes = [f"too few images to score {len(few)} classes: {', '.join(few)}"] if few else []
     scorable = [c.name for c, ok in zip(classes, enough, strict=True) if ok]
     missing = [name for name in config.single_label_classes or () if scorable and name not in scorable]
     if missing:

@@ -90,6 +90,10 @@ def test_a_named_class_list_scores_what_has_labels(mini):
 
 
 def test_rare_classes_are_named_not_scored(mini):
+    counts = zero_shot(Oracle(), mini, bootstrap_replicates=0).items.groupby("class")["label"].sum().sort_values()
+    result = zero_shot(Oracle(), mini, bootstrap_replicates=0, min_positive=int(counts.iloc[0]) + 1)
+    assert set(result.per_class) == set(counts.index[counts > counts.iloc[0]])
+    assert f"{counts.index[0]} ({counts.iloc[0]:.0f} positive" in result.notes[0]
     with pytest.raises(DataError, match="no class has 50 positive"):
         zero_shot(Oracle(), mini, min_positive=50)
 
@@ -158,6 +162,18 @@ def test_single_label_items_have_exactly_one_finding(mini):
     everything = zero_shot(Oracle(), mini, bootstrap_replicates=0)
     single = [i for i in range(90) if len(truth_of(i)) == 1 and (i % 60 if i >= 60 else i) >= 24]
     assert everything.metrics["single_label_accuracy"].n == len(single)
+
+
+def test_single_label_items_have_no_unknown_class(mini, tmp_path):
+    everything = zero_shot(Oracle(), mini, bootstrap_replicates=0).metrics["single_label_accuracy"].n
+    labels = mini.labels.copy()
+    labels.loc[(labels["study_id"] == "mini:25") & (labels["finding"] == "pleural_effusion"), "value"] = np.nan
+    tables = {name: getattr(mini, name) for name in ("studies", "images", "reports", "boxes")}
+    archive = write_archive(tmp_path / "gap", "mini", {**tables, "labels": labels}, mini.image_root, {})
+    assert truth_of(25) == ("cardiomegaly",)
+    result = zero_shot(Oracle(), archive, bootstrap_replicates=0)
+    assert result.metrics["single_label_accuracy"].n == everything - 1
+    assert result.per_class["pleural_effusion"]["auroc"].n == 41
 
 
 def test_only_scored_classes_can_compete(mini):
