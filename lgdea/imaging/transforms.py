@@ -128,7 +128,7 @@ class Augment:
         images = _unit(images)
         affine = self._affine(len(images), images, generator)
         if self.rotate_degrees or self.scale or self.translate:
-            grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+            grid = _grid(affine, images)
             images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         images = self._photometric(images, generator)
         if self.noise:
@@ -180,10 +180,22 @@ def undo_affine(maps: Tensor, affine: Tensor) -> Tensor:
     """
     square = torch.zeros(len(affine), 3, 3, dtype=affine.dtype, device=affine.device)
     square[:, :2], square[:, 2, 2] = affine, 1
-    grid = F.affine_grid(torch.linalg.inv(square)[:, :2].to(maps.dtype), list(maps.shape), align_corners=False)
+    grid = _grid(torch.linalg.inv(square)[:, :2].to(maps.dtype), maps)
     back = F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
     outside = (grid.abs() > 1).any(dim=-1)[:, None]
     return back.masked_fill(outside, math.nan)
+
+
+def _grid(affine: Tensor, like: Tensor) -> Tensor:
+    """``F.affine_grid(affine, like.shape, align_corners=False)``, several times faster on a CPU."""
+    height, width = like.shape[-2:]
+    x = (2 * torch.arange(width, device=like.device, dtype=like.dtype) + 1) / width - 1
+    y = ((2 * torch.arange(height, device=like.device, dtype=like.dtype) + 1) / height - 1)[:, None]
+    rows = affine[..., None, None]  # (B, 2, 3, 1, 1)
+    grid = torch.empty(len(affine), height, width, 2, device=like.device, dtype=like.dtype)
+    for axis in range(2):
+        grid[..., axis] = rows[:, axis, 0] * x + (rows[:, axis, 1] * y + rows[:, axis, 2])
+    return grid
 
 
 def _unit(images: Tensor) -> Tensor:

@@ -188,6 +188,8 @@ def _staging(folder: Path) -> Iterator[Path]:
     """A temporary folder inside ``folder``; neither it nor a folder made for it outlives a failure."""
     made_here = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in folder.glob(".staging.*"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging.", dir=folder))
     try:
         yield staging

@@ -9,7 +9,7 @@ import torch
 from lgdea.errors import DataError, UsageError
 from lgdea.imaging.cache import build_cache
 from lgdea.imaging.read import PixelImage
-from lgdea.imaging.transforms import Augment, Preprocess, undo_affine
+from lgdea.imaging.transforms import Augment, Preprocess, _grid, undo_affine
 
 STILL = {"rotate_degrees": 0, "scale": 0, "translate": 0, "brightness": 0, "contrast": 0, "noise": 0, "erase": 0}
 
@@ -128,6 +128,13 @@ def test_frames_need_not_be_square():
     weight = turned / turned.sum((2, 3), keepdim=True)
     radius = torch.hypot((weight.sum(3) * axis_y).sum(-1), (weight.sum(2) * axis_x).sum(-1))
     assert torch.allclose(radius, torch.full_like(radius, 22.0), atol=0.7)
+
+
+def test_the_grid_is_torchs_own():
+    affine = torch.randn(5, 2, 3)
+    like = torch.zeros(5, 1, 7, 11)
+    expected = torch.nn.functional.affine_grid(affine, [5, 1, 7, 11], align_corners=False)
+    assert torch.allclose(_grid(affine, like), expected, atol=1e-6)
 
 
 def test_senseless_strengths():

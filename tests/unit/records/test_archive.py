@@ -149,6 +149,26 @@ def test_an_unfinished_archive_is_refused(make_archive):
         Archive.open(archive.folder)
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from lgdea.records import archive
+archive.write_json = lambda *_: os.kill(os.getpid(), 9)
+archive.write_archive(Path(sys.argv[1]), "toy", {}, Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_write_leaves_the_old_archive_and_the_next_write_tidies_up(make_archive):
+    archive = make_archive()
+    before = fingerprint(archive.folder)
+    assert subprocess.run([sys.executable, "-c", KILLED, str(archive.folder)], check=False).returncode == -9
+    assert fingerprint(archive.folder) == before
+    assert len(Archive.open(archive.folder).studies) == 20
+    assert list(archive.folder.glob(".staging.*"))
+    write_archive(archive.folder, "toy", {}, archive.folder)
+    assert not list(archive.folder.glob(".staging.*"))
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
