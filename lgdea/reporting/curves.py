@@ -155,8 +155,7 @@ def _range(arrays: Sequence[np.ndarray], margin: float = 0.0) -> tuple[float, fl
     low = min(float(a.min()) for a in arrays)
     high = max(float(a.max()) for a in arrays)
     if high == low:
-        pad = abs(low) * 0.1 or 1.0
-        return low - pad, high + pad
+        return (0.0, 1.0) if low == 0 else (low - abs(low) * 0.1, high + abs(low) * 0.1)
     return low - margin * (high - low), high + margin * (high - low)
 
 
