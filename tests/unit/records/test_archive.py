@@ -209,3 +209,9 @@ def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path):
     start = time.perf_counter()
     write_table(tmp_path / "labels.parquet", rows, Label)
     assert time.perf_counter() - start < 5
+
+
+def test_records_and_imaging_cost_no_torch():
+    modules = "lgdea.records.verify, lgdea.records.merge, lgdea.records.adapters.openi, lgdea.imaging.cache"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
