@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -131,7 +132,7 @@ def writing(file: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or _first_line(error)
+        reason = os.strerror(error.errno) if error.errno else _first_line(error)  # Arrow's own strerror is long
         raise DataError(
             f"cannot be written ({reason})",
             file=file,
