@@ -76,7 +76,10 @@ def score(
     if json:
         show_json(result.to_dict())
         return
-    rows = [(r.name, f"{r.precision:.3f}", f"{r.recall:.3f}", r.f1_text(), r.positives) for r in result.rows]
+    macro = f"{result.macro_f1:.3f} [{result.macro_low:.3f}, {result.macro_high:.3f}]"
+    rows: list[tuple[object, ...]] = [("macro", "", "", macro, "")]
+    for r in [result.micro, *result.rows]:
+        rows.append((r.name, f"{r.precision:.3f}", f"{r.recall:.3f}", r.f1_text(), r.positives))
     show_table(f"{gold}: {result.reports:,} reports", ["finding", "precision", "recall", "F1 [95%]", "positives"], rows)
     for name, value in result.attributes.items():
         console.print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
