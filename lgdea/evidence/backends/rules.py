@@ -8,10 +8,10 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from lgdea import __version__
 from lgdea.evidence.backends.base import Request, Response
 from lgdea.evidence.response import UNSPECIFIED, dump_response
 from lgdea.evidence.rules.reader import Item, read_report
+from lgdea.version import __version__
 
 
 class RulesBackend:
