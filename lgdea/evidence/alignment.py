@@ -133,5 +133,5 @@ def _windows(wanted: list[str], words: list[str]) -> list[tuple[int, int]]:
     return [(first, last) for _, first, last in scored[:_CANDIDATES]]
 
 
-def _decisive(words: list[str]) -> Counter[str]:
-    return Counter(word for word in words if word in _DECISIVE or word.isdigit())
+def _decisive(words: list[str]) -> list[str]:
+    return [word for word in words if word in _DECISIVE or word.isdigit()]

@@ -140,7 +140,8 @@ def _resamples(reports: int, seed: int) -> np.ndarray:
 def _f1(counts: np.ndarray) -> np.ndarray:
     """F1 over the last axis (true positives, false positives, misses); 0 where nothing is there."""
     tp, fp, fn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    return np.divide(2 * tp, 2 * tp + fp + fn, out=np.zeros_like(tp), where=(2 * tp + fp + fn) > 0)
+    f1: np.ndarray = np.divide(2 * tp, 2 * tp + fp + fn, out=np.zeros_like(tp), where=(2 * tp + fp + fn) > 0)
+    return f1
 
 
 def _positives(counts: np.ndarray) -> int:

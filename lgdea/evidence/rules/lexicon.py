@@ -95,6 +95,7 @@ def load_lexicon() -> Lexicon:
     for category in ("prior", "breaks", "prepositions"):
         add(terms[category], category, category)
 
+    _mark_inner_places(entries)
     ids: dict[str, int] = {}
     automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY, ahocorasick.KEY_SEQUENCE)
     for key, tags in entries.items():
@@ -111,6 +112,20 @@ def load_lexicon() -> Lexicon:
         ids=ids,
         automaton=automaton,
     )
+
+
+def _mark_inner_places(entries: Mapping[tuple[str, ...], dict[str, str]]) -> None:
+    """Note the structure and the side that a finding's own words name ("bibasilar atelectasis", "enlarged heart")."""
+    for key, tags in entries.items():
+        if "finding" not in tags or len(key) < 2:
+            continue
+        parts = [key[a:b] for a in range(len(key)) for b in range(a + 1, len(key) + 1) if b - a < len(key)]
+        for part in sorted(parts, key=len):
+            inner = entries.get(part, {})
+            if "place" in inner:
+                tags["inner_place"] = inner["place"]
+            if "laterality" in inner:
+                tags["inner_laterality"] = inner["laterality"]
 
 
 def _upwards(key: str, anatomy: Mapping[str, Anatomy]) -> tuple[str, ...]:

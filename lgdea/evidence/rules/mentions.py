@@ -130,7 +130,7 @@ class Clause:
         result: list[Mention] = []
         for mention in sorted(found, key=lambda m: m.i):
             last = result[-1] if result else None
-            if last is not None and mention.i - last.j <= 2 and not self._listed(last.j, mention.i):
+            if last is not None and self._adjoins(last.j, mention.i):
                 if last.finding in ancestors(mention.finding) and (
                     last.place_hit == mention.place_hit or not last.head
                 ):
@@ -140,8 +140,13 @@ class Clause:
             result.append(mention)
         return result
 
-    def _listed(self, i: int, j: int) -> bool:
-        return any(token.lemma in _LIST for token in self.tokens[i:j])
+    def _adjoins(self, i: int, j: int) -> bool:
+        between = self.tokens[i:j]
+        return (
+            len(between) <= 1
+            and not any(t.lemma in _LIST or t.lemma in VERBS for t in between)
+            and not any(i <= hit.i < j for hit in self.hits)
+        )
 
     def _merge_calcified(self, found: list[Mention]) -> list[Mention]:
         """Join an adjective head and the finding that it makes special: "calcified left hilar granuloma"."""
@@ -208,6 +213,18 @@ class Clause:
                 self._share(found[number - 1], mention)
         for number in range(len(found) - 2, -1, -1):
             self._share(found[number + 1], found[number])
+        for mention in found:
+            self._own_words(mention)
+
+    def _own_words(self, mention: Mention) -> None:
+        """Fill in the structure and side that stand in the finding's own words."""
+        hit = next((h for h in self.hits if (h.i, h.j) == (mention.i, mention.j)), None)
+        if hit is None:
+            return
+        if mention.place is None:
+            mention.place = hit.tags.get("inner_place")
+        if mention.laterality == "unspecified":
+            mention.laterality = hit.tags.get("inner_laterality", "unspecified")
 
     def _find_place(self, mention: Mention, left: int, right: int) -> None:
         if mention.place is not None:
@@ -218,10 +235,10 @@ class Clause:
                 return
         for place in self.places:
             if mention.j <= place.i < right and place.i not in self.taken:
-                gap = [t.lemma for t in self.tokens[mention.j : place.i]]
+                gap = _without_numbers([t.lemma for t in self.tokens[mention.j : place.i]])
                 if "and" in gap or "or" in gap or ("," in gap and len(gap) > 3):
                     return
-                if any(self._is_preposition(mention.j + k) for k in range(len(gap))) or len(gap) <= 1 or "," in gap:
+                if any(self._is_preposition(k) for k in range(mention.j, place.i)) or len(gap) <= 1 or "," in gap:
                     self._take(mention, place)
                 return
 
@@ -342,3 +359,9 @@ class Clause:
         if place in {"right_lung", "left_lung"}:
             return "lung"
         return _LOBES.get((place, mention.laterality), place)
+
+
+def _without_numbers(words: list[str]) -> list[str]:
+    """The words without counts like "4th and 5th", which join nothing."""
+    plain = [word for word in words if not word[0].isdigit() and word not in {"th", "st", "nd", "rd"}]
+    return [word for word in plain if word not in {"and", ",", "through"}] if len(plain) < len(words) else plain

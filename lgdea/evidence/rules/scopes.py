@@ -9,6 +9,7 @@ from lgdea.evidence.rules.lexicon import Hit
 from lgdea.evidence.rules.mentions import Mention
 from lgdea.evidence.rules.tokens import Token
 
+_ALTERNATIVES = frozenset({"versus", "vs"})  # both sides are uncertain
 _COPULAS = frozenset({"is", "are", "be", "was", "were", "not", "also"})
 
 
@@ -60,6 +61,8 @@ def _effect(
     tags = hit.tags
     if tags.get("change") == "resolved" and _resolves(hit, mention, others):
         return "resolved"
+    if tokens[hit.i].lemma in _ALTERNATIVES and "uncertainty_before" in tags:
+        return "uncertain"
     if "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
         return "uncertain" if hit.i >= mention.j else None
     return _effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _effect_behind(tags)
@@ -100,8 +103,6 @@ def _is_after(tokens: Sequence[Token], hit: Hit, bounds: tuple[int, int], others
     if "uncertainty_before" not in hit.tags:
         return True
     follows = any(m.i >= hit.j for m in others)
-    if tokens[hit.i].lemma in {"versus", "vs"}:
-        return True
     copula = hit.i > bounds[0] and tokens[hit.i - 1].lemma in _COPULAS
     return not follows or (copula and hit.j < bounds[1] and tokens[hit.j].lemma == ",")
 
