@@ -20,8 +20,9 @@ HEADLINE = {
 }
 """What the first table shows of each task: for each of these the first metric whose name ends with it."""
 
-CHANCE = {"auroc": 0.5, "mcc": 0.0, "cnr": 0.0}
-"""What knowing nothing scores, where that does not depend on the data."""
+CHANCE = {"auroc": 0.5, "mcc": 0.0}
+"""What knowing nothing scores, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
+for a random map too."""
 
 LOWER_IS_BETTER = ("median_rank",)
 NO_SCORE = ("threshold",)

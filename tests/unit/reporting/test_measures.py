@@ -104,6 +104,10 @@ def test_chance_is_the_metric_beside_it_and_no_row(tmp_path: Path, metric: str, 
     assert [(r.metric, r.chance) for r in table.rows] == [(metric, 0.02)]
 
 
+def test_an_absolute_contrast_has_no_chance_level_of_zero(tmp_path: Path) -> None:
+    assert one_table(tmp_path, "grounding", {"cnr_macro": Value(0.5)}).rows[0].chance is None
+
+
 def test_headline_takes_one_row_per_key_in_order(tmp_path: Path) -> None:
     names = ["image_to_report/recall@10", "image_to_report/evidence_ndcg@10", "report_to_image/evidence_ndcg@10"]
     table = one_table(tmp_path, "retrieval", {n: Value(0.5) for n in names})
