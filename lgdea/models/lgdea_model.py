@@ -82,6 +82,8 @@ class LgdeaModel(nn.Module):
         }
         self.dim = dim
         self.lesion_temperature = lesion_temperature
+        self.name = "unsaved"
+        """How results name the model; loading sets it to the folder's name."""
         self.scoring = scoring
         self.findings = tuple(findings)
         self.max_tokens = min(max_tokens, tokenizer.model_max_length)

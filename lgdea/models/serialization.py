@@ -99,6 +99,8 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
             remedy="it was changed by hand or written by an incompatible version",
         ) from None
     _load_weights(model, folder / WEIGHTS)
+    place = folder.resolve()
+    model.name = place.parent.name if place.name == "model" else place.name  # a run's model is called as the run
     return model.to(device).eval()
 
 
