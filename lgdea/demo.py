@@ -155,13 +155,19 @@ def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int, clock
 
 def _report(out: Path, archive: Path, evidence: Path, fraction: float, seed: int, clock: _Clock) -> Path:
     from lgdea.reporting.page import build_report
+    from lgdea.reporting.picture import readme_picture
 
+    results = {name: out / "results" / name for name in OBJECTIVES}
     with clock.stage("report"):
+        model = out / "runs" / "lgdea" / "model"
+        readme_picture(
+            out=out / "demo.png", archive=archive, evidence=evidence, model=model, results=results, seed=seed
+        )
         return build_report(
             out=out / "report.html",
             title=f"lgdea demo: {fraction:.0%} of the patients linked",
             runs={name: out / "runs" / name for name in OBJECTIVES},
-            results={name: out / "results" / name for name in OBJECTIVES},
+            results=results,
             archive=archive,
             evidence=evidence,
             seed=seed,

@@ -35,9 +35,9 @@ def report(
     evidence: Annotated[Path | None, typer.Option(help="Evidence folder for the highlights.")] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "lgdea report",
 ) -> None:
-    """Make one self-contained HTML page of runs and results.
+    """Make one self-contained HTML page of runs and results; the first label is the baseline of all differences.
 
-    Example: `lgdea report lgdea=runs/lgdea lgdea=results/lgdea clip=results/clip --out report.html`
+    Example: `lgdea report clip=results/clip lgdea=results/lgdea lgdea=runs/lgdea --out report.html`
     """
     from lgdea.errors import UsageError
     from lgdea.reporting.page import build_report

@@ -36,7 +36,7 @@ def _only(text, finding):
         ("Pneumothorax is not seen.", {("pneumothorax", "absent")}),
         ("Mild cardiomegaly without pulmonary edema.", {("cardiomegaly", "present"), ("edema", "absent")}),
         ("No pneumothorax, stable cardiomegaly.", {("pneumothorax", "absent"), ("cardiomegaly", "present")}),
-        ("No effusion, but there is a left lower lobe nodule.", {("pleural_effusion", "absent"), ("nodule", "present")}),
+        ("No effusion, but there is a left lung nodule.", {("pleural_effusion", "absent"), ("nodule", "present")}),
         ("No significant change in the right pleural effusion.", {("pleural_effusion", "present")}),
         ("The heart is not enlarged.", {("cardiomegaly", "absent")}),
         # normal structures
