@@ -43,7 +43,8 @@ class RawLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with writing(self._file):
+            self._stream.close()
 
 
 def read_raw(folder: Path) -> Iterator[Response]:
