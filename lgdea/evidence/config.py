@@ -12,7 +12,7 @@ class ExtractConfig(Config):
 
     backend: str = "rules"
     """Name in the entry-point group ``lgdea.backends``."""
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Passed to the backend's ``create``."""
     prompt: str | None = None
     """Prompt id, for backends that need one."""

@@ -203,7 +203,7 @@ def test_bad_sources(tmp_path):
 
 
 def test_a_full_disk_is_one_clear_line(many, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lgdea.evidence.raw.json", SimpleNamespace(dumps=full, loads=json.loads))
