@@ -63,7 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     code: object
     try:
         code = app(args=arguments, prog_name="lgdea", standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+            _say("interrupted; repeat the command to resume", INTERRUPTED)
+    except typer.Abort:
         code = _say("interrupted; repeat the command to resume", INTERRUPTED)
     except typer.TyperException as error:
         code = _say(f"{_one_line(error.format_message())}; see `lgdea --help`", USAGE)
