@@ -14,6 +14,9 @@ _PLURALS = frozenset({
     "lungs", "bases", "apices", "hila", "hemidiaphragms", "diaphragms", "angles", "sulci", "lobes", "fields", "zones",
     "clavicles",
 })  # fmt: skip
+# "Left basilar opacity may represent atelectasis": the explanation sits where the opacity does.
+_EXPLAINS = frozenset({"represent", "representing", "compatible", "consistent", "suggest", "suggestive", "suggesting",
+                       "reflect", "reflecting", "likely", "versus", "vs", "worrisome", "concerning"})  # fmt: skip
 _LIST = frozenset({",", "and", "or", "/", "nor"})
 _LOBES = {
     ("upper_lobe", "left"): "left_upper_lobe",
@@ -162,7 +165,8 @@ class Clause:
                 )
                 if special and len(gap) <= 5 and not apart:
                     result.pop()
-                    mention.finding, mention.i = special, before.i
+                    mention.finding = special
+                    mention.used.update(range(before.i, before.j))
             result.append(mention)
         return result
 
@@ -224,7 +228,9 @@ class Clause:
         if mention.place is None:
             mention.place = hit.tags.get("inner_place")
         if mention.laterality == "unspecified":
-            mention.laterality = hit.tags.get("inner_laterality", "unspecified")
+            side = hit.tags.get("laterality") or hit.tags.get("inner_laterality")
+            plural = any(word.lower() in _PLURALS for word in self.raw[mention.i : mention.j])
+            mention.laterality = side or ("bilateral" if plural else "unspecified")
 
     def _find_place(self, mention: Mention, left: int, right: int) -> None:
         if mention.place is not None:
@@ -262,6 +268,9 @@ class Clause:
         place = mention.place_hit
         if place is not None:
             known = self.lexicon.side_of.get(place.tags["place"]) or place.tags.get("laterality")
+            ahead = next((h for h in self.places if h.j == place.i), None)  # "left lung | base"
+            if ahead is not None and not known:
+                known = self.lexicon.side_of.get(ahead.tags["place"])
             if known:
                 mention.laterality = known
                 return
@@ -339,13 +348,18 @@ class Clause:
         """Let joined mentions share what one of them was given: "scarring or atelectasis in the left base"."""
         first, second = (giver, taker) if giver.i < taker.i else (taker, giver)
         gap = [t.lemma for t in self.tokens[first.j : second.i]]
-        if not gap or len(gap) > 3 or not any(word in _LIST for word in gap) or "," in gap[1:]:
+        joined = 0 < len(gap) <= 3 and any(word in _LIST for word in gap) and "," not in gap[1:]
+        explained = len(gap) <= 8 and bool(_EXPLAINS & set(gap)) and self._in_lung(first) and self._in_lung(second)
+        if not joined and not explained:
             return
         if any(h.i >= first.j and h.j <= second.i and "negation_before" in h.tags for h in self.hits):
             return
         if taker.laterality == "unspecified" and taker.place is None:
             taker.laterality = giver.laterality
             taker.place, taker.place_hit = giver.place, giver.place_hit
+
+    def _in_lung(self, mention: Mention) -> bool:
+        return load_vocabulary().findings[mention.finding].default_anatomy == "lung"
 
     def anatomy(self, mention: Mention) -> str | None:
         """The anatomy id of the mention's structure, side included for lobes."""
