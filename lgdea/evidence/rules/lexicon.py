@@ -15,6 +15,9 @@ from lgdea.evidence.rules.tokens import Token, lemmas
 from lgdea.vocabulary import Anatomy, load_vocabulary
 
 
+_Entries = Mapping[tuple[str, ...], dict[str, str]]
+
+
 class Hit(NamedTuple):
     """Lexicon entries found at tokens ``i`` to ``j`` (half-open); ``tags`` maps a category to its value."""
 
@@ -95,7 +98,8 @@ def load_lexicon() -> Lexicon:
     for category in ("prior", "breaks", "prepositions"):
         add(terms[category], category, category)
 
-    _mark_inner_places(entries)
+    devices = {f.id for f in vocabulary.findings.values() if f.kind == "device"}
+    _mark_inner_places({key: tags for key, tags in entries.items() if tags.get("finding") not in devices}, entries)
     ids: dict[str, int] = {}
     automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY, ahocorasick.KEY_SEQUENCE)
     for key, tags in entries.items():
@@ -114,9 +118,9 @@ def load_lexicon() -> Lexicon:
     )
 
 
-def _mark_inner_places(entries: Mapping[tuple[str, ...], dict[str, str]]) -> None:
+def _mark_inner_places(marked: _Entries, entries: _Entries) -> None:
     """Note the structure and the side that a finding's own words name ("bibasilar atelectasis", "enlarged heart")."""
-    for key, tags in entries.items():
+    for key, tags in marked.items():
         if "finding" not in tags or len(key) < 2:
             continue
         parts = [key[a:b] for a in range(len(key)) for b in range(a + 1, len(key) + 1) if b - a < len(key)]
