@@ -14,7 +14,6 @@ import yaml
 from lgdea.evidence.rules.tokens import Token, lemmas
 from lgdea.vocabulary import Anatomy, load_vocabulary
 
-
 _Entries = Mapping[tuple[str, ...], dict[str, str]]
 
 
