@@ -57,7 +57,7 @@ class Finding(_Entry):
     kind: Kind
     default_anatomy: str | None = Field(None, alias="anatomy")
     """Where it sits when the report does not say."""
-    modalities: tuple[str, ...] = ("xray",)
+    modalities: tuple[str, ...] = ("xray", "ct")
     """Where it is reported: ``xray``, ``ct``, ``mri``, ``ultrasound``, ``mammography``, ``fundus`` ..."""
 
 
