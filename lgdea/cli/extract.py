@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from lgdea.cli.console import JsonFlag, console, progress_bar, show_json, show_table
+from lgdea.cli.pretrain import config_files
 
 
 class _RunByDefault(TyperGroup):
@@ -27,27 +28,36 @@ app = typer.Typer(cls=_RunByDefault, help="Turn reports into evidence, and score
 def run(
     archive: Annotated[Path, typer.Argument(help="Archive folder whose reports are read.")],
     out: Annotated[Path, typer.Option(help="Evidence folder to write; an unfinished one is resumed.")],
-    backend: Annotated[str, typer.Option(help="Who extracts: rules, replay, or an installed plug-in.")] = "rules",
-    option: Annotated[
-        list[str] | None, typer.Option(help="Backend option as key=value, e.g. responses=FILE for replay.")
+    backend: Annotated[
+        str | None, typer.Option(help="Who extracts: rules (default), replay, or an installed plug-in.")
     ] = None,
-    max_rejected: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Allowed share of rejected reports; above it the exit code is 3.")
-    ] = 0.05,
+    config: Annotated[
+        list[str] | None, typer.Option("--config", "-c", help="YAML file, or the name of a shipped one.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="Override one key: max_rejected=0.1, options.responses=FILE")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Extract evidence from an archive's reports (`lgdea extract ARCHIVE` for short).
 
     Example: `lgdea extract archives/openi --backend rules --out evidence/openi`
     """
+    from lgdea.config import load_config
     from lgdea.evidence.backends.base import get_backend
+    from lgdea.evidence.config import ExtractConfig
+    from lgdea.evidence.prompts import load_prompt
     from lgdea.evidence.runner import extract
     from lgdea.records.archive import Archive
 
-    options = dict(item.partition("=")[::2] for item in option or [])
-    who = get_backend(backend, **options)
+    named = [f"backend={backend}"] if backend else []
+    settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), *named])
+    prompt = load_prompt(settings.prompt) if settings.prompt else None
+    who = get_backend(settings.backend, **settings.options)
     with progress_bar("reading reports") as progress:
-        summary = extract(Archive.open(archive), who, out, max_rejected=max_rejected, progress=progress)
+        summary = extract(
+            Archive.open(archive), who, out, prompt=prompt, max_rejected=settings.max_rejected, progress=progress
+        )
     if json:
         show_json(summary)
     else:
