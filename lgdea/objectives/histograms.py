@@ -44,14 +44,13 @@ def kl(target: Tensor, prediction: Tensor, *, weight: Tensor | None = None) -> T
     target, prediction = target.float(), prediction.float()
     known = (target.sum(dim=-1) > 0.5).float()
     weight = known if weight is None else known * weight.float()
-    each = (torch.special.xlogy(target, target) - target * prediction.clamp_min(TINY).log()).sum(dim=-1)
+    each: Tensor = (torch.special.xlogy(target, target) - target * prediction.clamp_min(TINY).log()).sum(dim=-1)
     return (weight * each).sum() / weight.sum().clamp_min(TINY)
 
 
 def histogram_similarity(first: Tensor, second: Tensor) -> Tensor:
     """Bhattacharyya coefficient sum_k sqrt(p_k q_k) of all pairs: ``(B, K), (C, K) -> (B, C)`` in [0, 1]."""
-    similarity: Tensor = first.float().clamp_min(TINY).sqrt() @ second.float().clamp_min(TINY).sqrt().T
-    return similarity
+    return torch.matmul(first.float().clamp_min(TINY).sqrt(), second.float().clamp_min(TINY).sqrt().T)
 
 
 def consistency(first: Tensor, second: Tensor) -> Tensor:

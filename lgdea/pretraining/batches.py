@@ -191,4 +191,5 @@ def evidence_overlap(status: NDArray[np.int8]) -> NDArray[np.float32]:
     both = present @ present.T
     size = present.sum(axis=1)
     either = size[:, None] + size[None, :] - both
-    return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    result: NDArray[np.float32] = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    return result

@@ -66,13 +66,18 @@ class LossCheck(Callback):
 
     Collapse is: all evidence on one prototype, or every image with the same histogram, for 20 logged steps in a row
     in the second half of training. KL alone, which has no negatives, does this (METHOD section 4).
+
+    Args:
+        run: The run folder, named in errors.
+        every_steps: How often numbers are logged.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, every_steps: int) -> None:
         self.run = run
+        self.every_steps = every_steps
         self.suspect = 0
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, *__: Any) -> None:
         """Look at the loss of this step and, at logged steps, at the histograms."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is not None and not torch.isfinite(loss.detach()).all():
@@ -83,7 +88,7 @@ class LossCheck(Callback):
                 file=self.run,
                 remedy="start a new run with a smaller optimizer.lr, or trainer.precision=32-true",
             )
-        if trainer.global_step % trainer.log_every_n_steps == 0 and trainer.global_step > trainer.max_steps // 2:
+        if trainer.global_step % self.every_steps == 0 and trainer.global_step > trainer.max_steps // 2:
             self._collapse(trainer)
 
     def _collapse(self, trainer: L.Trainer) -> None:
@@ -148,7 +153,7 @@ class ProgressLine(Callback):
             )
             self._progress.start()
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, *__: Any) -> None:
         """Move the bar."""
         if self._task is not None and trainer.global_step % 5 == 0:
             loss = float(outputs["loss"] if isinstance(outputs, dict) else outputs)

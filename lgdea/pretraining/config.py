@@ -21,7 +21,7 @@ class DataConfig(Config):
     cache_workers: PositiveInt = 2
     batch_size_per_device: PositiveInt = 64
     """Images per step and device, linked and unlinked together."""
-    paired_share: float = Field(0.5, gt=0, le=1)
+    paired_share: float = Field(default=0.5, gt=0, le=1)
     """Share of linked images in a batch; 1 for objective ``clip``, which can use no others."""
     unpaired_reports_per_device: NonNegativeInt = 32
     """Unlinked reports per step and device."""
@@ -31,14 +31,14 @@ class AugmentConfig(Config):
     """Random changes of an image; never a flip, because reports say left and right."""
 
     rotate_degrees: NonNegativeFloat = 10.0
-    scale: float = Field(0.15, ge=0, lt=1)
+    scale: float = Field(default=0.15, ge=0, lt=1)
     """Zoom by a factor in [1 - scale, 1 + scale]."""
-    translate: float = Field(0.08, ge=0, lt=1)
+    translate: float = Field(default=0.08, ge=0, lt=1)
     """Shift by up to this share of the side."""
     brightness: NonNegativeFloat = 0.15
     contrast: NonNegativeFloat = 0.25
     noise: NonNegativeFloat = 0.03
-    erase: float = Field(0.0, ge=0, lt=1)
+    erase: float = Field(default=0.0, ge=0, lt=1)
 
 
 class ImageConfig(Config):
@@ -61,7 +61,7 @@ class TextConfig(Config):
     vocab_size: PositiveInt = 4000
     hidden: PositiveInt = 128
     layers: PositiveInt = 2
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     pooling: Literal["auto", "mean", "last"] = "auto"
     max_tokens: PositiveInt = 192
     """Longer reports are cut."""
@@ -78,7 +78,7 @@ class ModelConfig(Config):
     """tau_p of the image histogram."""
     evidence_temperature: PositiveFloat = 0.1
     """tau_t of the assignment of evidence to prototypes."""
-    ema_decay: float = Field(0.99, ge=0, lt=1)
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
     """The saved model is the moving average of the weights with this decay per step; 0 saves the last weights."""
 
 
@@ -116,10 +116,10 @@ class ObjectiveConfig(Config):
 
     name: Literal["lgdea", "clip"] = "lgdea"
     weights: LossWeights = LossWeights()
-    uncertain_target: float = Field(0.5, ge=0, le=1)
+    uncertain_target: float = Field(default=0.5, ge=0, le=1)
     uncertain_weight: NonNegativeFloat = 0.5
     unmentioned_weight: NonNegativeFloat = 0.2
-    balance: float = Field(0.75, ge=0, le=1)
+    balance: float = Field(default=0.75, ge=0, le=1)
     """1 gives positive and negative evidence the same say, 0 leaves their numbers as they are."""
     histogram_temperature: PositiveFloat = 0.1
     """Of the InfoNCE over histograms."""
@@ -132,18 +132,18 @@ class ObjectiveConfig(Config):
 class GraphConfig(Config):
     """Neighbours, propagation and when they are made anew; shares are of ``trainer.max_steps``."""
 
-    first_share: float = Field(0.4, ge=0, le=1)
-    every_share: float = Field(0.2, gt=0, le=1)
+    first_share: float = Field(default=0.4, ge=0, le=1)
+    every_share: float = Field(default=0.2, gt=0, le=1)
     neighbours: PositiveInt = 10
     mode: Literal["mutual", "symmetric"] = "symmetric"
-    alpha: float = Field(0.8, gt=0, lt=1)
+    alpha: float = Field(default=0.8, gt=0, lt=1)
     """How far links travel; 0 stays at the seeds."""
     steps: PositiveInt = 20
     keep: PositiveInt = 32
     """Seeds remembered per node."""
     top: PositiveInt = 10
     """Propagated links kept per image."""
-    pooled_share: float = Field(0.5, ge=0, le=1)
+    pooled_share: float = Field(default=0.5, ge=0, le=1)
     """Part of the pooled embedding, beside the histogram, in what neighbours are found by."""
 
 
@@ -158,13 +158,13 @@ class OptimizerConfig(Config):
 class ScheduleConfig(Config):
     """Stages and learning rate; shares are of ``trainer.max_steps``, so that a short run goes through all stages."""
 
-    warmup_share: float = Field(0.05, ge=0, lt=1)
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
     """Linear warm-up of the learning rate; cosine decay follows."""
-    final_lr_share: float = Field(0.02, ge=0, le=1)
+    final_lr_share: float = Field(default=0.02, ge=0, le=1)
     """Learning rate of the last step as a share of ``optimizer.lr``."""
-    evidence_share: float = Field(0.1, ge=0, lt=1)
+    evidence_share: float = Field(default=0.1, ge=0, lt=1)
     """First stage of ``lgdea``: the evidence space alone, on all training reports, without images."""
-    ramp_share: float = Field(0.1, ge=0, le=1)
+    ramp_share: float = Field(default=0.1, ge=0, le=1)
     """The unpaired losses reach their full weight this long after the first graph."""
 
 
@@ -196,13 +196,15 @@ class PretrainConfig(Config):
     schedule: ScheduleConfig = ScheduleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     validation: ValidationConfig = ValidationConfig()
-    trainer: dict[str, Any] = {"max_steps": 1000}
-    """Given to Lightning's ``Trainer`` as it is: ``max_steps``, ``accelerator``, ``devices``, ``precision`` ..."""
+    trainer: dict[str, Any] = Field(default_factory=dict, validate_default=True)
+    """Given to Lightning's ``Trainer`` as it is: ``max_steps`` (1000 when not given),
+    ``accelerator``, ``devices``, ``precision`` ..."""
 
     @field_validator("trainer")
     @classmethod
     def _has_steps(cls, value: dict[str, Any]) -> dict[str, Any]:
-        steps = value.get("max_steps")
+        value = {"max_steps": 1000, **value}
+        steps = value["max_steps"]
         if not isinstance(steps, int) or steps < 1:
             raise ValueError("max_steps must be a whole number above 0")
         taken = set(value) & {"callbacks", "logger", "default_root_dir", "max_epochs", "num_sanity_val_steps"}

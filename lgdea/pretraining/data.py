@@ -44,7 +44,7 @@ class PretrainData(L.LightningDataModule):
         self.linked = linked
         self.seed = seed
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the step at which the trainer stands."""
         if self.trainer is not None:
             self.sampler.start = self.trainer.global_step * self.trainer.accumulate_grad_batches

@@ -123,9 +123,7 @@ def build(config: PretrainConfig, inputs: Inputs) -> tuple[Pretraining, Pretrain
         pool=(pool[0] // processes, 0 if clip else pool[1] // processes, 0 if clip else pool[2] // processes),
     )
     model = build_model(config, inputs)
-    module = Pretraining(
-        model, config, linked=linked, evidence_targets=None if clip else evidence_targets(corpus)
-    )
+    module = Pretraining(model, config, linked=linked, evidence_targets=None if clip else evidence_targets(corpus))
     builder = BatchBuilder(
         corpus,
         inputs.pixels,
@@ -191,9 +189,10 @@ def build_model(config: PretrainConfig, inputs: Inputs) -> LgdeaModel:
 
 
 def _train(config: PretrainConfig, out: Path, module: Pretraining, data: PretrainData, inputs: Inputs) -> None:
+    settings = {"accelerator": "auto", "log_every_n_steps": 10, "enable_model_summary": False, **config.trainer}
     callbacks: list[L.Callback] = [
         Stages(out / "graph"),
-        LossCheck(out),
+        LossCheck(out, settings["log_every_n_steps"]),
         Checkpoints(out / "checkpoints", config.checkpoint.every_steps),
         ProgressLine(),
     ]
@@ -201,7 +200,6 @@ def _train(config: PretrainConfig, out: Path, module: Pretraining, data: Pretrai
         del callbacks[0]
     if inputs.validation is not None:
         callbacks.insert(-2, Validation(inputs.validation, inputs.validation_pixels, config.validation.every_steps))
-    settings = {"accelerator": "auto", "log_every_n_steps": 10, "enable_model_summary": False, **config.trainer}
     trainer = L.Trainer(
         **settings,
         max_epochs=1,
@@ -312,9 +310,9 @@ def _place(config: PretrainConfig) -> tuple[int, int]:
     import os
 
     devices = config.trainer.get("devices", 1)
-    processes = int(os.environ.get("WORLD_SIZE", 0)) or (devices if isinstance(devices, int) and devices > 0 else 1)
-    processes = max(processes, 1) * (1 if "WORLD_SIZE" in os.environ else int(config.trainer.get("num_nodes", 1)))
-    rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))
+    per_node = devices if isinstance(devices, int) and devices > 0 else 1
+    processes = int(os.environ.get("WORLD_SIZE", str(per_node * int(config.trainer.get("num_nodes", 1)))))
+    rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
     if rank >= processes:
         raise ConfigError(f"process {rank} of {processes} makes no sense", remedy="check the launcher's environment")
     return rank, processes

@@ -204,7 +204,8 @@ class Pretraining(L.LightningModule):
         count = self.model.prototypes.weight.shape[0]
         points = phrases.float().cpu().numpy()
         clusters = min(count, len(points))
-        means = KMeans(clusters, n_init=2, random_state=self.config.seed).fit(points, sample_weight=weights.cpu().numpy())
+        means = KMeans(clusters, n_init=2, random_state=self.config.seed)
+        means.fit(points, sample_weight=weights.cpu().numpy())
         centres = torch.as_tensor(means.cluster_centers_, dtype=torch.float32, device=self.device)
         if clusters < count:  # fewer phrases than prototypes: the others start beside them
             extra = centres[torch.arange(count - clusters, device=self.device) % clusters]
@@ -232,8 +233,9 @@ class Pretraining(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Move the average."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the average, before any callback saves or validates it."""
+        super().optimizer_step(*args, **kwargs)
         self.update_average()
 
     @torch.no_grad()
@@ -243,8 +245,8 @@ class Pretraining(L.LightningModule):
         decay = min(self.config.model.ema_decay, (1 + step) / (10 + step))
         if self.config.model.ema_decay == 0:
             decay = 0.0
-        targets, sources = list(self.average.parameters()), list(self.model.parameters())
+        targets: list[Tensor] = list(self.average.parameters())
+        sources: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(targets, sources, 1 - decay)
         for target, source in zip(self.average.buffers(), self.model.buffers(), strict=True):
             target.copy_(source)
-

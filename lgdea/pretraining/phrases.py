@@ -2,7 +2,7 @@
 
 A unit is known by its key (finding, anatomy, laterality, severity) and its assertion. "Moderate left pleural effusion
 is present" also makes "left pleural effusion" and "pleural effusion" present; "no pleural effusion" makes all three
-absent; "no left pleural effusion" says nothing about "pleural effusion". Findings inherit: a consolidation is an opacity.
+absent; "no left pleural effusion" says nothing about "pleural effusion". Findings inherit: consolidation is an opacity.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Key = tuple[str, str | None, str, str]
 
 @cache
 def _lineage(finding: str) -> tuple[frozenset[str], frozenset[str], str]:
-    """Ancestors and descendants (each with the finding itself) and kind; a finding the vocabulary lacks stands alone."""
+    """Ancestors and descendants (both with the finding itself) and kind; an unknown finding stands alone."""
     vocabulary = load_vocabulary()
     entry = vocabulary.findings.get(finding)
     if entry is None:
@@ -47,7 +47,7 @@ def is_abnormal(finding: str) -> bool:
 
 def generalisations(key: Key) -> list[Key]:
     """``key`` and what it implies when present, most special first: without severity, place, side; its ancestors."""
-    finding, anatomy, side, severity = key
+    finding, anatomy, side, _ = key
     keys = [key, (finding, anatomy, side, UNSPECIFIED), (finding, None, side, UNSPECIFIED)]
     keys += [(f, None, UNSPECIFIED, UNSPECIFIED) for f in (finding, *sorted(_lineage(finding)[0] - {finding}))]
     return list(dict.fromkeys(keys))

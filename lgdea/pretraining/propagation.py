@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,10 +88,11 @@ def evidence_targets(corpus: Corpus) -> sparse.csr_array:
         rows.append(row + start)
         columns.append(column)
         values.append(np.where(status[row, column] == PRESENT, 1.0, 0.5).astype(np.float32))
-    shape = (len(corpus.report_units), len(corpus.phrases))
-    return sparse.csr_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape, dtype=np.float32
+    places = (np.concatenate(rows), np.concatenate(columns))
+    made: Any = sparse.coo_array(
+        (np.concatenate(values), places), shape=(len(corpus.report_units), len(corpus.phrases))
     )
+    return made.tocsr()  # type: ignore[no-any-return]
 
 
 def quality(propagated: Propagated, corpus: Corpus, targets: sparse.csr_array) -> dict[str, float]:
@@ -151,8 +152,9 @@ def load(folder: Path, step: int) -> Propagated:
         content = load_file(file)
     except Exception as error:
         raise DataError(f"cannot be read ({error})", file=file, remedy="start the run anew") from None
-    shape = tuple(int(n) for n in content["links_shape"])
-    links = sparse.csr_array((content["links_data"], content["links_indices"], content["links_indptr"]), shape=shape)
+    rows, columns = (int(n) for n in content["links_shape"])
+    parts = (content["links_data"], content["links_indices"], content["links_indptr"])
+    links = sparse.csr_array(parts, shape=(rows, columns))
     names = ("image_histograms", "image_weight", "report_histograms", "report_weight")
     return Propagated(links, *(content[name] for name in names))
 

@@ -94,7 +94,8 @@ class MixedSampler:
 
     def draw(self, step: int) -> Draw:
         """The items of ``step``: positions into the three pools."""
-        return Draw(*(order.take(step) for order in self._orders), step=step)
+        pairs, images, reports = (order.take(step) for order in self._orders)
+        return Draw(pairs=pairs, images=images, reports=reports, step=step)
 
 
 def proportions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def _scores(model: LgdeaModel, images: Tensor, texts: list[list[str]]) -> NDArra
     rows = [score_phrases(model, chunk, flat).float().cpu() for chunk in torch.split(images, BATCH)]
     scores = torch.cat(rows).numpy()
     ends = np.cumsum([0, *(len(group) for group in texts)])
-    return np.stack([scores[:, a:b].mean(axis=1) for a, b in zip(ends[:-1], ends[1:], strict=True)], axis=1)
+    return np.stack([scores[:, a:b].mean(axis=1) for a, b in pairwise(ends)], axis=1)
 
 
 def _labels(archive: Archive, evidence: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,191 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lgdea import runs
+from lgdea.config import dump_yaml
+from lgdea.errors import DataError, TrainingError, UsageError
+from lgdea.models.serialization import load_model
+from lgdea.pretraining.callbacks import checkpoints
+from lgdea.pretraining.fit import fit, newest_checkpoint, read_inputs
+from lgdea.pretraining.module import Pretraining
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(folder).state_dict()
+
+
+def values(run: Path, name: str) -> pd.DataFrame:
+    table = pd.read_csv(run / "metrics.csv")
+    return table[table["name"] == name]
+
+
+@pytest.mark.parametrize("name", ["clip", "lgdea"])
+def test_a_run_leaves_a_model_that_loads_and_all_its_records(config, tmp_path, name):
+    run = tmp_path / "run"
+    model = load_model(fit(config(name), run))
+    assert model.scoring == {"clip": "global", "lgdea": "presence"}[name]
+    image = np.random.default_rng(0).integers(0, 255, (40, 32)).astype(np.uint8)
+    assert model.encode_image(image).shape == (1, 16)
+    assert {p.name for p in run.iterdir()} >= {
+        "config.yaml",
+        "env.json",
+        "run.json",
+        "metrics.csv",
+        "model",
+        "_SUCCESS",
+    }
+    assert values(run, "loss")["step"].tolist() == [1, 3, 5, 7, 9, 11]
+    assert values(run, "val/auroc")["value"].between(0, 1).all()
+    assert (run / "graph").exists() == (name == "lgdea")
+
+
+def test_lgdea_learns_the_toy_and_its_links(config, tmp_path):
+    run = tmp_path / "run"
+    fit(config(steps=100, optimizer={"lr": 3e-3}, validation={"every_steps": 100}), run)
+    assert values(run, "val/auroc")["value"].iloc[-1] > 0.85
+    precision = values(run, "graph/evidence_precision")["value"]
+    assert precision.iloc[-1] > 0.6
+
+
+def test_a_finished_run_is_not_trained_again(config, tmp_path):
+    run = tmp_path / "run"
+    fit(config(), run)
+    before = (run / "metrics.csv").read_text()
+    assert fit(config(), run) == run / "model"
+    assert (run / "metrics.csv").read_text() == before
+
+
+def test_another_configuration_does_not_resume(config, tmp_path):
+    fit(config(), tmp_path / "run")
+    with pytest.raises(UsageError, match="another config"):
+        fit(config(seed=5), tmp_path / "run")
+
+
+class _StopError(RuntimeError):
+    pass
+
+
+@pytest.mark.parametrize("name", ["clip", "lgdea"])
+def test_an_interrupted_run_ends_bit_for_bit_like_an_uninterrupted_one(config, tmp_path, monkeypatch, name):
+    whole = weights(fit(config(name), tmp_path / "whole"))
+    original = Pretraining.training_step
+
+    def failing(self, batch, index):
+        if self.global_step == 8:
+            raise _StopError
+        return original(self, batch, index)
+
+    monkeypatch.setattr(Pretraining, "training_step", failing)
+    with pytest.raises(_StopError):
+        fit(config(name), tmp_path / "run")
+    assert [p.name for p in checkpoints(tmp_path / "run" / "checkpoints")] == ["step-0000005.ckpt"]
+    monkeypatch.setattr(Pretraining, "training_step", original)
+    resumed = weights(fit(config(name), tmp_path / "run"))
+    for key, value in whole.items():
+        assert torch.equal(resumed[key], value), key
+    for run in ("whole", "run"):
+        assert values(tmp_path / run, "loss")["step"].tolist() == [1, 3, 5, 7, 9, 11]
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv").sort_values(["step", "name"]) for run in ("whole", "run")]
+    pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in tables))
+
+
+def test_kill_nine_and_the_same_command_again(config, tmp_path):
+    run, file = tmp_path / "run", tmp_path / "config.yaml"
+    file.write_text(dump_yaml(config(steps=60)))
+    code = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from lgdea.config import load_config\n"
+        "from lgdea.pretraining.config import PretrainConfig\n"
+        "from lgdea.pretraining.fit import fit\n"
+        "fit(load_config(PretrainConfig, [sys.argv[1]]), Path(sys.argv[2]))\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", code, str(file), str(run)]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen(command, cwd=root, env=environment)
+    while not checkpoints(run / "checkpoints"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    reached = max(int(p.stem.removeprefix("step-")) for p in checkpoints(run / "checkpoints"))
+    assert 0 < reached < 60
+    assert not runs.is_finished(run)
+    again = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert again.stderr == ""
+    assert runs.is_finished(run)
+    assert checkpoints(run / "checkpoints")[0].name == "step-0000060.ckpt"
+    steps = values(run, "loss")["step"].tolist()
+    assert steps == list(range(1, 60, 2))
+    assert load_model(run / "model").dim == 16
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(config, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    torch.save({"state_dict": {}}, folder / "step-0000005.ckpt")
+    (folder / "step-0000010.ckpt").write_bytes((folder / "step-0000005.ckpt").read_bytes()[:100])
+    assert newest_checkpoint(folder) == folder / "step-0000005.ckpt"
+    (folder / "step-0000005.ckpt").write_bytes(b"")
+    with pytest.raises(TrainingError, match="no checkpoint can be read"):
+        newest_checkpoint(folder)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(config, tmp_path, monkeypatch):
+    original = Pretraining.training_step
+    monkeypatch.setattr(
+        Pretraining,
+        "training_step",
+        lambda self, batch, index: original(self, batch, index) * (float("nan") if self.global_step == 3 else 1.0),
+    )
+    with pytest.raises(TrainingError, match=r"the loss became nan at step 4.*smaller optimizer\.lr"):
+        fit(config(), tmp_path / "run")
+
+
+def test_a_collapse_is_named(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("lgdea.pretraining.module.histogram_information", lambda h: h.sum() * 0)
+    monkeypatch.setattr("lgdea.pretraining.callbacks.PATIENCE", 3)
+    with pytest.raises(TrainingError, match=r"collapsed by step 16: all images have the same histogram"):
+        fit(config(steps=20), tmp_path / "run")
+
+
+def test_missing_inputs_are_named(config, tmp_path, world):
+    data = {"archive": world / "archive", "evidence": world / "nothing", "pairing": world / "pairing.parquet"}
+    with pytest.raises(UsageError, match=r"nothing: no such evidence; set data\.evidence"):
+        fit(config(data=data), tmp_path / "run")
+
+
+def test_too_few_links_are_named(config, tmp_path, world):
+    from lgdea.records.archive import Archive
+    from lgdea.records.pairing import make_pairing, write_pairing
+
+    write_pairing(make_pairing(Archive.open(world / "archive"), 0.0), tmp_path / "none.parquet")
+    data = {**config().data.model_dump(), "pairing": tmp_path / "none.parquet"}
+    with pytest.raises(DataError, match="0 linked training pairs"):
+        fit(config(data=data), tmp_path / "run")
+
+
+def test_an_unreadable_image_does_not_stop_training(config, tmp_path, world):
+    from lgdea.records.archive import Archive, write_archive
+
+    old = Archive.open(world / "archive")
+    images = old.images.copy()
+    images.loc[0, "path"] = "missing.png"
+    tables = {"studies": old.studies, "images": images, "reports": old.reports, "labels": old.labels}
+    write_archive(tmp_path / "archive", "toy", tables, old.image_root)
+    settings = config()
+    data = {**settings.data.model_dump(), "archive": tmp_path / "archive", "image_cache": None}
+    settings = config(data=data)
+    inputs = read_inputs(settings, tmp_path / "run")
+    assert len(inputs.corpus.image_ids) == 59
+    assert len(inputs.pixels) == 59
