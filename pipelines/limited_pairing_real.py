@@ -1,6 +1,7 @@
 """Limited pairing on real data: many unlinked images and reports, a few linked ones.
 
 Launch: python pipelines/limited_pairing_real.py --data DATA --out runs/real
+(two CPU cores; add --config limited-pairing on a GPU)
 
 ``DATA`` holds the folders ``openi``, ``nih_cxr14``, ``covid_chestxray`` and ``hannover_covid`` in their own layouts
 (``lgdea data card NAME`` says which). Open-I gives reports without images, NIH and Hannover give images without
@@ -43,12 +44,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the datasets' folders")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an unfinished one is resumed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-steps", type=int, default=None, help="training steps of each model")
+    parser.add_argument("--config", default="limited-pairing-cpu", help="name of a shipped pretraining configuration")
     arguments = parser.parse_args()
-    run(arguments.data, arguments.out, arguments.seed, arguments.max_steps)
+    run(arguments.data, arguments.out, arguments.seed, arguments.config)
 
 
-def run(data: Path, out: Path, seed: int, max_steps: int | None) -> None:
+def run(data: Path, out: Path, seed: int, config: str) -> None:
     archive = build_archive(data, out / "archives", seed)
     for problem in {p.kind: p for p in verify(archive)}.values():
         print(f"{problem.severity}: {problem.kind}: {problem.detail}")
@@ -62,7 +63,7 @@ def run(data: Path, out: Path, seed: int, max_steps: int | None) -> None:
 
     inputs = {"archive": archive.folder, "evidence": evidence, "pairing": out / "pairing.parquet"}
     for objective in ("clip", "lgdea"):
-        train_and_evaluate(objective, inputs, archive, out, seed, max_steps)
+        train_and_evaluate(objective, inputs, archive, out, seed, config)
     page = build_report(
         out=out / "report.html",
         title="Limited pairing on real chest X-rays",
@@ -84,13 +85,11 @@ def build_archive(data: Path, folder: Path, seed: int) -> Archive:
 
 
 def train_and_evaluate(
-    objective: str, inputs: dict[str, Path], archive: Archive, out: Path, seed: int, max_steps: int | None
+    objective: str, inputs: dict[str, Path], archive: Archive, out: Path, seed: int, config: str
 ) -> None:
     overrides = [f"data.{name}={path}" for name, path in inputs.items()]
     overrides += [f"objective.name={objective}", f"seed={seed}"]
-    if max_steps is not None:
-        overrides.append(f"trainer.max_steps={max_steps}")
-    file = Path(str(shipped("configs"))) / "pretrain" / "limited-pairing.yaml"
+    file = Path(str(shipped("configs"))) / "pretrain" / f"{config}.yaml"
     model = load_model(fit(load_config(PretrainConfig, [file], overrides), out / "runs" / objective))
     results = out / "results" / objective
     write_result(zero_shot(model, archive, classes="nih14", labeller="nih-mined", seed=seed), results)
