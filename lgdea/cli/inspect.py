@@ -12,7 +12,7 @@ from lgdea.cli.console import JsonFlag, console, show_json, show_table
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write; an unfinished demo is resumed.")] = Path("demo"),
-    studies: Annotated[int, typer.Option(min=60, help="Studies of the phantom.")] = 2000,
+    studies: Annotated[int, typer.Option(min=60, help="Studies of the phantom.")] = 3000,
     fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of linked training patients.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     max_steps: Annotated[int | None, typer.Option(help="Training steps of each model; default: as configured.")] = None,
