@@ -20,12 +20,10 @@ from lgdea import runs
 from lgdea.errors import ConfigError, DataError, TrainingError, UsageError
 from lgdea.evidence.io import read_evidence
 from lgdea.imaging.cache import ImageCache, build_cache
-from lgdea.imaging.transforms import Augment, Preprocess
-from lgdea.models.image_tower import build_image_tower
-from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.imaging.transforms import Augment
 from lgdea.models.serialization import save_model
-from lgdea.models.text_tower import SMALL_BERT, build_text_tower, load_tokenizer, train_tokenizer
 from lgdea.pretraining.batches import BatchBuilder
+from lgdea.pretraining.build import build_model
 from lgdea.pretraining.callbacks import Checkpoints, LossCheck, ProgressLine, Validation, checkpoints
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
@@ -122,7 +120,7 @@ def build(config: PretrainConfig, inputs: Inputs) -> tuple[Pretraining, Pretrain
         reports=config.data.unpaired_reports_per_device,
         pool=(pool[0] // processes, 0 if clip else pool[1] // processes, 0 if clip else pool[2] // processes),
     )
-    model = build_model(config, inputs)
+    model = build_model(config, corpus, inputs.pixels)
     module = Pretraining(model, config, linked=linked, evidence_targets=None if clip else evidence_targets(corpus))
     builder = BatchBuilder(
         corpus,
@@ -149,43 +147,6 @@ def build(config: PretrainConfig, inputs: Inputs) -> tuple[Pretraining, Pretrain
         builder=builder, sampler=sampler, augment=augment, preprocess=model.preprocess, linked=linked, seed=config.seed
     )
     return module, data
-
-
-def build_model(config: PretrainConfig, inputs: Inputs) -> LgdeaModel:
-    """The model with random, or the named towers' pretrained, weights; grey values normalised as in the archive."""
-    torch.manual_seed(config.seed)
-    if config.text.tower == SMALL_BERT:
-        corpus = inputs.corpus
-        wordings = [text for i in range(len(corpus.phrases)) for text in corpus.phrases.wordings(i)]
-        tokenizer = train_tokenizer([*corpus.report_texts, *wordings], config.text.vocab_size)
-    else:
-        tokenizer = load_tokenizer(config.text.tower)
-    text = config.text
-    sample = inputs.pixels[:: max(1, len(inputs.pixels) // 500)] / 255.0
-    preprocess = Preprocess(
-        size=config.image.size,
-        mean=round(float(sample.mean()), 4),
-        std=round(max(float(sample.std()), 0.01), 4),
-        mode=config.image.mode,
-    )
-    options = config.model.model_dump(exclude={"evidence_temperature", "ema_decay"})
-    return LgdeaModel(
-        build_image_tower(config.image.tower, config.image.pretrained, config.image.size, config.image.stride),
-        build_text_tower(
-            text.tower,
-            text.pretrained,
-            tokenizer,
-            hidden=text.hidden,
-            layers=text.layers,
-            dropout=text.dropout,
-            pooling=text.pooling,
-        ),
-        tokenizer,
-        preprocess=preprocess,
-        scoring="global" if config.objective.name == "clip" else "presence",
-        max_tokens=text.max_tokens,
-        **options,
-    )
 
 
 def _train(config: PretrainConfig, out: Path, module: Pretraining, data: PretrainData, inputs: Inputs) -> None:

@@ -14,6 +14,7 @@ from lgdea import runs
 from lgdea.config import dump_yaml
 from lgdea.errors import DataError, TrainingError, UsageError
 from lgdea.models.serialization import load_model
+from lgdea.pretraining.build import stated_findings
 from lgdea.pretraining.callbacks import checkpoints
 from lgdea.pretraining.fit import fit, newest_checkpoint, read_inputs
 from lgdea.pretraining.module import Pretraining
@@ -189,3 +190,12 @@ def test_an_unreadable_image_does_not_stop_training(config, tmp_path, world):
     inputs = read_inputs(settings, tmp_path / "run")
     assert len(inputs.corpus.image_ids) == 59
     assert len(inputs.pixels) == 59
+
+
+def test_the_model_is_asked_only_for_what_reports_state(config, evidence, tmp_path):
+    settings = config("lgdea")
+    corpus = read_inputs(settings, tmp_path).corpus
+    said = set(evidence.loc[evidence["assertion"] == "present", "finding"])
+    assert set(stated_findings(corpus, least=1)) == said
+    assert stated_findings(corpus, least=10**6) == []
+    assert set(load_model(fit(settings, tmp_path / "run")).findings) == set(stated_findings(corpus))
