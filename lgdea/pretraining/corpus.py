@@ -26,6 +26,7 @@ class Corpus:
 
     Attributes:
         image_ids: N_I ids of images.
+        report_ids: N_R ids of reports.
         report_texts: N_R texts.
         report_units: For each report, the ids of its unique units in ``phrases``.
         phrases: All phrases of the corpus.
@@ -37,6 +38,7 @@ class Corpus:
     """
 
     image_ids: list[str]
+    report_ids: list[str]
     report_texts: list[str]
     report_units: list[Ints]
     phrases: PhraseTable
@@ -83,6 +85,7 @@ def build_corpus(archive: Archive, evidence: pd.DataFrame, pairing: pd.DataFrame
     linked_reports = reports["study_id"].map(train).eq("paired")
     return Corpus(
         image_ids=images["image_id"].tolist(),
+        report_ids=reports["report_id"].tolist(),
         report_texts=reports["text"].tolist(),
         report_units=report_units,
         phrases=PhraseTable(units),
@@ -106,6 +109,7 @@ def without_images(corpus: Corpus, unreadable: set[str]) -> Corpus:
 
     return Corpus(
         image_ids=[image for image, kept in zip(corpus.image_ids, keep, strict=True) if kept],
+        report_ids=corpus.report_ids,
         report_texts=corpus.report_texts,
         report_units=corpus.report_units,
         phrases=corpus.phrases,

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 from lgdea import runs
 from lgdea.errors import DataError
-from lgdea.graph.diffusion import confidence_weight, diffuse, seed_matrix
+from lgdea.graph.archive_graph import ArchiveGraph, build_graph, load_graph, save_graph
+from lgdea.graph.diffusion import confidence_weight
 from lgdea.graph.links import link_weights, propagate, propagated_histograms
-from lgdea.graph.neighbours import affinity, knn, node_vectors
+from lgdea.graph.neighbours import node_vectors
 from lgdea.objectives.presence import PRESENT, UNCERTAIN
 from lgdea.pretraining.config import GraphConfig
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from lgdea.pretraining.corpus import Corpus
 
 Floats = NDArray[np.float32]
+SAID = "said.safetensors"
+PARTS = ("image_histograms", "image_weight", "report_histograms", "report_weight")
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,10 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Propagated:
-    """What the links say after diffusion.
+    """What the links of a graph say.
 
     Attributes:
+        graph: The graph itself; nodes are the corpus's images and reports in their order.
         links: P ``(N_I, N_R)``, rows normalised to sum 1; empty rows are not reached.
         image_histograms: ``(N_I, K)`` what the reports linked to an image say.
         image_weight: ``(N_I,)`` confidence in [0, 1].
@@ -45,6 +50,7 @@ class Propagated:
         report_weight: ``(N_R,)`` confidence in [0, 1].
     """
 
+    graph: ArchiveGraph
     links: sparse.csr_array
     image_histograms: Floats
     image_weight: Floats
@@ -52,30 +58,38 @@ class Propagated:
     report_weight: Floats
 
 
-def propagate_links(images: Nodes, reports: Nodes, pairs: NDArray[np.int64], config: GraphConfig) -> Propagated:
+def propagate_links(images: Nodes, reports: Nodes, corpus: Corpus, config: GraphConfig) -> Propagated:
     """Diffuse the linked pairs over both neighbour graphs (METHOD section 3).
 
     Args:
         images: The image side.
         reports: The report side; its histograms are those of the extracted evidence.
-        pairs: ``(S, 2)`` linked rows (image, report).
+        corpus: Names the nodes and holds the linked pairs.
         config: Neighbours and diffusion.
     """
-    sides = []
-    for nodes, seeds in ((images, pairs[:, 0]), (reports, pairs[:, 1])):
-        vectors = node_vectors(nodes.histograms, nodes.pooled, pooled_weight=config.pooled_share)
-        graph = affinity(*knn(vectors, min(config.neighbours, len(vectors) - 1)), mode=config.mode)
-        marks = seed_matrix(seeds, len(vectors))
-        sides.append(diffuse(graph, marks, config.alpha, steps=config.steps, keep=config.keep))
-    of_image, of_report = sides
-    links = propagate(of_image, of_report, top=config.top)
-    backwards = propagate(of_report, of_image, top=config.top)
+    image_vectors = node_vectors(images.histograms, images.pooled, pooled_weight=config.pooled_share)
+    report_vectors = node_vectors(reports.histograms, reports.pooled, pooled_weight=config.pooled_share)
+    graph = build_graph(
+        image_vectors,
+        report_vectors,
+        corpus.pairs,
+        image_ids=corpus.image_ids,
+        report_ids=corpus.report_ids,
+        neighbours=min(config.neighbours, len(image_vectors) - 1, len(report_vectors) - 1),
+        mode=config.mode,
+        alpha=config.alpha,
+        steps=config.steps,
+        keep=config.keep,
+        top=config.top,
+    )
+    backwards = propagate(graph.report_seeds, graph.image_seeds, top=config.top)
     return Propagated(
-        links=_row_normalised(links),
-        image_histograms=propagated_histograms(links, reports.histograms),
-        image_weight=link_weights(links, of_image),
+        graph=graph,
+        links=_row_normalised(graph.links),
+        image_histograms=propagated_histograms(graph.links, reports.histograms),
+        image_weight=link_weights(graph.links, graph.image_seeds),
         report_histograms=propagated_histograms(backwards, images.histograms),
-        report_weight=confidence_weight(of_report).astype(np.float32),
+        report_weight=confidence_weight(graph.report_seeds).astype(np.float32),
     )
 
 
@@ -124,43 +138,30 @@ def quality(propagated: Propagated, corpus: Corpus, targets: sparse.csr_array) -
 
 
 def save(propagated: Propagated, folder: Path, step: int) -> None:
-    """Write ``propagated-<step>.safetensors`` atomically; a resumed run reads it instead of making it anew."""
-    links = propagated.links
-    content = {
-        "links_data": links.data.astype(np.float32),
-        "links_indices": links.indices.astype(np.int64),
-        "links_indptr": links.indptr.astype(np.int64),
-        "links_shape": np.array(links.shape, dtype=np.int64),
-        "image_histograms": propagated.image_histograms,
-        "image_weight": propagated.image_weight,
-        "report_histograms": propagated.report_histograms,
-        "report_weight": propagated.report_weight,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    with runs.atomic(folder / _name(step)) as temporary:
-        save_file({k: np.ascontiguousarray(v) for k, v in content.items()}, temporary)
+    """Write the graph of ``step`` and what its links say; a resumed run reads them instead of making them anew."""
+    place = folder / _name(step)
+    save_graph(propagated.graph, place)
+    with runs.atomic(place / SAID) as temporary:
+        save_file({name: np.ascontiguousarray(getattr(propagated, name)) for name in PARTS}, temporary)
 
 
 def load(folder: Path, step: int) -> Propagated:
     """Read what :func:`save` wrote.
 
     Raises:
-        DataError: The file is missing or damaged.
+        DataError: A file is missing or damaged.
     """
-    file = folder / _name(step)
+    place = folder / _name(step)
+    graph = load_graph(place)
     try:
-        content = load_file(file)
-    except Exception as error:
-        raise DataError(f"cannot be read ({error})", file=file, remedy="start the run anew") from None
-    rows, columns = (int(n) for n in content["links_shape"])
-    parts = (content["links_data"], content["links_indices"], content["links_indptr"])
-    links = sparse.csr_array(parts, shape=(rows, columns))
-    names = ("image_histograms", "image_weight", "report_histograms", "report_weight")
-    return Propagated(links, *(content[name] for name in names))
+        said = load_file(place / SAID)
+        return Propagated(graph=graph, links=_row_normalised(graph.links), **{name: said[name] for name in PARTS})
+    except (SafetensorError, OSError, KeyError) as error:
+        raise DataError(f"cannot be read ({error})", file=place / SAID, remedy="start the run anew") from None
 
 
 def _name(step: int) -> str:
-    return f"propagated-{step:07d}.safetensors"
+    return f"step-{step:07d}"
 
 
 def _row_normalised(links: sparse.csr_array) -> sparse.csr_array:

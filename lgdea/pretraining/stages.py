@@ -60,7 +60,7 @@ class Stages(Callback):
         with inference(trainer):
             images = encode_images(module.average, builder.pixels, data_of(trainer).preprocess)
             reports = encode_reports(module.average, builder, module.config.model.evidence_temperature)
-        made = propagation.propagate_links(images, reports, builder.corpus.pairs, module.config.graph)
+        made = propagation.propagate_links(images, reports, builder.corpus, module.config.graph)
         if trainer.is_global_zero:
             propagation.save(made, self.folder, step)
             measured = propagation.quality(made, builder.corpus, module.evidence_targets)
