@@ -54,10 +54,9 @@ def run(
     settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), *named])
     prompt = load_prompt(settings.prompt) if settings.prompt else None
     who = get_backend(settings.backend, **settings.options)
+    source = Archive.open(archive)
     with progress_bar("reading reports") as progress:
-        summary = extract(
-            Archive.open(archive), who, out, prompt=prompt, max_rejected=settings.max_rejected, progress=progress
-        )
+        summary = extract(source, who, out, prompt=prompt, max_rejected=settings.max_rejected, progress=progress)
     if json:
         show_json(summary)
     else:

@@ -179,7 +179,12 @@ def _train(config: PretrainConfig, out: Path, module: Pretraining, data: Pretrai
         content = torch.load(start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
         module.load_state_dict(content["state_dict"])
         return
-    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    except SystemExit:
+        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit; a caller wants the interrupt itself
+            raise KeyboardInterrupt from None
+        raise
     if trainer.global_step < config.max_steps:
         raise TrainingError(
             f"training stopped at step {trainer.global_step} of {config.max_steps}",
@@ -224,7 +229,7 @@ def _save(config: PretrainConfig, out: Path, module: Pretraining, inputs: Inputs
         },
     }
     save_model(module.average.cpu(), out / "model", fields)
-    runs.finish(out, counts=counts, metrics=last_values(out / "metrics.csv"))
+    runs.finish(out, steps=config.max_steps, counts=counts, metrics=last_values(out / "metrics.csv"))
 
 
 def last_values(file: Path) -> dict[str, float]:
