@@ -199,3 +199,11 @@ def test_the_model_is_asked_only_for_what_reports_state(config, evidence, tmp_pa
     assert set(stated_findings(corpus, least=1)) == said
     assert stated_findings(corpus, least=10**6) == []
     assert set(load_model(fit(settings, tmp_path / "run")).findings) == set(stated_findings(corpus))
+
+
+@pytest.mark.parametrize("name", ["clip", "lgdea"])
+def test_mixed_precision_trains_and_leaves_full_precision_weights(config, tmp_path, name):
+    trainer = {"max_steps": 12, "accelerator": "cpu", "precision": "bf16-mixed", "log_every_n_steps": 2}
+    saved = weights(fit(config(name, trainer=trainer), tmp_path / "run"))
+    assert {w.dtype for w in saved.values() if w.is_floating_point()} == {torch.float32}
+    assert np.isfinite(values(tmp_path / "run", "loss")["value"]).all()
