@@ -16,6 +16,7 @@ from lgdea.version import __version__
 
 INTERRUPTED = 130
 USAGE = 2
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="lgdea",
@@ -85,9 +86,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}the disk is full; free some space and repeat the command to resume"
+        return f"{where}the disk or its allowed share is full; free some space and repeat the command to resume"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or error}"
     what = _one_line(str(error)) or "no message"

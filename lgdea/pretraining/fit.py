@@ -233,7 +233,9 @@ def _save(config: PretrainConfig, out: Path, module: Pretraining, inputs: Inputs
 
 
 def last_values(file: Path) -> dict[str, float]:
-    """The last value of each logged number."""
+    """The last value of each logged number; none when the run was shorter than the logging interval."""
+    if not file.exists():
+        return {}
     table = pd.read_csv(file)
     last = table.groupby("name")["value"].last()
     return {str(name): float(value) for name, value in last.items() if np.isfinite(value)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lgdea.cli import app, main
+from lgdea.cli import FULL, _explain, app, main
 
 VERBS = [
     ("demo",),
@@ -104,3 +104,8 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.strip().count("\n") == 0
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "a" / "_SUCCESS").exists()
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_every_kind_of_full_disk_has_its_remedy(number: int) -> None:
+    assert "free some space and repeat the command to resume" in _explain(OSError(number, "no room"))

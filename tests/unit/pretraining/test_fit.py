@@ -207,3 +207,9 @@ def test_mixed_precision_trains_and_leaves_full_precision_weights(config, tmp_pa
     saved = weights(fit(config(name, trainer=trainer), tmp_path / "run"))
     assert {w.dtype for w in saved.values() if w.is_floating_point()} == {torch.float32}
     assert np.isfinite(values(tmp_path / "run", "loss")["value"]).all()
+
+
+def test_a_run_shorter_than_its_logging_interval_ends_well(config, tmp_path):
+    trainer = {"max_steps": 2, "accelerator": "cpu", "log_every_n_steps": 50}
+    fit(config("clip", trainer=trainer, validation={"max_images": 0}), tmp_path / "run")
+    assert runs.is_finished(tmp_path / "run")
