@@ -106,7 +106,8 @@ def evidence_targets(corpus: Corpus) -> sparse.csr_array:
     made: Any = sparse.coo_array(
         (np.concatenate(values), places), shape=(len(corpus.report_units), len(corpus.phrases))
     )
-    return made.tocsr()  # type: ignore[no-any-return]
+    targets: sparse.csr_array = made.tocsr()
+    return targets
 
 
 def quality(propagated: Propagated, corpus: Corpus, targets: sparse.csr_array) -> dict[str, float]:
