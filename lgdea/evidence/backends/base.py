@@ -17,13 +17,15 @@ GROUP = "lgdea.backends"
 class Request:
     """One report to read.
 
-    ``prompt`` holds the chat messages of a language model, empty for a backend that needs none.
+    ``prompt`` holds the chat messages of a language model, empty for a backend that needs none. ``attempt`` counts how
+    often this is asked: a language model gives each further attempt twice the tokens of the one before.
     """
 
     request_id: str
     text: str
     prompt: tuple[Mapping[str, str], ...] = ()
     json_schema: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Side by side with peers: speed and quality measured in one run."""
