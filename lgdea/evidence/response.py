@@ -6,8 +6,9 @@ The JSON Schema for constrained decoding is made from the same class that valida
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +18,12 @@ from lgdea.records.schema import Laterality
 from lgdea.vocabulary import load_vocabulary
 
 UNSPECIFIED: Literal["unspecified"] = "unspecified"
+MAX_UNITS = 100
+"""More than any report holds; stops a model that repeats itself."""
+
+# One line without quotation marks or backslashes: what every grammar engine can hold a JSON string to without escapes.
+# The aligner reads ' for ", and a blank for a line end.
+_WORDS = r'^[^"\\\x00-\x1f\x7f]+$'
 
 
 class ResponseUnit(BaseModel):
@@ -47,6 +54,13 @@ class InvalidResponse(ValueError):  # noqa: N818  # it is a finding about an ans
     """The answer is not JSON of the schema; the message is one line."""
 
 
+class _Named(Protocol):
+    @property
+    def finding(self) -> str: ...
+    @property
+    def anatomy(self) -> str: ...
+
+
 def parse_response(text: str) -> list[ResponseUnit]:
     """Validate an answer in full: shape, enums, and that finding and anatomy are in the vocabulary.
 
@@ -57,28 +71,49 @@ def parse_response(text: str) -> list[ResponseUnit]:
         units = _Answer.model_validate_json(text).units
     except ValidationError as error:
         raise InvalidResponse(explain(error)[:300]) from None
+    check_ids(units)
+    return units
+
+
+def check_ids(units: Iterable[_Named]) -> None:
+    """Refuse units whose finding or anatomy is not in the vocabulary.
+
+    Raises:
+        InvalidResponse: Naming the first such id.
+    """
     vocabulary = load_vocabulary()
     for unit in units:
         if unit.finding not in vocabulary.findings:
             raise InvalidResponse(f"finding {unit.finding[:60]!r} is not in the vocabulary")
         if unit.anatomy != UNSPECIFIED and unit.anatomy not in vocabulary.anatomy:
             raise InvalidResponse(f"anatomy {unit.anatomy[:60]!r} is not in the vocabulary")
-    return units
 
 
 @lru_cache(maxsize=1)
 def json_schema() -> dict[str, Any]:
-    """The schema for constrained decoding: objects, arrays, strings, enums, booleans and ``required`` only."""
+    """The schema for constrained decoding of whole reports."""
+    return object_schema(ResponseUnit, maximum=MAX_UNITS)
+
+
+def object_schema(unit: type[BaseModel], *, maximum: int) -> dict[str, Any]:
+    """The JSON Schema of ``{"units": [unit, ...]}``: objects, arrays, enums, booleans and anchored patterns only.
+
+    All fields are required, which OpenAI-compatible servers ask of a strict schema; ``start`` is left out.
+    """
     vocabulary = load_vocabulary()
-    raw = ResponseUnit.model_json_schema()["properties"]
     enums = {"finding": list(vocabulary.findings), "anatomy": [UNSPECIFIED, *vocabulary.anatomy]}
     properties: dict[str, Any] = {}
-    for name, entry in raw.items():
+    for name, entry in unit.model_json_schema()["properties"].items():
         if name == "start":
             continue
         values = enums.get(name) or entry.get("enum")
-        properties[name] = {"type": "string", "enum": values} if values else {"type": entry["type"]}
-    unit = {
+        if values:
+            properties[name] = {"type": "string", "enum": values}
+        elif entry["type"] == "string":
+            properties[name] = {"type": "string", "pattern": _WORDS}
+        else:
+            properties[name] = {"type": entry["type"]}
+    item = {
         "type": "object",
         "properties": properties,
         "required": list(properties),
@@ -86,7 +121,7 @@ def json_schema() -> dict[str, Any]:
     }
     return {
         "type": "object",
-        "properties": {"units": {"type": "array", "items": unit}},
+        "properties": {"units": {"type": "array", "items": item, "maxItems": maximum}},
         "required": ["units"],
         "additionalProperties": False,
     }

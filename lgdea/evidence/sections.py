@@ -57,6 +57,7 @@ _NAMES: dict[str, str] = {
 EVIDENCE_SECTIONS = frozenset({"findings", "impression", "addendum", "body"})
 """Sections that describe this study; the others ask, compare, or plan."""
 
+_LONGEST_SENTENCE = 2000  # characters
 _LONGEST_NAME = max(map(len, _NAMES))
 _BOUNDARY = re.compile(
     r"[.!?]+(?=\s|$|[A-Z])|\n[ \t]*\n|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)]\s))|\n(?=[A-Z][A-Za-z ]{2,30}:)"
@@ -130,6 +131,20 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[t
         at = match.end()
     _append(text, at, end, result)
     return result
+
+
+def evidence_sentences(text: str) -> list[tuple[int, int]]:
+    """The sentences of the sections that describe this study, in order, as offsets into ``text``.
+
+    What has no end within 2,000 characters is no prose and is cut there.
+    """
+    return [
+        (at, min(at + _LONGEST_SENTENCE, end))
+        for section in split_sections(text)
+        if section.name in EVIDENCE_SECTIONS
+        for start, end in split_sentences(text, section.start, section.end)
+        for at in range(start, end, _LONGEST_SENTENCE)
+    ]
 
 
 def _append(text: str, start: int, end: int, result: list[tuple[int, int]]) -> None:

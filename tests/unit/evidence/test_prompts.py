@@ -3,7 +3,6 @@ import json
 import pytest
 
 from lgdea.errors import EvidenceError, UsageError
-from lgdea.evidence import prompts
 from lgdea.evidence.prompts import load_prompt
 from lgdea.evidence.response import InvalidResponse, json_schema, parse_response
 from lgdea.vocabulary import load_vocabulary
@@ -30,7 +29,7 @@ def test_examples_satisfy_the_schema_they_teach():
 
 def test_the_schema_stays_simple():
     text = json.dumps(json_schema())
-    assert all(word not in text for word in ("anyOf", "$ref", "pattern", "title", "default", '"start"'))
+    assert all(word not in text for word in ("anyOf", "$ref", "maxLength", "title", "default", '"start"'))
     unit = json_schema()["properties"]["units"]["items"]["properties"]
     assert unit["finding"]["enum"] == list(load_vocabulary().findings)
     assert unit["assertion"]["enum"] == ["present", "absent", "uncertain"]
@@ -56,18 +55,22 @@ def test_an_unknown_prompt():
         ("examples.jsonl", "{", "row 1"),
         ("examples.jsonl", json.dumps({"report": "Clear.", "units": [
             {"quote": "mass", "finding": "mass", "finding_text": "mass", "assertion": "present"}]}), "does not hold"),
-        ("examples.jsonl", None, "lacks examples.jsonl"),
+        ("examples.jsonl", None, "examples.jsonl: is missing"),
     ],
 )  # fmt: skip
-def test_a_broken_prompt_is_refused_before_any_call(tmp_path, monkeypatch, name, content, message):
+def test_a_broken_prompt_is_refused_before_any_call(tmp_path, name, content, message):
     folder = tmp_path / "mine"
     folder.mkdir()
-    for file, text in (("system.txt", "s"), ("user.txt", "{report}"), ("examples.jsonl", "")):
+    for file, text in (
+        ("prompt.yaml", "about: mine"),
+        ("system.txt", "s"),
+        ("user.txt", "{report}"),
+        ("examples.jsonl", ""),
+    ):
         (folder / file).write_text(text)
     if content is None:
         (folder / name).unlink()
     else:
         (folder / name).write_text(content)
-    monkeypatch.setattr(prompts, "shipped", lambda _: tmp_path)
     with pytest.raises(EvidenceError, match=message):
-        load_prompt("mine")
+        load_prompt(str(folder))

@@ -1,0 +1,220 @@
+"""Reading a prompt's folder; all that is wrong with it is found in one go.
+
+``prompt.yaml`` says what it reads, ``system.txt`` and ``user.txt`` what is asked, ``examples.jsonl`` what good answers
+look like. ``verify/`` holds the same three text files for the second pass. A prompt that ``extends`` another has only
+``verify/`` of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lgdea.config import explain
+from lgdea.errors import EvidenceError, UsageError
+from lgdea.evidence.prompts.examples import read_report_example, read_sentence_example, read_verify_example
+from lgdea.evidence.prompts.fence import fill
+from lgdea.evidence.prompts.prompt import Prompt, Reads
+from lgdea.evidence.prompts.verify import Verifier
+from lgdea.evidence.response import UNSPECIFIED
+from lgdea.shipped import shipped
+from lgdea.vocabulary import load_vocabulary
+
+MANIFEST = "prompt.yaml"
+_TEXTS = ("system.txt", "user.txt", "examples.jsonl")
+
+
+class Manifest(BaseModel):
+    """``prompt.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str
+    """One line for people."""
+    reads: Reads = "report"
+    extends: str | None = None
+    """The prompt whose extraction this one uses; this folder then holds ``verify/`` alone."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a prompt."""
+
+    file: str
+    row: int | None
+    problem: str
+
+    def error(self) -> EvidenceError:
+        """The problem as an error."""
+        return EvidenceError(self.problem, file=self.file, row=self.row, remedy="see `lgdea prompts check`")
+
+
+def shipped_prompts() -> list[str]:
+    """The ids of the prompts that ship with lgdea."""
+    return sorted(entry.name for entry in shipped("prompts").iterdir() if (entry / MANIFEST).is_file())
+
+
+def load_prompt(prompt_id: str) -> Prompt:
+    """Load and check a prompt.
+
+    Args:
+        prompt_id: A shipped id, or the path of a folder of one's own.
+
+    Raises:
+        UsageError: There is no such prompt.
+        EvidenceError: The first thing that is wrong with it: a file or a slot is missing, an example is invalid or
+            quotes words that its report does not hold.
+    """
+    prompt, problems = inspect_prompt(prompt_id)
+    if prompt is None:
+        raise problems[0].error()
+    return prompt
+
+
+def inspect_prompt(prompt_id: str) -> tuple[Prompt | None, list[Problem]]:
+    """The prompt, or None with all that is wrong with it.
+
+    Raises:
+        UsageError: There is no such prompt.
+    """
+    if prompt_id in shipped_prompts():
+        return _Reader(prompt_id, shipped("prompts") / prompt_id, shipped("prompts")).read()
+    folder = Path(prompt_id)
+    if not prompt_id or not folder.is_dir():
+        known = ", ".join(shipped_prompts())
+        raise UsageError(f"no prompt {prompt_id!r}", remedy=f"shipped: {known}; or give the path of a folder")
+    folder = folder.resolve()
+    return _Reader(folder.name, folder, folder.parent).read()
+
+
+class _Reader:
+    """Reads one folder and collects problems and the hash on the way."""
+
+    def __init__(self, prompt_id: str, folder: Traversable, siblings: Traversable) -> None:
+        self._id = prompt_id
+        self._folder = folder
+        self._siblings = siblings
+        self._digest = hashlib.sha256()
+        self._problems: list[Problem] = []
+
+    def read(self) -> tuple[Prompt | None, list[Problem]]:
+        prompt = self._prompt()
+        return (None if self._problems else prompt), self._problems
+
+    def _prompt(self) -> Prompt | None:
+        manifest = self._manifest()
+        if manifest is None:
+            return None
+        verifier = self._verifier()
+        if manifest.extends is None:
+            texts = self._texts(self._folder, (manifest.reads,))
+            examples = tuple(self._examples(self._folder, texts, manifest.reads))
+            system, user = texts["system.txt"], texts["user.txt"]
+        else:
+            base = self._base(manifest, verifier)
+            if base is None:
+                return None
+            self._digest.update(base.files_sha256.encode())
+            system, user, examples = base.system, base.user, base.examples
+        return Prompt(
+            prompt_id=self._id,
+            about=manifest.about,
+            reads=manifest.reads,
+            system=system,
+            user=user,
+            examples=examples,
+            files_sha256=self._digest.hexdigest(),
+            verifier=verifier,
+        )
+
+    def _manifest(self) -> Manifest | None:
+        text = self._text(self._folder / MANIFEST)
+        if text is None:
+            return None
+        try:
+            return Manifest.model_validate(yaml.safe_load(text))
+        except ValidationError as error:
+            self._problem(self._folder / MANIFEST, explain(error))
+        except yaml.YAMLError as error:
+            self._problem(self._folder / MANIFEST, f"is not YAML ({error})")
+        return None
+
+    def _base(self, manifest: Manifest, verifier: Verifier | None) -> Prompt | None:
+        file = self._folder / MANIFEST
+        for name in _TEXTS:
+            if (self._folder / name).is_file():
+                self._problem(self._folder / name, f"is not read, because the prompt extends {manifest.extends!r}")
+        if verifier is None and not self._problems:
+            self._problem(file, "extends another prompt but has no verify/ folder")
+        known = str(manifest.extends)
+        at = next((root / known for root in (self._siblings, shipped("prompts")) if (root / known).is_dir()), None)
+        if at is None or "/" in known or known == self._id:
+            self._problem(file, f"extends {known!r}, which is no prompt")
+            return None
+        base, problems = _Reader(known, at, self._siblings).read()
+        self._problems += problems
+        if base is not None and (base.verifier is not None or base.reads != manifest.reads):
+            self._problem(file, f"can extend only a one-pass prompt that reads the same; {known!r} is not one")
+        return base
+
+    def _verifier(self) -> Verifier | None:
+        folder = self._folder / "verify"
+        if not folder.is_dir():
+            return None
+        texts = self._texts(folder, ("sentence", "statement"))
+        return Verifier(texts["system.txt"], texts["user.txt"], tuple(self._examples(folder, texts, "verify")))
+
+    def _texts(self, folder: Traversable, slots: tuple[str, ...]) -> dict[str, str]:
+        texts = {name: self._text(folder / name) for name in _TEXTS}
+        user = texts["user.txt"]
+        for slot in slots if user is not None else ():
+            if f"{{{slot}}}" not in str(user):
+                self._problem(folder / "user.txt", f"has no {{{slot}}}")
+        if user is not None and "{fence}" not in user and user.rpartition(f"{{{slots[0]}}}")[2].strip():
+            self._problem(
+                folder / "user.txt",
+                f"goes on after {{{slots[0]}}} without {{fence}}, so that a report could imitate its end",
+            )
+        vocabulary = load_vocabulary()
+        lists = {"findings": ", ".join(vocabulary.findings), "anatomy": ", ".join([*vocabulary.anatomy, UNSPECIFIED])}
+        return {
+            "system.txt": fill((texts["system.txt"] or "").strip(), lists),
+            "user.txt": (user or "").strip("\n"),
+            "examples.jsonl": texts["examples.jsonl"] or "",
+        }
+
+    def _examples(self, folder: Traversable, texts: dict[str, str], kind: str) -> list[Any]:
+        read = {"report": read_report_example, "sentence": read_sentence_example, "verify": read_verify_example}[kind]
+        examples = []
+        for number, line in enumerate(texts["examples.jsonl"].splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                examples.append(read(json.loads(line)))
+            except KeyError as error:
+                self._problem(folder / "examples.jsonl", f"is not a valid example (no {error})", number)
+            except (ValueError, TypeError, AttributeError) as error:
+                self._problem(folder / "examples.jsonl", f"is not a valid example ({error})", number)
+        return examples
+
+    def _text(self, file: Traversable) -> str | None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except OSError:
+            self._problem(file, "is missing")
+            return None
+        except UnicodeDecodeError as error:
+            self._problem(file, f"is not UTF-8 ({error.reason} at byte {error.start})")
+            return None
+        self._digest.update(f"{len(text)}\x1f{text}".encode())
+        return text
+
+    def _problem(self, file: Traversable, problem: str, row: int | None = None) -> None:
+        self._problems.append(Problem(str(file), row, problem))
