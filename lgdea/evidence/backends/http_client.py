@@ -1,0 +1,245 @@
+"""One OpenAI-compatible server over HTTP: what is sent, and what each kind of answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx
+
+from lgdea.errors import EvidenceError, UsageError
+from lgdea.evidence.backends.http_address import Address
+
+Kind = Literal["busy", "gone", "lost", "broken"]
+
+_CONNECT_SECONDS = 10.0
+_LISTING_SECONDS = 30.0
+_SHOWN_CHARACTERS = 300
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|max_model_len|maximum (input|prompt) length|too many (input )?tokens|"
+    r"prompt is too long|input is too long|exceeds? the (available )?context",
+    re.IGNORECASE,
+)
+
+
+class Trouble(Exception):  # noqa: N818  # it is caught and mended, not shown
+    """This try failed, another may not.
+
+    Args:
+        kind: ``busy`` (429), ``gone`` (nobody is there: no connection, 502-504), ``lost`` (the connection broke before
+            the answer was whole) or ``broken`` (a server error, no answer in time, an answer that is none).
+        detail: What happened, in a few words.
+        retry_after: Seconds that the server asks to wait.
+    """
+
+    def __init__(self, kind: Kind, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class Refused(Exception):  # noqa: N818
+    """The server will not answer this request, however often it is asked; the others may be fine."""
+
+    def __init__(self, detail: str, *, too_long: bool) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.too_long = too_long
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A chat completion: its text, why it ended, and how many tokens were made."""
+
+    text: str
+    finish_reason: str
+    refusal: str
+    tokens: int | None
+
+
+class Server:
+    """A connection pool to one server; it belongs to the event loop that first uses it.
+
+    Args:
+        address: Where it is.
+        key: Bearer token, kept out of every message.
+        key_variable: Where the key came from, for remedies.
+        connections: How many requests are under way at most.
+        timeout_seconds: How long one completion may take, from sending to the last byte.
+    """
+
+    def __init__(
+        self, address: Address, *, key: str | None, key_variable: str, connections: int, timeout_seconds: float
+    ) -> None:
+        self._address = address
+        self._key = key
+        self._key_variable = key_variable
+        self._timeout = timeout_seconds
+        self._extensions = {"sni_hostname": urlsplit(f"//{address.host}").hostname} if address.is_encrypted else {}
+        headers = {"Host": address.host, "Content-Type": "application/json", "Accept": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            follow_redirects=False,  # a redirect could lead to a server that was not checked
+            trust_env=not address.is_loopback,  # a proxy from the environment would carry the text away
+            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=connections + 1, max_keepalive_connections=connections + 1),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def models(self) -> list[dict[str, Any]] | None:
+        """The entries of ``/models``; None where a server does not list them."""
+        response = await self._send("GET", f"{self._address.base}/models", None, _LISTING_SECONDS)
+        if response.status_code == 404:
+            return None
+        self._check(response)
+        content = self._json(response)
+        entries = content.get("data") if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise Trouble("broken", "its list of models cannot be read")
+        return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+
+    async def version(self) -> str | None:
+        """What vLLM says under ``/version``; None for other servers."""
+        response = await self._send("GET", f"{self._address.root}/version", None, _LISTING_SECONDS)
+        try:
+            content = response.json() if response.status_code == 200 else None
+        except ValueError:
+            return None
+        return str(content["version"]) if isinstance(content, dict) and "version" in content else None
+
+    async def chat(self, body: Mapping[str, Any]) -> Answer:
+        """One chat completion.
+
+        Raises:
+            Trouble: It failed, another try may not.
+            Refused: The server will not answer this request.
+            UsageError: It refuses the key, or knows no such model or address.
+            EvidenceError: It sends us elsewhere.
+        """
+        content = json.dumps(body, separators=(",", ":")).encode()
+        response = await self._send("POST", f"{self._address.base}/chat/completions", content, self._timeout)
+        if response.status_code == 404:
+            await self._explain_not_found(str(body["model"]))
+        self._check(response)
+        return _read_answer(self._json(response))
+
+    async def _send(self, method: str, url: str, content: bytes | None, seconds: float) -> httpx.Response:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._client.request(method, url, content=content, extensions=self._extensions)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise Trouble("gone", self._clean(str(error)) or "no connection") from None
+        except TimeoutError:
+            raise Trouble("broken", f"no whole answer within {seconds:g} s") from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise Trouble("lost", f"the connection broke ({type(error).__name__})") from None
+
+    def _check(self, response: httpx.Response) -> None:
+        """Return for a success; say what anything else means."""
+        status = response.status_code
+        if response.is_success:
+            return
+        if response.is_redirect:
+            target = urlsplit(response.headers.get("Location", ""))
+            raise EvidenceError(
+                f"the server {self._address.shown} redirects to {target.hostname or ''}{target.path}",
+                remedy="redirects are not followed; give the URL of the server itself",
+            )
+        if status in (401, 403):
+            what = "refuses the key" if self._key else "asks for a key"
+            raise UsageError(
+                f"the server {self._address.shown} {what} ({status})",
+                remedy=f"put the right one in the variable {self._key_variable}",
+            )
+        detail = f"{status} {self._clean(_message(response))}".strip()
+        if status == 429:
+            raise Trouble("busy", detail, _retry_after(response))
+        if status in (502, 503, 504):
+            raise Trouble("gone", detail, _retry_after(response))
+        if status == 408 or status >= 500:
+            raise Trouble("broken", detail, _retry_after(response))
+        raise Refused(detail, too_long=status == 413 or bool(_TOO_LONG.search(detail)))
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
+            raise Trouble("broken", f"the answer is {kind}, not JSON: is a proxy in between?") from None
+
+    async def _explain_not_found(self, model: str) -> None:
+        listed = await self.models()
+        if listed is None:
+            raise UsageError(
+                f"the server {self._address.shown} has no {urlsplit(self._address.base).path}/chat/completions",
+                remedy="check the URL; that of `vllm serve` ends in /v1",
+            )
+        raise unknown_model(self._address, model, listed)
+
+    def _clean(self, text: str) -> str:
+        """One short line without the key: some servers repeat it in their complaint."""
+        if self._key:
+            text = text.replace(self._key, "***")
+        return " ".join(text.split())[:_SHOWN_CHARACTERS]
+
+
+def unknown_model(address: Address, model: str | None, listed: list[dict[str, Any]]) -> UsageError:
+    """The error for a model that must be named, or that the server does not have."""
+    names = ", ".join(entry["id"] for entry in listed) or "none"
+    what = "has more than one model or none" if model is None else f"does not have the model {model!r}"
+    return UsageError(f"the server {address.shown} {what}", remedy=f"name one of those it lists: {names}")
+
+
+def _read_answer(content: Any) -> Answer:
+    try:
+        choice = content["choices"][0]
+        message = choice["message"]
+        reason = str(choice.get("finish_reason") or "stop")
+        answer = Answer(
+            text=message.get("content") or "",
+            finish_reason=reason,
+            refusal=message.get("refusal") or "",
+            tokens=(content.get("usage") or {}).get("completion_tokens"),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise Trouble("broken", "the answer is JSON but no chat completion") from None
+    if reason in ("abort", "error"):
+        raise Trouble("broken", f"the server ended the answer early ({reason})")
+    return answer
+
+
+def _message(response: httpx.Response) -> str:
+    """What an error response says: OpenAI's ``error.message``, or the start of a plain text."""
+    try:
+        content = response.json()
+    except ValueError:
+        is_page = "html" in response.headers.get("Content-Type", "")
+        return "(a web page, not JSON: is a proxy in between?)" if is_page else response.text[:_SHOWN_CHARACTERS]
+    error = content.get("error", content) if isinstance(content, dict) else content
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds of the header ``Retry-After``, which holds seconds or a date (RFC 9110, 10.2.3)."""
+    value = response.headers.get("Retry-After", "").strip()
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None

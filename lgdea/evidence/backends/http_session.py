@@ -1,0 +1,297 @@
+"""Many requests to one server at once: retries with back-off, and patience while the server is away.
+
+The event loop runs in a thread of its own. The caller's thread submits requests and takes outcomes, so that neither the
+reader of reports nor the writer of answers needs to know of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
+from types import TracebackType
+from typing import Any, TypeVar
+
+from lgdea.errors import EvidenceError
+from lgdea.evidence.backends.base import Failure, Request, Response
+from lgdea.evidence.backends.http_address import Address
+from lgdea.evidence.backends.http_client import Answer, Refused, Server, Trouble, unknown_model
+from lgdea.evidence.backends.probe import check_probe, probe_request
+
+T = TypeVar("T")
+
+PROBE_REMEDY = "use a server with structured output, such as `vllm serve`, and a model that it supports"
+_LONGEST_PAUSE_SECONDS = 60.0
+_WINDOW = re.compile(r"maximum context length is (\d+)")
+_PROMPT = re.compile(r"(\d+) input tokens|\((\d+) in the messages")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server is asked; see :func:`lgdea.evidence.backends.http.create`."""
+
+    concurrency: int
+    timeout_seconds: float
+    max_tokens: int
+    temperature: float
+    seed: int
+    max_wait_seconds: float
+    retries: int
+    backoff_seconds: float
+
+
+class Session:
+    """A running event loop with one server's connections; use it in a ``with`` block.
+
+    Args:
+        make_server: Makes the :class:`Server`; called inside.
+        address: For messages.
+        settings: How to ask.
+        model: The model's name, None for the only one there.
+        identity: What :meth:`identify` found earlier; the server must be the same after it was away.
+    """
+
+    def __init__(
+        self,
+        make_server: Callable[[], Server],
+        *,
+        address: Address,
+        settings: Settings,
+        model: str | None,
+        identity: dict[str, Any] | None = None,
+    ) -> None:
+        self._make_server = make_server
+        self._address = address
+        self._settings = settings
+        self._model = model
+        self._identity = identity
+        self._outcomes: SimpleQueue[Response | Exception] = SimpleQueue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._absence: asyncio.Task[bool] | None = None
+        self._given_up = 0
+
+    def __enter__(self) -> Session:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="lgdea-http", daemon=True)
+        self._thread.start()
+        self._server = self._make_server()
+        self._slots = asyncio.Semaphore(self._settings.concurrency)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.call(self._shut())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` in the loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def submit(self, request: Request) -> None:
+        """Ask ``request`` as soon as a slot is free."""
+        self._loop.call_soon_threadsafe(self._start, request)
+
+    def next(self) -> Response:
+        """Wait for the next outcome of a submitted request.
+
+        Raises:
+            LgdeaError: Nothing more can be answered.
+        """
+        outcome = self._outcomes.get()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def identify(self) -> dict[str, Any]:
+        """Which model answers, in words that stay the same when the server is restarted at another port.
+
+        Raises:
+            Trouble: Nobody answers now.
+            UsageError: The model has to be named, or the server does not have it.
+        """
+        listed = await self._server.models()
+        if listed is None and self._model is not None:
+            entry: dict[str, Any] = {"id": self._model}
+        else:
+            names = [e for e in listed or [] if self._model in (None, e["id"])]
+            if len(names) != 1:
+                raise unknown_model(self._address, self._model, listed or [])
+            entry = names[0]
+        version = await self._server.version()
+        found = {"model": entry["id"], "root": entry.get("root"), "max_model_len": entry.get("max_model_len")}
+        return {k: v for k, v in {**found, "server_version": version}.items() if v is not None}
+
+    async def greet(self) -> dict[str, Any]:
+        """:meth:`identify` for the first time: a server that does not answer at all is an error, not waited for."""
+        try:
+            self._identity = await self.identify()
+        except Trouble as trouble:
+            raise EvidenceError(
+                f"no OpenAI-compatible server answers at {self._address.shown} ({trouble.detail})",
+                remedy="start one, for example with `vllm serve MODEL`, or check the URL",
+            ) from None
+        return self._identity
+
+    async def prove(self) -> None:
+        """Prove that the server holds its answers to a schema."""
+        check_probe(await self._answer(probe_request()), backend="http", remedy=PROBE_REMEDY)
+
+    async def try_schema(self, schema: dict[str, Any]) -> None:
+        """Show the server the schema with an empty question, lest it refuse each report for the schema's sake."""
+        request = Request("schema", "", ({"role": "user", "content": "No report."},), schema)
+        response = await self._answer(request, max_tokens=1)
+        if response.failure not in (None, "length"):
+            raise EvidenceError(f"the server does not take the schema ({response.detail})", remedy=PROBE_REMEDY)
+
+    def _start(self, request: Request) -> None:
+        task = self._loop.create_task(self._serve(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, request: Request) -> None:
+        """Put exactly one outcome for ``request``, unless the session is shut before."""
+        try:
+            async with self._slots:
+                self._outcomes.put(await self._answer(request))
+        except Exception as error:
+            self._outcomes.put(error)
+
+    async def _answer(self, request: Request, max_tokens: int | None = None) -> Response:
+        """Ask until there is an answer, or a failure that stands."""
+        body = self._body(request, max_tokens)
+        tries = failures = 0
+        waited = 0.0
+        while True:
+            try:
+                answer = await self._server.chat(body)
+            except Refused as refused:
+                if _shrink(body, refused.detail):
+                    continue
+                self._given_up = 0
+                failure: Failure = "too_long" if refused.too_long else "refused"
+                return Response(request.request_id, failure=failure, detail=refused.detail)
+            except Trouble as caught:
+                trouble = caught
+            else:
+                self._given_up = 0
+                return _response(request.request_id, answer)
+            was_away = trouble.kind in ("gone", "lost") and await self._wait_until_back(trouble)
+            if was_away and trouble.kind == "gone":
+                continue  # this request never reached the server
+            pause = self._pause(tries, trouble.retry_after)
+            tries += 1
+            failures += trouble.kind != "busy"
+            waited += pause
+            if failures > self._settings.retries or waited > self._settings.max_wait_seconds:
+                return self._give_up(request, trouble)
+            await asyncio.sleep(pause)
+
+    def _body(self, request: Request, max_tokens: int | None) -> dict[str, Any]:
+        assert self._identity is not None, "greet() comes first"
+        settings = self._settings
+        return {
+            "model": self._identity["model"],
+            "messages": list(request.prompt),
+            "temperature": settings.temperature,
+            "seed": settings.seed,
+            "max_tokens": max_tokens or settings.max_tokens * 2 ** (request.attempt - 1),
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": request.json_schema, "strict": True},
+            },
+        }
+
+    def _pause(self, tries: int, retry_after: float | None) -> float:
+        """Exponential back-off with full jitter (Brooker, AWS Architecture Blog, 2015), never less than asked for."""
+        base = self._settings.backoff_seconds
+        if retry_after is not None:
+            return retry_after + random.uniform(0, base)
+        return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries))
+
+    def _give_up(self, request: Request, trouble: Trouble) -> Response:
+        """A failure of this request alone, unless one request after the other fails."""
+        self._given_up += 1
+        limit = max(8, self._settings.concurrency)
+        if self._given_up >= limit:
+            raise EvidenceError(
+                f"the server {self._address.shown} failed {limit} requests in a row ({trouble.detail})",
+                remedy="see its log, then run the same command again: what was answered is kept",
+            )
+        return Response(request.request_id, failure="backend_error", detail=trouble.detail)
+
+    async def _wait_until_back(self, trouble: Trouble) -> bool:
+        """Wait for a server that is away, once for all requests; False when it was there all the time."""
+        if self._absence is None or self._absence.done():
+            self._absence = asyncio.create_task(self._watch(trouble))
+        return await asyncio.shield(self._absence)
+
+    async def _watch(self, trouble: Trouble) -> bool:
+        longest = self._settings.max_wait_seconds
+        began, tries = self._loop.time(), 0
+        while True:
+            try:
+                found = await self.identify()
+                break
+            except Trouble as still:
+                if tries == 0:
+                    say(f"{self._address.shown} does not answer ({trouble.detail}); waiting up to {longest:g} s for it")
+                if self._loop.time() - began > longest:
+                    raise EvidenceError(
+                        f"the server {self._address.shown} did not come back within {longest:g} s ({still.detail})",
+                        remedy="start it and run the same command again: what was answered is kept",
+                    ) from None
+            await asyncio.sleep(self._pause(min(tries, 3), None))
+            tries += 1
+        if found != self._identity:
+            raise EvidenceError(
+                f"the server {self._address.shown} came back as another one ({found}, before {self._identity})",
+                remedy="serve the same model again, or choose a new --out",
+            )
+        if tries:
+            say(f"{self._address.shown} answers again; going on")
+        return tries > 0
+
+    async def _shut(self) -> None:
+        mine = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._server.close()
+
+
+def say(line: str) -> None:
+    """One line for the person who waits."""
+    print(f"lgdea: {line}", file=sys.stderr, flush=True)
+
+
+def _response(request_id: str, answer: Answer) -> Response:
+    if answer.finish_reason == "length":
+        return Response(request_id, failure="length", detail=f"cut after {answer.tokens} tokens", tokens=answer.tokens)
+    if answer.finish_reason == "content_filter" or answer.refusal:
+        detail = answer.refusal[:300] or "stopped by the server's content filter"
+        return Response(request_id, failure="refused", detail=detail, tokens=answer.tokens)
+    return Response(request_id, answer.text, tokens=answer.tokens)
+
+
+def _shrink(body: dict[str, Any], detail: str) -> bool:
+    """Ask for no more tokens than the model's window leaves, when the server says that the answer would not fit.
+
+    Some servers (vLLM before 0.20) refuse prompt + answer beyond the window, although the prompt alone fits.
+    """
+    window, prompt = _WINDOW.search(detail), _PROMPT.search(detail)
+    if window is None or prompt is None:
+        return False
+    room = int(window[1]) - int(prompt[1] or prompt[2])
+    if not 0 < room < body["max_tokens"]:
+        return False
+    body["max_tokens"] = room
+    return True
