@@ -21,9 +21,9 @@ UNSPECIFIED: Literal["unspecified"] = "unspecified"
 MAX_UNITS = 100
 """More than any report holds; stops a model that repeats itself."""
 
-# One line without quotation marks or backslashes: what every grammar engine can hold a JSON string to without escapes.
-# The aligner reads ' for ", and a blank for a line end.
-_WORDS = r'^[^"\\\x00-\x1f\x7f]+$'
+# One line without quotation marks or backslashes, so that no grammar engine needs JSON escapes for it; the aligner reads
+# ' for " and a blank for a line end. The bound is part of the pattern, because xgrammar takes no maxLength beside one.
+_WORDS = r'^[^"\\\x00-\x1f\x7f]{1,400}$'
 
 
 class ResponseUnit(BaseModel):
