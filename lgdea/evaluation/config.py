@@ -37,7 +37,7 @@ class ZeroShotConfig(EvaluationConfig):
     texts: Literal["auto", "phrase", "ensemble", "pair"] = "auto"
     """What a class is scored by: its canonical ``phrase``; the mean over the ``ensemble`` of its positive texts; the
     ensemble minus that of its negative texts (``pair``). ``auto`` is ``phrase`` for presence scoring, which is trained
-    on canonical phrases, and ``pair`` for global scoring."""
+    on canonical phrases, and ``pair`` for the others."""
     min_positive: int = Field(5, ge=1)
     """A class with fewer positive or fewer negative images is not scored."""
     single_label_classes: tuple[str, ...] | None = None

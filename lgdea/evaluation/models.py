@@ -63,7 +63,7 @@ class LgdeaEvaluable:
         return np.asarray(self._model.encode_text(list(texts)))
 
     def score_phrases(self, images: Sequence[Pixels], phrases: Sequence[str]) -> Floats:
-        """Scores (B, U): probabilities, or cosines for a model with global scoring."""
+        """Scores (B, U): probabilities with presence scoring, else similarities."""
         import torch
 
         prepare: Any = self._model.preprocess

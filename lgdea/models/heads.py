@@ -8,6 +8,13 @@ from torch.nn import functional as F
 
 from lgdea.errors import ConfigError
 
+ATTENTION_TEMPERATURE = 4.0
+"""GLoRIA's temp1: how sharply a word looks at patches."""
+WORD_TEMPERATURE = 5.0
+"""GLoRIA's temp2: how much the best words of a report count."""
+CHUNK = 16
+"""Images compared at once: the attention of all words on all patches is never held whole."""
+
 
 class Projection(nn.Module):
     """Layer norm, a linear map with a small non-linear correction, unit length.
@@ -138,3 +145,29 @@ def smooth_max(x: Tensor, sharpness: float) -> Tensor:
     """
     count = torch.tensor(float(x.shape[-1]), device=x.device)
     return (torch.logsumexp(x * sharpness, dim=-1) - count.log()) / sharpness
+
+
+def local_similarity(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    """How well each image's patches match each report's words, ``(B, C)`` in [-1, 1] (GLoRIA, equations 3 to 6).
+
+    Every word attends to the patches; the image's similarity with the report is the log-mean-exp over words of the
+    cosine of the word and what it attends to. The mean, where the paper has the sum, makes reports of different
+    lengths comparable.
+
+    Args:
+        patches: Unit vectors ``(B, P, D)``.
+        tokens: Unit vectors ``(C, T, D)``.
+        mask: ``(C, T)`` 1 for words, 0 for padding; at least one word each.
+
+    Source: Huang et al. 2021 (GLoRIA).
+    """
+    tokens, words = tokens.float(), mask.float().sum(dim=1).clamp_min(1.0)
+    rows = []
+    for part in patches.float().split(CHUNK):
+        attention = (ATTENTION_TEMPERATURE * torch.einsum("bpd,ctd->bctp", part, tokens)).softmax(dim=-1)
+        attended = unit(torch.einsum("bctp,bpd->bctd", attention, part))
+        cosine = (attended * tokens).sum(dim=-1)
+        cosine = cosine.masked_fill(mask[None] == 0, float("-inf"))
+        mean = (WORD_TEMPERATURE * cosine).logsumexp(dim=-1) - words.log()
+        rows.append(mean / WORD_TEMPERATURE)
+    return torch.cat(rows)

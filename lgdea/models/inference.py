@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lgdea.errors import ImageError, UsageError
 from lgdea.imaging.read import bits_used, read_image
-from lgdea.models.heads import similarity
+from lgdea.models.heads import local_similarity, similarity
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.phrases import canonical_phrase
 
@@ -46,22 +46,32 @@ def score_phrases(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> 
     """Scores (B, U); see :meth:`LgdeaModel.score_phrases`."""
     with inferring(model):
         out = model.forward_image(images.to(model.device))
+        if model.scoring == "presence":
+            return model.presence_logits(out, model.embed_phrases(phrases)).sigmoid()
+        texts = model.tokenize(phrases)
+        said = model.forward_text(**texts)
+        whole = similarity(out["pooled"], said["pooled"])
         if model.scoring == "global":
-            return similarity(out["pooled"], model.forward_text(**model.tokenize(phrases))["pooled"])
-        return model.presence_logits(out, model.embed_phrases(phrases)).sigmoid()
+            return whole
+        return (whole + local_similarity(out["patches"], said["tokens"], _words(model, texts))) / 2
 
 
 def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
     """Patch cosines (B, U, h, w); see :meth:`LgdeaModel.phrase_maps`.
 
     A ``global`` model has learned no patch projection; its patches go through the pooled one, as is usual when
-    CLIP-like models are asked to ground a phrase.
+    CLIP-like models are asked to ground a phrase. A ``local`` model's map is the mean over the phrase's words.
     """
     with inferring(model):
         images = images.to(model.device)
         if model.scoring == "global":
             patches = model.project_pooled(model.image_tower(images)["patches"])
             z = model.forward_text(**model.tokenize(phrases))["pooled"]
+        elif model.scoring == "local":
+            patches = model.forward_image(images)["patches"]
+            texts = model.tokenize(phrases)
+            words = _words(model, texts)[..., None]
+            z = (model.forward_text(**texts)["tokens"] * words).sum(dim=1) / words.sum(dim=1).clamp_min(1)
         else:
             patches = model.forward_image(images)["patches"]
             z = model.embed_phrases(phrases)
@@ -174,6 +184,14 @@ def _full_scale(array: np.ndarray) -> float:
     if array.dtype == np.uint8:
         return 255.0
     return 2.0 ** bits_used(float(array.max())) - 1 if np.issubdtype(array.dtype, np.integer) else 1.0
+
+
+def _words(model: LgdeaModel, texts: dict[str, Tensor]) -> Tensor:
+    """``(U, T)`` 1 where a token is a word of the phrase: neither padding nor a mark like [CLS]."""
+    ids = texts["input_ids"]
+    marks = torch.isin(ids, torch.tensor(model.tokenizer.all_special_ids, device=ids.device))
+    unknown = ids == (model.tokenizer.unk_token_id if model.tokenizer.unk_token_id is not None else -1)
+    return (texts["attention_mask"].bool() & (~marks | unknown)).long()
 
 
 def _prepare(model: LgdeaModel, image: ImageInput) -> tuple[Tensor, Geometry]:

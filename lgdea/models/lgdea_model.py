@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lgdea.imaging.transforms import Preprocess
 
-Scoring = Literal["presence", "global"]
+Scoring = Literal["presence", "global", "local"]
 MAX_LOGIT_SCALE = 100.0
 SMOOTH_MAX_SHARPNESS = 20.0
 
@@ -41,7 +41,8 @@ class LgdeaModel(nn.Module):
         prototypes: K.
         heads: Heads of the lesion queries' attention.
         lesion_temperature: tau_p of the image histogram.
-        scoring: How a phrase is scored: ``presence`` (patches and lesions) or ``global`` (pooled cosine).
+        scoring: How a phrase is scored: ``presence`` (patches and lesions), ``global`` (pooled cosine) or ``local``
+            (the mean of pooled cosine and the similarity of patches and words, as GLoRIA does).
         max_tokens: Longer texts are cut; long enough for almost every report.
         findings: Vocabulary ids that training has shown the model, which :meth:`evidence` asks for; empty = all of
             the vocabulary's X-ray findings.
@@ -64,8 +65,8 @@ class LgdeaModel(nn.Module):
         findings: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        if scoring not in ("presence", "global"):
-            raise ConfigError(f"no such scoring {scoring!r}", remedy="choose presence or global")
+        if scoring not in get_args(Scoring):
+            raise ConfigError(f"no such scoring {scoring!r}", remedy=f"choose one of {', '.join(get_args(Scoring))}")
         self.image_tower: Any = image_tower
         self.text_tower: Any = text_tower
         self.tokenizer = tokenizer
@@ -200,7 +201,7 @@ class LgdeaModel(nn.Module):
     def score_phrases(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Scores of phrases in preprocessed images, without gradient; higher = more likely present.
 
-        ``presence`` scoring gives probabilities, ``global`` scoring cosines of the pooled embeddings.
+        ``presence`` scoring gives probabilities, the others similarities in [-1, 1].
 
         Shapes:
             images (B, 1, H, W); result (B, U).

@@ -47,7 +47,7 @@ def build_model(config: PretrainConfig, corpus: Corpus, pixels: NDArray[np.uint8
         ),
         tokenizer,
         preprocess=preprocess,
-        scoring="global" if config.objective.name == "clip" else "presence",
+        scoring=config.objective.uses.scoring,
         max_tokens=text.max_tokens,
         findings=stated_findings(corpus),
         **options,

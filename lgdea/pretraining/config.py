@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ class DataConfig(Config):
     batch_size_per_device: PositiveInt = 64
     """Images per step and device, linked and unlinked together."""
     paired_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of linked images in a batch; 1 for objective ``clip``, which can use no others."""
+    """Share of linked images in a batch; 1 for an objective that can use no others."""
     unpaired_reports_per_device: NonNegativeInt = 32
     """Unlinked reports per step and device."""
 
@@ -111,10 +112,32 @@ class LossWeights(Config):
     """An unlinked image's evidence is the same under two augmentations."""
 
 
+@dataclass(frozen=True)
+class Uses:
+    """What an objective takes from the batch besides linked pairs, and how its model scores a phrase."""
+
+    images: bool = False
+    """Unlinked images."""
+    reports: bool = False
+    """Unlinked reports."""
+    evidence: bool = False
+    scoring: Literal["presence", "global", "local"] = "global"
+
+
+OBJECTIVES = {
+    "lgdea": Uses(images=True, reports=True, evidence=True, scoring="presence"),
+    "clip": Uses(),
+    "gloria": Uses(scoring="local"),
+    "medclip": Uses(reports=True, evidence=True),
+    "sclip": Uses(images=True, evidence=True),
+}
+
+
 class ObjectiveConfig(Config):
     """What is optimised."""
 
-    name: Literal["lgdea", "clip"] = "lgdea"
+    name: Literal["lgdea", "clip", "gloria", "medclip", "sclip"] = "lgdea"
+    """The baselines are described in :mod:`lgdea.pretraining.baselines`."""
     weights: LossWeights = LossWeights()
     uncertain_target: float = Field(default=0.5, ge=0, le=1)
     uncertain_weight: NonNegativeFloat = 0.5
@@ -127,6 +150,11 @@ class ObjectiveConfig(Config):
     """Of the targets made from evidence similarity."""
     phrases_per_step: PositiveInt = 256
     """Phrases of the batch, filled up with others of the corpus as negatives."""
+
+    @property
+    def uses(self) -> Uses:
+        """What the objective takes from the batch."""
+        return OBJECTIVES[self.name]
 
 
 class GraphConfig(Config):

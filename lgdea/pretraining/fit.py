@@ -112,24 +112,25 @@ def build(config: PretrainConfig, inputs: Inputs) -> tuple[Pretraining, Pretrain
     """The module and its data, for this process."""
     rank, processes = _place(config)
     corpus = inputs.corpus
-    clip = config.objective.name == "clip"
+    uses = config.objective.uses
     pool = (len(corpus.pairs), len(corpus.unpaired_images), len(corpus.unpaired_reports))
     linked, images, reports = proportions(
         batch_size=config.data.batch_size_per_device,
         paired_share=config.data.paired_share,
         reports=config.data.unpaired_reports_per_device,
-        pool=(pool[0] // processes, 0 if clip else pool[1] // processes, 0 if clip else pool[2] // processes),
+        pool=(pool[0] // processes, pool[1] // processes * uses.images, pool[2] // processes * uses.reports),
     )
     model = build_model(config, corpus, inputs.pixels)
-    module = Pretraining(model, config, linked=linked, evidence_targets=None if clip else evidence_targets(corpus))
+    targets = evidence_targets(corpus) if config.propagates else None
+    module = Pretraining(model, config, linked=linked, evidence_targets=targets)
     builder = BatchBuilder(
         corpus,
         inputs.pixels,
         model.tokenizer,
         max_tokens=config.text.max_tokens,
-        phrases_per_step=0 if clip else config.objective.phrases_per_step,
+        phrases_per_step=config.objective.phrases_per_step * uses.evidence,
         seed=config.seed,
-        images_from=0 if clip else module.evidence_steps * config.trainer.get("accumulate_grad_batches", 1),
+        images_from=module.evidence_steps * config.trainer.get("accumulate_grad_batches", 1),
         rank=rank,
         processes=processes,
     )
@@ -157,7 +158,7 @@ def _train(config: PretrainConfig, out: Path, module: Pretraining, data: Pretrai
         Checkpoints(out / "checkpoints", config.checkpoint.every_steps),
         ProgressLine(),
     ]
-    if config.objective.name == "clip":
+    if config.objective.name != "lgdea":
         del callbacks[0]
     if inputs.validation is not None:
         callbacks.insert(-2, Validation(inputs.validation, inputs.validation_pixels, config.validation.every_steps))
@@ -255,7 +256,7 @@ def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:
             file=config.data.pairing,
             remedy="pair a larger fraction",
         )
-    if config.objective.name == "lgdea" and not len(corpus.phrases):
+    if config.objective.uses.evidence and not len(corpus.phrases):
         raise DataError(
             "holds no evidence of the training reports",
             file=config.data.evidence,

@@ -16,7 +16,8 @@ from lgdea.objectives.gather import gather
 from lgdea.objectives.histograms import consistency, report_histogram
 from lgdea.objectives.presence import presence_loss
 from lgdea.objectives.prototypes import assign, histogram_information, usage_entropy
-from lgdea.objectives.total import clip_objective, combine
+from lgdea.objectives.total import combine
+from lgdea.pretraining.baselines import baseline_losses
 from lgdea.pretraining.batches import Batch
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.losses import ImageSide, TextSide, Unlinked, evidence_losses, paired_losses, unlinked_losses
@@ -27,13 +28,14 @@ PROPAGATED = ("unpaired_images", "unpaired_presence", "unpaired_reports", "highe
 
 
 class Pretraining(L.LightningModule):
-    """Trains a model with objective ``lgdea`` or ``clip``.
+    """Trains a model with objective ``lgdea`` or a baseline.
 
     Args:
         model: The model to train.
         config: The run's configuration.
         linked: Linked images per process and step; they stand first in a batch.
-        evidence_targets: ``(N_R, T)`` sparse matrix of :func:`lgdea.pretraining.propagation.evidence_targets`.
+        evidence_targets: ``(N_R, T)`` sparse matrix of :func:`lgdea.pretraining.propagation.evidence_targets`, for an
+            objective that propagates.
     """
 
     def __init__(self, model: LgdeaModel, config: PretrainConfig, *, linked: int, evidence_targets: Any = None) -> None:
@@ -55,13 +57,13 @@ class Pretraining(L.LightningModule):
     def _freeze_unused(self) -> None:
         """What an objective does not use gets no gradient, which DistributedDataParallel would wait for."""
         self.model.project_tokens.requires_grad_(False)
-        if self.config.objective.name == "clip":
-            for name, parameter in self.named_parameters():
-                if not name.startswith(
-                    ("model.image_tower", "model.text_tower", "model.project_pooled", "model.project_report")
-                ):
-                    parameter.requires_grad_(False)
-            self.model.log_global_scale.requires_grad_(True)
+        if self.config.objective.name == "lgdea":
+            return
+        used = ["image_tower", "text_tower", "project_pooled", "project_report", "log_global_scale"]
+        if self.config.objective.name == "gloria":
+            used += ["project_patches", "project_tokens"]
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith(tuple(f"model.{part}" for part in used)))
 
     def train(self, mode: bool = True) -> Pretraining:
         """As usual, but the moving average always stays in evaluation mode."""
@@ -73,22 +75,18 @@ class Pretraining(L.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of one batch."""
-        if self.config.objective.name == "clip":
-            total, parts = self._clip(batch)
-        else:
+        if self.config.objective.name == "lgdea":
             losses = self._lgdea(batch)
             weights = self.config.objective.weights.model_dump()
             weights.update({name: weights[name] * self.ramp(self.graph_step) for name in PROPAGATED})
             weights["consistency"] *= self.ramp(self.evidence_steps)
-            total, parts = combine(losses, weights)
+        else:
+            losses = baseline_losses(self.model, batch, self.config.objective, self.linked)
+            weights = dict.fromkeys(losses, 1.0)
+        total, parts = combine(losses, weights)
         self.log_dict({f"loss/{name}": value for name, value in parts.items()})
         self.log("loss", total.detach(), prog_bar=True)
         return total
-
-    def _clip(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        pooled = self.model.project_pooled(self.model.image_tower(batch["views"])["pooled"])
-        reports = self.model.forward_text(batch["report_ids"], batch["report_mask"])["pooled"]
-        return clip_objective(gather(pooled), gather(reports), scale=self.model.global_logit_scale)
 
     def _lgdea(self, batch: Batch) -> dict[str, Tensor]:
         objective, scale = self.config.objective, self.model.global_logit_scale
@@ -171,8 +169,9 @@ class Pretraining(L.LightningModule):
 
     @property
     def evidence_steps(self) -> int:
-        """Steps of the first stage."""
-        return self.config.step_of(self.config.schedule.evidence_share)
+        """Steps of the first stage; only ``lgdea`` has one."""
+        lgdea = self.config.objective.name == "lgdea"
+        return self.config.step_of(self.config.schedule.evidence_share) if lgdea else 0
 
     @property
     def prototype_step(self) -> int:

@@ -70,7 +70,7 @@ def zero_shot_auroc(model: LgdeaModel, images: Tensor, data: ValidationSet) -> f
     """
     texts = [class_texts(finding) for finding in data.classes]
     scores = _scores(model, images, [positive for positive, _ in texts])
-    if model.scoring == "global":
+    if model.scoring != "presence":
         scores = scores - _scores(model, images, [negative for _, negative in texts])
     values = [auroc(scores[:, c], data.labels[:, c]) for c in range(len(data.classes))]
     return float(np.mean(values))

@@ -12,7 +12,7 @@ from lgdea.objectives.contrastive import (
     soft_contrastive,
     soft_cross_entropy,
 )
-from lgdea.objectives.total import clip_objective, combine
+from lgdea.objectives.total import combine
 
 
 def loop_info_nce(logits: torch.Tensor) -> float:
@@ -93,10 +93,3 @@ def test_combine_weighs_and_reports_unweighted_parts():
     assert {k: float(v) for k, v in parts.items()} == {"a": 2.0, "b": 3.0}
     with pytest.raises(KeyError):
         combine({"a": torch.tensor(2.0)}, {})
-
-
-def test_clip_objective_is_info_nce_of_scaled_cosines():
-    x, y = F.normalize(torch.randn(4, 8), dim=-1), F.normalize(torch.randn(4, 8), dim=-1)
-    total, parts = clip_objective(x, y, scale=torch.tensor(14.0))
-    assert float(total) == pytest.approx(loop_info_nce(14 * x @ y.T), rel=1e-5)
-    assert list(parts) == ["clip"]

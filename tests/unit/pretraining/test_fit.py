@@ -14,6 +14,7 @@ from lgdea import runs
 from lgdea.config import dump_yaml
 from lgdea.errors import DataError, TrainingError, UsageError
 from lgdea.models.serialization import load_model
+from lgdea.pretraining import config as config_module
 from lgdea.pretraining.build import stated_findings
 from lgdea.pretraining.callbacks import checkpoints
 from lgdea.pretraining.fit import fit, newest_checkpoint, read_inputs
@@ -29,13 +30,17 @@ def values(run: Path, name: str) -> pd.DataFrame:
     return table[table["name"] == name]
 
 
-@pytest.mark.parametrize("name", ["clip", "lgdea"])
+OBJECTIVES = sorted(config_module.OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_run_leaves_a_model_that_loads_and_all_its_records(config, tmp_path, name):
     run = tmp_path / "run"
     model = load_model(fit(config(name), run))
-    assert model.scoring == {"clip": "global", "lgdea": "presence"}[name]
+    assert model.scoring == config_module.OBJECTIVES[name].scoring
     image = np.random.default_rng(0).integers(0, 255, (40, 32)).astype(np.uint8)
     assert model.encode_image(image).shape == (1, 16)
+    assert model.heat_map(image, "left pleural effusion").shape == (40, 32)
     assert {p.name for p in run.iterdir()} >= {
         "config.yaml",
         "env.json",
@@ -55,6 +60,24 @@ def test_lgdea_learns_the_toy_and_its_links(config, tmp_path):
     assert values(run, "val/auroc")["value"].iloc[-1] > 0.85
     precision = values(run, "graph/evidence_precision")["value"]
     assert precision.iloc[-1] > 0.6
+
+
+PARTS = {
+    "clip": ["clip"],
+    "gloria": ["clip", "gloria_local"],
+    "medclip": ["medclip"],
+    "sclip": ["clip", "sclip_caption", "sclip_keyword"],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_loss_of_a_baseline_falls(config, tmp_path, name):
+    run = tmp_path / "run"
+    fit(config(name, steps=60, optimizer={"lr": 3e-3}, validation={"max_images": 0}), run)
+    table = pd.read_csv(run / "metrics.csv")
+    assert {n for n in table["name"] if n.startswith("loss/")} == {f"loss/{part}" for part in PARTS[name]}
+    total = values(run, "loss")["value"]
+    assert total.iloc[-5:].mean() < 0.9 * total.iloc[:5].mean()
 
 
 def test_a_finished_run_is_not_trained_again(config, tmp_path):

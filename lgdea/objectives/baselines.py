@@ -1,0 +1,58 @@
+"""What the baselines add to the symmetric InfoNCE of linked pairs (:func:`lgdea.objectives.contrastive.info_nce`).
+
+Shapes: M linked images and reports, V unlinked images, U keywords.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from lgdea.objectives.contrastive import soft_cross_entropy
+from lgdea.objectives.histograms import TINY
+
+
+def transport(similarity: Tensor, *, temperature: float = 0.05, iterations: int = 20) -> Tensor:
+    """Entropic optimal transport between unlinked and linked images with uniform masses (Sinkhorn, in logarithms).
+
+    Args:
+        similarity: ``(V, M)`` cosines; cost is their negative.
+        temperature: Entropic regularisation; towards 0 each unlinked image has one partner.
+        iterations: Of alternating normalisation.
+
+    Returns:
+        The plan with rows scaled to sum 1: for each unlinked image a distribution over linked ones.
+
+    Source: Mo et al. 2023 (S-CLIP), caption-level pseudo-labels; Cuturi 2013.
+    """
+    plan = similarity.float() / temperature
+    for _ in range(iterations):
+        plan = plan - plan.logsumexp(dim=0, keepdim=True) - math.log(plan.shape[1])
+        plan = plan - plan.logsumexp(dim=1, keepdim=True) - math.log(plan.shape[0])
+    return plan.softmax(dim=1)
+
+
+def caption_pseudo_label(logits: Tensor, similarity: Tensor) -> Tensor:
+    """Cross entropy of unlinked images over the linked reports, targets by transport to the linked images.
+
+    Args:
+        logits: ``(V, M)`` scaled cosines of unlinked images and linked reports.
+        similarity: ``(V, M)`` cosines of unlinked and linked images; no gradient flows into the targets.
+
+    Source: Mo et al. 2023 (S-CLIP).
+    """
+    return soft_cross_entropy(logits, transport(similarity.detach()))
+
+
+def keyword_pseudo_label(logits: Tensor, candidates: Tensor) -> Tensor:
+    """Partial-label loss: of the candidate keywords, those that the model finds likeliest are the target.
+
+    Args:
+        logits: ``(V, U)`` scaled cosines of unlinked images and keywords.
+        candidates: ``(V, U)`` booleans, the keywords of the nearest linked report; rows without any are left out.
+
+    Source: Mo et al. 2023 (S-CLIP).
+    """
+    probability = logits.detach().float().softmax(dim=-1) * candidates
+    return soft_cross_entropy(logits, probability / probability.sum(dim=-1, keepdim=True).clamp_min(TINY))
