@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import data, evaluate, extract, inspect, pretrain
+from lgdea.cli import data, evaluate, extract, inspect, pretrain, review
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -46,6 +46,7 @@ def _root(
 
 app.command("demo")(inspect.demo)
 app.add_typer(data.app, name="data")
+review.register(extract.app)
 app.add_typer(extract.app, name="extract")
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.config_app, name="config")

@@ -69,7 +69,7 @@ def run(
 @app.command()
 def score(
     evidence: Annotated[Path, typer.Argument(help="Evidence folder.")],
-    gold: Annotated[str, typer.Option(help="openi-14, openi-mesh or phantom.")],
+    gold: Annotated[str, typer.Option(help="openi-14, openi-mesh, phantom, or a folder of corrections.")],
     archive: Annotated[Path, typer.Option(help="Archive that holds the gold: its labels or truth tables.")],
     worst: Annotated[int, typer.Option(help="How many disagreements to list.")] = 10,
     json: JsonFlag = False,

@@ -100,6 +100,10 @@ def import_corrections(files: Sequence[str | Path], archive: Archive, out: str |
     problems = [line for review in reviews for line in review.problems]
     if problems:
         raise InvalidReviewError(problems)
+    if not any(review.units for review in reviews):
+        raise DataError(
+            "no report has a verdict", file=files[0], remedy="write complete or others_correct into the report rows"
+        )
     units, reviewed, conflicts = _merge(reviews, texts)
     out = Path(out)
     inputs: dict[str, str | Path] = {"reports": archive.folder / "reports.parquet"}

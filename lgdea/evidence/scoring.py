@@ -1,6 +1,6 @@
 """How good the evidence is: precision, recall and F1 with bootstrap intervals against a gold standard.
 
-Per class the counts are over reports (``openi-14``, ``openi-mesh``) or over units (``phantom``); see
+Per class the counts are over reports (``openi-14``, ``openi-mesh``) or over units (``phantom``, corrections); see
 :mod:`lgdea.evidence.golds` for what each gold counts. Intervals are 95% percentile intervals over resampled reports.
 """
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.evidence import golds
+from lgdea.evidence.corrections import compare_corrections, is_corrections
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
@@ -85,19 +86,17 @@ def score(evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str
 
     Args:
         evidence: An evidence folder, or its units.
-        gold: ``openi-14`` (labels of the Open-I archive), ``openi-mesh`` (its extra table ``mesh``) or ``phantom``
-            (its extra table ``evidence_truth``).
+        gold: ``openi-14`` (labels of the Open-I archive), ``openi-mesh`` (its extra table ``mesh``), ``phantom``
+            (its extra table ``evidence_truth``), or a folder of corrections (see :mod:`lgdea.evidence.corrections`).
         archive: The archive that the evidence was extracted from.
         seed: Of the bootstrap.
 
     Raises:
         UsageError: An unknown gold, or the archive does not hold it.
     """
-    if gold not in _GOLDS:
-        raise UsageError(f"no gold {gold!r}", remedy=f"known: {', '.join(_GOLDS)}")
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
     units = evidence if isinstance(evidence, pd.DataFrame) else read_evidence(evidence)
-    comparison = _GOLDS[gold](units, archive)
+    comparison = compare(units, gold, archive)
     counts = comparison.counts  # (R, C, 3): true positives, false positives, misses
     weights = _resamples(len(counts), seed)
     sampled = np.einsum("sr,rck->sck", weights, counts, optimize=True)
@@ -126,6 +125,19 @@ def score(evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str
         attributes=attributes,
         worst=_worst(comparison, units, archive),
     )
+
+
+def compare(units: pd.DataFrame, gold: str, archive: Archive) -> golds.Comparison:
+    """Counts per report and class of ``gold``, named as in :func:`score`.
+
+    Raises:
+        UsageError: An unknown gold, or the archive does not hold it.
+    """
+    if gold in _GOLDS:
+        return _GOLDS[gold](units, archive)
+    if is_corrections(gold):
+        return compare_corrections(units, archive, gold)
+    raise UsageError(f"no gold {gold!r}", remedy=f"known: {', '.join(_GOLDS)}, or a folder of corrections")
 
 
 def _resamples(reports: int, seed: int) -> np.ndarray:
