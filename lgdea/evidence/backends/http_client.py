@@ -89,6 +89,7 @@ class Server:
             headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.AsyncClient(
             headers=headers,
+            verify=address.is_encrypted,  # without TLS there is nothing to verify, and reading certificates takes time
             follow_redirects=False,  # a redirect could lead to a server that was not checked
             trust_env=not address.is_loopback,  # a proxy from the environment would carry the text away
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),

@@ -260,11 +260,11 @@ class Session:
         return tries > 0
 
     async def _shut(self) -> None:
-        mine = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        mine = {asyncio.current_task()}
+        while others := asyncio.all_tasks() - mine:  # again: a task that is cancelled while it connects leaves others
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         await self._server.close()
 
 
