@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from lgdea.evidence.rules.clauses import VERBS
 from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.places import PLURALS, Spot, find_spots
 from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
-_PLURALS = frozenset({
-    "lungs", "bases", "apices", "hila", "hemidiaphragms", "diaphragms", "angles", "sulci", "lobes", "fields", "zones",
-    "clavicles",
-})  # fmt: skip
-# "Left basilar opacity may represent atelectasis": the explanation sits where the opacity does.
-_EXPLAINS = frozenset({"represent", "representing", "compatible", "consistent", "suggest", "suggestive", "suggesting",
-                       "reflect", "reflecting", "likely", "versus", "vs", "worrisome", "concerning"})  # fmt: skip
 LIST = frozenset({",", "and", "or", "/", "nor"})
+_MOSTLY = frozenset({"most", "mostly", "more", "greatest", "greater", "predominantly", "predominant", "mainly", "especially",
+                     "particularly", "primarily", "worst", "worse", "notably", "prominent", "largely"})  # fmt: skip
+_SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
 
 
 @dataclass
@@ -35,6 +33,8 @@ class Mention:
     severity: str = "unspecified"
     change: str = "unspecified"
     head: str | None = None
+    more: list[tuple[str, str]] = field(default_factory=list)
+    """Further structures of the same place phrase, each with its side."""
     used: set[int] = field(default_factory=set)
 
 
@@ -52,7 +52,9 @@ class Attachment:
         self.lexicon = lexicon
         self.start, self.end = bounds
         self.hits = hits
-        self.places = [hit for hit in hits if "place" in hit.tags]
+        self.spots = find_spots(tokens, raw, hits, bounds, lexicon)
+        self.places = [spot.hit for spot in self.spots]
+        self.spot_at = {k: spot for spot in self.spots for k in range(spot.i, spot.j)}
         self.taken: set[int] = set()
 
     def attach(self, found: list[Mention], walls: list[int]) -> None:
@@ -69,10 +71,11 @@ class Attachment:
             mention.severity = self._nearest(mention, "severity", left, right) or "unspecified"
             mention.change = self._nearest(mention, "change", left, right) or "unspecified"
             self._specialise(mention, left)
-            if number:
-                self._share(found[number - 1], mention)
-        for number in range(len(found) - 2, -1, -1):
-            self._share(found[number + 1], found[number])
+            self._forget_chest(mention)
+        for first, second in pairwise(found):
+            self._share(first, second)
+        for first, second in reversed(list(pairwise(found))):
+            self._share(second, first)
         for mention in found:
             self._own_words(mention)
 
@@ -81,32 +84,70 @@ class Attachment:
         hit = next((h for h in self.hits if (h.i, h.j) == (mention.i, mention.j)), None)
         if hit is None:
             return
-        if mention.place is None:
-            mention.place = hit.tags.get("inner_place")
+        inner = hit.tags.get("inner_place")
+        if inner is not None and (mention.place is None or mention.place in self.lexicon.up.get(inner, ())):
+            mention.place = inner
         if mention.laterality == "unspecified":
             side = hit.tags.get("laterality") or hit.tags.get("inner_laterality")
-            plural = any(word.lower() in _PLURALS for word in self.raw[mention.i : mention.j])
+            plural = any(word.lower() in PLURALS for word in self.raw[mention.i : mention.j])
             mention.laterality = side or ("bilateral" if plural else "unspecified")
 
-    def _find_place(self, mention: Mention, left: int, right: int) -> None:
-        if mention.place is not None:
-            return
-        for place in reversed(self.places):
-            if left <= place.i and place.j <= mention.i and place.i not in self.taken and self._reaches(place, mention):
-                self._take(mention, place)
-                return
-        for place in self.places:
-            if mention.j <= place.i < right and place.i not in self.taken:
-                gap = _without_numbers([t.lemma for t in self.tokens[mention.j : place.i]])
-                if "and" in gap or "or" in gap or ("," in gap and len(gap) > 3):
-                    return
-                if any(self.is_preposition(k) for k in range(mention.j, place.i)) or len(gap) <= 1 or "," in gap:
-                    self._take(mention, place)
-                return
+    @staticmethod
+    def _forget_chest(mention: Mention) -> None:
+        """Drop "thoracic" and "chest" where the finding's own structure says more ("thoracic spondylosis")."""
+        if mention.place == "chest" and load_vocabulary().findings[mention.finding].default_anatomy is not None:
+            mention.place = None
 
-    def _reaches(self, place: Hit, mention: Mention) -> bool:
+    def _find_place(self, mention: Mention, left: int, right: int) -> None:
+        after = self._spot_after(mention, right)
+        if mention.place_hit is not None:
+            self._refine(mention, after)
+            return
+        before = next(
+            (s for s in reversed(self.spots) if left <= s.hit.i and s.hit.j <= mention.i and self._reaches(s, mention)),
+            None,
+        )
+        if before is None and after is None:
+            return
+        if before is None or (after is not None and before.place in self.lexicon.up.get(after.place, ())):
+            assert after is not None
+            self._take(mention, after)
+            if before is not None and after.side is None and before.side is not None:
+                mention.laterality = before.side
+                mention.used.update(range(before.i, before.j))
+        else:
+            self._take(mention, before)
+
+    def _refine(self, mention: Mention, after: Spot | None) -> None:
+        """Where a head's structure says little ("increased markings in the left base"), take what follows."""
+        named = self.lexicon.structure_anatomy.get(str(mention.place), mention.place)
+        if after is None or after.hit == mention.place_hit:
+            return
+        if named == "lymph_node" and after.side is not None and mention.laterality == "unspecified":
+            mention.laterality = after.side
+            mention.used.update(range(after.i, after.j))
+        elif named in self.lexicon.up.get(after.place, ()):
+            self._take(mention, after)
+
+    def _spot_after(self, mention: Mention, right: int) -> Spot | None:
+        """The structure that follows, joined by a preposition ("opacity in the left base") or nothing."""
+        spot = next((s for s in self.spots if mention.j <= s.i < right and s.hit.i not in self.taken), None)
+        if spot is None:
+            return None
+        gap = _without_numbers([t.lemma for t in self.tokens[mention.j : spot.i]])
+        if "and" in gap or "or" in gap or ("," in gap and len(gap) > 3 and not _MOSTLY & set(gap)):
+            return None
+        prepositional = any(self.is_preposition(k) for k in range(mention.j, spot.i))
+        return spot if prepositional or len(gap) <= 1 else None
+
+    def _reaches(self, spot: Spot, mention: Mention) -> bool:
+        place = spot.hit
+        if place.i in self.taken:
+            return False
         gap = [t.lemma for t in self.tokens[place.j : mention.i]]
         if not any(word in LIST or word == "with" for word in gap):
+            return not {"the", "a", "an"} & set(gap) or any(word in VERBS or word == ":" for word in gap)
+        if any(spot.siblings[-1] is s for s in (self.spot_at.get(mention.i - 1),)):
             return True
         opens = place.i > self.start and any(
             self.is_preposition(k) for k in range(max(self.start, place.i - 4), place.i)
@@ -117,34 +158,68 @@ class Attachment:
         """Whether token ``k`` belongs to a preposition."""
         return any("prepositions" in h.tags and h.i <= k < h.j for h in self.hits)
 
-    def _take(self, mention: Mention, place: Hit) -> None:
-        mention.place, mention.place_hit = place.tags["place"], place
-        mention.used.update(range(place.i, place.j))
+    def _take(self, mention: Mention, spot: Spot) -> None:
+        mention.place, mention.place_hit = spot.place, spot.hit
+        mention.used.update(range(spot.i, spot.j))
 
     def find_side(self, mention: Mention, bounds: tuple[int, int]) -> None:
         """Give the mention its side, from its structure or from the words around it inside ``bounds``."""
         place = mention.place_hit
-        if place is not None:
-            known = self.lexicon.side_of.get(place.tags["place"]) or place.tags.get("laterality")
-            ahead = next((h for h in self.places if h.j == place.i), None)  # "left lung | base"
-            if ahead is not None and not known:
-                known = self.lexicon.side_of.get(ahead.tags["place"])
-            if known:
-                mention.laterality = known
-                return
+        spot = self.spot_at.get(place.i) if place is not None else None
+        if mention.laterality != "unspecified":
+            pass  # known from the words that gave the structure
+        elif spot is not None and spot.side is not None and not self._is_said_before(mention, spot):
+            mention.laterality = spot.side
+            mention.used.update(range(spot.i, spot.j))
+        elif (hit := self._nearest_side(mention, spot, bounds)) is not None:
+            mention.laterality = hit.tags["laterality"]
+            mention.used.update(range(hit.i, hit.j))
+        elif place is not None and self._speaks_of_both(mention, place):
+            mention.laterality = "bilateral"
+        if spot is not None and not mention.normal:
+            self._add_siblings(mention, spot)
+
+    def _nearest_side(self, mention: Mention, spot: Spot | None, bounds: tuple[int, int]) -> Hit | None:
         best: tuple[int, Hit] | None = None
         for hit in self.hits:
-            value = hit.tags.get("laterality")
-            if value is None or not (bounds[0] <= hit.i < bounds[1]):
+            if "laterality" not in hit.tags or not (bounds[0] <= hit.i < bounds[1]):
                 continue
+            other = self.spot_at.get(hit.i, spot)
+            if other is not spot and other is not None and other.j != mention.i:
+                continue  # the side of another structure
             distance = self._side_distance(hit, mention)
             if distance is not None and (best is None or distance < best[0]):
                 best = (distance, hit)
-        if best is not None:
-            mention.laterality = best[1].tags["laterality"]
-            mention.used.update(range(best[1].i, best[1].j))
-        elif place is not None and self.raw[place.j - 1].lower() in _PLURALS:
-            mention.laterality = "bilateral"
+        return best[1] if best is not None else None
+
+    def _is_said_before(self, mention: Mention, spot: Spot) -> bool:
+        """Whether "bilateral" stands before the finding, so that the structure is only where it is most seen."""
+        before = next((h for h in reversed(self.hits) if h.j <= mention.i and "laterality" in h.tags), None)
+        if before is None or spot.i < mention.i or before.i in self.spot_at:
+            return False
+        gap = self.tokens[before.j : mention.i]
+        return (
+            before.tags["laterality"] == "bilateral"
+            and len(gap) <= 4
+            and not any(t.lemma in LIST or t.lemma in VERBS for t in gap)
+        )
+
+    def _speaks_of_both(self, mention: Mention, place: Hit) -> bool:
+        """Whether a plural means both sides: "in the lung bases", but not "the lungs show a nodule"."""
+        shown = any(token.lemma in _SHOWS for token in self.tokens[place.j : mention.i])
+        return self.raw[place.j - 1].lower() in PLURALS and not shown
+
+    def _add_siblings(self, mention: Mention, spot: Spot) -> None:
+        """Note the other structures of the place phrase."""
+        table = self.lexicon.heads.get(mention.head or "")
+        for other in spot.siblings:
+            if other is spot or other.hit.i in self.taken or other.place == "chest":
+                continue
+            if table and self.lexicon.finding_at(table, other.place) != mention.finding:
+                continue
+            plural = self.raw[other.hit.j - 1].lower() in PLURALS
+            mention.more.append((other.place, other.side or ("bilateral" if plural else mention.laterality)))
+            mention.used.update(range(other.i, other.j))
 
     def _side_distance(self, hit: Hit, mention: Mention) -> int | None:
         """How far a side is from the mention or from its structure; None when it belongs to something else."""
@@ -161,9 +236,18 @@ class Attachment:
                     distances.append(len(gap))
             elif hit.i >= j:
                 gap = self.tokens[j : hit.i]
-                if len(gap) <= 5 and not any(t.lemma in {"and", "or"} for t in gap) and not mention.normal:
+                apart = any(t.lemma in {"and", "or", "with"} for t in gap) or self._leads_on(hit)
+                if len(gap) <= 5 and not apart and not mention.normal:
                     distances.append(len(gap) + 2)
         return min(distances, default=None)
+
+    def _leads_on(self, side: Hit) -> bool:
+        """Whether a side belongs to a finding that follows it ("cardiomegaly, small left effusion")."""
+        for hit in self.hits:
+            if hit.i >= side.j and ("finding" in hit.tags or "head" in hit.tags):
+                gap = self.tokens[side.j : hit.i]
+                return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS for t in gap)
+        return False
 
     def _nearest(self, mention: Mention, category: str, left: int, right: int) -> str | None:
         best: tuple[int, Hit] | None = None
@@ -206,18 +290,12 @@ class Attachment:
         """Let joined mentions share what one of them was given: "scarring or atelectasis in the left base"."""
         first, second = (giver, taker) if giver.i < taker.i else (taker, giver)
         gap = [t.lemma for t in self.tokens[first.j : second.i]]
-        joined = 0 < len(gap) <= 3 and any(word in LIST for word in gap) and "," not in gap[1:]
-        explained = len(gap) <= 8 and bool(_EXPLAINS & set(gap)) and self._in_lung(first) and self._in_lung(second)
-        if not joined and not explained:
-            return
-        if any(h.i >= first.j and h.j <= second.i and "negation_before" in h.tags for h in self.hits):
+        joined = not gap or (len(gap) <= 3 and any(word in LIST for word in gap) and "," not in gap[1:])
+        if not joined or any(h.i >= first.j and h.j <= second.i and "negation_before" in h.tags for h in self.hits):
             return
         if taker.laterality == "unspecified" and taker.place is None:
             taker.laterality = giver.laterality
-            taker.place, taker.place_hit = giver.place, giver.place_hit
-
-    def _in_lung(self, mention: Mention) -> bool:
-        return load_vocabulary().findings[mention.finding].default_anatomy == "lung"
+            taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
 
 
 def _without_numbers(words: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ _SEEN = frozenset({
     "seen", "identified", "noted", "present", "visualized", "visualised", "evident", "demonstrated", "appreciated",
     "detected", "observed",
 })  # fmt: skip
+_CAUSES = frozenset({"due", "secondary", "because", "related"})
 _JOINTS = frozenset({",", "and", "with"})
 
 
@@ -29,7 +30,9 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit]) -> list[tuple[in
     at: dict[int, Hit] = {hit.i: hit for hit in hits}
     ends = [0]
     joints = [k for k, token in enumerate(tokens) if token.lemma in _JOINTS and k not in at]
-    hard = {hit.i for hit in hits if "breaks" in hit.tags} | {k for k, t in enumerate(tokens) if t.lemma == ";"}
+    hard = {hit.i for hit in hits if "breaks" in hit.tags and not _hedged_cause(tokens, hits, hit)} | {
+        k for k, t in enumerate(tokens) if t.lemma == ";"
+    }
     stops = sorted(set(joints) | hard | {len(tokens)})
     for number, k in enumerate(stops[:-1]):
         if k in hard or _stands_alone(tokens, hits, ends[-1], k, stops[number + 1]):
@@ -51,6 +54,8 @@ def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, join
     )
     verb = next((n for n, word in enumerate(words) if word in VERBS), None)
     if verb is not None:
+        if _joins_subjects(tokens, before, after, joint, joint + 1 + verb):
+            return False
         listed = negated and any(word in _SEEN for word in words[verb : verb + 4]) and "there" not in words[: verb + 1]
         return not listed or graded
     if any("normal" in hit.tags for hit in after) and any("place" in hit.tags for hit in after):
@@ -59,6 +64,25 @@ def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, join
         return False
     rest = {token.lemma for token in tokens[joint + 1 :]}
     return graded and not rest & {"or", "nor"}
+
+
+def _hedged_cause(tokens: Sequence[Token], hits: Sequence[Hit], hit: Hit) -> bool:
+    """Whether a cause is only suspected ("may be secondary to", "possibly due to"): the doubt reaches over it."""
+    return tokens[hit.i].lemma in _CAUSES and any(
+        0 <= hit.i - other.j <= 1 and "uncertainty_before" in other.tags for other in hits
+    )
+
+
+def _joins_subjects(tokens: Sequence[Token], before: list[Hit], after: list[Hit], joint: int, verb: int) -> bool:
+    """Whether "and" joins two subjects of one verb: "effusion and atelectasis have resolved"."""
+    if tokens[joint].lemma != "and" or not after or tokens[verb].lemma == "there":
+        return False
+    if any(tokens[k].lemma in VERBS for hit in before[:1] for k in range(hit.i, joint)):
+        return False
+    if any("normal" in hit.tags or "negation_before" in hit.tags for hit in before):
+        return False
+    named = [hit for hit in after if hit.i < verb]
+    return any("finding" in hit.tags for hit in named) and "finding" in before[-1].tags
 
 
 def _is_statement(hit: Hit) -> bool:

@@ -29,7 +29,8 @@ class Hit(NamedTuple):
 class Lexicon:
     """Matcher and tables of the rules reader.
 
-    ``heads``, ``specialise`` and ``denies`` map a word or finding, then a structure or modifier, to a finding.
+    ``heads``, ``specialise`` and ``denies`` map a word or finding, then a structure or modifier, to a finding;
+    ``explained`` maps an observation to what it may be.
     """
 
     heads: dict[str, dict[str, str]]
@@ -39,6 +40,9 @@ class Lexicon:
     structure_anatomy: dict[str, str]
     side_of: dict[str, str]
     up: dict[str, tuple[str, ...]]
+    places: dict[tuple[str, ...], str]
+    pairs: frozenset[str]
+    explained: dict[str, frozenset[str]]
     ids: dict[str, int] = field(default_factory=dict)
     automaton: Any = None
 
@@ -49,6 +53,18 @@ class Lexicon:
         if not keys:
             return []
         return [Hit(end + 1 - length, end + 1, tags) for end, (length, tags) in self.automaton.iter_long(keys)]
+
+    def paired(self, place: str) -> bool:
+        """Whether the body has one of this structure on each side."""
+        return place in self.pairs
+
+    def without_side(self, hit: Hit) -> str:
+        """The structure of a hit without the side that its name says (``lower_lobe`` for ``left_lower_lobe``)."""
+        place = hit.tags["place"]
+        for side in ("left_", "right_"):
+            if place.startswith(side):
+                return place.removeprefix(side)
+        return place
 
     def finding_at(self, table: Mapping[str, str], place: str) -> str | None:
         """The value for a structure in ``table``, or for the nearest structure that it is a part of."""
@@ -64,6 +80,33 @@ class Lexicon:
 def load_lexicon() -> Lexicon:
     """Build the automaton once per process (about 20 ms)."""
     terms = yaml.safe_load((resources.files("lgdea.evidence.rules") / "terms.yaml").read_text(encoding="utf-8"))
+    vocabulary = load_vocabulary()
+    entries = _entries(terms)
+    devices = {f.id for f in vocabulary.findings.values() if f.kind == "device"}
+    _mark_inner_places({key: tags for key, tags in entries.items() if tags.get("finding") not in devices}, entries)
+    ids: dict[str, int] = {}
+    automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY, ahocorasick.KEY_SEQUENCE)
+    for key, tags in entries.items():
+        automaton.add_word(tuple(ids.setdefault(word, len(ids) + 1) for word in key), (len(key), tags))
+    automaton.make_automaton()
+    return Lexicon(
+        heads={name: head["with"] for name, head in terms["heads"].items()},
+        alone={name: head["alone"] for name, head in terms["heads"].items() if "alone" in head},
+        specialise=terms["specialise"],
+        denies=terms["normal"]["denies"],
+        structure_anatomy=terms["structure_anatomy"],
+        side_of={a.id: a.laterality for a in vocabulary.anatomy.values() if a.laterality != "unspecified"},
+        places={key: tags["place"] for key, tags in entries.items() if "place" in tags},
+        pairs=frozenset(a.id for a in vocabulary.anatomy.values() if a.paired),
+        explained={name: frozenset(found) for name, found in terms["explained"].items()},
+        up={a: _upwards(a, vocabulary.anatomy) for a in vocabulary.anatomy},
+        ids=ids,
+        automaton=automaton,
+    )
+
+
+def _entries(terms: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, str]]:
+    """All phrases on their lemmas, each with its categories and their values."""
     vocabulary = load_vocabulary()
     entries: dict[tuple[str, ...], dict[str, str]] = {}
 
@@ -83,6 +126,8 @@ def load_lexicon() -> Lexicon:
         add(words, "place", name)
     for anatomy in vocabulary.anatomy.values():
         add((anatomy.name, *anatomy.synonyms), "place", anatomy.id)
+        for side in ("left", "right"):
+            add((s for s in anatomy.synonyms if s.startswith(f"{side} ")), "laterality", side)
     alias = terms["modifier_alias"]
     for word in terms["modifiers"]:
         add([word], "modifier", alias.get(word, word))
@@ -96,25 +141,7 @@ def load_lexicon() -> Lexicon:
     add(terms["normal"]["not"], "not_normal", "not_normal")
     for category in ("prior", "breaks", "prepositions"):
         add(terms[category], category, category)
-
-    devices = {f.id for f in vocabulary.findings.values() if f.kind == "device"}
-    _mark_inner_places({key: tags for key, tags in entries.items() if tags.get("finding") not in devices}, entries)
-    ids: dict[str, int] = {}
-    automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY, ahocorasick.KEY_SEQUENCE)
-    for key, tags in entries.items():
-        automaton.add_word(tuple(ids.setdefault(word, len(ids) + 1) for word in key), (len(key), tags))
-    automaton.make_automaton()
-    return Lexicon(
-        heads={name: head["with"] for name, head in terms["heads"].items()},
-        alone={name: head["alone"] for name, head in terms["heads"].items() if "alone" in head},
-        specialise=terms["specialise"],
-        denies=terms["normal"]["denies"],
-        structure_anatomy=terms["structure_anatomy"],
-        side_of={a.id: a.laterality for a in vocabulary.anatomy.values() if a.laterality != "unspecified"},
-        up={a: _upwards(a, vocabulary.anatomy) for a in vocabulary.anatomy},
-        ids=ids,
-        automaton=automaton,
-    )
+    return entries
 
 
 def _mark_inner_places(marked: _Entries, entries: _Entries) -> None:

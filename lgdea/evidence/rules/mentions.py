@@ -28,8 +28,8 @@ class Clause:
         self.lexicon = lexicon
         self.start, self.end = bounds
         self.hits = [hit for hit in hits if self.start <= hit.i < self.end]
-        self.places = [hit for hit in self.hits if "place" in hit.tags]
         self.attachment = Attachment(tokens, raw, self.hits, bounds, lexicon)
+        self.places = self.attachment.places
 
     def mentions(self) -> list[Mention]:
         """All mentions in order, with attributes."""
@@ -171,15 +171,13 @@ class Clause:
         self.attachment.find_side(mention, (self.start, self.end))
         return mention
 
-    def anatomy(self, mention: Mention) -> str | None:
-        """The anatomy id of the mention's structure, side included for lobes."""
-        place = mention.place
+    def anatomy(self, place: str | None, side: str) -> tuple[str | None, str]:
+        """The anatomy id of a structure and its side, both as the names of lobes tell them."""
         if place is None:
-            return None
+            return None, side
         place = self.lexicon.structure_anatomy.get(place, place)
         if place == "middle_lobe":
-            mention.laterality = "right"
-            return "right_middle_lobe"
+            return "right_middle_lobe", "right"
         if place in {"right_lung", "left_lung"}:
-            return "lung"
-        return _LOBES.get((place, mention.laterality), place)
+            return "lung", side
+        return _LOBES.get((place, side), place), side

@@ -11,6 +11,7 @@ from lgdea.evidence.rules.clauses import split_clauses
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mentions import Clause
 from lgdea.evidence.rules.scopes import Verdict, judge
+from lgdea.evidence.rules.sharing import share_explained
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections, split_sentences
 from lgdea.vocabulary import load_vocabulary
@@ -90,33 +91,43 @@ def _read_sentence(sentence: str) -> tuple[Item, ...]:
     if not hits:
         return ()
     raw = [sentence[t.start : t.end] for t in tokens]
-    items: list[Item] = []
+    read: list[tuple[Clause, tuple[int, int], list[Mention]]] = []
     for bounds in split_clauses(tokens, hits):
         clause = Clause(tokens, raw, hits, bounds, lexicon)
-        mentions = clause.mentions()
+        read.append((clause, bounds, clause.mentions()))
+    share_explained(tokens, hits, [mention for _, _, mentions in read for mention in mentions], lexicon)
+    items: list[Item] = []
+    for clause, bounds, mentions in read:
         for mention in mentions:
             verdict = judge(tokens, clause.hits, bounds, mention, mentions)
             if verdict.assertion is not None:
-                items.append(_item(sentence, tokens, clause, mention, verdict))
+                items.extend(_items(sentence, tokens, clause, mention, verdict))
     return tuple(_without_repeats(items))
 
 
-def _item(sentence: str, tokens: list[Token], clause: Clause, mention: Mention, verdict: Verdict) -> Item:
+def _items(sentence: str, tokens: list[Token], clause: Clause, mention: Mention, verdict: Verdict) -> list[Item]:
+    """One item for each structure of the mention."""
     used = [*mention.used, *verdict.triggers, mention.i, mention.j - 1]
-    anatomy = clause.anatomy(mention)
-    return Item(
-        section="",
-        start=tokens[min(used)].start,
-        end=tokens[max(used)].end,
-        finding=mention.finding,
-        finding_text=sentence[tokens[mention.i].start : tokens[mention.j - 1].end],
-        assertion=str(verdict.assertion),
-        anatomy=anatomy if anatomy in load_vocabulary().anatomy else None,
-        laterality=mention.laterality,
-        severity=mention.severity,
-        change=verdict.change,
-        refers_to_prior=verdict.refers_to_prior,
-    )
+    known = load_vocabulary().anatomy
+    items = []
+    for place, side in [(mention.place, mention.laterality), *mention.more]:
+        anatomy, laterality = clause.anatomy(place, side)
+        items.append(
+            Item(
+                section="",
+                start=tokens[min(used)].start,
+                end=tokens[max(used)].end,
+                finding=mention.finding,
+                finding_text=sentence[tokens[mention.i].start : tokens[mention.j - 1].end],
+                assertion=str(verdict.assertion),
+                anatomy=anatomy if anatomy in known else None,
+                laterality=laterality,
+                severity=mention.severity,
+                change=verdict.change,
+                refers_to_prior=verdict.refers_to_prior,
+            )
+        )
+    return items
 
 
 def _without_repeats(items: list[Item]) -> list[Item]:

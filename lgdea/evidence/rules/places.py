@@ -1,0 +1,161 @@
+"""Place phrases: "the right upper and left lower lobes" names two structures, each with its own side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.tokens import Token
+
+PLURALS = frozenset({
+    "lungs", "bases", "apices", "hila", "hemidiaphragms", "diaphragms", "angles", "sulci", "lobes", "fields", "zones",
+    "clavicles", "shoulders", "recesses",
+})  # fmt: skip
+_JOINERS = frozenset({"and", "or", ",", "/"})
+_FILLERS = frozenset({
+    "the", "of", "medial", "lateral", "posterior", "anterior", "inferior", "superior", "peripheral", "central",
+    "proximal", "distal", "dependent", "entire", "whole", "aspect", "portion", "region", "area", "part", "extreme",
+    "far", "most", "side",
+})  # fmt: skip
+_PARTS = frozenset({"upper", "lower", "middle", "mid"})  # "right [middle] and lower lobes"
+
+
+@dataclass
+class Spot:
+    """One structure with its side; ``hit`` holds its name, tokens ``i`` to ``j`` also the words around it."""
+
+    i: int
+    j: int
+    hit: Hit
+    side: str | None
+    siblings: list[Spot] = field(default_factory=list, repr=False)
+    """All spots of the phrase, this one included."""
+
+    @property
+    def place(self) -> str:
+        """The structure's id."""
+        return self.hit.tags["place"]
+
+
+@dataclass
+class _Segment:
+    """What stands between two joiners: side, names of structures, and a part of a name ("upper" of "upper lobe")."""
+
+    i: int
+    j: int = 0
+    side: str | None = None
+    side_i: int | None = None
+    places: list[Hit] = field(default_factory=list)
+    part: tuple[int, str] | None = None
+
+
+def find_spots(
+    tokens: Sequence[Token], raw: Sequence[str], hits: Sequence[Hit], bounds: tuple[int, int], lexicon: Lexicon
+) -> list[Spot]:
+    """All structures of a clause in order, each with the side that its phrase gives it.
+
+    A side reaches over joined structures that have none of their own ("right apex and base"), a structure back over
+    joined sides that have none ("right and left lower lobe").
+    """
+    spots: list[Spot] = []
+    for run in _runs(tokens, hits, bounds):
+        spots.extend(_distribute(run, tokens, raw, lexicon))
+    return spots
+
+
+def _runs(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int]) -> list[list[_Segment]]:
+    """Phrases as lists of segments; only those that name a structure."""
+    at = {hit.i: hit for hit in hits if "place" in hit.tags or "laterality" in hit.tags}
+    others = {k for hit in hits if hit.i not in at for k in range(hit.i, hit.j) if "prepositions" not in hit.tags}
+    runs: list[list[_Segment]] = []
+    run: list[_Segment] = []
+    k, end = bounds
+    while k < end:
+        hit = at.get(k)
+        word = tokens[k].lemma
+        if hit is not None:
+            if not run:
+                run.append(_Segment(k))
+            _add(run[-1], hit)
+            k = hit.j
+            continue
+        if k in others or not (word in _FILLERS or word in _PARTS or word in _JOINERS):
+            runs, run = _close(runs, run)
+        elif word in _JOINERS and run:
+            run.append(_Segment(k + 1))
+        elif word in _PARTS:
+            if not run:
+                run.append(_Segment(k))
+            run[-1].part, run[-1].j = (k, word), k + 1
+        k += 1
+    return _close(runs, run)[0]
+
+
+def _add(segment: _Segment, hit: Hit) -> None:
+    segment.j = hit.j
+    if "place" in hit.tags:
+        segment.places.append(hit)
+    side = hit.tags.get("laterality")
+    if side is not None and segment.side is None:
+        segment.side, segment.side_i = side, hit.i
+
+
+def _close(runs: list[list[_Segment]], run: list[_Segment]) -> tuple[list[list[_Segment]], list[_Segment]]:
+    if any(segment.places for segment in run):
+        runs.append(run)
+    return runs, []
+
+
+def _distribute(run: list[_Segment], tokens: Sequence[Token], raw: Sequence[str], lexicon: Lexicon) -> list[Spot]:
+    spots: list[Spot] = []
+    ahead: Hit | None = None  # the structure that a segment without one borrows
+    for segment in reversed(run):
+        hit = _most_exact(segment.places, lexicon) or _borrow(segment, ahead, tokens, lexicon)
+        if hit is None:
+            continue
+        ahead = hit
+        side = segment.side or next((s for p in (hit, *segment.places) if (s := _own_side(p, lexicon))), None)
+        spots.append(Spot(min(segment.i, hit.i), max(segment.j, hit.j), hit, side, spots))
+    spots.reverse()
+    for before, spot in pairwise(spots):
+        if spot.side is None and lexicon.paired(spot.place):
+            plural = raw[spot.hit.j - 1].lower() in PLURALS and before.side != "bilateral"
+            spot.side = None if plural and not _shares_head(before, spot) else before.side
+    return spots
+
+
+def _shares_head(before: Spot, spot: Spot) -> bool:
+    """Whether a plural comes from the joined names ("right upper and lower lobes"), not from both sides."""
+    return before.hit.j - before.hit.i == 1 and before.hit.tags.get("part") == "part" and spot.hit.i > before.hit.i
+
+
+def _own_side(hit: Hit, lexicon: Lexicon) -> str | None:
+    return hit.tags.get("laterality") or lexicon.side_of.get(hit.tags["place"])
+
+
+def _most_exact(places: list[Hit], lexicon: Lexicon) -> Hit | None:
+    """The structure that is a part of the others ("left lung | base", "base of the left lung"), else the last."""
+    if not places:
+        return None
+    best = places[-1]
+    for hit in places:
+        if best.tags["place"] in lexicon.up.get(hit.tags["place"], ()):
+            best = hit
+    return best
+
+
+def _borrow(segment: _Segment, ahead: Hit | None, tokens: Sequence[Token], lexicon: Lexicon) -> Hit | None:
+    """The structure of a segment that names none or a part of one, from the next segment."""
+    if ahead is None:
+        return None
+    if segment.part is None:
+        return None if segment.side is None else Hit(ahead.i, ahead.j, {"place": lexicon.without_side(ahead)})
+    k, word = segment.part
+    words = [token.lemma for token in tokens[ahead.i : ahead.j]]
+    for n in range(len(words)):
+        place = lexicon.places.get((word, *words[n:]))
+        if place is not None:
+            return Hit(k, k + 1, {"place": place, "part": "part"})
+    return None

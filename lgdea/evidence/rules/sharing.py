@@ -1,0 +1,77 @@
+"""What an observation hands on to its explanation: "left basilar opacity, likely atelectasis"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lgdea.evidence.rules.attachment import Mention
+from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.tokens import Token
+from lgdea.vocabulary import load_vocabulary
+
+_WORDS = frozenset({
+    "represent", "representing", "compatible", "consistent", "suggest", "suggestive", "suggesting", "reflect",
+    "reflecting", "likely", "probably", "presumably", "probable", "presumed", "most", "more", "versus", "vs", "favor",
+    "favored", "worrisome", "concerning", "which", "that", "may", "might", "could", "can", "be", "is", "are", "due",
+    "secondary", "related", "to", "of", "with", "for", "as", "either", "a", "an", "the", "some", "underlying", "in",
+    "residual", "focal", "or", "/", ",", ";", "(", "question", "this", "appear", "appearing", "chronic", "small", "corresponding", "correspond",
+})  # fmt: skip
+_BARE = frozenset({",", ";", "/", "(", "a", "an"})
+_TAGS = frozenset({"uncertainty_before", "uncertainty_after", "severity", "change", "modifier"})
+# After a mere comma only these explain; an effusion would be a finding of its own.
+_PLAIN = frozenset({
+    "atelectasis", "scarring", "pneumonia", "infiltration", "granuloma", "calcified_granuloma", "airspace_disease",
+    "consolidation",
+})  # fmt: skip
+_FARTHEST = 12  # tokens
+
+
+def share_explained(
+    tokens: Sequence[Token], hits: Sequence[Hit], mentions: Sequence[Mention], lexicon: Lexicon
+) -> None:
+    """Give the explanations of an observation its structure and side where they have none.
+
+    An explanation follows within the sentence after words like "may represent", a comma, or nothing (where a
+    de-identification token stood); several may be joined. What sits elsewhere than the observation by nature, like an
+    effusion, takes only the side.
+    """
+    giver: Mention | None = None
+    reached = 0
+    for mention in mentions:
+        own = mention.place_hit is not None or mention.laterality != "unspecified"
+        if giver is not None and mention.finding in lexicon.explained[giver.finding] and not mention.normal:
+            if _explains(tokens, hits, giver, mention, reached):
+                reached = mention.j
+                if not own:
+                    _hand_on(giver, mention)
+                continue
+            giver = None
+        elif giver is not None and mention.i - reached > _FARTHEST:
+            giver = None
+        if mention.finding in lexicon.explained and own and not mention.normal:
+            giver, reached = mention, mention.j
+
+
+def _explains(tokens: Sequence[Token], hits: Sequence[Hit], giver: Mention, taker: Mention, reached: int) -> bool:
+    if not 0 <= taker.i - reached <= _FARTHEST + len(giver.used):
+        return False
+    known = set(giver.used)
+    for hit in hits:
+        if reached <= hit.i < taker.i and (_TAGS & hit.tags.keys() or "prepositions" in hit.tags):
+            known.update(range(hit.i, hit.j))
+    rest = [k for k in range(reached, taker.i) if k not in giver.used]
+    chained = reached > giver.j
+    if any(
+        k not in known and tokens[k].lemma not in _WORDS and not (chained and tokens[k].lemma == "and") for k in rest
+    ):
+        return False
+    words = {tokens[k].lemma for k in rest}
+    return bool(words - _BARE) or chained or taker.finding in _PLAIN
+
+
+def _hand_on(giver: Mention, taker: Mention) -> None:
+    findings = load_vocabulary().findings
+    taker.laterality = giver.laterality
+    taker.used.update(giver.used | {giver.i})
+    if findings[giver.finding].default_anatomy == findings[taker.finding].default_anatomy:
+        taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
