@@ -37,7 +37,17 @@ def test_another_machine_is_refused_without_leave_and_without_a_packet(url, monk
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "127.8.9.10", "localhost", "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "127.1"],
+    [
+        "127.0.0.1",
+        "127.8.9.10",
+        "localhost",
+        "LOCALHOST",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "0x7f.1",
+        "127.1",
+    ],
 )
 def test_every_way_to_write_loopback_is_loopback(host):
     address = check_address(f"http://{host}:9", allow_remote=False)
@@ -98,7 +108,9 @@ def test_what_is_no_server_url_is_said_in_one_line(url):
         check_address(url, allow_remote=True)
 
 
-@pytest.mark.parametrize("url", ["http://me:hunter2@127.0.0.1:9", "http://127.0.0.1@192.0.2.1:9", "http://:hunter2@[::1]"])
+@pytest.mark.parametrize(
+    "url", ["http://me:hunter2@127.0.0.1:9", "http://127.0.0.1@192.0.2.1:9", "http://:hunter2@[::1]"]
+)
 def test_credentials_in_the_url_are_refused_and_not_repeated(url):
     with pytest.raises(UsageError, match="credentials") as caught:
         check_address(url, allow_remote=True)
