@@ -73,17 +73,10 @@ def diff(
     if json:
         show_json(difference.to_dict(top))
         return
+    apart = [r for r in difference.findings if r.f1 < 1]
     rows = [
-        (
-            r.finding,
-            r.units_a,
-            r.units_b,
-            r.matched,
-            r.agreed,
-            f"{r.f1:.3f}",
-            "-" if r.kappa is None else f"{r.kappa:.3f}",
-        )
-        for r in (difference.overall, *difference.findings)
+        (r.finding, r.units_a, r.units_b, r.matched, r.agreed, f"{r.f1:.3f}", _kappa(r.kappa))
+        for r in (difference.overall, *apart)
     ]
     columns = ["finding", "units A", "units B", "matched", "same assertion", "F1", "kappa (reports)"]
     show_table(f"A {first}, B {second}: {len(ids):,} reports that both have read", columns, rows)
