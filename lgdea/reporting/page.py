@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lgdea.errors import UsageError
@@ -19,8 +16,8 @@ from lgdea.reporting import counts, examples, measures
 from lgdea.reporting.curves import Curve, line_chart
 from lgdea.reporting.palette import series_index
 from lgdea.reporting.run_folder import Run, read_run
+from lgdea.reporting.template import fill, grouped
 from lgdea.runs import now, require_finished, write_text
-from lgdea.version import __version__
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -91,24 +88,8 @@ def build_report(
 
 
 def render(**context: Any) -> str:
-    """Fill the page template; everything is escaped unless it is :class:`markupsafe.Markup` made in this package."""
-    environment = Environment(
-        loader=PackageLoader("lgdea.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "signed": _signed, "count": _count, "words": _words, "p_value": _p_value}
-    script = _asset(environment, "page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html.j2").render(
-        style=Markup(_asset(environment, "style.css")),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        version=__version__,
-        **context,
-    )
+    """Fill the page template (see :func:`lgdea.reporting.template.fill`)."""
+    return fill("page.html.j2", styles=["style.css"], scripts=["tip.js", "page.js"], **context)
 
 
 def _context(
@@ -156,7 +137,7 @@ def shared_facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     for name, key in FACTS:
         values = [flat.get(key) for flat in flats]
         if values and values[0] is not None and all(v == values[0] for v in values):
-            facts.append((name, _count(values[0]) if isinstance(values[0], int) else str(values[0])))
+            facts.append((name, grouped(values[0]) if isinstance(values[0], int) else str(values[0])))
     return facts
 
 
@@ -240,28 +221,3 @@ def _curve_rank(name: str) -> tuple[int, str]:
     if "lr" in lowered or "time" in lowered or "grad" in lowered:
         return 3, name
     return 2, name
-
-
-def _asset(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _number(value: float) -> str:
-    return (f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}").replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    return (f"{value:+.3f}" if abs(value) < 10 else f"{value:+.1f}").replace("-", "−")
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _count(value: int) -> str:
-    return f"{value:,}".replace(",", "\u202f")
-
-
-def _words(identifier: str) -> str:
-    return identifier.replace("_", " ")

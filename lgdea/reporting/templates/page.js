@@ -1,17 +1,3 @@
-"use strict";
-document.documentElement.classList.add("js");
-const tip = document.getElementById("tip");
-
-function showTip(text, x, y) {
-  tip.textContent = text;
-  tip.hidden = false;
-  const box = tip.getBoundingClientRect();
-  const left = Math.min(Math.max(8, x - box.width / 2), document.documentElement.clientWidth - box.width - 8);
-  tip.style.left = `${left}px`;
-  tip.style.top = `${y - box.height - 8 < 4 ? y + 24 : y - box.height - 8}px`;
-}
-const hideTip = () => { tip.hidden = true; };
-
 // Evidence marks: pointer, tap and keyboard show the same line.
 for (const mark of document.querySelectorAll(".ev")) {
   const show = () => {
@@ -22,8 +8,6 @@ for (const mark of document.querySelectorAll(".ev")) {
   for (const event of ["mouseenter", "focus", "click"]) mark.addEventListener(event, show);
   for (const event of ["mouseleave", "blur"]) mark.addEventListener(event, hideTip);
 }
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
-document.addEventListener("scroll", hideTip, { passive: true });
 
 // Filters: a mark takes the look of its first assertion that is switched on.
 const hidden = new Set();
