@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from difflib import SequenceMatcher
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Hashable
 from typing import NamedTuple
 
+from lgdea.evidence.plain import Plain, plain
+from lgdea.evidence.resemblance import Resemblance
 from lgdea.evidence.schema import Alignment
-
-_FUZZY_RATIO = 0.85
-_FUZZY_MIN_CHARACTERS = 12
-_CANDIDATES = 16  # windows whose edit similarity is computed
-_WORD = re.compile(r"\w+")
-_PLAIN = str.maketrans({"‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"'})
-# Words whose loss or exchange would turn the meaning round; a fuzzy match must keep them.
-_DECISIVE = frozenset({"no", "not", "without", "never", "left", "right", "bilateral", "absent", "resolved", "denies"})
 
 
 class Aligned(NamedTuple):
@@ -35,103 +29,95 @@ class Aligner:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._next: dict[str, int] = {}
-        self._plain: tuple[str, list[int]] | None = None
+        self._words = _Words(text)
+        self._plain: Plain | None = None
+        self._resemblance: Resemblance | None = None
 
-    def align(self, quote: str, start: int | None = None) -> Aligned | None:
+    def align(self, quote: str, start: int | None = None, of: Hashable = None) -> Aligned | None:
         """Offsets of ``quote``, None when the text does not hold it.
 
-        Tried in turn: the given ``start``; the quote as it is; case, blanks, dashes and quotation marks made equal;
-        the most similar stretch of words, if it is at least 85% similar and keeps negations, sides and numbers.
+        Tried in turn: the given ``start``; the quote as it is; case, blanks, dashes, quotation marks, ligatures,
+        accents' encoding and invisible characters made equal (:func:`~lgdea.evidence.plain.plain`); the most similar
+        stretch of words (:class:`~lgdea.evidence.resemblance.Resemblance`). Without a ``start``, a quote cannot begin
+        or end inside a word or a number of the text: "normal" is no quote from "abnormal", nor "5 mm" from "15 mm".
+
+        Args:
+            quote: The words.
+            start: Where they are said to stand.
+            of: What the quote is evidence of. The same quote of the same thing again means its next occurrence, of
+                another thing the same one: "No effusion or pneumothorax" is evidence of two absences.
         """
         if start is not None and start >= 0 and quote and self.text.startswith(quote, start):
             return Aligned(start, start + len(quote), "exact")
         if not quote.strip():
             return None
-        at = self._occurrence(self.text, quote)
+        at = self._words.occurrence(quote, of)
         if at >= 0:
             return Aligned(at, at + len(quote), "exact")
-        return self._normalised(quote) or self._fuzzy(quote)
+        return self._normalised(quote, of) or self._fuzzy(quote)
 
-    def _occurrence(self, text: str, quote: str) -> int:
-        at = text.find(quote, self._next.get(quote, 0))
-        if at < 0:
-            at = text.find(quote)
-        if at >= 0:
-            self._next[quote] = at + 1
-        return at
-
-    def _normalised(self, quote: str) -> Aligned | None:
-        plain, offsets = self._plain_text()
-        wanted, _ = _normalise(quote)
-        if not wanted:
-            return None
-        at = self._occurrence(plain, wanted)
-        if at < 0:
-            return None
-        return Aligned(offsets[at], offsets[at + len(wanted) - 1] + 1, "normalised")
-
-    def _plain_text(self) -> tuple[str, list[int]]:
+    def _normalised(self, quote: str, of: Hashable) -> Aligned | None:
         if self._plain is None:
-            self._plain = _normalise(self.text)
-        return self._plain
+            self._plain = plain(self.text)
+            self._plain_words = _Words(self._plain.text)
+        wanted = plain(quote).text
+        at = self._plain_words.occurrence(wanted, of) if wanted else -1
+        if at < 0:
+            return None
+        return Aligned(self._plain.starts[at], self._plain.ends[at + len(wanted) - 1], "normalised")
 
     def _fuzzy(self, quote: str) -> Aligned | None:
-        wanted = [m[0].lower() for m in _WORD.finditer(quote)]
-        if len(quote) < _FUZZY_MIN_CHARACTERS or len(wanted) < 2:
-            return None
-        spans = [(m.start(), m.end(), m[0].lower()) for m in _WORD.finditer(self.text)]
-        best: tuple[float, int, int] | None = None
-        for first, last in _windows(wanted, [word for _, _, word in spans]):
-            words = [word for _, _, word in spans[first:last]]
-            if _decisive(words) != _decisive(wanted):
-                continue
-            ratio = SequenceMatcher(None, " ".join(wanted), " ".join(words), autojunk=False).ratio()
-            if ratio >= _FUZZY_RATIO and (best is None or ratio > best[0]):
-                best = (ratio, first, last)
-        if best is None:
-            return None
-        return Aligned(spans[best[1]][0], spans[best[2] - 1][1], "fuzzy")
+        if self._resemblance is None:
+            self._resemblance = Resemblance(self.text)
+        found = self._resemblance.find(quote)
+        return None if found is None else Aligned(*found, "fuzzy")
 
 
-def _normalise(text: str) -> tuple[str, list[int]]:
-    """Lower case, single blanks, plain dashes and quotation marks; with the raw offset of every character kept."""
-    characters: list[str] = []
-    offsets: list[int] = []
-    for at, raw in enumerate(text):
-        if raw.isspace():
-            if characters and characters[-1] != " ":
-                characters.append(" ")
-                offsets.append(at)
-            continue
-        for character in raw.translate(_PLAIN).lower():
-            characters.append(character)
-            offsets.append(at)
-    while characters and characters[-1] == " ":
-        characters.pop()
-        offsets.pop()
-    return "".join(characters), offsets
+class _Words:
+    """A text in which only whole words are found."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next: defaultdict[tuple[str, Hashable], int] = defaultdict(int)
+        self._bounds: list[int] = []
+
+    def occurrence(self, quote: str, of: Hashable) -> int:
+        """The next occurrence of a quote; after the last one the first again, -1 when there is none."""
+        at = self._find(quote, self._next[quote, of])
+        if at < 0 < self._next[quote, of]:
+            at = self._find(quote, 0)
+        if at >= 0:
+            self._next[quote, of] = at + 1
+        return at
+
+    def _find(self, quote: str, start: int) -> int:
+        at = self._text.find(quote, start)
+        while at >= 0:
+            if not _cuts(self._text, at) and not _cuts(self._text, at + len(quote)):
+                return at
+            at = self._text.find(quote, self._bound_after(at))
+        return -1
+
+    def _bound_after(self, at: int) -> int:
+        if not self._bounds:
+            self._bounds = [k for k in range(len(self._text) + 1) if not _cuts(self._text, k)]
+        return self._bounds[bisect_right(self._bounds, at)]
 
 
-def _windows(wanted: list[str], words: list[str]) -> list[tuple[int, int]]:
-    """The word ranges of about the quote's length that share most words with it."""
-    need = Counter(wanted)
-    scored: list[tuple[int, int, int]] = []
-    for length in {max(1, len(wanted) - 1), len(wanted), len(wanted) + 1}:
-        window: Counter[str] = Counter()
-        shared = 0
-        for at, word in enumerate(words):
-            window[word] += 1
-            shared += window[word] <= need[word]
-            if at >= length:
-                old = words[at - length]
-                shared -= window[old] <= need[old]
-                window[old] -= 1
-            if at >= length - 1 and shared * 2 >= len(wanted):
-                scored.append((-shared, at - length + 1, at + 1))
-    scored.sort()
-    return [(first, last) for _, first, last in scored[:_CANDIDATES]]
+def _cuts(text: str, at: int) -> bool:
+    """Whether ``at`` is inside a word of a script that sets words apart, or inside a number."""
+    if not 0 < at < len(text):
+        return False
+    before, after = text[at - 1], text[at]
+    if before.isdigit() and after.isdigit():
+        return True
+    if _is_cased(before) and _is_cased(after):
+        return True
+    if before in ".," and after.isdigit():
+        return at > 1 and text[at - 2].isdigit()
+    return before.isdigit() and after in ".," and at + 1 < len(text) and text[at + 1].isdigit()
 
 
-def _decisive(words: list[str]) -> list[str]:
-    return [word for word in words if word in _DECISIVE or word.isdigit()]
+def _is_cased(character: str) -> bool:
+    # The scripts with upper and lower case are those that set words apart by blanks; Chinese and Thai do neither.
+    return character.lower() != character.upper()

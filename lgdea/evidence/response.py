@@ -21,8 +21,8 @@ UNSPECIFIED: Literal["unspecified"] = "unspecified"
 MAX_UNITS = 100
 """More than any report holds; stops a model that repeats itself."""
 
-# One line without quotation marks or backslashes, so that no grammar engine needs JSON escapes for it; the aligner reads
-# ' for " and a blank for a line end. The bound is part of the pattern, because xgrammar takes no maxLength beside one.
+# One line without quotation marks or backslashes, so that no grammar engine needs JSON escapes for it; the aligner
+# reads ' for " and a blank for a line end. The bound is in the pattern, as xgrammar takes no maxLength beside one.
 _WORDS = r'^[^"\\\x00-\x1f\x7f]{1,400}$'
 
 
