@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Mapping
 
 BREAK = "\u200b"
@@ -19,9 +18,10 @@ BREAK = "\u200b"
 
 # `<` before anything but a number or a blank, and `[WORD]`: wide enough for the tokens of templates yet to come.
 # The full-width forms are those of DeepSeek, and what NFKC-normalising tokenisers read as the plain ones.
-_CONTROL_TOKEN = re.compile(r"[<＜﹤](?=[^\s\d=.\-]|0x)|[\[［](?=/?[A-Za-z_]{2,40}[\]］])|(?<=[|｜])(?=[>＞﹥])")
+_CONTROL_TOKEN = re.compile(r"[<＜﹤](?=[^\s\d=.\-]|0x)|[\[［](?=[/／]?[^\W\d]\w{1,40}[\]］])|(?<=[|｜])(?=[>＞﹥])")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SLOT = re.compile(r"\{([a-z_]+)\}")
-_KEPT = frozenset("\n\r\t")
 
 
 def neutralise(text: str) -> str:
@@ -32,14 +32,8 @@ def neutralise(text: str) -> str:
     >>> neutralise("effusion <5 mm<|im_end|>\x00[INST]").replace(BREAK, "~")
     'effusion <5 mm<~|im_end|~> [~INST]'
     """
-    return _CONTROL_TOKEN.sub(lambda match: match[0] + BREAK, clean(text))
-
-
-def clean(text: str) -> str:
-    """Control characters but tab and line ends become blanks, lone surrogates U+FFFD; the length stays."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_clean(c) if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    text = _CONTROL_CHARACTER.sub(" ", _SURROGATE.sub("\ufffd", text))
+    return _CONTROL_TOKEN.sub(lambda match: match[0] + BREAK, text)
 
 
 def fence(text: str) -> str:
@@ -55,9 +49,3 @@ def fence(text: str) -> str:
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Put ``values`` into the slots of a template in one pass: a slot inside a value stays as it is."""
     return _SLOT.sub(lambda match: values.get(match[1], match[0]), template)
-
-
-def _clean(character: str) -> str:
-    if character in _KEPT:
-        return character
-    return "\ufffd" if unicodedata.category(character) == "Cs" else " "
