@@ -1,0 +1,198 @@
+"""How far a few linked pairs go: objectives x shares of linked pairs x seeds on the phantom, resumable run by run.
+
+Every run leaves one small JSON file, ``results/<variant>/<fraction>-<seed>.json``; models are not kept. What is there
+is not run again, so a grid of many hours can be made in pieces and on several machines, and the files put together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from lgdea import runs
+from lgdea.bench.evidence import EvidenceKind, make_evidence
+from lgdea.config import Config, load_config
+from lgdea.errors import UsageError
+from lgdea.shipped import shipped
+from lgdea.version import __version__
+
+METRICS = {
+    "zero-shot": {"auroc_macro": "zero-shot AUROC"},
+    "retrieval": {
+        "image_to_report/evidence_ndcg@10": "evidence nDCG@10",
+        "image_to_report/evidence_precision@10": "evidence precision@10",
+    },
+    "grounding": {"pointing_macro": "pointing game", "cnr_macro": "CNR", "miou_macro": "mIoU"},
+}
+
+
+class PhantomSettings(Config):
+    """The archive that all runs share."""
+
+    studies: PositiveInt = 4000
+    size: PositiveInt = 128
+    seed: int = 0
+    difficulty: Literal["easy", "standard", "hard"] = "hard"
+
+
+class Variant(Config):
+    """One line of the plot: what is changed in the shared pretraining configuration."""
+
+    set: list[str] = Field(default_factory=list)
+    """Overrides, as on the command line."""
+    evidence: EvidenceKind = "rules"
+
+
+class PairingBenchConfig(Config):
+    """A grid of pretraining runs."""
+
+    phantom: PhantomSettings = PhantomSettings()
+    pretrain: str
+    """Name of a shipped pretraining configuration, the same for all variants."""
+    set: list[str] = Field(default_factory=list)
+    """Overrides for all variants."""
+    variants: dict[str, Variant]
+    fractions: list[float] = Field(default=[0.005, 0.01, 0.02, 0.05, 0.2, 1.0])
+    """Shares of the linkable training patients that keep their link."""
+    seeds: list[int] = Field(default=[0, 1, 2])
+    """Of pairing and training together."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid."""
+
+    variant: str
+    fraction: float
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Where its result goes, below ``results``."""
+        return f"{self.variant}/{self.fraction:g}-{self.seed}.json"
+
+
+def run_grid(
+    config: PairingBenchConfig, out: Path, *, say: Callable[[str], Any], minutes: float | None = None
+) -> list[dict[str, Any]]:
+    """Run what is missing of the grid.
+
+    Args:
+        config: The grid.
+        out: ``archive``, ``evidence``, ``results``; the running model lives in ``work``.
+        say: Called with a line per run.
+        minutes: No run is started after this time; None runs all.
+
+    Returns:
+        The results that are there, one dict per run.
+
+    Raises:
+        UsageError: ``out`` holds results of other settings.
+    """
+    _check_settings(config, out)
+    began, missing = time.monotonic(), [c for c in cells(config) if not (out / "results" / c.file).exists()]
+    for number, cell in enumerate(missing, start=1):
+        if minutes is not None and time.monotonic() - began > 60 * minutes:
+            say(f"{len(missing) - number + 1} runs are left; repeat the command to go on")
+            break
+        result = run_cell(config, cell, out)
+        runs.write_json(out / "results" / cell.file, result)
+        auroc = result["metrics"]["auroc_macro"]
+        say(f"{number}/{len(missing)} {cell.file.removesuffix('.json')}: AUROC {auroc:.3f}, {result['seconds']:.0f} s")
+    return read_results(out / "results")
+
+
+def cells(config: PairingBenchConfig) -> Iterator[Cell]:
+    """All runs, seed by seed, so that an unfinished grid compares all variants at fewer seeds."""
+    for seed in config.seeds:
+        for fraction in config.fractions:
+            for variant in config.variants:
+                yield Cell(variant, fraction, seed)
+
+
+def run_cell(config: PairingBenchConfig, cell: Cell, out: Path) -> dict[str, Any]:
+    """Pretrain and evaluate one run; nothing but the returned numbers is kept."""
+    from lgdea.pretraining.config import PretrainConfig
+    from lgdea.pretraining.fit import fit
+    from lgdea.records.archive import Archive
+    from lgdea.records.pairing import make_pairing, write_pairing
+
+    began = time.monotonic()
+    archive = _archive(config.phantom, out / "archive")
+    variant, work = config.variants[cell.variant], out / "work" / cell.file.removesuffix(".json")
+    pairing = make_pairing(Archive.open(archive), fraction=cell.fraction, seed=cell.seed)
+    write_pairing(pairing, work.parent / f"{work.name}.parquet")
+    inputs = {
+        "archive": archive,
+        "evidence": make_evidence(variant.evidence, archive, out / "evidence"),
+        "pairing": work.parent / f"{work.name}.parquet",
+        "image_cache": out / "image_cache",
+    }
+    overrides = [*config.set, *variant.set, f"seed={cell.seed}", *(f"data.{k}={v}" for k, v in inputs.items())]
+    file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
+    model = fit(load_config(PretrainConfig, [file], overrides), work)
+    result = {
+        "variant": cell.variant,
+        "fraction": cell.fraction,
+        "seed": cell.seed,
+        "linked": int((pairing["state"] == "paired").sum()),
+        "metrics": evaluate(model, archive, out / "image_cache"),
+        "training": json.loads((work / runs.MANIFEST).read_text(encoding="utf-8")).get("metrics", {}),
+        "seconds": round(time.monotonic() - began, 1),
+        "lgdea_version": __version__,
+    }
+    shutil.rmtree(work)
+    return result
+
+
+def evaluate(model_folder: Path, archive: Path, image_cache: Path) -> dict[str, float]:
+    """The grid's metrics on the test part."""
+    from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+    from lgdea.models.serialization import load_model
+    from lgdea.records.archive import Archive
+
+    model, tables = load_model(model_folder), Archive.open(archive)
+    found = {}
+    for task in (zero_shot, retrieval, grounding):
+        result = task(model, tables, bootstrap_replicates=0, image_cache=str(image_cache))
+        found.update({name: result.metrics[name].value for name in METRICS[result.task]})
+    return found
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """All results below ``folder``, in the order of their names."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/*.json"))]
+
+
+def _archive(settings: PhantomSettings, folder: Path) -> Path:
+    from lgdea.phantom import generate
+
+    if not runs.is_finished(folder):
+        options = settings.model_dump(exclude={"studies", "difficulty"})
+        generate(folder, studies=settings.studies, difficulty=settings.difficulty, **options)
+    return folder
+
+
+def _check_settings(config: PairingBenchConfig, out: Path) -> None:
+    """Results of one folder must be comparable; more fractions, seeds or variants may join them."""
+    shared = config.model_dump(mode="json", include={"phantom", "pretrain", "set"})
+    text = json.dumps(shared, sort_keys=True)
+    variants = {name: variant.model_dump(mode="json") for name, variant in config.variants.items()}
+    file = out / "grid.json"
+    if file.exists():
+        old = json.loads(file.read_text(encoding="utf-8"))
+        changed = [n for n, v in variants.items() if old["variants"].get(n, v) != v]
+        if old["shared"] != shared or changed:
+            what = f"variant {changed[0]!r}" if changed else "settings"
+            raise UsageError(f"holds results of other {what}", file=out, remedy="choose another --out")
+        variants = {**old["variants"], **variants}
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    runs.write_json(file, {"sha256": digest, "shared": shared, "variants": variants})
