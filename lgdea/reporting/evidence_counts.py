@@ -1,0 +1,185 @@
+"""What an extraction came to, in numbers: counts, refusals, evidence per finding, agreement with a gold."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lgdea.evidence.difference import is_actionable
+from lgdea.evidence.golds import Comparison
+from lgdea.evidence.rejects import read_rejects
+from lgdea.runs import MANIFEST
+
+_EXAMPLES = 3
+REASONS: Mapping[str, str] = {
+    "empty_report": "the report has no text",
+    "quote_not_in_report": "the quoted words are not in the report",
+    "repeated_unit": "the same evidence was stated twice",
+    "not_supported": "the second reading found the sentence not to support it",
+    "invalid_response": "the answer was not valid, however often it was asked for",
+    "length": "the answer did not fit into its token budget",
+    "too_long": "the report does not fit into the model's window",
+    "refused": "the model refused",
+    "backend_error": "the backend failed",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One extraction: its units, what it refused, and its head counts as (name, value) pairs."""
+
+    name: str
+    units: pd.DataFrame
+    rejects: tuple[dict[str, Any], ...]
+    facts: tuple[tuple[str, str], ...]
+    """What made it: backend, model, prompt."""
+    counts: tuple[tuple[str, int], ...]
+    aligned: float | None
+    """Share of stated units whose quote was found in the report."""
+    exact: float | None
+    """Share of units whose quote stands there word for word."""
+    speed: float | None
+    """Reports per second."""
+    started: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something was refused, how often, and examples as (report id, what was refused)."""
+
+    reason: str
+    meaning: str
+    count: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class GoldError:
+    """A class of one report that the run states and the gold does not (``false``), or the reverse (``missed``)."""
+
+    report_id: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class GoldRow:
+    """Counts of one class."""
+
+    name: str
+    right: int
+    false: int
+    missed: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the stated that is right."""
+        return self.right / (self.right + self.false) if self.right + self.false else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the true that is stated."""
+        return self.right / (self.right + self.missed) if self.right + self.missed else None
+
+    @property
+    def f1(self) -> float | None:
+        """Their harmonic mean."""
+        total = 2 * self.right + self.false + self.missed
+        return 2 * self.right / total if total else None
+
+
+def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> Run:
+    """Counts of an evidence folder.
+
+    Args:
+        name: How the page calls it.
+        folder: The evidence folder.
+        units: Its units.
+        reports: How many reports the archive has.
+    """
+    rejects = tuple(read_rejects(folder))
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    summary = dict(manifest.get("summary") or {})
+    lost = sum(r["reason"] == "quote_not_in_report" for r in rejects)
+    counts = (
+        ("reports", int(summary.get("reports", reports))),
+        ("with evidence", int(units["report_id"].nunique())),
+        ("units", len(units)),
+        ("refused reports", len({r["report_id"] for r in rejects if r["unit"] is None})),
+        ("refused units", sum(r["unit"] is not None for r in rejects)),
+    )
+    return Run(
+        name=name,
+        units=units,
+        rejects=rejects,
+        facts=tuple(_facts(dict(manifest.get("config") or {}), summary)),
+        counts=counts,
+        aligned=len(units) / (len(units) + lost) if len(units) else None,
+        exact=float((units["alignment"] == "exact").mean()) if len(units) else None,
+        speed=float(summary["reports_per_second"]) if summary.get("reports_per_second") else None,
+        started=str(manifest.get("started", ""))[:16].replace("T", " "),
+    )
+
+
+def count_reasons(rejects: Sequence[Mapping[str, Any]]) -> list[Reason]:
+    """The reasons for refusals, most frequent first, each with a few examples of different reports."""
+    by_reason: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for reject in rejects:
+        by_reason[str(reject["reason"])].append(reject)
+    result = []
+    for reason, found in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        examples = {str(r["report_id"]): refused_text(r) for r in reversed(found)}
+        shown = tuple(reversed(examples.items()))[:_EXAMPLES]
+        result.append(Reason(reason, REASONS.get(reason, ""), len(found), shown))
+    return result
+
+
+def refused_text(reject: Mapping[str, Any]) -> str:
+    """What was refused in one line: assertion, finding and quote of a unit, else the detail."""
+    unit = reject["unit"]
+    if unit is None:
+        return str(reject["detail"])[:200]
+    finding = str(unit.get("finding", "")).replace("_", " ")
+    return f"{unit.get('assertion', '')} {finding}: “{str(unit.get('quote', ''))[:160]}”"
+
+
+def gold_rows(comparison: Comparison) -> list[GoldRow]:
+    """Counts per class, most errors first."""
+    totals = comparison.counts.sum(axis=0).astype(int)
+    rows = [GoldRow(name, *(int(n) for n in totals[c])) for c, name in enumerate(comparison.classes)]
+    return sorted(rows, key=lambda row: (-(row.false + row.missed), row.name))
+
+
+def gold_errors(comparison: Comparison) -> list[GoldError]:
+    """All disagreements: classes that may call for action first, then those that the gold has least, then by report."""
+    positives = comparison.counts[:, :, [0, 2]].sum(axis=(0, 2))
+    found = []
+    for r, c, kind in np.argwhere(comparison.counts[:, :, 1:] > 0):
+        urgent = any(is_actionable(f) for f in comparison.members[c])
+        apart = comparison.classes[c] in comparison.apart
+        error = GoldError(comparison.reports[r], comparison.classes[c], ("false", "missed")[kind])
+        found.append((apart, not urgent, float(positives[c]), int(c), int(r), error))
+    return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]
+
+
+def _facts(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = list(_flat(config))
+    facts += [(k, str(summary[k])) for k in ("tokens", "seconds") if summary.get(k)]
+    return [(name.replace("_", " "), value) for name, value in facts]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{key} " if key != "backend" else "")
+        elif value is not None and value != "":
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows

@@ -1,0 +1,164 @@
+"""One self-contained HTML page about an extraction: what it came to, and reports to read, the telling ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lgdea.evidence.difference import RANKING, TIERS, Difference, Pair, compare_runs, describe
+from lgdea.evidence.golds import Comparison
+from lgdea.evidence.io import read_evidence
+from lgdea.evidence.matching import units_by_report
+from lgdea.evidence.review import reports_read, sentence_around
+from lgdea.evidence.scoring import compare
+from lgdea.records.archive import Archive
+from lgdea.reporting.counts import ASSERTIONS, count_evidence
+from lgdea.reporting.evidence_counts import GoldError, GoldRow, Run, count_reasons, count_run, gold_errors, gold_rows
+from lgdea.reporting.evidence_payload import Content, choose, payload
+from lgdea.reporting.template import fill
+from lgdea.runs import now, write_text
+
+_TOP = 12  # differences on the page's own list
+_BARS = 24  # findings shown before "all"
+
+
+def build_evidence_page(
+    evidence: str | Path,
+    archive: Archive,
+    out: str | Path,
+    *,
+    gold: str | None = None,
+    against: str | Path | None = None,
+    limit: int = 2000,
+    seed: int = 0,
+) -> Path:
+    """Write the page.
+
+    Args:
+        evidence: Evidence folder.
+        archive: The archive that it was extracted from.
+        out: HTML file to write.
+        gold: A gold standard as in :func:`lgdea.evidence.scoring.score`.
+        against: Another evidence folder of the same archive.
+        limit: How many reports the page holds at most. Those that differ from the gold or from the other run, or that
+            have refused units, come first; the rest are drawn so that every finding is represented.
+        seed: Of that draw.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UsageError: A folder is missing or unfinished, or the archive does not hold the gold.
+        DataError: A file is damaged.
+    """
+    folders = [Path(evidence), *([] if against is None else [Path(against)])]
+    names = _names(folders)
+    runs = [count_run(n, f, read_evidence(f), len(archive.reports)) for n, f in zip(names, folders, strict=True)]
+    comparison = None if gold is None else compare(runs[0].units, gold, archive)
+    difference = None
+    if len(runs) == 2:
+        difference = compare_runs(runs[0].units, runs[1].units, reports_read(folders, archive))
+    content = _content(runs, archive, comparison, difference)
+    chosen = choose(content, limit, seed)
+    context = {
+        "title": f"Evidence of {names[0]}",
+        "generated": now(),
+        "archive": archive.name,
+        "runs": runs,
+        "reasons": [(run, count_reasons(run.rejects)) for run in runs],
+        "assertions": ASSERTIONS,
+        "evidence": [count_evidence(run.units, top=len(set(run.units["finding"]))) for run in runs],
+        "bars": _BARS,
+        "gold": None if gold is None else _gold_name(gold),
+        "comparison": comparison,
+        "gold_rows": [] if comparison is None else gold_rows(comparison),
+        "gold_total": None if comparison is None else _total(comparison),
+        "gold_worst": _with_sentences(content, comparison),
+        "difference": difference,
+        "tiers": [] if difference is None else _tiers(difference),
+        "tier_text": TIERS,
+        "ranking": RANKING,
+        "top": [] if difference is None else [(p, describe(p.a), describe(p.b)) for p in difference.differing[:_TOP]],
+        "sections": sorted({s for run in runs for s in run.units["section"]}),
+        "alignments": sorted({a for run in runs for a in run.units["alignment"]}),
+        "findings": sorted({f for run in runs for f in run.units["finding"]}),
+        "held": len(chosen),
+        "all_reports": len(content.texts),
+        "ranked": len(content.ranked),
+        "seed": seed,
+        "data": payload(content, chosen, names, None if gold is None else _gold_name(gold)),
+    }
+    out = Path(out)
+    write_text(out, render_evidence(**context))
+    return out
+
+
+def render_evidence(**context: Any) -> str:
+    """Fill the template of the page."""
+    return fill(
+        "evidence_page.html.j2",
+        styles=["style.css", "evidence_page.css"],
+        scripts=["tip.js", "evidence_page.js"],
+        **context,
+    )
+
+
+def _content(
+    runs: Sequence[Run], archive: Archive, comparison: Comparison | None, difference: Difference | None
+) -> Content:
+    texts = archive.reports["text"].fillna("").astype(str)
+    errors = [] if comparison is None else gold_errors(comparison)
+    pairs: dict[str, list[Pair]] = {}
+    if difference is not None:
+        for pair in difference.pairs:
+            pairs.setdefault(pair.report_id, []).append(pair)
+    for report, units in units_by_report(runs[0].units).items():
+        # Reports that the other run has not read, and all of them when there is no other run.
+        pairs.setdefault(report, [Pair(report, "same", unit, unit) for unit in units])
+    rejects = [r for r in runs[0].rejects if r["unit"] is not None or r["reason"] != "empty_report"]
+    differing = [] if difference is None else list(difference.differing)
+    urgent = [p.report_id for p in differing if p.tier not in ("repeat", "negative")]
+    ranked = dict.fromkeys(
+        [*urgent, *(e.report_id for e in errors), *(r["report_id"] for r in rejects), *(p.report_id for p in differing)]
+    )
+    ids = dict(zip((str(i) for i in archive.reports["report_id"]), texts, strict=True))
+    members = {} if comparison is None else dict(zip(comparison.classes, comparison.members, strict=True))
+    return Content(ids, pairs, errors, rejects, [r for r in ranked if r in ids], members)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else ["A", "B"]
+
+
+def _gold_name(gold: str) -> str:
+    return Path(gold).name
+
+
+def _total(comparison: Comparison) -> GoldRow:
+    """Counts over all classes that the gold's micro average has."""
+    inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.apart]
+    return GoldRow("micro", *(int(n) for n in comparison.counts[:, inner].sum(axis=(0, 1))))
+
+
+def _tiers(difference: Difference) -> list[tuple[str, str, int]]:
+    counts = pd.Series([p.tier for p in difference.differing], dtype=object).value_counts()
+    return [(tier, text, int(counts.get(tier, 0))) for tier, text in TIERS.items()]
+
+
+def _with_sentences(content: Content, comparison: Comparison | None) -> list[tuple[GoldError, str]]:
+    """The first disagreements with the gold and the sentence of each that explains it best."""
+    if comparison is None:
+        return []
+    result = []
+    for error in content.errors[:_TOP]:
+        text = content.texts[error.report_id]
+        units = [p.a for p in content.pairs.get(error.report_id, ()) if p.a is not None]
+        units = [u for u in units if u.finding in set(content.members[error.name])]
+        units.sort(key=lambda u: u.assertion != "present")
+        sentence = sentence_around(text, units[0].start, units[0].end) if units else ""
+        result.append((error, sentence))
+    return result
