@@ -59,7 +59,8 @@ def describe(lesion: Lesion, rng: np.random.Generator, lobes: bool, severity: bo
     words = wording()
     template = _pick(words["findings"][lesion.finding], rng)
     level = "unspecified"
-    if severity and lesion.finding not in words["no_severity"] and rng.random() < 0.65:
+    graded = severity and lesion.finding not in words["no_severity"] and rng.random() < 0.65
+    if graded and "{sev}" in template:
         level = severity_word(lesion.severity)
     place, anatomy = place_words(lesion.laterality, lesion.zone or "middle", lobes)
     side = "" if lesion.laterality == "midline" else lesion.laterality + " "
