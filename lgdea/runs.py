@@ -78,13 +78,18 @@ def start(folder: str | Path, *, stage: str, config: Mapping[str, Any], inputs: 
     return False
 
 
-def finish(folder: str | Path, **summary: Any) -> None:
-    """Add ``summary`` to ``run.json`` and write ``_SUCCESS``."""
+def record(folder: str | Path, **facts: Any) -> None:
+    """Add ``facts`` to ``run.json``; the run stays as finished or unfinished as it is."""
     folder = Path(folder)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    manifest.update(summary, finished=now())
+    manifest.update(facts)
     write_json(folder / MANIFEST, manifest)
-    write_text(folder / SUCCESS, "")
+
+
+def finish(folder: str | Path, **summary: Any) -> None:
+    """Add ``summary`` to ``run.json`` and write ``_SUCCESS``."""
+    record(folder, **summary, finished=now())
+    write_text(Path(folder) / SUCCESS, "")
 
 
 def is_finished(folder: str | Path) -> bool:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from lgdea.cli.console import JsonFlag, console, progress_bar, show_json, show_table
+from lgdea.cli.console import JsonFlag, console, show_json, show_table, stage_bar
 from lgdea.cli.pretrain import config_files
+from lgdea.errors import UsageError
+
+_WHO = {"rich_help_panel": "Who extracts"}
+_WHERE = {"rich_help_panel": "Where"}
+
+
+class Runner(StrEnum):
+    """Where an extraction runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class _RunByDefault(TyperGroup):
@@ -29,41 +42,91 @@ def run(
     archive: Annotated[Path, typer.Argument(help="Archive folder whose reports are read.")],
     out: Annotated[Path, typer.Option(help="Evidence folder to write; an unfinished one is resumed.")],
     backend: Annotated[
-        str | None, typer.Option(help="Who extracts: rules (default), replay, or an installed plug-in.")
+        str | None,
+        typer.Option(help="Who extracts: rules (default), vllm, http, replay, or an installed plug-in.", **_WHO),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Language model: a hub name or folder (vllm), a served name (http).", **_WHO)
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Server of the http backend, e.g. http://127.0.0.1:8000/v1.", **_WHO)
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let report text leave this machine (http backend).", **_WHO)
+    ] = False,
+    prompt: Annotated[
+        str | None, typer.Option(help="Prompt id or folder for a language model (default: evidence-v1).", **_WHO)
+    ] = None,
+    runner: Annotated[
+        Runner | None, typer.Option(help="In this process (default), or on a Ray cluster.", **_WHERE)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many backends work at the same time with --runner ray.", **_WHERE)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Read only the first so many reports: a look before a long run.")
+    ] = None,
+    max_rejected: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Allowed share of rejected reports and units (default: 0.05); more is exit 3."),
+    ] = None,
+    accept_unanswered: Annotated[
+        bool,
+        typer.Option("--accept-unanswered", help="Finish although the backend failed on some questions."),
+    ] = False,
     config: Annotated[
-        list[str] | None, typer.Option("--config", "-c", help="YAML file, or the name of a shipped one.")
+        list[str] | None, typer.Option("--config", "-c", help="YAML file, or the name of a shipped one: vllm, http.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="Override one key: max_rejected=0.1, options.responses=FILE")
+        list[str] | None, typer.Option("--set", "-s", help="Override one key: max_attempts=3, options.max_tokens=4096")
     ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Extract evidence from an archive's reports (`lgdea extract ARCHIVE` for short).
 
-    Example: `lgdea extract archives/openi --backend rules --out evidence/openi`
+    A stopped run is resumed by the same command: only what has no answer yet is asked.
+
+    Example: `lgdea extract archives/openi --out evidence/openi`
+
+    Example: `lgdea extract archives/openi --backend vllm --model Qwen/Qwen3-8B --out evidence/qwen --limit 100`
+
+    Example: `lgdea extract archives/openi --backend http --url http://127.0.0.1:8000/v1 --out evidence/served`
     """
     from lgdea.config import load_config
-    from lgdea.evidence.backends.base import get_backend
     from lgdea.evidence.config import ExtractConfig
-    from lgdea.evidence.prompts import load_prompt
-    from lgdea.evidence.runner import extract
+    from lgdea.evidence.launch import launch
     from lgdea.records.archive import Archive
 
-    named = [f"backend={backend}"] if backend else []
-    settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), *named])
-    prompt = load_prompt(settings.prompt) if settings.prompt else None
-    who = get_backend(settings.backend, **settings.options)
+    named = {
+        "backend": backend,
+        "options.model": model,
+        "options.url": url,
+        "options.allow_remote": allow_remote or None,
+        "prompt": prompt,
+        "runner": runner,
+        "ray.workers": workers,
+        "limit": limit,
+        "max_rejected": max_rejected,
+        "accept_unanswered": accept_unanswered or None,
+    }
+    flags = [f"{key}={dumps(value)}" for key, value in named.items() if value is not None]
+    settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), *flags])
+    if workers is not None and settings.runner != "ray":
+        raise UsageError("--workers is the number of Ray workers", remedy="add --runner ray")
     source = Archive.open(archive)
-    with progress_bar("reading reports") as progress:
-        summary = extract(source, who, out, prompt=prompt, max_rejected=settings.max_rejected, progress=progress)
+    with stage_bar() as progress:
+        summary = launch(settings, source, out, progress)
     if json:
         show_json(summary)
-    else:
-        console.print(
-            f"{out}: {summary['units']:,} units from {summary['reports']:,} reports, "
-            f"{summary['rejected']:,} rejected, {summary['reports_per_second']:,.0f} reports/s"
-        )
+        return
+    verified = f"{summary['rejected_by_reason'].get('not_supported', 0):,} not supported, "
+    console.print(
+        f"{out}: {summary['units']:,} units from {summary['reports']:,} reports, "
+        f"{summary['rejected']:,} rejected, {verified if summary.get('verified') else ''}"
+        f"{summary['reports_per_second']:,.0f} reports/s",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()

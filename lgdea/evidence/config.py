@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from lgdea.config import Config
 
 
+class RayConfig(Config):
+    """Where a run of ``runner: ray`` works (see :class:`~lgdea.evidence.ray.RayBackend`)."""
+
+    workers: int = Field(2, ge=1)
+    """Backends that work at the same time."""
+    batch_size: int = Field(256, ge=1)
+    """Requests that a worker is given at once."""
+    address: str = "local"
+    """``auto`` or ``host:port`` of a running cluster; ``local`` starts Ray on this machine."""
+    num_cpus: float = Field(1, ge=0)
+    """CPU slots of each worker."""
+    num_gpus: float = Field(0, ge=0)
+    """GPUs of each worker: 1 for one vLLM engine per GPU."""
+
+
 class ExtractConfig(Config):
-    """Who extracts, with which prompt, and how much may be rejected."""
+    """Who extracts, with which prompt, where, and how much may be rejected."""
 
     backend: str = "rules"
     """Name in the entry-point group ``lgdea.backends``."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Passed to the backend's ``create``."""
     prompt: str | None = None
-    """Prompt id, for backends that need one."""
+    """Prompt id or folder; a language model without one gets ``evidence-v1``."""
+    runner: Literal["local", "ray"] = "local"
+    """In this process, or on a Ray cluster."""
+    ray: RayConfig = Field(default_factory=lambda: RayConfig.model_validate({}))
+    """Of ``runner: ray``."""
+    limit: int | None = Field(None, ge=1)
+    """Only the first so many reports."""
+    max_attempts: int = Field(2, ge=1, le=8)
+    """How often a question is asked whose answer is cut or cannot be read; each time with twice the tokens."""
     max_rejected: float = Field(0.05, ge=0, le=1)
-    """Allowed share of rejected reports, and of units whose quote is not in the report."""
+    """Allowed share of rejected reports, of lost questions, and of units whose quote is not in the report."""
+    accept_unanswered: bool = False
+    """Finish although the backend failed on some questions."""

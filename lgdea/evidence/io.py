@@ -1,11 +1,16 @@
-"""Reading an evidence folder."""
+"""Reading an evidence folder: units, rejects, raw answers."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lgdea.errors import DataError, UsageError
 from lgdea.evidence.schema import Unit
 from lgdea.records.tables import read_table
 from lgdea.runs import require_finished
@@ -14,6 +19,40 @@ EVIDENCE = "evidence.parquet"
 REJECTS = "rejects.jsonl"
 QUALITY = "quality.json"
 RAW = "raw"
+RAW_VERIFY = "raw-verify"
+MADE_BY = "lgdea extract"
+
+
+class RawRecord(NamedTuple):
+    """One raw answer: ``text``, or a ``failure`` with its ``detail``."""
+
+    request_id: str
+    report_id: str
+    attempt: int
+    text: str | None
+    failure: str | None
+    detail: str
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Something of a report that is not in the evidence, and why.
+
+    ``unit`` is what was stated when one unit is meant; without it all that was asked about the stretch
+    ``start:end`` of the raw report is lost (the whole report, or one sentence, whatever the prompt reads).
+    """
+
+    report_id: str
+    reason: str
+    detail: str = ""
+    unit: dict[str, Any] | None = None
+    start: int | None = None
+    end: int | None = None
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}, ensure_ascii=False)
 
 
 def read_evidence(folder: str | Path) -> pd.DataFrame:
@@ -23,5 +62,83 @@ def read_evidence(folder: str | Path) -> pd.DataFrame:
         UsageError: There is no such folder, or the extraction is unfinished.
         DataError: The table is damaged or of another schema version.
     """
-    folder = require_finished(folder, what="evidence", made_by="lgdea extract")
+    folder = require_finished(folder, what="evidence", made_by=MADE_BY)
     return read_table(folder / EVIDENCE, Unit)
+
+
+def iter_rejects(folder: str | Path) -> Iterator[Reject]:
+    """What a finished extraction left out, in the order of the reports.
+
+    Raises:
+        UsageError: There is no such folder, or the extraction is unfinished.
+        DataError: A line is no reject.
+    """
+    file = require_finished(folder, what="evidence", made_by=MADE_BY) / REJECTS
+    with file.open(encoding="utf-8") as stream:
+        for row, line in enumerate(stream, start=1):
+            try:
+                yield Reject(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise DataError(f"is not a reject ({error})", file=file, row=row) from None
+
+
+def iter_raw(folder: str | Path, *, verify: bool = False) -> Iterator[RawRecord]:
+    """The raw answers of an extraction, finished or not, in the order they came; every attempt.
+
+    Args:
+        folder: The evidence folder.
+        verify: The answers of the verification pass instead.
+
+    Raises:
+        UsageError: There is no such folder.
+        DataError: A line is no raw response.
+    """
+    raw = Path(folder) / (RAW_VERIFY if verify else RAW)
+    if not raw.is_dir():
+        raise UsageError("holds no raw answers", file=raw, remedy=f"make them with `{MADE_BY}` or check the path")
+    for file in raw_shards(raw):
+        for _, record in scan_shard(file):
+            yield record
+
+
+def raw_shards(raw: Path) -> list[Path]:
+    """The shards of a raw folder, in the order in which they are read."""
+    return sorted(raw.glob("*.jsonl"))
+
+
+def scan_shard(file: Path) -> Iterator[tuple[int, RawRecord]]:
+    """The whole records of a shard with the offsets of their lines, bytes; a torn last line is passed over.
+
+    Raises:
+        DataError: A line is no raw response.
+    """
+    offset = 0
+    with file.open("rb") as stream:
+        for row, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                break
+            yield offset, parse_raw(line, file, row)
+            offset += len(line)
+
+
+def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
+    """One line of a shard.
+
+    Raises:
+        DataError: It is no raw response; ``file`` and ``row`` are named.
+    """
+    try:
+        record = json.loads(line)
+        key = record["request_id"]
+        if len(bytes.fromhex(key)) != 12:
+            raise ValueError(f"request id {key!r}")
+        attempt = int(record.get("attempt", 1))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"is not a raw response ({error})",
+            file=file,
+            row=row,
+            remedy="delete this line; what it answered is asked again",
+        ) from None
+    text, failure, detail = record.get("text"), record.get("failure"), record.get("detail", "")
+    return RawRecord(key, record.get("report_id", ""), attempt, text, failure, detail, record.get("tokens"))

@@ -4,31 +4,61 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Response
+from lgdea.evidence.index import AnswerIndex, Place
+from lgdea.evidence.io import RawRecord, parse_raw, raw_shards, scan_shard
 from lgdea.records.tables import writing
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
+
+_OPEN_FILES = 16
+_BUFFER = 16 * 1024  # answers in another order than the reports' are read from all over the file
 
 
 class RawLog:
-    """The append-only JSONL shard of one worker.
+    """The answers of one run: a shard that is appended to, and an index over all shards of the folder.
 
     Args:
-        folder: The ``raw`` folder.
-        shard: The worker's name.
+        folder: The ``raw`` folder; made when it is not there.
+        shard: The name of the shard that is appended to.
+
+    Raises:
+        DataError: A line is no raw response, or the folder cannot be written.
+        UsageError: Another process is writing to this shard.
     """
 
     def __init__(self, folder: Path, shard: str = "part-00000") -> None:
         self._file = folder / f"{shard}.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(self._file)
-        self._stream: IO[str] = self._file.open("a", encoding="utf-8")
+        self._readers: dict[int, IO[bytes]] = {}
+        self._index = AnswerIndex()
+        self.tokens = 0
+        """Tokens of all answers, as far as the backend says."""
+        with writing(self._file):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._stream: IO[bytes] = self._file.open("ab")
+        try:
+            _lock(self._stream, self._file)
+            _cut_torn_line(self._file)
+            self._end = self._file.stat().st_size
+            self._files = raw_shards(folder)
+            self._number = self._files.index(self._file)
+            self._scan()
+        except BaseException:
+            self._stream.close()
+            raise
 
-    def append(self, response: Response) -> None:
+    def append(self, response: Response, report_id: str = "", attempt: int = 1) -> None:
         """Write one response and hand it to the operating system before anything looks at it."""
-        record: dict[str, Any] = {"request_id": response.request_id}
+        record: dict[str, Any] = {"request_id": response.request_id, "report_id": report_id}
+        if attempt > 1:
+            record["attempt"] = attempt
         if response.failure is None:
             record["text"] = response.text
         else:
@@ -36,38 +66,69 @@ class RawLog:
         if response.tokens is not None:
             record["tokens"] = response.tokens
         with writing(self._file):
-            self._stream.write(json.dumps(record, ensure_ascii=True) + "\n")
+            line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
+            self._stream.write(line)
             self._stream.flush()
+        self._index.append(response.request_id, Place(self._number, self._end))
+        self._end += len(line)
+        self.tokens += response.tokens or 0
+
+    def settle(self) -> None:
+        """Let :meth:`read` find what was appended."""
+        self._index.settle()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def read(self, request_id: str) -> RawRecord | None:
+        """The last settled answer to a request, None when there is none."""
+        place = self._index.find(request_id)
+        if place is None:
+            return None
+        stream = self._readers.get(place.file) or self._open(place.file)
+        stream.seek(place.offset)
+        return parse_raw(stream.readline(), self._files[place.file])
 
     def __enter__(self) -> RawLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for stream in self._readers.values():
+            stream.close()
+        self._readers.clear()
         with writing(self._file):
             self._stream.close()
 
+    def _scan(self) -> None:
+        for number, file in enumerate(self._files):
+            for offset, record in scan_shard(file):
+                self._index.append(record.request_id, Place(number, offset))
+                self.tokens += record.tokens or 0
+        self._index.settle()
 
-def read_raw(folder: Path) -> Iterator[Response]:
-    """All whole records of all shards; a torn last line is passed over."""
-    for file in sorted(folder.glob("*.jsonl")):
-        with file.open(encoding="utf-8") as stream:
-            for line in stream:
-                if not line.endswith("\n"):
-                    break
-                record = json.loads(line)
-                yield Response(
-                    record["request_id"],
-                    record.get("text"),
-                    record.get("failure"),
-                    record.get("detail", ""),
-                    record.get("tokens"),
-                )
+    def _open(self, number: int) -> IO[bytes]:
+        if len(self._readers) >= _OPEN_FILES:
+            self._readers.pop(next(iter(self._readers))).close()
+        self._readers[number] = self._files[number].open("rb", buffering=_BUFFER)
+        return self._readers[number]
+
+
+def _lock(stream: IO[bytes], file: Path) -> None:
+    """Hold the shard as long as the stream is open, or until the process is gone."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            "another process is extracting into this folder", file=file.parent.parent, remedy="wait for it, or end it"
+        ) from None
+    except OSError:
+        return  # a file system without locks
 
 
 def _cut_torn_line(file: Path) -> None:
     """Cut what a kill left of the last line, so that the next record starts on a line of its own."""
-    if not file.exists():
-        return
     with file.open("rb+") as stream:
         size = stream.seek(0, os.SEEK_END)
         at = size

@@ -1,7 +1,8 @@
 """From an archive's reports to an evidence folder: ask, keep the raw answers, align, check, write.
 
 Raw answers are on disk before they are parsed, so a kill loses at most the requests in flight and a re-run asks only
-for what is missing. Every report and every unit ends either in ``evidence.parquet`` or in ``rejects.jsonl``.
+for what is missing. Every report and every unit ends either in ``evidence.parquet`` or in ``rejects.jsonl``. Reports
+stream: memory holds a batch of them, the requests in flight and a few bytes per question.
 """
 
 from __future__ import annotations
@@ -9,44 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lgdea.errors import DataError, EvidenceError, LgdeaError, RejectedShareError
-from lgdea.evidence.alignment import Aligner
-from lgdea.evidence.backends.base import ExtractorBackend, Request, Response
-from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, REJECTS
+from lgdea.errors import EvidenceError, RejectedShareError
+from lgdea.evidence.asking import Item, Progress, Questions, ask
+from lgdea.evidence.backends.base import ExtractorBackend
+from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS
 from lgdea.evidence.prompts import Prompt
-from lgdea.evidence.raw import RawLog, read_raw
-from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, json_schema, parse_response
-from lgdea.evidence.schema import SCHEMA_VERSION, Unit, unit_id
-from lgdea.evidence.sections import Span, split_sections
+from lgdea.evidence.quality import Quality
+from lgdea.evidence.raw import RawLog
+from lgdea.evidence.reading import Reader, Reading
+from lgdea.evidence.schema import SCHEMA_VERSION, Unit
+from lgdea.evidence.source import Reports
+from lgdea.evidence.verification import Verification
 from lgdea.records.archive import Archive
-from lgdea.records.tables import write_table
-from lgdea.runs import MANIFEST, finish, is_finished, start, write_json, write_text
+from lgdea.records.streams import TableWriter
+from lgdea.records.tables import writing
+from lgdea.runs import MANIFEST, SUCCESS, atomic, finish, is_finished, record, start, write_json
 
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class _Report:
-    report_id: str
-    text: str
-
-
-@dataclass(frozen=True)
-class _Reject:
-    """Why something of a report is not in the evidence; ``unit`` is None when the whole report is meant."""
-
-    report_id: str
-    reason: str
-    detail: str = ""
-    unit: dict[str, Any] | None = None
+_IDENTITY = ("lgdea_version", "config", "input_hashes")
+_PROGRESS_EVERY = 512  # reports
 
 
 def extract(
@@ -55,233 +44,155 @@ def extract(
     out: str | Path,
     *,
     prompt: Prompt | None = None,
+    limit: int | None = None,
+    max_attempts: int = 2,
     max_rejected: float = 0.05,
+    accept_unanswered: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Extract evidence from all reports; run again with the same arguments to resume.
+
+    Questions that the backend itself failed on (``backend_error``) leave the run unfinished: all tables are written,
+    but the next run asks these questions again.
 
     Args:
         source: An archive, its folder, or a table with ``report_id`` and ``text``.
         backend: Who extracts (see :func:`~lgdea.evidence.backends.base.get_backend`).
         out: Evidence folder: ``raw/``, ``evidence.parquet``, ``rejects.jsonl``, ``quality.json``, ``run.json``.
         prompt: The prompt for a backend that needs one.
-        max_rejected: Allowed share of reports, and of units, that are rejected.
-        progress: Called with (done, all) reports.
+        limit: Read only the first so many reports.
+        max_attempts: How often a question is asked whose answer is cut or cannot be read.
+        max_rejected: Allowed share of reports, of questions, and of units whose quote is not in the report.
+        accept_unanswered: Finish although the backend failed on some questions; they are among the rejects.
+        progress: Called with what is being done, done and all reports.
 
     Returns:
-        Counts: ``reports``, ``units``, ``rejected`` (reports), ``rejected_units``, ``reports_per_second`` and the
-        content of ``quality.json``.
+        Counts: the content of ``quality.json``, ``asked``, ``seconds``, ``reports_per_second``, ``tokens``,
+        ``resumed``.
 
     Raises:
         UsageError: ``out`` holds another run, or the source does not exist.
-        EvidenceError: The backend broke; what it answered is kept.
+        EvidenceError: The backend broke, or left questions unanswered; what it answered is kept.
         RejectedShareError: Finished and written, but too much was rejected.
     """
     out = Path(out)
-    reports, inputs = _reports(source)
+    reports = Reports(source, limit)
     if backend.needs_prompt and prompt is None:
         raise EvidenceError(f"backend {backend.name!r} needs a prompt", remedy="give a prompt id, e.g. evidence-v1")
     config = {
         "backend": backend.describe(),
         "prompt": prompt.describe() if prompt else None,
         "schema_version": SCHEMA_VERSION,
-        "reports": len(reports),
+        **reports.describe(),
     }
-    if isinstance(source, pd.DataFrame):
-        config["reports_sha256"] = _frame_hash(reports)
-    start(out, stage="extract", config=config, inputs=inputs)
-    if not is_finished(out):
-        _run(reports, backend, prompt, out, progress)
-    summary: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["summary"]
+    resumed = start(out, stage="extract", config=config, inputs=reports.inputs)
+    if is_finished(out):
+        summary = _summary(out)
+        if not summary.get("unanswered") or accept_unanswered:
+            _check_share(summary, max_rejected, out)
+            return summary
+        (out / SUCCESS).unlink()
+    run = _Run(reports, backend, prompt, out, max_attempts, progress)
+    summary = {**run.work(), "resumed": resumed}
+    if summary["unanswered"] and not accept_unanswered:
+        record(out, summary=summary, run_id=run.run_id)
+        raise EvidenceError(
+            f"the backend failed on {summary['unanswered']:,} of {summary['questions']:,} questions",
+            file=out / REJECTS,
+            remedy="run the same command again to ask only these, or accept the loss with --accept-unanswered",
+        )
+    finish(out, summary=summary, run_id=run.run_id)
     _check_share(summary, max_rejected, out)
     return summary
 
 
-def request_id(report_id: str, text: str, prompt_sha256: str) -> str:
-    """One id per report and prompt: the same question is never asked twice."""
-    content = "\x1f".join([report_id, text, prompt_sha256, SCHEMA_VERSION])
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
+@dataclass
+class _Run:
+    reports: Reports
+    backend: ExtractorBackend
+    prompt: Prompt | None
+    out: Path
+    max_attempts: int
+    progress: Progress | None
+
+    def work(self) -> dict[str, Any]:
+        """Ask, verify, write; returns the summary."""
+        began = time.perf_counter()
+        with ExitStack() as stack:
+            log = stack.enter_context(RawLog(self.out / RAW))
+            reader = Reader(self.prompt, log, self.run_id)
+            schema = self.prompt.json_schema() if self.prompt else {}
+            asked = self._ask("reading reports", lambda: map(reader.items, self.reports), schema, log)
+            verified, tokens, readings = 0, log.tokens, map(reader.read, self.reports)
+            if self.prompt is not None and self.prompt.verifier is not None:
+                second = stack.enter_context(RawLog(self.out / RAW_VERIFY))
+                verification = Verification(self.prompt.verifier, second)
+                verified = self._ask(
+                    "verifying units",
+                    lambda: (verification.items(reader.read(report)) for report in self.reports),
+                    self.prompt.verifier.json_schema(),
+                    second,
+                )
+                tokens += second.tokens
+                readings = map(verification.read, readings)
+            counts = self._write(readings)
+        seconds = time.perf_counter() - began
+        read = min(1.0, asked / max(1, counts["questions"])) * counts["reports"]
+        return {
+            **counts,
+            "asked": asked,
+            "verified": verified,
+            "seconds": round(seconds, 3),
+            "reports_per_second": round(read / seconds, 1),
+            "tokens": tokens,
+        }
+
+    @property
+    def run_id(self) -> str:
+        """What made a unit: the same reports, backend and prompt give the same id, and so the same table."""
+        manifest = json.loads((self.out / MANIFEST).read_text(encoding="utf-8"))
+        content = json.dumps([manifest[name] for name in _IDENTITY], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    def _ask(self, what: str, items: Callable[[], Iterator[list[Item]]], schema: Mapping[str, Any], log: RawLog) -> int:
+        questions = Questions(items, len(self.reports), schema, what)
+        return ask(self.backend, questions, log, max_attempts=self.max_attempts, progress=self.progress)
+
+    def _write(self, readings: Iterator[Reading]) -> dict[str, Any]:
+        """Write the tables in the order of the reports, whatever the order of the answers."""
+        quality = Quality()
+        with (
+            TableWriter(self.out / EVIDENCE, Unit) as table,
+            writing(self.out / REJECTS),
+            atomic(self.out / REJECTS) as file,
+            file.open("w", encoding="utf-8") as rejects,
+        ):
+            for done, reading in enumerate(readings, start=1):
+                quality.add(reading)
+                table.write(reading.units)
+                rejects.writelines(reject.to_json() + "\n" for reject in reading.rejects)
+                if self.progress is not None and done % _PROGRESS_EVERY == 0:
+                    self.progress("writing evidence", done, len(self.reports))
+        counts = quality.to_dict()
+        write_json(self.out / QUALITY, counts)
+        return counts
 
 
-def _run(
-    reports: list[_Report], backend: ExtractorBackend, prompt: Prompt | None, out: Path, progress: Progress | None
-) -> None:
-    began = time.perf_counter()
-    sha = prompt.sha256 if prompt else ""
-    asked = {request_id(r.report_id, r.text, sha): r for r in reports if r.text.strip()}
-    answered = _ask(asked, backend, prompt, out / RAW, progress, len(reports))
-    run_id = hashlib.sha256((out / MANIFEST).read_bytes()).hexdigest()[:12]
-
-    units: list[Unit] = []
-    rejects = [_Reject(r.report_id, "empty_report") for r in reports if not r.text.strip()]
-    responses = {r.request_id: r for r in read_raw(out / RAW) if r.request_id in asked}
-    tokens = 0
-    for key, report in asked.items():
-        response = responses.get(key)
-        tokens += (response.tokens or 0) if response else 0
-        made, refused = _read_response(report, response, run_id)
-        units.extend(made)
-        rejects.extend(refused)
-    seconds = time.perf_counter() - began
-
-    write_table(out / EVIDENCE, units, Unit)
-    write_text(out / REJECTS, "".join(json.dumps(vars(r), ensure_ascii=False) + "\n" for r in rejects))
-    quality = _quality(reports, units, rejects)
-    write_json(out / QUALITY, quality)
-    summary = {
-        **quality,
-        "asked": answered,
-        "seconds": round(seconds, 3),
-        "reports_per_second": round(answered / seconds, 1) if answered else 0.0,
-        "tokens": tokens,
-    }
-    finish(out, summary=summary, run_id=run_id)
-
-
-def _ask(
-    asked: dict[str, _Report],
-    backend: ExtractorBackend,
-    prompt: Prompt | None,
-    folder: Path,
-    progress: Progress | None,
-    total: int,
-) -> int:
-    """Ask for what the raw files do not hold yet; a backend error is asked again, other failures stand."""
-    done = {r.request_id for r in read_raw(folder) if r.failure != "backend_error"} & asked.keys()
-    schema = json_schema() if backend.needs_prompt else {}
-
-    def requests() -> Iterator[Request]:
-        for key, report in asked.items():
-            if key not in done:
-                messages = prompt.messages(report.text) if prompt else ()
-                yield Request(key, report.text, messages, schema)
-
-    answered = 0
-    with RawLog(folder) as log:
-        for response in _guarded(backend, requests()):
-            log.append(response)
-            answered += 1
-            if progress is not None:
-                progress(len(done) + answered, total)
-    return answered
-
-
-def _guarded(backend: ExtractorBackend, requests: Iterable[Request]) -> Iterator[Response]:
-    try:
-        yield from backend.respond(requests)
-    except LgdeaError:
-        raise
-    except Exception as error:
-        raise EvidenceError(
-            f"backend {backend.name!r} stopped ({type(error).__name__}: {error})",
-            remedy="run the same command again; what was answered is kept",
-        ) from error
-
-
-def _read_response(report: _Report, response: Response | None, run_id: str) -> tuple[list[Unit], list[_Reject]]:
-    if response is None:
-        return [], [_Reject(report.report_id, "no_response")]
-    if response.failure is not None or response.text is None:
-        return [], [_Reject(report.report_id, response.failure or "no_response", response.detail)]
-    try:
-        stated = parse_response(response.text)
-    except InvalidResponse as error:
-        return [], [_Reject(report.report_id, "invalid_response", str(error))]
-    sections = split_sections(report.text)
-    aligner = Aligner(report.text)
-    units: dict[str, Unit] = {}
-    rejects: list[_Reject] = []
-    for item in stated:
-        unit = _locate(report, item, aligner, sections, run_id)
-        if unit is None:
-            rejects.append(_Reject(report.report_id, "quote_not_in_report", unit=item.model_dump()))
-        elif unit.unit_id in units:
-            rejects.append(_Reject(report.report_id, "repeated_unit", unit=item.model_dump()))
-        else:
-            units[unit.unit_id] = unit
-    return list(units.values()), rejects
-
-
-def _locate(report: _Report, item: ResponseUnit, aligner: Aligner, sections: list[Span], run_id: str) -> Unit | None:
-    found = aligner.align(item.quote, item.start)
-    if found is None:
-        return None
-    begin, end, alignment = found
-    anatomy = None if item.anatomy == UNSPECIFIED else item.anatomy
-    return Unit(
-        unit_id=unit_id(report.report_id, begin, end, item.finding, anatomy, item.laterality),
-        report_id=report.report_id,
-        section=next((s.name for s in reversed(sections) if s.start <= begin), "body"),
-        quote=report.text[begin:end],
-        start=begin,
-        end=end,
-        alignment=alignment,
-        finding=item.finding,
-        finding_text=item.finding_text,
-        assertion=item.assertion,
-        anatomy=anatomy,
-        laterality=item.laterality,
-        severity=item.severity,
-        change=item.change,
-        refers_to_prior=item.refers_to_prior,
-        run_id=run_id,
-    )
-
-
-def _quality(reports: list[_Report], units: list[Unit], rejects: list[_Reject]) -> dict[str, Any]:
-    whole = [r for r in rejects if r.unit is None]
-    parts = [r for r in rejects if r.unit is not None]
-    lost = [r for r in parts if r.reason == "quote_not_in_report"]
-    by_finding: dict[str, Counter[str]] = {}
-    for unit in units:
-        by_finding.setdefault(unit.finding, Counter())[unit.assertion] += 1
-    stated = len(units) + len(lost)
-    return {
-        "reports": len(reports),
-        "reports_with_units": len({u.report_id for u in units}),
-        "units": len(units),
-        "rejected": len(whole),
-        "rejected_units": len(parts),
-        "rejected_by_reason": dict(Counter(r.reason for r in rejects).most_common()),
-        "alignment": dict(Counter(u.alignment for u in units).most_common()),
-        "share_aligned": round(len(units) / stated, 6) if stated else None,
-        "share_unaligned": round(len(lost) / stated, 6) if stated else 0.0,
-        "units_per_finding": {k: dict(v) for k, v in sorted(by_finding.items(), key=lambda kv: -kv[1].total())},
-    }
+def _summary(out: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["summary"]
+    return summary
 
 
 def _check_share(summary: dict[str, Any], allowed: float, out: Path) -> None:
-    share = summary["rejected"] / max(1, summary["reports"])
-    for what, value in (("reports", share), ("units", summary["share_unaligned"])):
-        if value > allowed:
+    shares = {
+        "reports": summary["rejected"] / max(1, summary["reports"]),
+        "questions": summary.get("rejected_questions", 0) / max(1, summary.get("questions", 0)),
+        "units": summary["share_unaligned"],
+    }
+    for what, share in shares.items():
+        if share > allowed:
             raise RejectedShareError(
-                f"{value:.1%} of the {what} were rejected, allowed are {allowed:.1%}",
+                f"{share:.1%} of the {what} were rejected, allowed are {allowed:.1%}",
                 file=out / REJECTS,
                 remedy="read the reasons there, or allow more with --max-rejected",
             )
-
-
-def _reports(source: Archive | str | Path | pd.DataFrame) -> tuple[list[_Report], dict[str, str | Path]]:
-    inputs: dict[str, str | Path] = {}
-    if isinstance(source, pd.DataFrame):
-        frame = source
-    else:
-        archive = source if isinstance(source, Archive) else Archive.open(source)
-        frame = archive.reports
-        inputs["reports"] = archive.folder / "reports.parquet"
-    missing = {"report_id", "text"} - set(frame.columns)
-    if missing:
-        raise DataError(f"the reports lack the column {min(missing)!r}", remedy="give report_id and text")
-    texts = frame["text"].fillna("").astype(str)
-    reports = [_Report(str(i), t) for i, t in zip(frame["report_id"], texts, strict=True)]
-    doubled = [i for i, n in Counter(r.report_id for r in reports).items() if n > 1]
-    if doubled:
-        raise DataError(f"the report id {doubled[0]!r} is used twice", file=inputs.get("reports"))
-    return reports, inputs
-
-
-def _frame_hash(reports: list[_Report]) -> str:
-    digest = hashlib.sha256()
-    for report in reports:
-        digest.update(json.dumps([report.report_id, report.text]).encode())
-    return digest.hexdigest()

@@ -56,7 +56,18 @@ def read_table(file: str | Path, row_model: type[BaseModel]) -> pd.DataFrame:
         DataError: It is no Parquet file, holds another table or another schema version.
     """
     table = _read(Path(file))
-    metadata = table.schema.metadata or {}
+    check_schema(table.schema, row_model, file=file)
+    frame: pd.DataFrame = table.select(list(row_model.model_fields)).to_pandas()
+    return frame
+
+
+def check_schema(schema: pa.Schema, row_model: type[BaseModel], *, file: str | Path) -> None:
+    """Check that a table holds rows of ``row_model``, of this schema version and with all columns.
+
+    Raises:
+        DataError: It does not; ``file`` is named in the message.
+    """
+    metadata = schema.metadata or {}
     name = metadata.get(b"lgdea_schema", b"").decode()
     version = metadata.get(b"lgdea_schema_version", b"").decode()
     expected = arrow_schema(row_model)
@@ -72,11 +83,9 @@ def read_table(file: str | Path, row_model: type[BaseModel]) -> pd.DataFrame:
             file=file,
             remedy="build the archive again with `lgdea data build`",
         )
-    missing = [field.name for field in expected if field.name not in table.column_names]
+    missing = [field.name for field in expected if field.name not in schema.names]
     if missing:
         raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy="build the archive again")
-    frame: pd.DataFrame = table.select(expected.names).to_pandas()
-    return frame
 
 
 def read_metadata(file: str | Path) -> dict[str, str]:

@@ -1,0 +1,67 @@
+"""The counts of a run, added up report by report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from lgdea.evidence.reading import Reading
+
+
+class Quality:
+    """Counts of ``quality.json``."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._alignment: Counter[str] = Counter()
+        self._findings: dict[str, Counter[str]] = {}
+
+    def add(self, reading: Reading) -> None:
+        """Count one report."""
+        counts = self._counts
+        counts["reports"] += 1
+        counts["reports_with_units"] += bool(reading.units)
+        nothing_read = reading.lost_questions == reading.questions and bool(reading.rejects)
+        counts["rejected"] += nothing_read
+        counts["incomplete"] += bool(reading.lost_questions) and not nothing_read
+        counts["questions"] += reading.questions
+        counts["rejected_questions"] += reading.lost_questions
+        counts["unanswered"] += reading.unanswered
+        counts["units"] += len(reading.units)
+        for unit in reading.units:
+            self._alignment[unit.alignment] += 1
+            self._findings.setdefault(unit.finding, Counter())[unit.assertion] += 1
+        for reject in reading.rejects:
+            counts["rejected_units"] += reject.unit is not None
+            self._reasons[reject.reason] += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """All counts.
+
+        ``rejected`` are reports of which nothing could be read, ``incomplete`` those that lost some of their questions;
+        ``unanswered`` are questions that the backend failed on. ``share_aligned`` is the share of all stated units
+        whose quote stands in its report.
+        """
+        names = (
+            "reports", "reports_with_units", "units", "rejected", "incomplete", "rejected_units", "questions",
+            "rejected_questions", "unanswered",
+        )  # fmt: skip
+        lost = self._reasons["quote_not_in_report"]
+        aligned = self._counts["units"] + self._reasons["not_supported"] + self._reasons["not_verified"]
+        stated = aligned + lost
+        return {
+            **{name: self._counts[name] for name in names},
+            "rejected_by_reason": dict(_descending(self._reasons)),
+            "alignment": dict(_descending(self._alignment)),
+            "share_aligned": round(aligned / stated, 6) if stated else None,
+            "share_unaligned": round(lost / stated, 6) if stated else 0.0,
+            "units_per_finding": {
+                name: dict(_descending(counts))
+                for name, counts in sorted(self._findings.items(), key=lambda kv: (-kv[1].total(), kv[0]))
+            },
+        }
+
+
+def _descending(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(((k, n) for k, n in counts.items() if n), key=lambda kv: (-kv[1], kv[0]))
