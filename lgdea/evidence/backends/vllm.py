@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -18,7 +17,6 @@ from lgdea.evidence.backends.model_id import resolve_revision
 from lgdea.evidence.backends.probe import check_probe, probe_request
 from lgdea.evidence.backends.vllm_engine import (
     explain_death,
-    marker_pattern,
     one_line,
     sampling_params,
     start_engine,
@@ -74,7 +72,6 @@ class VllmBackend:
         self._template_kwargs = dict(chat_template_kwargs)
         self._engine_args = dict(engine)
         self._merge_system = False
-        self._markers = re.compile(r"(?!)")
         self._llm: Any = None
 
     def describe(self) -> dict[str, Any]:
@@ -109,7 +106,6 @@ class VllmBackend:
     def start(self) -> None:
         """Load the model and prove that its answers are held to the schema; :meth:`respond` does so when needed."""
         self._llm = start_engine(self._arguments())
-        self._markers = marker_pattern(self._llm.get_tokenizer())
         probe = probe_request()
         (answer,) = self._feed([probe])
         if answer.failure == "refused":
@@ -178,8 +174,6 @@ class VllmBackend:
 
     def _messages(self, request: Request) -> list[dict[str, str]]:
         messages = [dict(message) for message in request.prompt]
-        # A report that spells the template's own markers would end its turn and speak for the assistant.
-        messages[-1]["content"] = self._markers.sub(lambda m: f"{m[0][0]} {m[0][1:]}", messages[-1]["content"])
         if self._merge_system and messages[0]["role"] == "system" and len(messages) > 1:
             system = messages.pop(0)["content"]
             messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
@@ -27,14 +26,6 @@ def sampling_params(schema: str, budget: int, temperature: float) -> Any:
         max_tokens=budget,
         structured_outputs=StructuredOutputsParams(json=schema),
     )
-
-
-def marker_pattern(tokenizer: Any) -> re.Pattern[str]:
-    """Matches every text that the tokenizer takes for a marker: special tokens, and ``<think>`` and its like."""
-    added = [str(token) for token in tokenizer.get_added_vocab()]
-    markers = {*map(str, tokenizer.all_special_tokens), *(token for token in added if token.startswith(("<", "[")))}
-    longest_first = sorted((m for m in markers if len(m) > 1), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def start_engine(arguments: dict[str, Any]) -> Any:
