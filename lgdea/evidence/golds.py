@@ -12,10 +12,13 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.archive import Archive
-from lgdea.vocabulary import Vocabulary, load_vocabulary
+from lgdea.vocabulary import ScoredClass, Vocabulary, load_vocabulary
 
 _MESH_SEVERITY = {"mild": "mild", "small": "mild", "moderate": "moderate", "severe": "severe", "large": "severe",
                   "borderline": "minimal"}  # fmt: skip
+# The coding has no lung zones; its indexers wrote the lobe, "lingula" for the left middle zone.
+_CODED_AS = {"upper_zone": {"upper_lobe"}, "middle_zone": {"middle_lobe", "lingula"},
+             "lower_zone": {"lower_lobe", "lung_base"}}  # fmt: skip
 _BOTH = frozenset({"left", "right"})
 
 
@@ -40,7 +43,9 @@ def compare_openi14(units: pd.DataFrame, archive: Archive) -> Comparison:
     """Report-level presence of 13 findings and ``normal`` in Open-I's gold labels.
 
     A class counts as found when the report has a unit of it with assertion ``present``: the indexers did not code what
-    "may" be. ``Hernia`` is not scored, its column is all 0.
+    "may" be. ``Hernia`` is not scored, its column is all 0. The column ``Pleural_Thickening`` is the heading
+    ``Thickening`` whatever thickens (all of its reports have that heading, a quarter of them for bronchi, interstitium
+    or heart, and no other report has it); since v2 any finding that is coded under that heading counts for it.
     """
     labels = archive.labels[archive.labels["labeller"] == "openi-14"]
     if labels.empty:
@@ -53,7 +58,7 @@ def compare_openi14(units: pd.DataFrame, archive: Archive) -> Comparison:
     study_of = dict(zip(archive.reports["report_id"], archive.reports["study_id"], strict=True))
     reports = [r for r, s in study_of.items() if s in labelled]
     present = _present(units)
-    classes = [c for c in vocabulary.classes("openi14") if c.name != "Hernia"]
+    classes = [_with_heading(vocabulary, c) for c in vocabulary.classes("openi14") if c.name != "Hernia"]
     keys = [vocabulary.from_code("openi14", c.name) for c in classes]
     counts = np.zeros((len(reports), len(classes), 3))
     for r, report in enumerate(reports):
@@ -62,7 +67,7 @@ def compare_openi14(units: pd.DataFrame, archive: Archive) -> Comparison:
                 bool(present[report] & scored.findings), truth.get((study_of[report], str(keys[c])), False)
             )
     return Comparison(
-        "openi-14/v1: report level, present units only, Hernia not scored, normal apart",
+        "openi-14/v2: report level, present units only, Hernia not scored, normal apart, any thickening",
         reports,
         [c.name for c in classes],
         [c.findings for c in classes],
@@ -76,7 +81,15 @@ def compare_mesh(units: pd.DataFrame, archive: Archive) -> Comparison:
 
     Only findings that the coding can express are scored; a unit whose finding has no heading counts as its nearest
     parents that have one. Reports coded "No Indexing" are left out. Side, structure and severity are compared among
-    found findings where the gold names them.
+    found findings where the gold names them:
+
+    - Side, once per finding: the sides of all its units together are exactly those of all its codings together.
+    - Structure, once per coding: a unit's structure (or the finding's usual one) is the coded one or a part of it.
+    - Severity, once per finding: a unit has one of the coded ones.
+
+    v2 differs from v1 in what it takes for coded: the structure of ``lung/hilum`` is the hilum alone; ``interstitial``
+    is a pattern and no structure; lobes also stand for the lung zones, which the coding lacks; and "lingula" says left.
+    v1 asked once per finding whether any unit names exactly any coded structure.
     """
     mesh = archive.extra("mesh")
     if mesh is None:
@@ -107,7 +120,7 @@ def compare_mesh(units: pd.DataFrame, archive: Archive) -> Comparison:
         for finding in stated[report].keys() & gold[report].keys():
             _compare_attributes(vocabulary, gold[report][finding], stated[report][finding], tally)
     return Comparison(
-        "openi-mesh/v1: report level, present units only, findings with a heading",
+        "openi-mesh/v2: report level, present units only, findings with a heading",
         reports,
         classes,
         [frozenset(k for k, up in nearest.items() if f in up) for f in classes],
@@ -153,6 +166,16 @@ def compare_phantom(units: pd.DataFrame, archive: Archive) -> Comparison:
         counts,
         attributes=tally.shares(),
     )
+
+
+def _with_heading(vocabulary: Vocabulary, scored: ScoredClass) -> ScoredClass:
+    if scored.name != "Pleural_Thickening":
+        return scored
+    coded = {
+        f for f, entry in vocabulary.findings.items()
+        if any(code.split("/")[0] == "Thickening" for code in entry.codes.get("openi_mesh", ()))
+    }  # fmt: skip
+    return ScoredClass(scored.name, scored.findings | coded)
 
 
 class _Tally:
@@ -208,14 +231,15 @@ def _same(unit: Any, wanted: Any) -> bool:
 def _compare_attributes(vocabulary: Vocabulary, majors: Sequence[str], units: Sequence[Any], tally: _Tally) -> None:
     """Side, structure and severity of one found finding, each where the coding names it."""
     qualifiers = {q.strip() for major in majors for q in major.split("/")[1:]}
-    sides = _sides(qualifiers & {"left", "right", "bilateral"})
+    places = {str(p) for q in qualifiers if (p := vocabulary.anatomy_from_code("openi_mesh", q)) is not None}
+    sides = _sides((qualifiers & {"left", "right", "bilateral"}) | {vocabulary.anatomy[p].laterality for p in places})
     if sides:
         tally.add("laterality", _sides(str(u.laterality) for u in units) == sides)
-    places = {vocabulary.anatomy_from_code("openi_mesh", q) for q in qualifiers} - {None}
-    places = {str(p) for p in places if not any(p != q and p in vocabulary.ancestors(str(q)) for q in places)}
-    if places:
-        said = {_whole(vocabulary, u) for u in units} - {None}
-        tally.add("anatomy", bool(said & places))
+    said = {up for u in units for place in _named(vocabulary, u) for up in vocabulary.ancestors(place)}
+    for major in majors:
+        coded = _most_exact(vocabulary, major)
+        if coded:
+            tally.add("anatomy", bool(coded & said))
     severities = {_MESH_SEVERITY[q] for q in qualifiers if q in _MESH_SEVERITY}
     if severities:
         tally.add("severity", bool({str(u.severity) for u in units} & severities))
@@ -231,12 +255,18 @@ def _sides(values: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _whole(vocabulary: Vocabulary, unit: Any) -> str | None:
-    """A unit's structure without its side, or its finding's default."""
+def _most_exact(vocabulary: Vocabulary, major: str) -> set[str]:
+    """The structures that a coding names, without those that only hold the others ("lung/hilum" is the hilum)."""
+    codes = (vocabulary.anatomy_from_code("openi_mesh", q.strip()) for q in major.split("/")[1:])
+    places = {place for place in codes if place is not None}
+    holders = {"chest", "lung"} if places - {"chest", "lung"} else {"chest"} if "lung" in places else set()
+    return {p for p in places - holders if not any(p != q and p in vocabulary.ancestors(q) for q in places)}
+
+
+def _named(vocabulary: Vocabulary, unit: Any) -> set[str]:
+    """A unit's structure without its side, or its finding's default; a lung zone also as the coding writes it."""
     anatomy = unit.anatomy if isinstance(unit.anatomy, str) else vocabulary.findings[unit.finding].default_anatomy
     if anatomy is None:
-        return None
-    for side in ("left_", "right_"):
-        if anatomy.startswith(side):
-            return str(anatomy.removeprefix(side))
-    return str(anatomy)
+        return set()
+    whole = str(anatomy).removeprefix("left_").removeprefix("right_")
+    return {whole, *_CODED_AS.get(whole, ())}

@@ -1,7 +1,9 @@
 """How good the evidence is: precision, recall and F1 with bootstrap intervals against a gold standard.
 
 Per class the counts are over reports (``openi-14``, ``openi-mesh``) or over units (``phantom``, corrections); see
-:mod:`lgdea.evidence.golds` for what each gold counts. Intervals are 95% percentile intervals over resampled reports.
+:mod:`lgdea.evidence.golds` for what each gold counts. Intervals are 95% BCa intervals over resampled reports
+(:mod:`lgdea.evidence.intervals`). Micro sums the counts of all classes; macro is the mean over the classes with at
+least 10 positives, or over all that have any where no class has so many.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.evidence import golds
 from lgdea.evidence.corrections import compare_corrections, is_corrections
+from lgdea.evidence.intervals import bca, f1, resample
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
@@ -28,6 +31,7 @@ _GOLDS: dict[str, Callable[[pd.DataFrame, Archive], golds.Comparison]] = {
 }
 _RESAMPLES = 1000
 _WORST = 50
+_ENOUGH = 10  # positives that a class needs to count in the macro mean
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Result:
     macro_low: float
     macro_high: float
     rows: list[Row]
+    macro_classes: int
+    """How many classes the macro mean is over."""
     attributes: dict[str, float | int | None] = field(default_factory=dict)
     worst: list[Disagreement] = field(default_factory=list)
 
@@ -98,29 +104,29 @@ def score(evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str
     units = evidence if isinstance(evidence, pd.DataFrame) else read_evidence(evidence)
     comparison = compare(units, gold, archive)
     counts = comparison.counts  # (R, C, 3): true positives, false positives, misses
-    weights = _resamples(len(counts), seed)
-    sampled = np.einsum("sr,rck->sck", weights, counts, optimize=True)
+    sums = resample(counts, _RESAMPLES, seed)
     total = counts.sum(axis=0)
-    rows = [_row(name, total[c], sampled[:, c]) for c, name in enumerate(comparison.classes)]
-    scored = [c for c, name in enumerate(comparison.classes) if name not in comparison.apart and _positives(total[c])]
-    macro = float(_f1(total[scored]).mean()) if scored else 0.0
-    macro_samples = _f1(sampled[:, scored]).mean(axis=1) if scored else np.zeros(1)
     inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.apart]
+    scored = _macro_classes(total, inner)
+    by_class = bca(counts, sums, f1)
+    micro = bca(counts, sums, lambda x: f1(x[:, inner].sum(axis=1, keepdims=True)))
+    macro = bca(counts, sums, lambda x: _macro(x[:, scored], total[scored]))
     attributes = dict(comparison.attributes)
     if comparison.apart:
-        attributes[f"micro_f1_with_{'_'.join(comparison.apart)}"] = float(_f1(total.sum(axis=0)))
+        attributes[f"micro_f1_with_{'_'.join(comparison.apart)}"] = float(np.nan_to_num(f1(total.sum(axis=0))))
     found = len(units)
     attributes["share_aligned"] = float((units["alignment"] != "none").mean()) if found else None
     attributes["share_exact"] = float((units["alignment"] == "exact").mean()) if found else None
-    low, high = np.quantile(macro_samples, [0.025, 0.975])
+    rows = [_row(name, total[c], by_class, c) for c, name in enumerate(comparison.classes)]
     return Result(
         gold=gold,
         definition=comparison.definition,
         reports=len(counts),
-        micro=_row("micro", total[inner].sum(axis=0), sampled[:, inner].sum(axis=1)),
-        macro_f1=macro,
-        macro_low=float(low),
-        macro_high=float(high),
+        micro=_row("micro", total[inner].sum(axis=0), micro, 0),
+        macro_f1=float(macro[0][0]),
+        macro_low=float(macro[1][0]),
+        macro_high=float(macro[2][0]),
+        macro_classes=len(scored),
         rows=sorted(rows, key=lambda row: -row.positives),
         attributes=attributes,
         worst=_worst(comparison, units, archive),
@@ -140,36 +146,37 @@ def compare(units: pd.DataFrame, gold: str, archive: Archive) -> golds.Compariso
     raise UsageError(f"no gold {gold!r}", remedy=f"known: {', '.join(_GOLDS)}, or a folder of corrections")
 
 
-def _resamples(reports: int, seed: int) -> np.ndarray:
-    """Bootstrap weights (S, R): how often each report is drawn in each resample."""
-    rng = np.random.default_rng(seed)
-    if reports == 0:
-        return np.zeros((1, 0))
-    weights: np.ndarray = rng.multinomial(reports, np.full(reports, 1 / reports), size=_RESAMPLES).astype(np.float32)
-    return weights
+def _macro_classes(total: np.ndarray, inner: list[int]) -> list[int]:
+    for least in (_ENOUGH, 1):
+        scored = [c for c in inner if _positives(total[c]) >= least]
+        if scored:
+            return scored
+    return []
 
 
-def _f1(counts: np.ndarray) -> np.ndarray:
-    """F1 over the last axis (true positives, false positives, misses); 0 where nothing is there."""
-    tp, fp, fn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    f1: np.ndarray = np.divide(2 * tp, 2 * tp + fp + fn, out=np.zeros_like(tp), where=(2 * tp + fp + fn) > 0)
-    return f1
+def _macro(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Mean F1 (N, 1) of samples (N, C, 3); a class that a sample does not hold counts as in ``total`` (C, 3)."""
+    values = f1(counts)
+    if not values.shape[1]:
+        return np.zeros((len(values), 1))
+    mean: np.ndarray = np.where(np.isnan(values), f1(total), values).mean(axis=1, keepdims=True)
+    return mean
 
 
 def _positives(counts: np.ndarray) -> int:
     return int(counts[0] + counts[2])
 
 
-def _row(name: str, counts: np.ndarray, sampled: np.ndarray) -> Row:
+def _row(name: str, counts: np.ndarray, scores: tuple[np.ndarray, np.ndarray, np.ndarray], c: int) -> Row:
     tp, fp, fn = (float(x) for x in counts)
-    low, high = np.quantile(_f1(sampled), [0.025, 0.975])
+    value, low, high = (float(x[c]) for x in scores)
     return Row(
         name=name,
         precision=tp / (tp + fp) if tp + fp else 0.0,
         recall=tp / (tp + fn) if tp + fn else 0.0,
-        f1=float(_f1(counts)),
-        low=float(low),
-        high=float(high),
+        f1=value,
+        low=low,
+        high=high,
         positives=_positives(counts),
     )
 
