@@ -13,8 +13,12 @@ from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
 LIST = frozenset({",", "and", "or", "/", "nor"})
-_MOSTLY = frozenset({"most", "mostly", "more", "greatest", "greater", "predominantly", "predominant", "mainly", "especially",
-                     "particularly", "primarily", "worst", "worse", "notably", "prominent", "largely"})  # fmt: skip
+_MOSTLY = frozenset({
+    "most", "mostly", "more", "greatest", "greater", "predominantly", "predominant", "mainly", "especially", "worse",
+    "particularly", "primarily", "worst", "notably", "prominent", "largely",
+})  # fmt: skip
+_EXPLAINS = frozenset({"represent", "reflect", "suggest", "suggesting", "suggestive", "compatible", "consistent",
+                       "representing", "reflecting", "likely"})  # fmt: skip
 _SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
 
 
@@ -66,7 +70,7 @@ class Attachment:
             right = min([self.end, *(w for w in walls if w >= mention.j)])
             if number + 1 < len(found):
                 right = min(right, found[number + 1].i)
-            self._find_place(mention, left, right)
+            self._find_place(mention, left, right, found[:number])
             self.find_side(mention, (left, right))
             mention.severity = self._nearest(mention, "severity", left, right) or "unspecified"
             mention.change = self._nearest(mention, "change", left, right) or "unspecified"
@@ -98,7 +102,7 @@ class Attachment:
         if mention.place == "chest" and load_vocabulary().findings[mention.finding].default_anatomy is not None:
             mention.place = None
 
-    def _find_place(self, mention: Mention, left: int, right: int) -> None:
+    def _find_place(self, mention: Mention, left: int, right: int, earlier: list[Mention]) -> None:
         after = self._spot_after(mention, right)
         if mention.place_hit is not None:
             self._refine(mention, after)
@@ -107,6 +111,9 @@ class Attachment:
             (s for s in reversed(self.spots) if left <= s.hit.i and s.hit.j <= mention.i and self._reaches(s, mention)),
             None,
         )
+        if before is not None and any(m.place_hit is before.hit for m in earlier):
+            gap = {t.lemma for t in self.tokens[before.j : mention.i]}
+            before = None if gap & _EXPLAINS else before  # left to share_explained
         if before is None and after is None:
             return
         if before is None or (after is not None and before.place in self.lexicon.up.get(after.place, ())):
@@ -121,9 +128,12 @@ class Attachment:
     def _refine(self, mention: Mention, after: Spot | None) -> None:
         """Where a head's structure says little ("increased markings in the left base"), take what follows."""
         named = self.lexicon.structure_anatomy.get(str(mention.place), mention.place)
-        if after is None or after.hit == mention.place_hit:
+        own = self.spot_at.get(mention.place_hit.i) if mention.place_hit is not None else None
+        if own is not None and named in self.lexicon.up.get(own.place, ()):
+            self._take(mention, own)
+        elif after is None or after.hit == mention.place_hit:
             return
-        if named == "lymph_node" and after.side is not None and mention.laterality == "unspecified":
+        elif named == "lymph_node" and after.side is not None and mention.laterality == "unspecified":
             mention.laterality = after.side
             mention.used.update(range(after.i, after.j))
         elif named in self.lexicon.up.get(after.place, ()):
@@ -294,8 +304,11 @@ class Attachment:
         if not joined or any(h.i >= first.j and h.j <= second.i and "negation_before" in h.tags for h in self.hits):
             return
         if taker.laterality == "unspecified" and taker.place is None:
+            self._own_words(giver)
             taker.laterality = giver.laterality
-            taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
+            if giver.place_hit is not None or "lung" in self.lexicon.up.get(str(giver.place), ()):
+                taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
+            taker.used.update(giver.used | {giver.i, giver.j - 1})
 
 
 def _without_numbers(words: list[str]) -> list[str]:

@@ -152,7 +152,7 @@ def _mark_inner_places(marked: _Entries, entries: _Entries) -> None:
         parts = [key[a:b] for a in range(len(key)) for b in range(a + 1, len(key) + 1) if b - a < len(key)]
         for part in sorted(parts, key=len):
             inner = entries.get(part, {})
-            if "place" in inner:
+            if "place" in inner and (tags.get("inner_place") is None or inner["place"] != "pulmonary_vasculature"):
                 tags["inner_place"] = inner["place"]
             if "laterality" in inner:
                 tags["inner_laterality"] = inner["laterality"]

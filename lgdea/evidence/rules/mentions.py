@@ -25,11 +25,13 @@ class Clause:
         self, tokens: Sequence[Token], raw: Sequence[str], hits: list[Hit], bounds: tuple[int, int], lexicon: Lexicon
     ) -> None:
         self.tokens = tokens
+        self.raw = raw
         self.lexicon = lexicon
         self.start, self.end = bounds
         self.hits = [hit for hit in hits if self.start <= hit.i < self.end]
         self.attachment = Attachment(tokens, raw, self.hits, bounds, lexicon)
         self.places = self.attachment.places
+        self.place_hits = [hit for hit in self.hits if "place" in hit.tags]
 
     def mentions(self) -> list[Mention]:
         """All mentions in order, with attributes."""
@@ -90,7 +92,7 @@ class Clause:
 
     def _place_before(self, hit: Hit, table: dict[str, str], walls: list[int]) -> Hit | None:
         wall = max([w for w in walls if w < hit.i], default=-1)
-        for place in reversed(self.places):
+        for place in reversed(self.place_hits):
             if (
                 place.i < hit.i
                 and place.i > wall
@@ -170,6 +172,10 @@ class Clause:
         mention.used.update(range(place.i, place.j))
         self.attachment.find_side(mention, (self.start, self.end))
         return mention
+
+    def is_on_both_sides(self, mention: Mention) -> bool:
+        """Whether the plural of a finding that each side has once says both sides ("small pleural effusions")."""
+        return mention.finding == "pleural_effusion" and self.raw[mention.j - 1].lower() == "effusions"
 
     def anatomy(self, place: str | None, side: str) -> tuple[str | None, str]:
         """The anatomy id of a structure and its side, both as the names of lobes tell them."""

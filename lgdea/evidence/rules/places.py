@@ -19,6 +19,7 @@ _FILLERS = frozenset({
     "proximal", "distal", "dependent", "entire", "whole", "aspect", "portion", "region", "area", "part", "extreme",
     "far", "most", "side",
 })  # fmt: skip
+_VAGUE = frozenset({"pulmonary_vasculature", "chest", "chest_wall"})  # "aortic | vascular" is the aorta
 _PARTS = frozenset({"upper", "lower", "middle", "mid"})  # "right [middle] and lower lobes"
 
 
@@ -139,9 +140,11 @@ def _most_exact(places: list[Hit], lexicon: Lexicon) -> Hit | None:
     """The structure that is a part of the others ("left lung | base", "base of the left lung"), else the last."""
     if not places:
         return None
-    best = places[-1]
-    for hit in places:
-        if best.tags["place"] in lexicon.up.get(hit.tags["place"], ()):
+    named = [hit for hit in places if hit.tags["place"] not in _VAGUE] or places
+    best = named[-1]
+    for hit in named:
+        held = lexicon.structure_anatomy.get(best.tags["place"], best.tags["place"])
+        if held in lexicon.up.get(hit.tags["place"], ()):
             best = hit
     return best
 

@@ -11,7 +11,7 @@ from lgdea.evidence.rules.clauses import split_clauses
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mentions import Clause
 from lgdea.evidence.rules.scopes import Verdict, judge
-from lgdea.evidence.rules.sharing import share_explained
+from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections, split_sentences
 from lgdea.vocabulary import load_vocabulary
@@ -28,6 +28,7 @@ _NORMAL = re.compile(
 )
 
 
+_BACKWARD = re.compile(r"(?:this|these|(?:the )?(?:appearance|finding)s?)\b", re.IGNORECASE)  # "This may represent ..."
 _NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_shadow"})
 """Findings that leave a report normal."""
 
@@ -59,12 +60,17 @@ def read_report(text: str) -> list[Item]:
     for section in split_sections(text):
         if section.name not in EVIDENCE_SECTIONS:
             continue
+        before: list[Item] = []
         for start, end in _pieces(split_sentences(text, section.start, section.end)):
             sentence = text[start:end]
-            items.extend(
+            found = [
                 item._replace(section=section.name, start=item.start + start, end=item.end + start)
                 for item in _read_sentence(sentence)
-            )
+            ]
+            if found and before and _BACKWARD.match(sentence):
+                found = [_placed_like(before[-1], item) for item in found]
+            items.extend(found)
+            before = found
             if _NORMAL.search(sentence) and (normal is None or section.name == "impression" != normal[0]):
                 normal = (section.name, start, end)
     if normal is not None and not any(item.assertion != "absent" and item.finding not in _NO_DISEASE for item in items):
@@ -74,6 +80,16 @@ def read_report(text: str) -> list[Item]:
                  "unspecified", False)
         )  # fmt: skip
     return items
+
+
+def _placed_like(giver: Item, item: Item) -> Item:
+    """The item with the place of the observation that its sentence explains; its quote then starts there."""
+    if item.anatomy is not None or item.laterality != "unspecified" or giver.assertion == "absent":
+        return item
+    side, place = refers_back(giver.finding, item.finding)
+    if not side or (giver.anatomy is None and giver.laterality == "unspecified"):
+        return item
+    return item._replace(start=giver.start, anatomy=giver.anatomy if place else None, laterality=giver.laterality)
 
 
 def _pieces(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -110,6 +126,8 @@ def _items(sentence: str, tokens: list[Token], clause: Clause, mention: Mention,
     used = [*mention.used, *verdict.triggers, mention.i, mention.j - 1]
     known = load_vocabulary().anatomy
     items = []
+    if mention.laterality == "unspecified" and verdict.assertion != "absent" and clause.is_on_both_sides(mention):
+        mention.laterality = "bilateral"
     for place, side in [(mention.place, mention.laterality), *mention.more]:
         anatomy, laterality = clause.anatomy(place, side)
         items.append(

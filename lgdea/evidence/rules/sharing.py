@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lgdea.evidence.rules.attachment import Mention
-from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.lexicon import Hit, Lexicon, load_lexicon
 from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
 _WORDS = frozenset({
-    "represent", "representing", "compatible", "consistent", "suggest", "suggestive", "suggesting", "reflect",
-    "reflecting", "likely", "probably", "presumably", "probable", "presumed", "most", "more", "versus", "vs", "favor",
-    "favored", "worrisome", "concerning", "which", "that", "may", "might", "could", "can", "be", "is", "are", "due",
-    "secondary", "related", "to", "of", "with", "for", "as", "either", "a", "an", "the", "some", "underlying", "in",
-    "residual", "focal", "or", "/", ",", ";", "(", "question", "this", "appear", "appearing", "chronic", "small", "corresponding", "correspond",
+    "(", ",", "/", ";", "a", "an", "appear", "appearing", "are", "as", "be", "can", "chronic", "compatible",
+    "concerning", "consistent", "correspond", "corresponding", "could", "due", "either", "favor", "favored",
+    "focal", "for", "in", "is", "likely", "may", "might", "more", "most", "of", "or", "presumably", "presumed",
+    "probable", "probably", "question", "reflect", "reflecting", "related", "represent", "representing", "residual",
+    "secondary", "small", "some", "suggest", "suggesting", "suggestive", "that", "the", "this", "to", "underlying",
+    "versus", "vs", "which", "with", "worrisome",
 })  # fmt: skip
 _BARE = frozenset({",", ";", "/", "(", "a", "an"})
 _TAGS = frozenset({"uncertainty_before", "uncertainty_after", "severity", "change", "modifier"})
@@ -24,6 +25,8 @@ _PLAIN = frozenset({
     "consolidation",
 })  # fmt: skip
 _FARTHEST = 12  # tokens
+_STRANGERS = 2  # words that the list above does not know ("recurrent", "amount")
+_BARRIERS = frozenset({"and", "no", "not", "without", "but", "there", "nor", "also", "clear", "normal"})
 
 
 def share_explained(
@@ -69,9 +72,28 @@ def _explains(tokens: Sequence[Token], hits: Sequence[Hit], giver: Mention, take
     return bool(words - _BARE) or chained or taker.finding in _PLAIN
 
 
-def _hand_on(giver: Mention, taker: Mention) -> None:
+def refers_back(giver: str, taker: str) -> tuple[bool, bool]:
+    """Whether "This may represent ``taker``" explains the ``giver`` of the sentence before, and also sits there.
+
+    Args:
+        giver: Finding id of the observation.
+        taker: Finding id of the explanation.
+
+    Returns:
+        Whether the side passes on, and whether the structure does.
+    """
+    if taker not in load_lexicon().explained.get(giver, ()):
+        return False, False
+    return True, _sit_together(giver, taker)
+
+
+def _sit_together(giver: str, taker: str) -> bool:
     findings = load_vocabulary().findings
+    return len({findings[finding].default_anatomy for finding in (giver, taker)} - {None}) < 2
+
+
+def _hand_on(giver: Mention, taker: Mention) -> None:
     taker.laterality = giver.laterality
     taker.used.update(giver.used | {giver.i})
-    if findings[giver.finding].default_anatomy == findings[taker.finding].default_anatomy:
+    if _sit_together(giver.finding, taker.finding):
         taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
