@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import data, evaluate, extract, inspect, pretrain, review
+from lgdea.cli import data, evaluate, extract, inspect, pretrain, prompts, review
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -48,6 +48,7 @@ app.command("demo")(inspect.demo)
 app.add_typer(data.app, name="data")
 review.register(extract.app)
 app.add_typer(extract.app, name="extract")
+app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.config_app, name="config")
 app.command("embed")(evaluate.embed)

@@ -49,3 +49,8 @@ def fence(text: str) -> str:
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Put ``values`` into the slots of a template in one pass: a slot inside a value stays as it is."""
     return _SLOT.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+def slots_of(template: str) -> list[str]:
+    """The names of a template's slots, in order."""
+    return _SLOT.findall(template)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lgdea.config import explain
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.prompts.examples import read_report_example, read_sentence_example, read_verify_example
-from lgdea.evidence.prompts.fence import fill
+from lgdea.evidence.prompts.fence import fill, slots_of
 from lgdea.evidence.prompts.prompt import Prompt, Reads
 from lgdea.evidence.prompts.verify import Verifier
 from lgdea.evidence.response import UNSPECIFIED
@@ -45,11 +45,14 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a prompt."""
+    """One thing that is wrong with a prompt; ``row`` counts the lines of a file of examples."""
 
     file: str
     row: int | None
     problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file}{'' if self.row is None else f' row {self.row}'}: {self.problem}"
 
     def error(self) -> EvidenceError:
         """The problem as an error."""
@@ -173,22 +176,35 @@ class _Reader:
 
     def _texts(self, folder: Traversable, slots: tuple[str, ...]) -> dict[str, str]:
         texts = {name: self._text(folder / name) for name in _TEXTS}
-        user = texts["user.txt"]
-        for slot in slots if user is not None else ():
-            if f"{{{slot}}}" not in str(user):
-                self._problem(folder / "user.txt", f"has no {{{slot}}}")
-        if user is not None and "{fence}" not in user and user.rpartition(f"{{{slots[0]}}}")[2].strip():
-            self._problem(
-                folder / "user.txt",
-                f"goes on after {{{slots[0]}}} without {{fence}}, so that a report could imitate its end",
-            )
         vocabulary = load_vocabulary()
         lists = {"findings": ", ".join(vocabulary.findings), "anatomy": ", ".join([*vocabulary.anatomy, UNSPECIFIED])}
+        self._check_slots(folder / "system.txt", texts["system.txt"], (), set(lists))
+        self._check_slots(folder / "user.txt", texts["user.txt"], slots, {*slots, "fence"})
         return {
             "system.txt": fill((texts["system.txt"] or "").strip(), lists),
-            "user.txt": (user or "").strip("\n"),
+            "user.txt": (texts["user.txt"] or "").strip("\n"),
             "examples.jsonl": texts["examples.jsonl"] or "",
         }
+
+    def _check_slots(self, file: Traversable, text: str | None, needed: tuple[str, ...], known: set[str]) -> None:
+        if text is None:
+            return
+        present = slots_of(text)
+        for slot in needed:
+            if slot not in present:
+                self._problem(file, f"has no {{{slot}}}")
+        for slot in sorted(set(present) - known):
+            names = ", ".join(f"{{{name}}}" for name in sorted(known))
+            self._problem(file, f"has the unknown slot {{{slot}}} (known: {names})")
+        if (
+            needed
+            and needed[0] in present
+            and "fence" not in present
+            and text.rpartition(f"{{{needed[0]}}}")[2].strip()
+        ):
+            self._problem(
+                file, f"goes on after {{{needed[0]}}} without {{fence}}, so that a text could imitate its end"
+            )
 
     def _examples(self, folder: Traversable, texts: dict[str, str], kind: str) -> list[Any]:
         read = {"report": read_report_example, "sentence": read_sentence_example, "verify": read_verify_example}[kind]

@@ -54,7 +54,7 @@ class Verifier:
 
     def messages(self, sentence: str, unit: Unit) -> tuple[dict[str, str], ...]:
         """The chat messages; all but the last are the same for every unit."""
-        return (*self._prefix, self._turn(sentence, statement(unit)))
+        return (*self.prefix, self._turn(sentence, statement(unit)))
 
     def json_schema(self) -> dict[str, Any]:
         """Two enums."""
@@ -75,11 +75,12 @@ class Verifier:
     @cached_property
     def sha256(self) -> str:
         """Hash of all that is the same in every question."""
-        content = json.dumps([self._prefix, self.user, self.json_schema()])
+        content = json.dumps([self.prefix, self.user, self.json_schema()])
         return hashlib.sha256(content.encode()).hexdigest()
 
     @cached_property
-    def _prefix(self) -> tuple[dict[str, str], ...]:
+    def prefix(self) -> tuple[dict[str, str], ...]:
+        """The messages that all questions share: instruction and examples."""
         turns = [{"role": "system", "content": self.system}]
         for sentence, said, answer in self.examples:
             turns += [self._turn(sentence, said), {"role": "assistant", "content": answer}]
@@ -111,7 +112,10 @@ def statement(unit: Unit | SentenceUnit) -> str:
     'pulmonary edema: absent; side: left'
     """
     vocabulary = load_vocabulary()
-    parts = [f"{vocabulary.findings[unit.finding].name}: {unit.assertion}"]
+    finding = vocabulary.findings[unit.finding]
+    if finding.kind == "normality":
+        return "the study is normal" if unit.assertion == "present" else f"the study is normal: {unit.assertion}"
+    parts = [f"{finding.name}: {unit.assertion}"]
     if unit.anatomy not in (None, UNSPECIFIED):
         parts.append(f"place: {vocabulary.anatomy[str(unit.anatomy)].name}")
     for name, value in (("side", unit.laterality), ("severity", unit.severity), ("change", unit.change)):
