@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,7 +29,14 @@ MANIFEST = "run.json"
 CONFIG = "config.yaml"
 
 
-def start(folder: str | Path, *, stage: str, config: Mapping[str, Any], inputs: Mapping[str, str | Path]) -> bool:
+def start(
+    folder: str | Path,
+    *,
+    stage: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str | Path],
+    free: Sequence[str] = (),
+) -> bool:
     """Open ``folder`` for ``stage``; write its resolved configuration and its inputs' hashes before any work.
 
     Args:
@@ -37,6 +44,7 @@ def start(folder: str | Path, *, stage: str, config: Mapping[str, Any], inputs: 
         stage: The stage's name (``extract``, ``pretrain``, ...).
         config: The resolved configuration as plain data.
         inputs: Named input files or folders; each is hashed (see :func:`fingerprint`).
+        free: Dotted keys of the configuration that a resumed run may have otherwise (``trainer.devices``).
 
     Returns:
         True when an unfinished or finished run of the same stage, configuration and inputs is already
@@ -53,7 +61,8 @@ def start(folder: str | Path, *, stage: str, config: Mapping[str, Any], inputs: 
     plain = json.loads(json.dumps(dict(config), default=str))
     if manifest_file.exists():
         old = json.loads(manifest_file.read_text(encoding="utf-8"))
-        for key, new in (("stage", stage), ("config", plain), ("input_hashes", hashes)):
+        old["config"] = _without(old.get("config"), free)
+        for key, new in (("stage", stage), ("config", _without(plain, free)), ("input_hashes", hashes)):
             if old.get(key) != new:
                 raise UsageError(
                     f"holds a run with another {key.replace('_', ' ')} ({_difference(old.get(key), new)})",
@@ -183,3 +192,16 @@ def _difference(old: Any, new: Any) -> str:
         keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
         return ", ".join(f"{k}: {str(old.get(k))[:40]!r} then, {str(new.get(k))[:40]!r} now" for k in keys[:3])
     return f"{old!r} then, {new!r} now"
+
+
+def _without(config: Any, keys: Sequence[str]) -> Any:
+    """A copy of nested ``config`` that lacks the dotted ``keys``."""
+    copy = json.loads(json.dumps(config))
+    for key in keys:
+        *above, last = key.split(".")
+        place = copy
+        for name in above:
+            place = place.get(name, {}) if isinstance(place, dict) else {}
+        if isinstance(place, dict):
+            place.pop(last, None)
+    return copy

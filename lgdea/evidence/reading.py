@@ -12,6 +12,7 @@ from lgdea.evidence.alignment import Aligner
 from lgdea.evidence.asking import Item, is_unanswered
 from lgdea.evidence.io import Reject
 from lgdea.evidence.prompts import Prompt, Question
+from lgdea.evidence.prompts.sentence import words_of
 from lgdea.evidence.raw import RawLog
 from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, parse_response
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit, unit_id
@@ -107,28 +108,31 @@ class Reader:
                 reading.units.append(unit)
                 continue
             reason = "quote_not_in_report" if unit is None else "repeated_unit"
+            detail = aligner.why_not(item.quote) if unit is None else ""
             reading.rejects.append(
-                Reject(report.report_id, reason, "", item.model_dump(), question.start, question.end)
+                Reject(report.report_id, reason, detail, item.model_dump(), question.start, question.end)
             )
 
     def _locate(
         self, report: RawReport, offset: int, item: ResponseUnit, aligner: Aligner, sections: list[Span]
     ) -> Unit | None:
-        found = aligner.align(item.quote, item.start)
+        found = aligner.align(item.quote, item.start, of=(item.finding, item.anatomy, item.laterality))
         if found is None:
             return None
         begin, end = found.start + offset, found.end + offset
         anatomy = None if item.anatomy == UNSPECIFIED else item.anatomy
+        quote = report.text[begin:end]
         return Unit(
             unit_id=unit_id(report.report_id, begin, end, item.finding, anatomy, item.laterality),
             report_id=report.report_id,
             section=next((s.name for s in reversed(sections) if s.start <= begin), "body"),
-            quote=report.text[begin:end],
+            quote=quote,
             start=begin,
             end=end,
             alignment=found.alignment,
             finding=item.finding,
-            finding_text=item.finding_text,
+            # A model's words for the finding are taken only if they are the report's.
+            finding_text=aligner.verbatim(item.finding_text) or words_of(item.finding, quote) or quote,
             assertion=item.assertion,
             anatomy=anatomy,
             laterality=item.laterality,

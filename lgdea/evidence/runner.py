@@ -96,10 +96,11 @@ def extract(
     summary = {**run.work(), "resumed": resumed}
     if summary["unanswered"] and not accept_unanswered:
         record(out, summary=summary, run_id=run.run_id)
+        many = "question" if summary["unanswered"] == 1 else "questions"
         raise EvidenceError(
-            f"the backend failed on {summary['unanswered']:,} of {summary['questions']:,} questions",
+            f"the backend failed on {summary['unanswered']:,} {many}",
             file=out / REJECTS,
-            remedy="run the same command again to ask only these, or accept the loss with --accept-unanswered",
+            remedy="run the same command again to ask only these, or accept their loss with --accept-unanswered",
         )
     finish(out, summary=summary, run_id=run.run_id)
     _check_share(summary, max_rejected, out)

@@ -17,6 +17,9 @@ class ReplayBackend:
 
     A record is ``{"request_id" or "text_sha256": ..., "text": ... or "failure": ...}``; the raw files of any run are
     such records. A report without one is answered with the failure ``backend_error``.
+
+    Args:
+        responses: A JSONL file, a folder of them, or an evidence folder, whose raw answers of both passes are taken.
     """
 
     name = "replay"
@@ -25,9 +28,11 @@ class ReplayBackend:
     def __init__(self, responses: str | Path) -> None:
         self._file = Path(responses)
         self._records: dict[str, dict[str, Any]] = {}
-        files = sorted(self._file.glob("*.jsonl")) if self._file.is_dir() else [self._file]
+        files = [self._file]
+        if self._file.is_dir():
+            files = sorted(self._file.glob("raw*/*.jsonl")) or sorted(self._file.glob("*.jsonl"))
         if not files or not all(file.is_file() for file in files):
-            raise UsageError("no recorded responses", file=self._file, remedy="give a JSONL file or a raw/ folder")
+            raise UsageError("no recorded responses", file=self._file, remedy="give a JSONL file or an evidence folder")
         for file in files:
             self._read(file)
 
@@ -62,7 +67,7 @@ class ReplayBackend:
 
 
 def create(responses: str | Path) -> ReplayBackend:
-    """Entry point; ``responses`` is a JSONL file or a folder of them."""
+    """Entry point; ``responses`` is a JSONL file, a folder of them or an evidence folder."""
     return ReplayBackend(responses)
 
 
