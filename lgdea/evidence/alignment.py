@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable
+from functools import cached_property
 from typing import NamedTuple
 
 from lgdea.evidence.plain import Plain, plain
@@ -30,8 +31,6 @@ class Aligner:
     def __init__(self, text: str) -> None:
         self.text = text
         self._words = _Words(text)
-        self._plain: Plain | None = None
-        self._resemblance: Resemblance | None = None
 
     def align(self, quote: str, start: int | None = None, of: Hashable = None) -> Aligned | None:
         """Offsets of ``quote``, None when the text does not hold it.
@@ -56,21 +55,48 @@ class Aligner:
             return Aligned(at, at + len(quote), "exact")
         return self._normalised(quote, of) or self._fuzzy(quote)
 
+    def why_not(self, quote: str) -> str:
+        """Why a quote that :meth:`align` did not find is no quote, for those who read the rejects."""
+        if not plain(quote).text:
+            return "no words"
+        if plain(quote).text in self._plain_text.text:
+            return "stands there only inside other words or numbers"
+        closest = self._resembling.closest(quote)
+        return "none of its words is there" if closest is None else f"closest: {self.text[slice(*closest)][:200]!r}"
+
+    def verbatim(self, words: str) -> str | None:
+        """These words as the text has them, None when it does not hold them even when made plain."""
+        if words in self.text:
+            return words
+        wanted = plain(words).text
+        at = self._plain_text.text.find(wanted) if wanted else -1
+        if at < 0:
+            return None
+        return self.text[self._plain_text.starts[at] : self._plain_text.ends[at + len(wanted) - 1]]
+
     def _normalised(self, quote: str, of: Hashable) -> Aligned | None:
-        if self._plain is None:
-            self._plain = plain(self.text)
-            self._plain_words = _Words(self._plain.text)
         wanted = plain(quote).text
         at = self._plain_words.occurrence(wanted, of) if wanted else -1
         if at < 0:
             return None
-        return Aligned(self._plain.starts[at], self._plain.ends[at + len(wanted) - 1], "normalised")
+        _, starts, ends = self._plain_text
+        return Aligned(starts[at], ends[at + len(wanted) - 1], "normalised")
 
     def _fuzzy(self, quote: str) -> Aligned | None:
-        if self._resemblance is None:
-            self._resemblance = Resemblance(self.text)
-        found = self._resemblance.find(quote)
+        found = self._resembling.find(quote)
         return None if found is None else Aligned(*found, "fuzzy")
+
+    @cached_property
+    def _plain_text(self) -> Plain:
+        return plain(self.text)
+
+    @cached_property
+    def _plain_words(self) -> _Words:
+        return _Words(self._plain_text.text)
+
+    @cached_property
+    def _resembling(self) -> Resemblance:
+        return Resemblance(self.text)
 
 
 class _Words:

@@ -71,11 +71,19 @@ class Resemblance:
             return None
         return self._spans[best[1]][0], self._spans[best[2] - 1][1]
 
+    def closest(self, quote: str) -> tuple[int, int] | None:
+        """Offsets of the stretch that shares most words with the quote, whatever it says; None when it shares none."""
+        wanted = [match[0].casefold() for match in _WORD.finditer(quote)]
+        votes = self._votes(wanted)
+        if not votes:
+            return None
+        begin = min(votes, key=lambda at: (-votes[at], at))
+        first, last = max(0, begin), min(len(self._spans), begin + len(wanted))
+        return self._spans[first][0], self._spans[last - 1][1]
+
     def _candidates(self, wanted: list[str]) -> list[tuple[int, int]]:
         """Word ranges that begin where most words of the quote say that it does."""
-        votes: Counter[int] = Counter()
-        for index, word in enumerate(wanted):
-            votes.update(at - index for at in self._places.get(word, ())[:_ANCHORS])
+        votes = self._votes(wanted)
         ranges: dict[tuple[int, int], None] = {}
         for begin, _ in sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))[:_CANDIDATES]:
             for first in (begin, begin - 1, begin + 1):
@@ -83,6 +91,13 @@ class Resemblance:
                     if first >= 0 and first + length <= len(self._words):
                         ranges[first, first + length] = None
         return list(ranges)
+
+    def _votes(self, wanted: list[str]) -> Counter[int]:
+        """Where, by how many of its words, the quote would begin."""
+        votes: Counter[int] = Counter()
+        for index, word in enumerate(wanted):
+            votes.update(at - index for at in self._places.get(word, ())[:_ANCHORS])
+        return votes
 
 
 def _says_the_same(wanted: list[str], words: list[str]) -> bool:

@@ -246,3 +246,27 @@ def test_the_work_for_a_long_text_and_many_bad_quotes_is_bounded(unit, monkeypat
     for k in range(200):
         aligner.align(text[: 20 + k] + "qz")
     assert compared < 400_000
+
+
+@pytest.mark.parametrize(
+    ("quote", "why"),
+    [
+        ("tumour in the left base", "closest: 'nodule in the left base'"),
+        ("normal", "stands there only"),
+        ("pneumothorax", "none of its words"),
+        ("\u200b", "no words"),
+    ],
+)
+def test_why_a_quote_was_not_found(quote, why):
+    aligner = Aligner("Abnormal effusion. Nodule. 5 mm nodule in the left base")
+    assert aligner.align(quote) is None
+    assert aligner.why_not(quote).startswith(why)
+
+
+def test_words_as_the_text_has_them():
+    aligner = Aligner("Small  Pleural\nEffusion")
+    assert aligner.verbatim("Effusion") == "Effusion"
+    assert aligner.verbatim("pleural effusion") == "Pleural\nEffusion"
+    assert aligner.verbatim("edema") is None
+    assert aligner.verbatim("") == ""
+    assert aligner.verbatim("\u200b") is None
