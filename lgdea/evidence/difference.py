@@ -160,7 +160,8 @@ def describe(unit: Any | None) -> str:
     """One line: assertion, side, structure, severity, change and quote; empty for None."""
     if unit is None:
         return ""
-    words = [unit.assertion, unit.laterality, unit.anatomy, unit.severity, unit.change]
+    side = None if unit.anatomy and unit.anatomy.startswith(f"{unit.laterality}_") else unit.laterality
+    words = [unit.assertion, side, unit.anatomy, unit.severity, unit.change]
     words = [str(w).replace("_", " ") for w in words if w not in (None, "unspecified")]
     return f"{' '.join(words)}: {' '.join(str(unit.quote).split())}"
 

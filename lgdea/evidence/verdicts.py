@@ -118,7 +118,8 @@ class _ReportReader:
         self.verdicts = 0
         self._report, self._text, self._status = report, text, status
         self._sections = split_sections(text)
-        self._missed = Aligner(text)  # repeated quotes of added units get their occurrences in order
+        # Repeated quotes get their occurrences in order.
+        self._stated, self._missed = Aligner(text), Aligner(text)
         self._accepted: dict[str, int] = {}
 
     def read(self, number: int, row: Row) -> None:
@@ -186,7 +187,7 @@ class _ReportReader:
             start = end = -1
         if 0 <= start < end <= len(self._text) and self._text[start:end].split() == quote.split():
             return Aligned(start, end, "exact")
-        return self._find(Aligner(self._text), quote)
+        return self._find(self._stated, quote)
 
     def _find(self, aligner: Aligner, quote: str) -> Aligned:
         found = aligner.align(quote)

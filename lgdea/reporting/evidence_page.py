@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lgdea.evidence.difference import RANKING, TIERS, Difference, Pair, compare_runs, describe
+from lgdea.evidence.difference import TIERS, Difference, Pair, compare_runs, describe
 from lgdea.evidence.golds import Comparison
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.matching import units_by_report
 from lgdea.evidence.review import reports_read, sentence_around
 from lgdea.evidence.scoring import compare
+from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
 from lgdea.reporting.counts import ASSERTIONS, count_evidence
 from lgdea.reporting.evidence_counts import GoldError, GoldRow, Run, count_reasons, count_run, gold_errors, gold_rows
 from lgdea.reporting.evidence_payload import Content, choose, payload
 from lgdea.reporting.template import fill
 from lgdea.runs import now, write_text
+from lgdea.vocabulary import load_vocabulary
 
-_TOP = 12  # differences on the page's own list
+_TOP = 12  # disagreements on the page's own lists
+_PER_FINDING = 2  # of these with the same finding
 _BARS = 24  # findings shown before "all"
 
 
@@ -80,8 +84,8 @@ def build_evidence_page(
         "difference": difference,
         "tiers": [] if difference is None else _tiers(difference),
         "tier_text": TIERS,
-        "ranking": RANKING,
-        "top": [] if difference is None else [(p, describe(p.a), describe(p.b)) for p in difference.differing[:_TOP]],
+        "top": [] if difference is None else _first(difference),
+        "per_finding": _PER_FINDING,
         "sections": sorted({s for run in runs for s in run.units["section"]}),
         "alignments": sorted({a for run in runs for a in run.units["alignment"]}),
         "findings": sorted({f for run in runs for f in run.units["finding"]}),
@@ -149,16 +153,40 @@ def _tiers(difference: Difference) -> list[tuple[str, str, int]]:
     return [(tier, text, int(counts.get(tier, 0))) for tier, text in TIERS.items()]
 
 
+def _first(difference: Difference) -> list[tuple[Pair, str, str]]:
+    """The differences to read first, with both readings; no finding fills the list."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for pair in difference.differing:
+        seen[pair.finding] += 1
+        if seen[pair.finding] <= _PER_FINDING:
+            chosen.append((pair, describe(pair.a), describe(pair.b)))
+    return chosen[:_TOP]
+
+
 def _with_sentences(content: Content, comparison: Comparison | None) -> list[tuple[GoldError, str]]:
     """The first disagreements with the gold and the sentence of each that explains it best."""
     if comparison is None:
         return []
+    seen: Counter[str] = Counter()
     result = []
-    for error in content.errors[:_TOP]:
-        text = content.texts[error.report_id]
-        units = [p.a for p in content.pairs.get(error.report_id, ()) if p.a is not None]
-        units = [u for u in units if u.finding in set(content.members[error.name])]
-        units.sort(key=lambda u: u.assertion != "present")
-        sentence = sentence_around(text, units[0].start, units[0].end) if units else ""
-        result.append((error, sentence))
-    return result
+    for error in content.errors:
+        seen[error.name] += 1
+        if seen[error.name] <= _PER_FINDING:
+            result.append((error, _sentence(content, error)))
+    return result[:_TOP]
+
+
+def _sentence(content: Content, error: GoldError) -> str:
+    """Of the units of the class, a present one's; else the first sentence that names the class."""
+    text, members = content.texts[error.report_id], set(content.members[error.name])
+    units = [p.a for p in content.pairs.get(error.report_id, ()) if p.a is not None and p.a.finding in members]
+    if units:
+        unit = min(units, key=lambda u: u.assertion != "present")
+        return sentence_around(text, unit.start, unit.end)
+    findings = load_vocabulary().findings
+    terms = {word.lower() for f in members for word in (findings[f].name, *findings[f].synonyms)}
+    for start, end in split_sentences(text):
+        if any(word in text[start:end].lower() for word in terms):
+            return sentence_around(text, start, end)
+    return ""

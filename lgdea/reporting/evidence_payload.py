@@ -78,8 +78,8 @@ def payload(content: Content, reports: Sequence[str], names: Sequence[str], gold
     """
     values = _Values()
     errors: dict[str, list[list[Any]]] = defaultdict(list)
-    for error in content.errors:
-        errors[error.report_id].append([values[error.name], error.kind])
+    for rank, error in enumerate(content.errors):
+        errors[error.report_id].append([values[error.name], error.kind, rank])
     rejects: dict[str, list[list[Any]]] = defaultdict(list)
     for reject in content.rejects:
         rejects[str(reject["report_id"])].append([values[reject["reason"]], refused_text(reject)])
@@ -89,7 +89,12 @@ def payload(content: Content, reports: Sequence[str], names: Sequence[str], gold
         text = content.texts[report]
         offsets = _utf16(text)
         pairs = [
-            [_unit(p.a, offsets, values), None if p.b is p.a else _unit(p.b, offsets, values), p.kind, values[p.tier]]
+            [
+                _unit(p.a, offsets, values),
+                None if p.kind == "same" else _unit(p.b, offsets, values),
+                p.kind,
+                values[p.tier],
+            ]
             for p in content.pairs.get(report, ())
         ]
         rows.append([report, text, order[report], pairs, errors.get(report, []), rejects.get(report, [])])

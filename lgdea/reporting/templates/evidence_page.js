@@ -24,7 +24,7 @@ const reports = data.reports.map(([id, text, order, pairs, errors, rejects]) => 
   id, text, order,
   low: `${id}\n${text}`.toLowerCase(),
   pairs: pairs.map(([a, b, kind, tier]) => ({ a: readUnit(a), b: readUnit(b), kind, tier: data.values[tier] })),
-  errors: errors.map(([name, kind]) => ({ name: data.values[name], kind })),
+  errors: errors.map(([name, kind, rank]) => ({ name: data.values[name], kind, rank })),
   rejects: rejects.map(([reason, text]) => ({ reason: data.values[reason], text })),
 }));
 const members = Object.fromEntries(
@@ -33,7 +33,10 @@ const RANK = { present: 0, uncertain: 1, absent: 2 };
 const TIERS = Object.fromEntries([...document.querySelectorAll('option[value^="tier-"]')]
   .map((option) => [option.value.slice(5), option.textContent]));
 const unitsOf = (pair) => [pair.a, pair.b].filter(Boolean);
-const where = (u) => [u.laterality === "unspecified" ? "" : u.laterality, words(u.anatomy)].filter(Boolean).join(" ");
+const where = (u) => {  // "right upper lobe" has its side in its name
+  const told = u.laterality === "unspecified" || u.anatomy.startsWith(`${u.laterality}_`);
+  return [told ? "" : u.laterality, words(u.anatomy)].filter(Boolean).join(" ");
+};
 const details = (u) => [u.severity, u.change].filter((v) => v !== "unspecified")
   .concat(u.prior ? ["refers to a prior study"] : []).join(", ");
 const line = (u) => [`${words(u.finding)}: ${u.assertion}`, where(u), details(u)].filter(Boolean).join(" · ");
@@ -81,13 +84,17 @@ function unitFilter() {
     strong: (pair) => differs(pair) && unitsOf(pair).some((u) => one(u) && (!scope || scope.has(u.finding))),
   };
 }
+const KINDS = { gold: ["false", "missed"], false: ["false"], missed: ["missed"] };
+function askedErrors(report) {
+  const kinds = KINDS[state.only || (state.class ? "gold" : "")];
+  return kinds && report.errors.filter((e) => kinds.includes(e.kind) && (!state.class || e.name === state.class));
+}
 function reportFilter() {
   const asked = state.q.toLowerCase().split(/\s+/).filter(Boolean);
-  const kinds = { gold: ["false", "missed"], false: ["false"], missed: ["missed"] }[state.only || (state.class ? "gold" : "")];
   return (report) => {
     if (state.report) return report.id === state.report;
     if (!asked.every((word) => report.low.includes(word))) return false;
-    if (kinds && !report.errors.some((e) => kinds.includes(e.kind) && (!state.class || e.name === state.class))) return false;
+    if (askedErrors(report)?.length === 0) return false;
     if (state.only === "refused" && !report.rejects.length) return false;
     return state.only !== "none" || !report.pairs.some((p) => p.a);
   };
@@ -98,6 +105,8 @@ function render() {
   const filter = unitFilter();
   let found = reports.filter(reportFilter());
   if (filter.needed && !state.report) found = found.filter((report) => report.pairs.some(filter.match));
+  const first = (report) => Math.min(...(askedErrors(report) ?? []).map((e) => e.rank));
+  if (!state.sort && KINDS[state.only]) found.sort((x, y) => first(x) - first(y));
   if (state.sort === "archive") found.sort((x, y) => x.order - y.order);
   if (state.sort === "units") found.sort((x, y) => y.pairs.length - x.pairs.length || x.order - y.order);
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
@@ -120,7 +129,7 @@ function card(report, filter) {
   head.append(link);
   for (const error of report.errors) head.append(make("span", "notice", `${error.kind}: ${words(error.name)}`));
   const differing = report.pairs.filter((p) => p.kind !== "same").length;
-  if (differing) head.append(make("span", "notice tier", `${differing} differ${differing > 1 ? "" : "s"}`));
+  if (differing) head.append(make("span", "notice tier", `${differing} difference${differing > 1 ? "s" : ""}`));
   if (report.rejects.length) head.append(make("span", "notice refusal", `${report.rejects.length} refused`));
   const article = make("article", "report", head);
   article.tabIndex = -1;
@@ -263,6 +272,6 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "p" && !byId("previous").disabled) turn(-1);
   else if (event.key === "/") { event.preventDefault(); form.elements.q.focus(); }
 });
-if (state.report || location.hash.includes("=")) byId("reader").scrollIntoView();
 fillForm();
 render();
+if (location.hash.includes("=")) byId("reader").scrollIntoView({ behavior: "instant" });
