@@ -13,12 +13,14 @@ from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
 LIST = frozenset({",", "and", "or", "/", "nor"})
+_JOINS = LIST | {"versus", "vs"}
 _MOSTLY = frozenset({
     "most", "mostly", "more", "greatest", "greater", "predominantly", "predominant", "mainly", "especially", "worse",
     "particularly", "primarily", "worst", "notably", "prominent", "largely",
 })  # fmt: skip
 _EXPLAINS = frozenset({"represent", "reflect", "suggest", "suggesting", "suggestive", "compatible", "consistent",
                        "representing", "reflecting", "likely"})  # fmt: skip
+_OPPOSITE = {"left": "right", "right": "left"}
 _SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
 
 
@@ -37,8 +39,8 @@ class Mention:
     severity: str = "unspecified"
     change: str = "unspecified"
     head: str | None = None
-    more: list[tuple[str, str]] = field(default_factory=list)
-    """Further structures of the same place phrase, each with its side."""
+    more: list[tuple[str | None, str, str | None]] = field(default_factory=list)
+    """The same finding elsewhere: structure, side and, where it is another, severity."""
     used: set[int] = field(default_factory=set)
 
 
@@ -184,6 +186,7 @@ class Attachment:
         elif (hit := self._nearest_side(mention, spot, bounds)) is not None:
             mention.laterality = hit.tags["laterality"]
             mention.used.update(range(hit.i, hit.j))
+            self._add_other_side(mention, hit)
         elif place is not None and self._speaks_of_both(mention, place):
             mention.laterality = "bilateral"
         if spot is not None and not mention.normal:
@@ -201,6 +204,23 @@ class Attachment:
             if distance is not None and (best is None or distance < best[0]):
                 best = (distance, hit)
         return best[1] if best is not None else None
+
+    def _add_other_side(self, mention: Mention, side: Hit) -> None:
+        """Note the first side of "a small left and a moderate right effusion"."""
+        if side.i >= mention.i or mention.normal:
+            return
+        k = side.i - 1
+        while k > self.start and self.tokens[k].lemma not in {"and", "or", ","} and side.i - k <= 3:
+            k -= 1
+        other = next((h for h in self.hits if h.j == k and h.tags.get("laterality") in _OPPOSITE), None)
+        between = [h for h in self.hits if k < h.i < side.i]
+        if other is None or any("severity" not in h.tags for h in between) or other.i in self.spot_at:
+            return
+        if other.tags["laterality"] != _OPPOSITE.get(mention.laterality):
+            return
+        size = next((h for h in self.hits if h.j in {other.i, other.i - 1} and "severity" in h.tags), None)
+        mention.more.append((mention.place, other.tags["laterality"], size.tags["severity"] if size else None))
+        mention.used.update(range(size.i if size else other.i, other.j))
 
     def _is_said_before(self, mention: Mention, spot: Spot) -> bool:
         """Whether "bilateral" stands before the finding, so that the structure is only where it is most seen."""
@@ -228,7 +248,8 @@ class Attachment:
             if table and self.lexicon.finding_at(table, other.place) != mention.finding:
                 continue
             plural = self.raw[other.hit.j - 1].lower() in PLURALS
-            mention.more.append((other.place, other.side or ("bilateral" if plural else mention.laterality)))
+            rest = mention.laterality if spot.side is None else "unspecified"
+            mention.more.append((other.place, other.side or ("bilateral" if plural else rest), None))
             mention.used.update(range(other.i, other.j))
 
     def _side_distance(self, hit: Hit, mention: Mention) -> int | None:
@@ -273,6 +294,8 @@ class Attachment:
                 gap = [t.lemma for t in self.tokens[mention.j : hit.i]]
                 if category == "severity" and (len(gap) > 4 or any(w in {"and", "or"} for w in gap)):
                     continue
+                if self._leads_on(hit) and hit.i > mention.j:
+                    continue
                 distance = len(gap) + 3
             else:
                 continue
@@ -300,7 +323,9 @@ class Attachment:
         """Let joined mentions share what one of them was given: "scarring or atelectasis in the left base"."""
         first, second = (giver, taker) if giver.i < taker.i else (taker, giver)
         gap = [t.lemma for t in self.tokens[first.j : second.i]]
-        joined = not gap or (len(gap) <= 3 and any(word in LIST for word in gap) and "," not in gap[1:])
+        joined = not gap or (len(gap) <= 3 and any(word in _JOINS for word in gap) and "," not in gap[1:])
+        if giver is second and any(first.j <= k < second.i for k in giver.used):
+            return  # "edema and small bilateral effusions"
         if not joined or any(h.i >= first.j and h.j <= second.i and "negation_before" in h.tags for h in self.hits):
             return
         if taker.laterality == "unspecified" and taker.place is None:

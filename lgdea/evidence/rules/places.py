@@ -13,6 +13,7 @@ PLURALS = frozenset({
     "lungs", "bases", "apices", "hila", "hemidiaphragms", "diaphragms", "angles", "sulci", "lobes", "fields", "zones",
     "clavicles", "shoulders", "recesses",
 })  # fmt: skip
+_NAMES = frozenset({"finding", "head"})
 _JOINERS = frozenset({"and", "or", ",", "/"})
 _FILLERS = frozenset({
     "the", "of", "medial", "lateral", "posterior", "anterior", "inferior", "superior", "peripheral", "central",
@@ -68,11 +69,14 @@ def find_spots(
 
 def _runs(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int]) -> list[list[_Segment]]:
     """Phrases as lists of segments; only those that name a structure."""
-    at = {hit.i: hit for hit in hits if "place" in hit.tags or "laterality" in hit.tags}
+    at = {h.i: h for h in hits if "place" in h.tags or ("laterality" in h.tags and not _NAMES & h.tags.keys())}
+    if not any("place" in hit.tags for hit in at.values()):
+        return []
     others = {k for hit in hits if hit.i not in at for k in range(hit.i, hit.j) if "prepositions" not in hit.tags}
     runs: list[list[_Segment]] = []
     run: list[_Segment] = []
-    k, end = bounds
+    k = max(bounds[0], min(at) - 1)  # one for "upper" in "upper and lower lobes"
+    end = max(hit.j for hit in at.values())
     while k < end:
         hit = at.get(k)
         word = tokens[k].lemma
@@ -143,7 +147,7 @@ def _most_exact(places: list[Hit], lexicon: Lexicon) -> Hit | None:
     named = [hit for hit in places if hit.tags["place"] not in _VAGUE] or places
     best = named[-1]
     for hit in named:
-        held = lexicon.structure_anatomy.get(best.tags["place"], best.tags["place"])
+        held = lexicon.structure_anatomy.get(best.tags["place"], lexicon.without_side(best))
         if held in lexicon.up.get(hit.tags["place"], ()):
             best = hit
     return best

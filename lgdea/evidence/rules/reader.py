@@ -71,7 +71,7 @@ def read_report(text: str) -> list[Item]:
                 found = [_placed_like(before[-1], item) for item in found]
             items.extend(found)
             before = found
-            if _NORMAL.search(sentence) and (normal is None or section.name == "impression" != normal[0]):
+            if _says_normal(sentence) and (normal is None or section.name == "impression" != normal[0]):
                 normal = (section.name, start, end)
     if normal is not None and not any(item.assertion != "absent" and item.finding not in _NO_DISEASE for item in items):
         section_name, start, end = normal
@@ -80,6 +80,11 @@ def read_report(text: str) -> list[Item]:
                  "unspecified", False)
         )  # fmt: skip
     return items
+
+
+@lru_cache(maxsize=16384)
+def _says_normal(sentence: str) -> bool:
+    return _NORMAL.search(sentence) is not None
 
 
 def _placed_like(giver: Item, item: Item) -> Item:
@@ -128,7 +133,7 @@ def _items(sentence: str, tokens: list[Token], clause: Clause, mention: Mention,
     items = []
     if mention.laterality == "unspecified" and verdict.assertion != "absent" and clause.is_on_both_sides(mention):
         mention.laterality = "bilateral"
-    for place, side in [(mention.place, mention.laterality), *mention.more]:
+    for place, side, severity in [(mention.place, mention.laterality, None), *mention.more]:
         anatomy, laterality = clause.anatomy(place, side)
         items.append(
             Item(
@@ -140,7 +145,7 @@ def _items(sentence: str, tokens: list[Token], clause: Clause, mention: Mention,
                 assertion=str(verdict.assertion),
                 anatomy=anatomy if anatomy in known else None,
                 laterality=laterality,
-                severity=mention.severity,
+                severity=severity or mention.severity,
                 change=verdict.change,
                 refers_to_prior=verdict.refers_to_prior,
             )

@@ -10,6 +10,9 @@ from lgdea.evidence.rules.lexicon import Hit
 from lgdea.evidence.rules.tokens import Token
 
 _ALTERNATIVES = frozenset({"versus", "vs"})  # both sides are uncertain
+# "Opacity compatible with pneumonia in the appropriate clinical setting": the opacity is there.
+_EXPLAINS = frozenset({"represent", "representing", "reflect", "reflecting", "compatible", "consistent", "suggest",
+                       "suggesting", "suggestive", "due", "secondary"})  # fmt: skip
 _COPULAS = frozenset({"is", "are", "be", "was", "were", "not", "also"})
 
 
@@ -64,7 +67,8 @@ def _effect(
     if tokens[hit.i].lemma in _ALTERNATIVES and "uncertainty_before" in tags:
         return "uncertain"
     if "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
-        return "uncertain" if hit.i >= mention.j else None
+        explained = any(t.lemma in _EXPLAINS for t in tokens[mention.j : hit.i])
+        return "uncertain" if hit.i >= mention.j and not explained else None
     return _effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _effect_behind(tags)
 
 
