@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
@@ -36,7 +44,7 @@ def show_json(content: Any) -> None:
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr that is gone when the work is done; yields a function of (done, all)."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _progress(*columns) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -45,7 +53,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 def stage_bar() -> Iterator[Callable[[str, int, int], None]]:
     """As :func:`progress_bar` for work in stages; yields a function of (what is being done, done, all)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _progress(*columns) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int) -> None:
@@ -54,3 +62,9 @@ def stage_bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield show
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    """A bar on stderr that is gone at the end; where stderr is no terminal, nothing at all."""
+    stderr = Console(stderr=True)
+    return Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)

@@ -120,7 +120,9 @@ class _Run:
         """Ask, verify, write; returns the summary."""
         began = time.perf_counter()
         with ExitStack() as stack:
-            log = stack.enter_context(RawLog(self.out / RAW))
+            log = stack.enter_context(RawLog(self.out / RAW))  # from here on no other process writes to this folder
+            for left in self.out.glob(".*.tmp"):  # by a run that was killed while it wrote
+                left.unlink()
             reader = Reader(self.prompt, log, self.run_id)
             schema = self.prompt.json_schema() if self.prompt else {}
             asked = self._ask("reading reports", lambda: map(reader.items, self.reports), schema, log)
