@@ -94,18 +94,27 @@ class _Frame:
         if missing:
             raise DataError(f"the reports lack the column {min(missing)!r}", remedy="give report_id and text")
         self.rows = len(frame)
-        self._ids = frame["report_id"].astype(str)
-        self._texts = frame["text"].fillna("").astype(str)
+        self._ids = _strings(frame["report_id"])
+        self._texts = _strings(frame["text"].fillna(""))
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         for at in range(0, self.rows, rows):
             part = slice(at, at + rows)
-            try:
-                columns = [pa.array(list(column.iloc[part]), pa.string()) for column in (self._ids, self._texts)]
-            except UnicodeEncodeError as error:
-                raise DataError(
-                    f"a report is not valid Unicode ({error.reason})",
-                    row=f"{at + 1} to {at + rows}",
-                    remedy="read its source with the right encoding",
-                ) from None
+            columns = [pa.array(list(column.iloc[part]), pa.string()) for column in (self._ids, self._texts)]
             yield pa.RecordBatch.from_arrays(columns, ["report_id", "text"])
+
+
+def _strings(column: pd.Series) -> pd.Series:
+    try:
+        return column.astype(str)
+    except UnicodeEncodeError as error:
+        row = next(row for row, text in enumerate(map(str, column), start=1) if text != _encodable(text))
+        raise DataError(
+            f"the reports' {column.name} is not valid Unicode ({error.reason})",
+            row=row,
+            remedy="read its source with the right encoding",
+        ) from None
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
