@@ -12,9 +12,8 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.evidence.difference import Difference, Pair, compare_report, compare_runs
-from lgdea.evidence.io import read_evidence
+from lgdea.evidence.io import iter_rejects, read_evidence
 from lgdea.evidence.matching import units_by_report
-from lgdea.evidence.rejects import read_rejects
 from lgdea.evidence.sections import split_sentences
 from lgdea.evidence.spreadsheet import write_csv
 from lgdea.records.archive import Archive
@@ -93,8 +92,8 @@ def write_review(
 
 
 def reports_read(folders: Sequence[str | Path], archive: Archive) -> list[str]:
-    """The archive's reports that all of these runs have read: not refused as a whole, and in a folder of corrections
-    those that were reviewed. Only there does "no unit" mean that a run found nothing."""
+    """The archive's reports that all of these runs have read: nothing asked about them was lost, and in a folder of
+    corrections they were reviewed. Only there does "no unit" mean that a run found nothing."""
     texts = archive.reports["text"].fillna("").astype(str)
     ids = [str(i) for i, t in zip(archive.reports["report_id"], texts, strict=True) if t.strip()]
     for folder in folders:
@@ -103,7 +102,7 @@ def reports_read(folders: Sequence[str | Path], archive: Archive) -> list[str]:
             known = set(read_frame(reviewed)["report_id"])
             ids = [i for i in ids if i in known]
         else:
-            refused = {r.get("report_id") for r in read_rejects(folder) if r["unit"] is None}
+            refused = {r.report_id for r in iter_rejects(folder) if r.unit is None}
             ids = [i for i in ids if i not in refused]
     return ids
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 from lgdea.evidence.difference import is_actionable
 from lgdea.evidence.golds import Comparison
-from lgdea.evidence.rejects import read_rejects
+from lgdea.evidence.io import Reject, iter_rejects
+from lgdea.evidence.review import REVIEWED
 from lgdea.runs import MANIFEST
 
 _EXAMPLES = 3
@@ -23,6 +24,7 @@ REASONS: Mapping[str, str] = {
     "quote_not_in_report": "the quoted words are not in the report",
     "repeated_unit": "the same evidence was stated twice",
     "not_supported": "the second reading found the sentence not to support it",
+    "not_verified": "the second reading gave no valid answer",
     "invalid_response": "the answer was not valid, however often it was asked for",
     "length": "the answer did not fit into its token budget",
     "too_long": "the report does not fit into the model's window",
@@ -37,7 +39,7 @@ class Run:
 
     name: str
     units: pd.DataFrame
-    rejects: tuple[dict[str, Any], ...]
+    rejects: tuple[Reject, ...]
     facts: tuple[tuple[str, str], ...]
     """What made it: backend, model, prompt."""
     counts: tuple[tuple[str, int], ...]
@@ -104,50 +106,53 @@ def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> Run
         units: Its units.
         reports: How many reports the archive has.
     """
-    rejects = tuple(read_rejects(folder))
+    # A folder of corrections has refused nothing.
+    rejects = () if (folder / REVIEWED).is_file() else tuple(iter_rejects(folder))
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     summary = dict(manifest.get("summary") or {})
-    lost = sum(r["reason"] == "quote_not_in_report" for r in rejects)
     counts = (
         ("reports", int(summary.get("reports", reports))),
         ("with evidence", int(units["report_id"].nunique())),
         ("units", len(units)),
-        ("refused reports", len({r["report_id"] for r in rejects if r["unit"] is None})),
-        ("refused units", sum(r["unit"] is not None for r in rejects)),
+        ("refused reports", int(summary.get("rejected", 0))),
+        ("incomplete reports", int(summary.get("incomplete", 0))),
+        ("refused units", sum(r.unit is not None for r in rejects)),
     )
+    aligned = summary.get("share_aligned")
     return Run(
         name=name,
         units=units,
         rejects=rejects,
         facts=tuple(_facts(dict(manifest.get("config") or {}), summary)),
-        counts=counts,
-        aligned=len(units) / (len(units) + lost) if len(units) else None,
+        counts=tuple((what, n) for what, n in counts if n or what != "incomplete reports"),
+        aligned=None if aligned is None else float(aligned),
         exact=float((units["alignment"] == "exact").mean()) if len(units) else None,
         speed=float(summary["reports_per_second"]) if summary.get("reports_per_second") else None,
         started=str(manifest.get("started", ""))[:16].replace("T", " "),
     )
 
 
-def count_reasons(rejects: Sequence[Mapping[str, Any]]) -> list[Reason]:
+def count_reasons(rejects: Sequence[Reject]) -> list[Reason]:
     """The reasons for refusals, most frequent first, each with a few examples of different reports."""
-    by_reason: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    by_reason: dict[str, list[Reject]] = defaultdict(list)
     for reject in rejects:
-        by_reason[str(reject["reason"])].append(reject)
+        by_reason[reject.reason].append(reject)
     result = []
     for reason, found in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-        examples = {str(r["report_id"]): refused_text(r) for r in reversed(found)}
+        examples = {r.report_id: refused_text(r) for r in reversed(found)}
         shown = tuple(reversed(examples.items()))[:_EXAMPLES]
         result.append(Reason(reason, REASONS.get(reason, ""), len(found), shown))
     return result
 
 
-def refused_text(reject: Mapping[str, Any]) -> str:
-    """What was refused in one line: assertion, finding and quote of a unit, else the detail."""
-    unit = reject["unit"]
-    if unit is None:
-        return str(reject["detail"])[:200]
-    finding = str(unit.get("finding", "")).replace("_", " ")
-    return f"{unit.get('assertion', '')} {finding}: “{str(unit.get('quote', ''))[:160]}”"
+def refused_text(reject: Reject) -> str:
+    """What was refused in one line: assertion, finding and quote of a unit, and the detail."""
+    detail = reject.detail[:200]
+    if reject.unit is None:
+        return detail
+    finding = str(reject.unit.get("finding", "")).replace("_", " ")
+    stated = f"{reject.unit.get('assertion', '')} {finding}: “{str(reject.unit.get('quote', ''))[:160]}”"
+    return f"{stated} ({detail})" if detail else stated
 
 
 def gold_rows(comparison: Comparison) -> list[GoldRow]:

@@ -122,11 +122,11 @@ def _content(
     for report, units in units_by_report(runs[0].units).items():
         # Reports that the other run has not read, and all of them when there is no other run.
         pairs.setdefault(report, [Pair(report, "same", unit, unit) for unit in units])
-    rejects = [r for r in runs[0].rejects if r["unit"] is not None or r["reason"] != "empty_report"]
+    rejects = [(n, r) for n, run in enumerate(runs) for r in run.rejects if r.reason != "empty_report"]
     differing = [] if difference is None else list(difference.differing)
     urgent = [p.report_id for p in differing if p.tier not in ("repeat", "negative")]
     ranked = dict.fromkeys(
-        [*urgent, *(e.report_id for e in errors), *(r["report_id"] for r in rejects), *(p.report_id for p in differing)]
+        [*urgent, *(e.report_id for e in errors), *(r.report_id for _, r in rejects), *(p.report_id for p in differing)]
     )
     ids = dict(zip((str(i) for i in archive.reports["report_id"]), texts, strict=True))
     members = {} if comparison is None else dict(zip(comparison.classes, comparison.members, strict=True))

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lgdea.evidence.difference import Pair
+from lgdea.evidence.io import Reject
 from lgdea.reporting.evidence_counts import GoldError, refused_text
 
 _FIELDS = ("finding", "assertion", "section", "alignment", "anatomy", "laterality", "severity", "change")
@@ -29,7 +30,8 @@ class Content:
     texts: Mapping[str, str]
     pairs: Mapping[str, Sequence[Pair]]
     errors: Sequence[GoldError]
-    rejects: Sequence[Mapping[str, Any]]
+    rejects: Sequence[tuple[int, Reject]]
+    """What was refused, each with the number of its run."""
     ranked: Sequence[str]
     members: Mapping[str, Iterable[str]]
     """Gold class -> findings."""
@@ -81,8 +83,8 @@ def payload(content: Content, reports: Sequence[str], names: Sequence[str], gold
     for rank, error in enumerate(content.errors):
         errors[error.report_id].append([values[error.name], error.kind, rank])
     rejects: dict[str, list[list[Any]]] = defaultdict(list)
-    for reject in content.rejects:
-        rejects[str(reject["report_id"])].append([values[reject["reason"]], refused_text(reject)])
+    for run, reject in content.rejects:
+        rejects[reject.report_id].append([values[reject.reason], refused_text(reject), run])
     order = {report: n for n, report in enumerate(content.texts)}
     rows = []
     for report in reports:

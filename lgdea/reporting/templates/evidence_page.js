@@ -25,7 +25,7 @@ const reports = data.reports.map(([id, text, order, pairs, errors, rejects]) => 
   low: `${id}\n${text}`.toLowerCase(),
   pairs: pairs.map(([a, b, kind, tier]) => ({ a: readUnit(a), b: readUnit(b), kind, tier: data.values[tier] })),
   errors: errors.map(([name, kind, rank]) => ({ name: data.values[name], kind, rank })),
-  rejects: rejects.map(([reason, text]) => ({ reason: data.values[reason], text })),
+  rejects: rejects.map(([reason, text, run]) => ({ reason: data.values[reason], text, run })),
 }));
 const members = Object.fromEntries(
   Object.entries(data.members).map(([name, found]) => [data.values[name], new Set(found.map((f) => data.values[f]))]));
@@ -187,7 +187,9 @@ function listOf(report, entries) {
     list.append(entry.row);
   }
   for (const reject of report.rejects) {
-    list.append(make("li", "refusal", `refused, ${words(reject.reason)}: `, make("bdi", "", reject.text)));
+    const row = make("li", "refusal", `refused, ${words(reject.reason)}: `, make("bdi", "", reject.text));
+    if (two) row.prepend(make("span", `badge run-${"ab"[reject.run]}`, "AB"[reject.run]), " ");
+    list.append(row);
   }
   if (!entries.length && !report.rejects.length) list.append(make("li", "refusal", "no units"));
   return list;
