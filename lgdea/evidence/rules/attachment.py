@@ -20,6 +20,7 @@ _MOSTLY = frozenset({
 })  # fmt: skip
 _EXPLAINS = frozenset({"represent", "reflect", "suggest", "suggesting", "suggestive", "compatible", "consistent",
                        "representing", "reflecting", "likely"})  # fmt: skip
+_NAMES = frozenset({"finding", "head"})
 _OPPOSITE = {"left": "right", "right": "left"}
 _SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
 
@@ -39,6 +40,8 @@ class Mention:
     severity: str = "unspecified"
     change: str = "unspecified"
     head: str | None = None
+    plural: bool = False
+    """The side comes from a plural ("the diaphragms") instead of a word like "both"."""
     more: list[tuple[str | None, str, str | None]] = field(default_factory=list)
     """The same finding elsewhere: structure, side and, where it is another, severity."""
     used: set[int] = field(default_factory=set)
@@ -97,6 +100,23 @@ class Attachment:
             side = hit.tags.get("laterality") or hit.tags.get("inner_laterality")
             plural = any(word.lower() in PLURALS for word in self.raw[mention.i : mention.j])
             mention.laterality = side or ("bilateral" if plural else "unspecified")
+            mention.plural = side is None and plural
+        if inner is not None and mention.place == inner and not mention.more:
+            self._add_joined_before(mention)
+
+    def _add_joined_before(self, mention: Mention) -> None:
+        """Note the first structure of "right hilar and mediastinal lymphadenopathy"."""
+        spot = self.spot_at.get(mention.i - 2)
+        if spot is None or spot.j != mention.i - 1 or self.tokens[spot.j].lemma not in {"and", "or", "/"}:
+            return
+        if spot.place not in {mention.place, "chest"} and len(spot.siblings) == 1 and not self._is_taken(spot):
+            mention.more.append((spot.place, spot.side or "unspecified", None))
+            mention.used.update(range(spot.i, spot.j))
+
+    def _is_taken(self, spot: Spot) -> bool:
+        """Whether the words before a structure say that it belongs to another finding ("mass in the hilum and ...")."""
+        ahead = [h for h in self.hits if h.j <= spot.i and spot.i - h.j <= 3]
+        return spot.hit.i in self.taken or any(_NAMES & h.tags.keys() or "prepositions" in h.tags for h in ahead)
 
     @staticmethod
     def _forget_chest(mention: Mention) -> None:
@@ -116,15 +136,13 @@ class Attachment:
         if before is not None and any(m.place_hit is before.hit for m in earlier):
             gap = {t.lemma for t in self.tokens[before.j : mention.i]}
             before = None if gap & _EXPLAINS else before  # left to share_explained
-        if before is None and after is None:
-            return
-        if before is None or (after is not None and before.place in self.lexicon.up.get(after.place, ())):
-            assert after is not None
+        whole = self.lexicon.without_side(before.hit) if before is not None else None
+        if after is not None and (before is None or whole in self.lexicon.up.get(after.place, ())):
             self._take(mention, after)
             if before is not None and after.side is None and before.side is not None:
                 mention.laterality = before.side
                 mention.used.update(range(before.i, before.j))
-        else:
+        elif before is not None:
             self._take(mention, before)
 
     def _refine(self, mention: Mention, after: Spot | None) -> None:
@@ -188,7 +206,7 @@ class Attachment:
             mention.used.update(range(hit.i, hit.j))
             self._add_other_side(mention, hit)
         elif place is not None and self._speaks_of_both(mention, place):
-            mention.laterality = "bilateral"
+            mention.laterality, mention.plural = "bilateral", True
         if spot is not None and not mention.normal:
             self._add_siblings(mention, spot)
 
@@ -289,6 +307,8 @@ class Attachment:
                 gap = [t.lemma for t in self.tokens[hit.j : mention.i]]
                 if category == "severity" and (len(gap) > 6 or any(w in LIST for w in gap)):
                     continue
+                if category == "change" and _EXPLAINS & set(gap):
+                    continue
                 distance = len(gap)
             elif hit.i >= mention.j:
                 gap = [t.lemma for t in self.tokens[mention.j : hit.i]]
@@ -330,10 +350,18 @@ class Attachment:
             return
         if taker.laterality == "unspecified" and taker.place is None:
             self._own_words(giver)
-            taker.laterality = giver.laterality
-            if giver.place_hit is not None or "lung" in self.lexicon.up.get(str(giver.place), ()):
+            together = sit_together(giver.finding, taker.finding)
+            taker.laterality = giver.laterality if together or not giver.plural else "unspecified"
+            in_lung = "lung" in self.lexicon.up.get(str(giver.place), ())
+            if in_lung or (giver.place_hit is not None and together):
                 taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
             taker.used.update(giver.used | {giver.i, giver.j - 1})
+
+
+def sit_together(giver: str, taker: str) -> bool:
+    """Whether one structure can hold both findings."""
+    findings = load_vocabulary().findings
+    return len({findings[finding].default_anatomy for finding in (giver, taker)} - {None}) < 2
 
 
 def _without_numbers(words: list[str]) -> list[str]:

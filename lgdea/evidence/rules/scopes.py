@@ -62,10 +62,10 @@ def _effect(
 ) -> str | None:
     """What one trigger does to the mention."""
     tags = hit.tags
-    if tags.get("change") == "resolved" and _resolves(hit, mention, others):
+    if tags.get("change") == "resolved" and _resolves(tokens, hit, mention, others):
         return "resolved"
     if tokens[hit.i].lemma in _ALTERNATIVES and "uncertainty_before" in tags:
-        return "uncertain"
+        return None if _is_beside(tokens, hit, mention, others) else "uncertain"
     if "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
         explained = any(t.lemma in _EXPLAINS for t in tokens[mention.j : hit.i])
         return "uncertain" if hit.i >= mention.j and not explained else None
@@ -93,8 +93,19 @@ def _effect_behind(tags: Mapping[str, str]) -> str | None:
     return "negated" if "negation_after" in tags else None
 
 
-def _resolves(hit: Hit, mention: Mention, others: list[Mention]) -> bool:
+def _is_beside(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[Mention]) -> bool:
+    """Whether a comma keeps the mention out of the alternatives: "airspace disease, atelectasis versus pneumonia"."""
+    first, last = sorted([(mention.i, mention.j), (hit.i, hit.j)])
+    if not any(first[1] <= other.i < last[0] for other in others):
+        return False
+    gap = {token.lemma for token in tokens[first[1] : last[0]]}
+    return "," in gap and "or" not in gap
+
+
+def _resolves(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[Mention]) -> bool:
     """Whether "resolved" speaks of this mention: of those behind it when there are any, else of those before."""
+    if any(token.lemma == "without" for token in tokens[hit.j : mention.i]):
+        return False
     behind = [m for m in others if m.i >= hit.j]
     close = [m for m in behind if m.i - hit.j <= 8]
     if close:

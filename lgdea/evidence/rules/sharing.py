@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lgdea.evidence.rules.attachment import Mention
+from lgdea.evidence.rules.attachment import Mention, sit_together
 from lgdea.evidence.rules.lexicon import Hit, Lexicon, load_lexicon
 from lgdea.evidence.rules.tokens import Token
-from lgdea.vocabulary import load_vocabulary
 
 _WORDS = frozenset({
     "(", ",", "/", ";", "a", "an", "appear", "appearing", "are", "as", "be", "can", "chronic", "compatible",
@@ -18,13 +17,15 @@ _WORDS = frozenset({
     "versus", "vs", "which", "with", "worrisome",
 })  # fmt: skip
 _BARE = frozenset({",", ";", "/", "(", "a", "an"})
-_TAGS = frozenset({"uncertainty_before", "uncertainty_after", "severity", "change", "modifier"})
+_TAGS = frozenset({"uncertainty_before", "uncertainty_after", "severity", "change", "modifier", "laterality"})
 # After a mere comma only these explain; an effusion would be a finding of its own.
 _PLAIN = frozenset({
     "atelectasis", "scarring", "pneumonia", "infiltration", "granuloma", "calcified_granuloma", "airspace_disease",
     "consolidation",
 })  # fmt: skip
 _FARTHEST = 12  # tokens
+_GOES_ON = frozenset({"may", "might", "could", "likely", "probably", "is", "are", "can", "represent", "suggest",
+                      "reflect"})  # fmt: skip
 _STRANGERS = 2  # words that the list above does not know ("recurrent", "amount")
 _BARRIERS = frozenset({"and", "no", "not", "without", "but", "there", "nor", "also", "clear", "normal"})
 
@@ -64,12 +65,16 @@ def _explains(tokens: Sequence[Token], hits: Sequence[Hit], giver: Mention, take
             known.update(range(hit.i, hit.j))
     rest = [k for k in range(reached, taker.i) if k not in giver.used]
     chained = reached > giver.j
-    if any(
-        k not in known and tokens[k].lemma not in _WORDS and not (chained and tokens[k].lemma == "and") for k in rest
-    ):
+    foreign = [tokens[k].lemma for k in rest if k not in known and not _is_neutral(tokens, k, chained)]
+    if len(foreign) > _STRANGERS or _BARRIERS & set(foreign):
         return False
     words = {tokens[k].lemma for k in rest}
     return bool(words - _BARE) or chained or taker.finding in _PLAIN
+
+
+def _is_neutral(tokens: Sequence[Token], k: int, chained: bool) -> bool:
+    word = tokens[k].lemma
+    return word in _WORDS or (word == "and" and (chained or tokens[k + 1].lemma in _GOES_ON))
 
 
 def refers_back(giver: str, taker: str) -> tuple[bool, bool]:
@@ -84,16 +89,11 @@ def refers_back(giver: str, taker: str) -> tuple[bool, bool]:
     """
     if taker not in load_lexicon().explained.get(giver, ()):
         return False, False
-    return True, _sit_together(giver, taker)
-
-
-def _sit_together(giver: str, taker: str) -> bool:
-    findings = load_vocabulary().findings
-    return len({findings[finding].default_anatomy for finding in (giver, taker)} - {None}) < 2
+    return True, sit_together(giver, taker)
 
 
 def _hand_on(giver: Mention, taker: Mention) -> None:
     taker.laterality = giver.laterality
     taker.used.update(giver.used | {giver.i})
-    if _sit_together(giver.finding, taker.finding):
+    if sit_together(giver.finding, taker.finding):
         taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
