@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.objectives.gather import gather, world_size
 from lgdea.objectives.histograms import report_histogram
 from lgdea.objectives.prototypes import assign
 from lgdea.pretraining.batches import BatchBuilder, Tokens
@@ -40,12 +41,12 @@ def data_of(trainer: L.Trainer) -> PretrainData:
 def encode_images(model: LgdeaModel, pixels: NDArray[np.uint8], preprocess: Preprocess) -> Nodes:
     """Histograms and pooled embeddings of frames ``(N, size, size)``."""
     histograms, pooled = [], []
-    for start in range(0, len(pixels), CHUNK):
-        frames = torch.from_numpy(pixels[start : start + CHUNK])[:, None].to(model.device)
+    for rows in _chunks(len(pixels)):
+        frames = torch.from_numpy(pixels[rows])[:, None].to(model.device)
         out = model.forward_image(preprocess.normalise(frames))
-        histograms.append(model.image_histogram(out).cpu())
-        pooled.append(out["pooled"].cpu())
-    return Nodes(torch.cat(histograms).float().numpy(), torch.cat(pooled).float().numpy())
+        histograms.append(model.image_histogram(out))
+        pooled.append(out["pooled"])
+    return Nodes(_whole(histograms, len(pixels)), _whole(pooled, len(pixels)))
 
 
 def encode_phrases(model: LgdeaModel, phrases: Tokens) -> Tensor:
@@ -69,7 +70,24 @@ def encode_reports(model: LgdeaModel, builder: BatchBuilder, temperature: float)
         p[torch.from_numpy(table.unit_phrase[flat])], torch.from_numpy(weight), torch.from_numpy(owner), len(units)
     )
     pooled = []
-    for start in range(0, len(units), CHUNK):
-        ids, mask = builder.reports.pad(np.arange(start, min(start + CHUNK, len(units))))
-        pooled.append(model.forward_text(ids.to(model.device), mask.to(model.device))["pooled"].cpu())
-    return Nodes(histograms.float().numpy(), torch.cat(pooled).float().numpy())
+    for rows in _chunks(len(units)):
+        ids, mask = builder.reports.pad(rows)
+        pooled.append(model.forward_text(ids.to(model.device), mask.to(model.device))["pooled"])
+    return Nodes(histograms.float().numpy(), _whole(pooled, len(units)))
+
+
+def _chunks(count: int) -> Iterator[NDArray[np.int64]]:
+    """This process's rows: every W-th, the last ones repeated so that all processes have as many."""
+    processes = world_size()
+    rank = torch.distributed.get_rank() if processes > 1 else 0
+    rows = np.minimum(np.arange(rank, -(-count // processes) * processes, processes), count - 1)
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]
+
+
+def _whole(parts: list[Tensor], count: int) -> NDArray[np.float32]:
+    """All processes' rows in their order, ``(count, ...)``."""
+    mine = torch.cat(parts).float()
+    everyone = gather(mine).reshape(world_size(), len(mine), -1)
+    result: NDArray[np.float32] = everyone.transpose(0, 1).flatten(0, 1)[:count].cpu().numpy()
+    return result

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from lgdea import runs
-from lgdea.errors import ConfigError, DataError, TrainingError, UsageError
+from lgdea.errors import DataError, TrainingError, UsageError
 from lgdea.evidence.io import read_evidence
 from lgdea.imaging.cache import ImageCache, build_cache
 from lgdea.imaging.transforms import Augment
@@ -30,6 +30,7 @@ from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.metrics import CsvMetrics, cut_back
 from lgdea.pretraining.module import Pretraining
+from lgdea.pretraining.processes import ALONE, WHERE, Place, in_turn, place
 from lgdea.pretraining.propagation import evidence_targets
 from lgdea.pretraining.sampler import MixedSampler, proportions
 from lgdea.pretraining.stages import Stages
@@ -69,19 +70,23 @@ def fit(config: PretrainConfig, out: Path) -> Path:
     out = Path(out)
     _check_inputs(config)
     sources = {"archive": config.data.archive, "evidence": config.data.evidence, "pairing": config.data.pairing}
-    resumed = runs.start(out, stage=STAGE, config=config.model_dump(mode="json"), inputs=sources)
-    if resumed and runs.is_finished(out):
-        return out / "model"
     with _quiet():
+        where = place(config)
+        with in_turn(out, where):
+            settings = config.model_dump(mode="json")
+            resumed = runs.start(out, stage=STAGE, config=settings, inputs=sources, free=WHERE)
+        if resumed and runs.is_finished(out):
+            return out / "model"
         L.seed_everything(config.seed, verbose=False)
-        inputs = read_inputs(config, out)
-        module, data = build(config, inputs)
-        _train(config, out, module, data, inputs)
-    _save(config, out, module, inputs)
+        inputs = read_inputs(config, out, where)
+        module, data = build(config, inputs, where)
+        _train(config, out, module, data, inputs, processes=where.processes)
+    if where.rank == 0:
+        _save(config, out, module, inputs)
     return out / "model"
 
 
-def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
+def read_inputs(config: PretrainConfig, out: Path, where: Place = ALONE) -> Inputs:
     """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk)."""
     archive = Archive.open(config.data.archive)
     evidence = read_evidence(config.data.evidence)
@@ -91,7 +96,8 @@ def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
         settings = {"max_images": config.validation.max_images, "seed": config.seed}
         validation = validation_set(archive, evidence, **settings)
     wanted = corpus.image_ids + (validation.image_ids if validation else [])
-    cache = _cache(config, out, archive, wanted)
+    with in_turn(config.data.image_cache or out / "image_cache", where):
+        cache = _cache(config, out, archive, wanted)
     corpus = without_images(corpus, {image for image in corpus.image_ids if image not in cache})
     if validation is not None:
         readable = [image in cache for image in validation.image_ids]
@@ -108,9 +114,9 @@ def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
     )
 
 
-def build(config: PretrainConfig, inputs: Inputs) -> tuple[Pretraining, PretrainData]:
+def build(config: PretrainConfig, inputs: Inputs, where: Place = ALONE) -> tuple[Pretraining, PretrainData]:
     """The module and its data, for this process."""
-    rank, processes = _place(config)
+    rank, processes = where.rank, where.processes
     corpus = inputs.corpus
     uses = config.objective.uses
     pool = (len(corpus.pairs), len(corpus.unpaired_images), len(corpus.unpaired_reports))
@@ -150,7 +156,9 @@ def build(config: PretrainConfig, inputs: Inputs) -> tuple[Pretraining, Pretrain
     return module, data
 
 
-def _train(config: PretrainConfig, out: Path, module: Pretraining, data: PretrainData, inputs: Inputs) -> None:
+def _train(
+    config: PretrainConfig, out: Path, module: Pretraining, data: PretrainData, inputs: Inputs, *, processes: int
+) -> None:
     settings = {"accelerator": "auto", "log_every_n_steps": 10, "enable_model_summary": False, **config.trainer}
     callbacks: list[L.Callback] = [
         Stages(out / "graph"),
@@ -162,6 +170,9 @@ def _train(config: PretrainConfig, out: Path, module: Pretraining, data: Pretrai
         del callbacks[0]
     if inputs.validation is not None:
         callbacks.insert(-2, Validation(inputs.validation, inputs.validation_pixels, config.validation.every_steps))
+    if settings.get("strategy", "auto") in ("auto", "ddp") and processes > 1:
+        # The stages of lgdea use different parts of the model: the first has no images.
+        settings["strategy"] = "ddp_find_unused_parameters_true"
     trainer = L.Trainer(
         **settings,
         max_epochs=1,
@@ -175,7 +186,8 @@ def _train(config: PretrainConfig, out: Path, module: Pretraining, data: Pretrai
     )
     (out / "checkpoints").mkdir(exist_ok=True)
     start = newest_checkpoint(out / "checkpoints")
-    cut_back(out / "metrics.csv", step_of(start))
+    if trainer.is_global_zero:
+        cut_back(out / "metrics.csv", step_of(start))
     if step_of(start) >= config.max_steps:
         content = torch.load(start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
         module.load_state_dict(content["state_dict"])
@@ -272,19 +284,6 @@ def _cache(config: PretrainConfig, out: Path, archive: Archive, wanted: list[str
         first = (cache.rejects() or [{"reason": "no images"}])[0]["reason"]
         raise DataError(f"no image can be read ({first})", file=archive.folder, remedy="check image_root")
     return cache
-
-
-def _place(config: PretrainConfig) -> tuple[int, int]:
-    """This process's rank and the number of processes, as Lightning's launchers tell."""
-    import os
-
-    devices = config.trainer.get("devices", 1)
-    per_node = devices if isinstance(devices, int) and devices > 0 else 1
-    processes = int(os.environ.get("WORLD_SIZE", str(per_node * int(config.trainer.get("num_nodes", 1)))))
-    rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
-    if rank >= processes:
-        raise ConfigError(f"process {rank} of {processes} makes no sense", remedy="check the launcher's environment")
-    return rank, processes
 
 
 @contextmanager

@@ -56,17 +56,19 @@ class Stages(Callback):
         module.place_prototypes(z, torch.as_tensor(count))
 
     def _rebuild(self, trainer: L.Trainer, module: Pretraining, step: int) -> None:
+        """Every process encodes its share; the first makes and writes the graph, which the others read."""
         builder = data_of(trainer).builder
         with inference(trainer):
             images = encode_images(module.average, builder.pixels, data_of(trainer).preprocess)
             reports = encode_reports(module.average, builder, module.config.model.evidence_temperature)
-        made = propagation.propagate_links(images, reports, builder.corpus, module.config.graph)
         if trainer.is_global_zero:
+            made = propagation.propagate_links(images, reports, builder.corpus, module.config.graph)
             propagation.save(made, self.folder, step)
             measured = propagation.quality(made, builder.corpus, module.evidence_targets)
             for logger in trainer.loggers:
                 logger.log_metrics({f"graph/{name}": value for name, value in measured.items()}, step=step)
-        self._use(trainer, module, made)
+        trainer.strategy.barrier()
+        self._use(trainer, module, made if trainer.is_global_zero else propagation.load(self.folder, step))
 
     def _use(self, trainer: L.Trainer, module: Pretraining, made: propagation.Propagated) -> None:
         module.set_propagated(made)

@@ -1,0 +1,93 @@
+"""Two processes of half the batch must do what one process does with the whole, from the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from lgdea import runs
+from lgdea.config import dump_yaml
+from lgdea.errors import UsageError
+from lgdea.models.serialization import load_model
+from lgdea.pretraining.fit import fit
+
+STEPS = 12
+
+
+@pytest.fixture
+def settings(config):
+    """Nothing random per process: no augmentation, no dropout, no batch statistics."""
+
+    def make(name: str, *, processes: int = 1, steps: int = STEPS, image: dict | None = None):
+        augment = {"rotate_degrees": 0, "scale": 0, "translate": 0, "brightness": 0, "contrast": 0, "noise": 0}
+        made = config(
+            name,
+            image={"tower": "test_vit", "size": 32, "stride": 8, "augment": augment},
+            text={"hidden": 32, "layers": 1, "vocab_size": 300, "dropout": 0.0},
+            validation={"max_images": 0},
+        )
+        data = made.data.model_dump(mode="json")
+        for key in ("batch_size_per_device", "unpaired_reports_per_device"):
+            data[key] //= processes
+        data["image_cache"] = None
+        trainer = {"max_steps": steps, "accelerator": "cpu", "devices": processes, "log_every_n_steps": 1}
+        if processes > 1:
+            trainer["strategy"] = "ddp"
+        return type(made).model_validate({**made.model_dump(mode="json"), "data": data, "trainer": trainer})
+
+    return make
+
+
+def pretrain(config, folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "config.yaml").write_text(dump_yaml(config))
+    command = [sys.executable, "-m", "lgdea", "pretrain", "--config", str(folder / "config.yaml"), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def losses(run: Path) -> pd.Series:
+    table = pd.read_csv(run / "metrics.csv")
+    return table[table["name"].str.startswith("loss")].set_index(["name", "step"])["value"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gloria", "lgdea", "sclip"])
+def test_two_processes_are_one(settings, tmp_path: Path, name: str):
+    done = pretrain(settings(name, processes=2), tmp_path, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    fit(settings(name), tmp_path / "one")
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert list(one.index) == list(two.index)
+    pd.testing.assert_series_equal(two, one, rtol=2e-3, atol=2e-4)
+    first, second = (load_model(tmp_path / run / "model").state_dict() for run in ("one", "two"))
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=0, atol=5e-3, msg=key)
+    if name == "lgdea":
+        graphs = [sorted(p.name for p in (tmp_path / run / "graph").iterdir()) for run in ("one", "two")]
+        assert graphs[0] == graphs[1] != []
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_is_finished_by_one(settings, tmp_path: Path):
+    half = settings("lgdea", processes=2)
+    stopper = {**half.model_dump(mode="json"), "checkpoint": {"every_steps": 5}}
+    config = type(half).model_validate(stopper)
+    run = tmp_path / "run"
+    assert pretrain(config, tmp_path, run).returncode == 0
+    for file in ("_SUCCESS", "model", f"checkpoints/step-{STEPS:07d}.ckpt"):
+        path = run / file
+        (subprocess.run(["rm", "-r", str(path)], check=True) if path.is_dir() else path.unlink())
+    alone = config.model_dump(mode="json")
+    alone["trainer"].update(devices=1, strategy="auto")
+    assert fit(type(half).model_validate(alone), run) == run / "model"
+    assert runs.is_finished(run)
+    assert losses(run).loc["loss"].index.tolist() == list(range(STEPS))
+    alone["seed"] = 9
+    with pytest.raises(UsageError, match="another config"):
+        fit(type(half).model_validate(alone), run)
