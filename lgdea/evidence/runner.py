@@ -168,7 +168,7 @@ class _Run:
             TableWriter(self.out / EVIDENCE, Unit) as table,
             writing(self.out / REJECTS),
             atomic(self.out / REJECTS) as file,
-            file.open("w", encoding="utf-8") as rejects,
+            file.open("w", encoding="utf-8", errors="backslashreplace") as rejects,  # JSON reads that back
         ):
             for done, reading in enumerate(readings, start=1):
                 quality.add(reading)

@@ -51,7 +51,7 @@ class TableReader:
 
     def _open(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self.file, buffer_size=_READ_BUFFER)
+            return pq.ParquetFile(self.file, buffer_size=_READ_BUFFER, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
 

@@ -1,3 +1,6 @@
+import random
+
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -36,6 +39,19 @@ def test_what_is_written_bit_by_bit_is_the_table_and_the_bits_do_not_show(tmp_pa
     assert (tmp_path / "one").read_bytes() == (tmp_path / "many").read_bytes()
     assert pq.ParquetFile(tmp_path / "one").num_row_groups == 11
     assert list(read_table(tmp_path / "one", Report)["report_id"]) == [row.report_id for row in rows]
+
+
+def test_memory_does_not_grow_with_the_table(tmp_path):
+    """One row group, as archives have it, of 40 MB of text that hardly compresses."""
+    rng, file = random.Random(0), tmp_path / "reports.parquet"
+    rows = [{"report_id": f"r:{i}", "study_id": "s", "text": rng.randbytes(1000).hex()} for i in range(20_000)]
+    write_table(file, rows, Report)
+    assert pq.ParquetFile(file).num_row_groups == 1
+    assert file.stat().st_size > 20e6
+    before = pa.total_allocated_bytes()
+    reader = TableReader(file, Report, ["report_id", "text"])
+    most = max(pa.total_allocated_bytes() - before for _ in reader.batches(500))
+    assert most < 8e6
 
 
 def test_an_empty_table_is_a_table(tmp_path):
