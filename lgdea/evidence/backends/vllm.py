@@ -240,18 +240,13 @@ def create(
         UsageError: vLLM is not installed, no model is named, or an option is unknown or out of range.
         EvidenceError: The model is not found.
     """
-    if importlib.util.find_spec("vllm") is None:
-        raise UsageError(
-            "backend 'vllm' needs vLLM, which is not installed here",
-            remedy="pip install 'lgdea[vllm]' in an environment of its own (docs/extraction.md)",
-        )
     if not model:
         raise UsageError(
             "backend 'vllm' needs a model",
             remedy="name one with --model: a name on the Hugging Face hub, or a local folder",
         )
     if max_tokens < 1 or temperature < 0:
-        raise UsageError(f"max_tokens={max_tokens} and temperature={temperature} must be at least 1 and 0")
+        raise UsageError(f"max_tokens={max_tokens} must be 1 or more, temperature={temperature} 0 or more")
     unknown = [key for key in engine if not key.startswith(_ENGINE)]
     if unknown:
         raise UsageError(
@@ -267,6 +262,11 @@ def create(
     template = _parse("chat_template_kwargs", chat_template_kwargs)
     if not isinstance(template, dict):
         raise UsageError(f"chat_template_kwargs is not a JSON object: {chat_template_kwargs!r}")
+    if importlib.util.find_spec("vllm") is None:
+        raise UsageError(
+            "backend 'vllm' needs vLLM, which is not installed here",
+            remedy="pip install 'lgdea[vllm]' in an environment of its own (docs/extraction.md)",
+        )
     return VllmBackend(
         model=model,
         revision=revision,

