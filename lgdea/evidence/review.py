@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.evidence.difference import Difference, Pair, compare_report, compare_runs
-from lgdea.evidence.io import iter_rejects, read_evidence
+from lgdea.evidence.io import REJECTS, iter_rejects, read_evidence
 from lgdea.evidence.matching import units_by_report
 from lgdea.evidence.sections import split_sentences
 from lgdea.evidence.spreadsheet import write_csv
 from lgdea.records.archive import Archive
 from lgdea.records.tables import read_frame
+from lgdea.runs import MANIFEST, fingerprint
 
 Select = Literal["random", "disagreements", "uncertain"]
 SHOWN = ("finding", "assertion", "anatomy", "laterality", "severity", "change", "refers_to_prior", "quote")
@@ -79,7 +81,8 @@ def write_review(
     if select == "disagreements" and against is not None and others is not None:
         chosen = _differing(compare_runs(units, others, reports_read([evidence, against], archive)))[:count]
     else:
-        chosen = _drawn(units, texts, select, count, seed)
+        pool = [report for report in reports_asked(evidence, archive) if texts[report].strip()]
+        chosen = _drawn(units, pool, select, count, seed)
     names = _names(evidence, against)
     mine, theirs = units_by_report(units), None if others is None else units_by_report(others)
     rows: list[dict[str, object]] = []
@@ -91,19 +94,41 @@ def write_review(
     return ReviewFile(len(chosen), kinds.count("unit"), len(chosen) - len(filled))
 
 
+def reports_asked(folder: str | Path, archive: Archive) -> list[str]:
+    """The archive's reports that a run was asked to read, in order; in a folder of corrections the reviewed ones.
+
+    Raises:
+        UsageError: The run has read another archive: its offsets would not fit.
+    """
+    ids = [str(i) for i in archive.reports["report_id"]]
+    if (Path(folder) / REVIEWED).is_file():
+        known = set(read_frame(Path(folder) / REVIEWED)["report_id"])
+        return [i for i in ids if i in known]
+    manifest = json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
+    source = manifest.get("input_hashes", {}).get("reports")
+    if source not in (None, fingerprint(archive.folder / "reports.parquet")):
+        raise UsageError(
+            "was extracted from other reports than this archive's",
+            file=folder,
+            remedy="give the archive that was extracted, or extract this one",
+        )
+    return ids[: manifest.get("config", {}).get("limit")]
+
+
 def reports_read(folders: Sequence[str | Path], archive: Archive) -> list[str]:
-    """The archive's reports that all of these runs have read: nothing asked about them was lost, and in a folder of
-    corrections they were reviewed. Only there does "no unit" mean that a run found nothing."""
+    """The archive's reports that all of these runs have read: they have a text, and nothing asked about them was lost.
+    Only there does "no unit" mean that a run found nothing.
+
+    Raises:
+        UsageError: A run has read another archive.
+    """
     texts = archive.reports["text"].fillna("").astype(str)
     ids = [str(i) for i, t in zip(archive.reports["report_id"], texts, strict=True) if t.strip()]
     for folder in folders:
-        reviewed = Path(folder) / REVIEWED
-        if reviewed.is_file():
-            known = set(read_frame(reviewed)["report_id"])
-            ids = [i for i in ids if i in known]
-        else:
-            refused = {r.report_id for r in iter_rejects(folder) if r.unit is None}
-            ids = [i for i in ids if i not in refused]
+        known = set(reports_asked(folder, archive))
+        if (Path(folder) / REJECTS).is_file():
+            known -= {r.report_id for r in iter_rejects(folder) if r.unit is None}
+        ids = [i for i in ids if i in known]
     return ids
 
 
@@ -111,8 +136,7 @@ def _differing(difference: Difference) -> list[str]:
     return list(dict.fromkeys(pair.report_id for pair in difference.differing))
 
 
-def _drawn(units: pd.DataFrame, texts: Mapping[str, str], select: str, count: int, seed: int) -> list[str]:
-    pool = [report for report, text in texts.items() if text.strip()]
+def _drawn(units: pd.DataFrame, pool: list[str], select: str, count: int, seed: int) -> list[str]:
     if select == "uncertain":
         doubtful = set(units["report_id"][(units["assertion"] == "uncertain") | (units["alignment"] != "exact")])
         pool = [report for report in pool if report in doubtful]

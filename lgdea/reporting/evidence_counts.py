@@ -14,8 +14,7 @@ import pandas as pd
 
 from lgdea.evidence.difference import is_actionable
 from lgdea.evidence.golds import Comparison
-from lgdea.evidence.io import Reject, iter_rejects
-from lgdea.evidence.review import REVIEWED
+from lgdea.evidence.io import REJECTS, Reject, iter_rejects
 from lgdea.runs import MANIFEST
 
 _EXAMPLES = 3
@@ -107,7 +106,7 @@ def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> Run
         reports: How many reports the archive has.
     """
     # A folder of corrections has refused nothing.
-    rejects = () if (folder / REVIEWED).is_file() else tuple(iter_rejects(folder))
+    rejects = tuple(iter_rejects(folder)) if (folder / REJECTS).is_file() else ()
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     summary = dict(manifest.get("summary") or {})
     counts = (

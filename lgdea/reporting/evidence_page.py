@@ -13,7 +13,7 @@ from lgdea.evidence.difference import TIERS, Difference, Pair, compare_runs, des
 from lgdea.evidence.golds import Comparison
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.matching import units_by_report
-from lgdea.evidence.review import reports_read, sentence_around
+from lgdea.evidence.review import reports_asked, reports_read, sentence_around
 from lgdea.evidence.scoring import compare
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
@@ -60,12 +60,17 @@ def build_evidence_page(
     """
     folders = [Path(evidence), *([] if against is None else [Path(against)])]
     names = _names(folders)
-    runs = [count_run(n, f, read_evidence(f), len(archive.reports)) for n, f in zip(names, folders, strict=True)]
+    runs = [
+        count_run(name, folder, read_evidence(folder), len(reports_asked(folder, archive)))
+        for name, folder in zip(names, folders, strict=True)
+    ]
     comparison = None if gold is None else compare(runs[0].units, gold, archive)
     difference = None
     if len(runs) == 2:
         difference = compare_runs(runs[0].units, runs[1].units, reports_read(folders, archive))
-    content = _content(runs, archive, comparison, difference)
+    texts = dict(zip(archive.reports["report_id"], archive.reports["text"].fillna(""), strict=True))
+    texts = {report: str(texts[report]) for report in reports_asked(evidence, archive)}
+    content = _content(runs, texts, comparison, difference)
     chosen = choose(content, limit, seed)
     context = {
         "title": f"Evidence of {names[0]}",
@@ -111,10 +116,9 @@ def render_evidence(**context: Any) -> str:
 
 
 def _content(
-    runs: Sequence[Run], archive: Archive, comparison: Comparison | None, difference: Difference | None
+    runs: Sequence[Run], texts: dict[str, str], comparison: Comparison | None, difference: Difference | None
 ) -> Content:
-    texts = archive.reports["text"].fillna("").astype(str)
-    errors = [] if comparison is None else gold_errors(comparison)
+    errors = [] if comparison is None else [e for e in gold_errors(comparison) if e.report_id in texts]
     pairs: dict[str, list[Pair]] = {}
     if difference is not None:
         for pair in difference.pairs:
@@ -128,9 +132,8 @@ def _content(
     ranked = dict.fromkeys(
         [*urgent, *(e.report_id for e in errors), *(r.report_id for _, r in rejects), *(p.report_id for p in differing)]
     )
-    ids = dict(zip((str(i) for i in archive.reports["report_id"]), texts, strict=True))
     members = {} if comparison is None else dict(zip(comparison.classes, comparison.members, strict=True))
-    return Content(ids, pairs, errors, rejects, [r for r in ranked if r in ids], members)
+    return Content(texts, pairs, errors, rejects, [r for r in ranked if r in texts], members)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -15,7 +15,6 @@ from lgdea.evidence.io import read_evidence
 from lgdea.evidence.review import COLUMNS, reports_read, write_review
 from lgdea.evidence.runner import extract
 from lgdea.evidence.scoring import score
-from lgdea.records.archive import Archive
 
 TEXTS = {
     "a": "FINDINGS: Small left pleural effusion. No pneumothorax.\nIMPRESSION: Small left pleural effusion.",
@@ -313,7 +312,19 @@ def test_the_commands(world, tmp_path, capsys):
     assert "row 2: verdict is 'finished'" in capsys.readouterr().err
 
 
-def test_archive_reports_are_what_was_reviewed(world):
+def test_reports_that_a_run_has_read(world, tmp_path, make_archive):
     archive, rules = world
     assert reports_read([rules], archive) == ["r:a", "r:b", "r:c", "r:d", "r:f"]
-    assert isinstance(archive, Archive)
+    extract(archive, get_backend("rules"), tmp_path / "two", limit=2)
+    assert reports_read([rules, tmp_path / "two"], archive) == ["r:a", "r:b"]
+    assert write_review(tmp_path / "two", archive, tmp_path / "r.csv").reports == 2
+    with pytest.raises(UsageError, match="other reports than this archive's"):
+        reports_read([rules], make_archive(tmp_path / "less", {"a": TEXTS["a"]}))
+
+
+def test_the_other_selections(world, tmp_path):
+    archive, rules = world
+    write_review(rules, archive, tmp_path / "r.csv", select="uncertain")
+    assert {r["report_id"] for r in read(tmp_path / "r.csv")} == {"r:d"}
+    with pytest.raises(UsageError, match="no selection 'best'"):
+        write_review(rules, archive, tmp_path / "r.csv", select="best")

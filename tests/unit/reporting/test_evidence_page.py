@@ -25,7 +25,7 @@ ATTACK = '</script><script>window.hacked = 1</script><img src=x onerror="window.
 TEXTS = {
     "hostile": f"FINDINGS: {ATTACK} Small left pleural effusion.",
     "emoji": "FINDINGS: 🫁🩻 clear. Right pneumothorax 🫀 is seen.\u2028 No edema.",
-    "rtl": "FINDINGS: \u202eno\u202c ريه طبيعية. Nodule in the left lung. No nodule on the right.",
+    "rtl": "FINDINGS: \u202eno\u202c ريه طبيعية. Nodule in the left lung.\nIMPRESSION: No nodule on the right.",
     "plain": "COMPARISON: None.\nFINDINGS: Mild cardiomegaly.\nIMPRESSION: Mild cardiomegaly.",
     "silent": "Nothing to be said.",
     "empty": "",
@@ -94,14 +94,17 @@ def make_run(folder: Path, archive: Archive, said) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def page(tmp_path_factory) -> Path:
+def make_page(root: Path) -> Path:
     """The page of an invented run with a gold and another run."""
-    root = tmp_path_factory.mktemp("page")
     truth = [unit(k, *u) for k, said in SAID.items() for u in said if u[0] in TEXTS[k] and k != "hostile"]
     archive = make_archive(root / "archive", truth=[*truth, unit("silent", "Nothing", "edema", "present")])
     mine, other = make_run(root / "mine", archive, SAID), make_run(root / "other", archive, OTHER)
     return build_evidence_page(mine, archive, root / "deep" / "page.html", gold="phantom", against=other)
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory) -> Path:
+    return make_page(tmp_path_factory.mktemp("page"))
 
 
 def island(text: str) -> dict:
