@@ -353,7 +353,7 @@ class Attachment:
             together = sit_together(giver.finding, taker.finding)
             taker.laterality = giver.laterality if together or not giver.plural else "unspecified"
             in_lung = "lung" in self.lexicon.up.get(str(giver.place), ())
-            if in_lung or (giver.place_hit is not None and together):
+            if together and (in_lung or giver.place_hit is not None):
                 taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)
             taker.used.update(giver.used | {giver.i, giver.j - 1})
 
@@ -361,7 +361,8 @@ class Attachment:
 def sit_together(giver: str, taker: str) -> bool:
     """Whether one structure can hold both findings."""
     findings = load_vocabulary().findings
-    return len({findings[finding].default_anatomy for finding in (giver, taker)} - {None}) < 2
+    usual = {findings[finding].default_anatomy for finding in (giver, taker)} - {None}
+    return len(usual) < 2 or usual <= {"lung", "bronchus"}
 
 
 def _without_numbers(words: list[str]) -> list[str]:

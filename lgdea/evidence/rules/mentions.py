@@ -82,13 +82,19 @@ class Clause:
                 k += 1
                 continue
             if "place" in other.tags and self.lexicon.finding_at(table, other.tags["place"]):
-                return other
+                return self._last_node(other, table)
             if other.tags.get("finding") == "tortuous_aorta" and "aorta" in table:
                 return Hit(other.i, other.j, {"place": "aorta"})
             if "finding" in other.tags or "normal" in other.tags or "negation_before" in other.tags:
                 return None
             k = other.j
         return None
+
+    def _last_node(self, place: Hit, table: dict[str, str]) -> Hit:
+        """The lymph nodes at the end of "mediastinal, hilar or axillary lymph nodes", which carry the adjective."""
+        spot = self.attachment.spot_at.get(place.i)
+        last = spot.siblings[-1].hit if spot is not None else place
+        return last if last.tags["place"] == "lymph_node" and "lymph_node" in table else place
 
     def _place_before(self, hit: Hit, table: dict[str, str], walls: list[int]) -> Hit | None:
         wall = max([w for w in walls if w < hit.i], default=-1)

@@ -18,7 +18,7 @@ _JOINERS = frozenset({"and", "or", ",", "/"})
 _FILLERS = frozenset({
     "the", "of", "medial", "lateral", "posterior", "anterior", "inferior", "superior", "peripheral", "central",
     "proximal", "distal", "dependent", "entire", "whole", "aspect", "portion", "region", "area", "part", "extreme",
-    "far", "most", "side",
+    "far", "most", "side", "segment", "segmental",
 })  # fmt: skip
 _VAGUE = frozenset({"pulmonary_vasculature", "chest", "chest_wall"})  # "aortic | vascular" is the aorta
 _PARTS = frozenset({"upper", "lower", "middle", "mid"})  # "right [middle] and lower lobes"

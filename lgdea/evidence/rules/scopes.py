@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lgdea.evidence.rules.attachment import Mention
@@ -13,6 +13,7 @@ _ALTERNATIVES = frozenset({"versus", "vs"})  # both sides are uncertain
 # "Opacity compatible with pneumonia in the appropriate clinical setting": the opacity is there.
 _EXPLAINS = frozenset({"represent", "representing", "reflect", "reflecting", "compatible", "consistent", "suggest",
                        "suggesting", "suggestive", "due", "secondary"})  # fmt: skip
+_AFTER = frozenset({"status", "statuspost"})  # "status post CABG with sternal wires": the wires are there
 _COPULAS = frozenset({"is", "are", "be", "was", "were", "not", "also"})
 
 
@@ -69,7 +70,7 @@ def _effect(
     if "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
         explained = any(t.lemma in _EXPLAINS for t in tokens[mention.j : hit.i])
         return "uncertain" if hit.i >= mention.j and not explained else None
-    return _effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _effect_behind(tags)
+    return _effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _effect_behind(tokens, hit, mention)
 
 
 def _effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
@@ -78,7 +79,8 @@ def _effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | 
     if "hypothetical_before" in tags:
         return "dropped"
     if "history_before" in tags:
-        return None if any(t.lemma == "," for t in tokens[hit.j : mention.i]) else "dropped"
+        ends = {",", "with"} if tokens[hit.i].lemma in _AFTER else {","}
+        return None if any(t.lemma in ends for t in tokens[hit.j : mention.i]) else "dropped"
     if "prior" in tags:
         return "prior"
     if "uncertainty_before" in tags:
@@ -86,8 +88,11 @@ def _effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | 
     return "negated" if "negation_before" in tags else None
 
 
-def _effect_behind(tags: Mapping[str, str]) -> str | None:
+def _effect_behind(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
     """The effect of a trigger on what stands before it."""
+    tags = hit.tags
+    if tokens[hit.i].lemma == "none" and any(token.lemma == "," for token in tokens[mention.j : hit.i]):
+        return None  # "effusion on the left, none on the right"
     if "hypothetical_after" in tags:
         return "dropped"
     return "negated" if "negation_after" in tags else None

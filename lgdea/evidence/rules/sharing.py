@@ -46,8 +46,7 @@ def share_explained(
         if giver is not None and mention.finding in lexicon.explained[giver.finding] and not mention.normal:
             if _explains(tokens, hits, giver, mention, reached):
                 reached = mention.j
-                if not own:
-                    _hand_on(giver, mention)
+                _hand_on(giver, mention)
                 continue
             giver = None
         elif giver is not None and mention.i - reached > _FARTHEST:
@@ -93,7 +92,9 @@ def refers_back(giver: str, taker: str) -> tuple[bool, bool]:
 
 
 def _hand_on(giver: Mention, taker: Mention) -> None:
+    if taker.laterality != "unspecified":
+        return
     taker.laterality = giver.laterality
     taker.used.update(giver.used | {giver.i})
-    if sit_together(giver.finding, taker.finding):
+    if taker.place_hit is None and sit_together(giver.finding, taker.finding):
         taker.place, taker.place_hit, taker.more = giver.place, giver.place_hit, list(giver.more)

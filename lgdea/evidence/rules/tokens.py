@@ -7,7 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 # One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports.
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[,;:/()]")
+_TOKEN = re.compile(
+    r"\b(?:[shr]/[op]|w/o|b/l|c/w|d/t)\b|\d+(?:\.\d+)?|[^\W\d_]+|[,;:/()]|[<>]|\?(?=\w)",
+    re.IGNORECASE,
+)
+_SIDE_LETTER = re.compile(r"[LR]\s(?!spine)[A-Za-z]{3}", re.IGNORECASE)
+_LETTERS = {"L": "left", "R": "right"}
 _ACCENTS = str.maketrans("áàâäãéèêëíìîïóòôöõúùûüñç", "aaaaaeeeeiiiiooooouuuunc")
 _IRREGULAR = {
     "apices": "apex",
@@ -37,6 +42,16 @@ _IRREGULAR = {
     "densities": "density",
     "calcifications": "calcification",
     "diffusely": "diffuse",
+    ">": "greater",
+    "<": "less",
+    "?": "questionable",
+    "s/p": "statuspost",
+    "h/o": "historyof",
+    "r/o": "ruleout",
+    "w/o": "without",
+    "b/l": "bilateral",
+    "c/w": "consistent",
+    "d/t": "due",
     "vs": "vs",
     "has": "has",
     "was": "was",
@@ -81,6 +96,8 @@ def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
         word = match[0]
         if word == "XXXX" or (word[0] == "X" and word.strip("X") == ""):
             continue
+        if word in _LETTERS and _SIDE_LETTER.match(text, match.start()):
+            word = _LETTERS[word]
         found.append(Token(lemma(word), match.start(), match.end()))
     return found
 
