@@ -114,6 +114,11 @@ class VllmBackend:
             (answer,) = self._feed([probe])
         check_probe(answer, backend=self.name, remedy="try options.structured_outputs=xgrammar or another model")
 
+    @property
+    def llm(self) -> Any:
+        """The ``vllm.LLM``, None before :meth:`start`."""
+        return self._llm
+
     def _arguments(self) -> dict[str, Any]:
         return {
             "model": self._model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants
 
 from lgdea.errors import EvidenceError
 from lgdea.evidence.backends.model_id import hash_folder, resolve_revision
@@ -60,7 +60,6 @@ def test_a_commit_is_taken_as_it_is():
 
 
 def test_a_cached_model_is_named_by_its_commit_without_a_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_download, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     home = tmp_path / "models--someone--model"
