@@ -60,7 +60,7 @@ EVIDENCE_SECTIONS = frozenset({"findings", "impression", "addendum", "body"})
 _LONGEST_SENTENCE = 2000  # characters
 _LONGEST_NAME = max(map(len, _NAMES))
 _BOUNDARY = re.compile(
-    r"[.!?]*[.!](?=\s|$|[A-Z])|[.!?]*\?(?=\s|$)|\n[ \t]*\n|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)]\s))|\n(?=[A-Z][A-Za-z ]{2,30}:)"
+    r"[.!](?=\s|$|[A-Z])|\?(?=\s|$)|\n[ \t]*\n|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)]\s))|\n(?=[A-Z][A-Za-z ]{2,30}:)"
 )
 _LIST_MARK = re.compile(r"\s*(?:[-*•]+\s*|\d{1,2}[.)](?=\s|[A-Za-z]))?\s*")
 _ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|vs|approx|e\.g|i\.e|fig|resp)\Z", re.IGNORECASE)
