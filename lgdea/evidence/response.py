@@ -22,8 +22,9 @@ MAX_UNITS = 100
 """More than any report holds; stops a model that repeats itself."""
 
 # One line without quotation marks or backslashes, so that no grammar engine needs JSON escapes for it; the aligner
-# reads ' for " and a blank for a line end. The bound is in the pattern, as xgrammar takes no maxLength beside one.
-_WORDS = r'^[^"\\\x00-\x1f\x7f]{1,400}$'
+# reads ' for " and a blank for a line end. No length: xgrammar takes no maxLength beside a pattern, and a bound inside
+# the pattern costs it seconds per schema or fails; the token limit stops a model that does not stop.
+_WORDS = r'^[^"\\\x00-\x1f\x7f]+$'
 
 
 class ResponseUnit(BaseModel):

@@ -36,8 +36,7 @@ def test_the_schema_of_a_sentence_is_enums_only():
     ("words", "allowed"),
     [
         ("No effusion (5 mm), 100% – é 肺 😀 [x] {y} 'z' / ^ ~ <\u200b|", True),
-        ("x" * 400, True),
-        ("x" * 401, False),
+        ("x" * 1000, True),
         ("", False),
         ('5" nail', False),
         ("a\nb", False),
