@@ -87,6 +87,36 @@ class Attachment:
             self._share(second, first)
         for mention in found:
             self._own_words(mention)
+        self._settle_orphans(found)
+
+    def _settle_orphans(self, found: list[Mention]) -> None:
+        """Give a side that no finding has taken to the last finding before it that may have one and has none.
+
+        "Surgical clips, perhaps from an operation, in the right upper quadrant."
+        """
+        bare = [mention for mention in found if mention.laterality == "unspecified" and self._may_have_side(mention)]
+        if not bare:
+            return
+        used = {k for m in found for k in (*m.used, *range(m.i, m.j))}
+        for hit in self.hits:
+            spot = self.spot_at.get(hit.i)
+            side = spot.side if spot is not None else hit.tags.get("laterality")
+            i = spot.i if spot is not None else hit.i
+            if side is None or i in used or (spot is not None and spot.hit.i in self.taken):
+                continue
+            mention = next((m for m in reversed(bare) if m.j <= i and m.laterality == "unspecified"), None)
+            if mention is None or (i > 0 and self.tokens[i - 1].lemma in {"than", "to"}) or self._leads_on(hit):
+                continue
+            mention.laterality = side
+            mention.used.update(range(i, spot.j if spot is not None else hit.j))
+            if spot is not None and mention.place_hit is None:
+                self._take(mention, spot)
+            if spot is not None:
+                self._add_siblings(mention, spot)
+
+    def _may_have_side(self, mention: Mention) -> bool:
+        usual = load_vocabulary().findings[mention.finding].default_anatomy
+        return usual is None or self.lexicon.paired(usual)
 
     def _own_words(self, mention: Mention) -> None:
         """Fill in the structure and side that stand in the finding's own words."""

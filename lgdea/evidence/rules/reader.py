@@ -28,7 +28,13 @@ _NORMAL = re.compile(
 )
 
 
-_BACKWARD = re.compile(r"(?:this|these|(?:the )?(?:appearance|finding)s?)\b", re.IGNORECASE)  # "This may represent ..."
+# "This may represent ...", "The opacity is likely ...", "Probably scarring": what it explains stands before.
+_BACKWARD = re.compile(
+    r"(?:this|these|it|(?:the |this |these )(?:\w+ ){0,2}(?:appearance|finding|opacit|densit|nodule|lesion|infiltrate"
+    r"|abnormalit|consolidation|area|change)\w*|(?:most |more )?(?:likely|probably|presumably|consistent|compatible"
+    r"|suggest\w*|represent\w*|favou?r\w*|consider))\b",
+    re.IGNORECASE,
+)
 _NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_shadow"})
 """Findings that leave a report normal."""
 
@@ -68,9 +74,9 @@ def read_report(text: str) -> list[Item]:
                 for item in _read_sentence(sentence)
             ]
             if found and before and _BACKWARD.match(sentence):
-                found = [_placed_like(before[-1], item) for item in found]
+                found = [_placed_like(before, item) for item in found]
             items.extend(found)
-            before = found
+            before = found or before
             if _says_normal(sentence) and (normal is None or section.name == "impression" != normal[0]):
                 normal = (section.name, start, end)
     if normal is not None and not any(item.assertion != "absent" and item.finding not in _NO_DISEASE for item in items):
@@ -87,14 +93,21 @@ def _says_normal(sentence: str) -> bool:
     return _NORMAL.search(sentence) is not None
 
 
-def _placed_like(giver: Item, item: Item) -> Item:
-    """The item with the place of the observation that its sentence explains; its quote then starts there."""
-    if item.anatomy is not None or item.laterality != "unspecified" or giver.assertion == "absent":
+def _placed_like(before: list[Item], item: Item) -> Item:
+    """The item with the place of the observation that its sentence speaks of; its quote then starts there.
+
+    The observation is the last one of the sentence before that the item may explain, or that it names again.
+    """
+    if item.anatomy is not None or item.laterality != "unspecified":
         return item
-    side, place = refers_back(giver.finding, item.finding)
-    if not side or (giver.anatomy is None and giver.laterality == "unspecified"):
-        return item
-    return item._replace(start=giver.start, anatomy=giver.anatomy if place else None, laterality=giver.laterality)
+    for giver in reversed(before):
+        if giver.assertion == "absent" or giver.laterality == "unspecified":
+            continue
+        side, place = (True, True) if giver.finding == item.finding else refers_back(giver.finding, item.finding)
+        if side:
+            anatomy = giver.anatomy if place else None
+            return item._replace(start=giver.start, anatomy=anatomy, laterality=giver.laterality)
+    return item
 
 
 def _pieces(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
