@@ -85,8 +85,9 @@ def diff(
     show_table("matched units", ["attribute", "agreement", "compared"], attributes)
     tiers = [(text, sum(p.tier == tier for p in difference.pairs)) for tier, text in TIERS.items()]
     show_table("differences", ["what differs", "units"], tiers)
-    for pair in difference.differing[:top]:
-        console.print(f"[bold]{pair.report_id}[/] {pair.finding}: {' '.join(pair.differs) or 'in one run only'}")
+    for pair, alike in difference.distinct()[:top]:
+        more = f" (and {alike - 1:,} more that read the same)" if alike > 1 else ""
+        console.print(f"[bold]{pair.report_id}[/] {pair.finding}: {' '.join(pair.differs) or 'in one run only'}{more}")
         console.print(f"  A {describe(pair.a) or '-'}\n  B {describe(pair.b) or '-'}", highlight=False, markup=False)
 
 

@@ -95,6 +95,21 @@ class Difference:
         """The pairs that are not the same."""
         return tuple(pair for pair in self.pairs if pair.kind != "same")
 
+    def distinct(self) -> list[tuple[Pair, int]]:
+        """The differences in reading order, each wording once, with how many units read the same.
+
+        One phrase that the runs read differently comes back in hundreds of reports.
+        """
+        counts: dict[tuple[str, ...], int] = Counter()
+        first: dict[tuple[str, ...], Pair] = {}
+        for pair in self.differing:
+            unit = pair.b if pair.a is None else pair.a
+            words = " ".join(str(getattr(unit, "quote", "")).lower().split())
+            key = (pair.kind, pair.tier, pair.finding, words, *pair.differs)
+            counts[key] += 1
+            first.setdefault(key, pair)
+        return [(pair, counts[key]) for key, pair in first.items()]
+
     def kinds(self) -> dict[str, int]:
         """How many pairs there are of each kind."""
         counts = Counter(pair.kind for pair in self.pairs)
@@ -108,7 +123,7 @@ class Difference:
         return list(by_report.items())[:count]
 
     def to_dict(self, top: int) -> dict[str, Any]:
-        """Plain JSON data: agreement, counts, and the first ``top`` differences."""
+        """Plain JSON data: agreement, counts, and the first ``top`` differences (``alike``: units that read so)."""
         return {
             "reports": self.reports,
             "kinds": self.kinds(),
@@ -118,9 +133,9 @@ class Difference:
             "attributes": {k: {"agreement": share, "n": n} for k, (share, n) in self.attributes.items()},
             "ranking": RANKING,
             "top": [
-                {"report_id": p.report_id, "kind": p.kind, "tier": p.tier, "finding": p.finding,
+                {"report_id": p.report_id, "kind": p.kind, "tier": p.tier, "finding": p.finding, "alike": n,
                  "differs": list(p.differs), "a": describe(p.a), "b": describe(p.b)}
-                for p in self.differing[:top]
+                for p, n in self.distinct()[:top]
             ],
         }  # fmt: skip
 

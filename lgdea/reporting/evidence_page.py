@@ -26,7 +26,8 @@ from lgdea.vocabulary import load_vocabulary
 
 _TOP = 12  # disagreements on the page's own lists
 _PER_FINDING = 2  # of these with the same finding
-_BARS = 24  # findings shown before "all"
+_BARS = 24  # findings shown at once
+_CLASSES = 20  # classes of the gold shown at once
 
 
 def build_evidence_page(
@@ -81,6 +82,7 @@ def build_evidence_page(
         "assertions": ASSERTIONS,
         "evidence": [count_evidence(run.units, top=len(set(run.units["finding"]))) for run in runs],
         "bars": _BARS,
+        "classes_shown": _CLASSES,
         "gold": None if gold is None else _gold_name(gold),
         "comparison": comparison,
         "gold_rows": [] if comparison is None else gold_rows(comparison),
@@ -156,14 +158,14 @@ def _tiers(difference: Difference) -> list[tuple[str, str, int]]:
     return [(tier, text, int(counts.get(tier, 0))) for tier, text in TIERS.items()]
 
 
-def _first(difference: Difference) -> list[tuple[Pair, str, str]]:
-    """The differences to read first, with both readings; no finding fills the list."""
+def _first(difference: Difference) -> list[tuple[Pair, int, str, str]]:
+    """The differences to read first, how many read alike, and both readings; no finding fills the list."""
     seen: Counter[str] = Counter()
     chosen = []
-    for pair in difference.differing:
+    for pair, alike in difference.distinct():
         seen[pair.finding] += 1
         if seen[pair.finding] <= _PER_FINDING:
-            chosen.append((pair, describe(pair.a), describe(pair.b)))
+            chosen.append((pair, alike, describe(pair.a), describe(pair.b)))
     return chosen[:_TOP]
 
 

@@ -170,26 +170,38 @@ function textOf(report, entries) {
     });
     mark.addEventListener("mouseleave", hideTip);
     for (const one of new Set(over.map((o) => o.entry))) one.marks.push(mark);
-    mark.addEventListener("click", () => entry.row?.scrollIntoView({ block: "nearest" }));
-    mark.addEventListener("click", () => light(entry));
+    mark.addEventListener("click", () => { light(entry); entry.row.scrollIntoView({ block: "nearest" }); });
     box.append(mark);
   }
   return box;
 }
 
+// Units that the filters do not ask for wait behind a heading; so do absent ones where the list would be long.
+const LONG = 9;
 function listOf(report, entries) {
   const list = make("ul", "unit-list");
   const rank = (entry) => (entry.pair.kind === "same" ? 3 : 0) + Math.min(...unitsOf(entry.pair).map((u) => RANK[u.assertion]));
-  for (const entry of [...entries].sort((x, y) => Number(y.on) - Number(x.on) || rank(x) - rank(y))) {
+  const sorted = [...entries].sort((x, y) => Number(y.on) - Number(x.on) || rank(x) - rank(y));
+  const negative = (entry) => entry.pair.kind === "same" && (entry.pair.a ?? entry.pair.b).assertion === "absent";
+  const absent = sorted.filter((entry) => entry.on && negative(entry));
+  const folded = absent.length && absent.length < sorted.length && sorted.length > LONG ? absent : [];
+  const others = sorted.filter((entry) => !entry.on);
+  for (const entry of sorted) {
     entry.row = entry.pair.kind === "same" ? sameRow(entry.pair) : differingRow(entry.pair);
     entry.row.classList.toggle("off", !entry.on);
     entry.row.tabIndex = 0;
-    list.append(entry.row);
+    if (entry.on && !folded.includes(entry)) list.append(entry.row);
   }
   for (const reject of report.rejects) {
     const row = make("li", "refusal", `refused, ${words(reject.reason)}: `, make("bdi", "", reject.text));
     if (two) row.prepend(make("span", `badge run-${"ab"[reject.run]}`, "AB"[reject.run]), " ");
     list.append(row);
+  }
+  for (const [group, what] of [[folded, "absent"], [others, others.length < sorted.length ? "other" : ""]]) {
+    if (!group.length) continue;
+    const inner = make("ul", "unit-list", ...group.map((entry) => entry.row));
+    const heading = make("summary", "", `${group.length} ${what} unit${group.length > 1 ? "s" : ""}`.replace("  ", " "));
+    list.append(make("li", "folded", make("details", "", heading, inner)));
   }
   if (!entries.length && !report.rejects.length) list.append(make("li", "refusal", "no units"));
   return list;
@@ -221,6 +233,8 @@ function light(entry) {
   const detail = lit?.row.querySelector(".detail");
   if (detail) detail.hidden = true;
   lit = entry;
+  const fold = entry?.row.closest("details");
+  if (fold) fold.open = true;
   for (const element of entry ? [entry.row, ...entry.marks] : []) element.classList.add("lit");
   const shown = entry?.row.querySelector(".detail");
   if (shown) shown.hidden = false;

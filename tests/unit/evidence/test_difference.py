@@ -135,3 +135,10 @@ def test_json_and_one_line():
     assert plain["kinds"]["only_a"] == plain["tiers"]["presence"] == 1
     assert plain["top"][0]["a"] == "present left lung: xxxxxxxxxx"
     assert plain["top"][0]["b"] == describe(None) == ""
+
+
+def test_a_phrase_that_recurs_is_told_once():
+    a = [unit(f"r:{n}") for n in (1, 2, 3)] + [unit("r:4", quote="another x", end=9)]
+    b = [{**row, "assertion": "absent"} for row in a]
+    told = compare(a, b).distinct()
+    assert [(pair.report_id, alike) for pair, alike in told] == [("r:1", 3), ("r:4", 1)]

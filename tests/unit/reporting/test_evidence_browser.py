@@ -196,6 +196,16 @@ def test_assertions_are_switched_off_and_on(browser, page):
     assert browser.js("[...document.querySelectorAll('.ev:not(.faint-mark)')].map(m => m.textContent)") == ["No edema"]
 
 
+def test_what_is_not_asked_for_waits_behind_a_heading(browser, page):
+    browser.open(page, "#finding=edema&off=present")
+    assert browser.shown() == ["r:emoji"]
+    heading = "document.querySelector('.unit-list summary').textContent"
+    assert browser.js(heading) == "1 other unit"
+    assert not browser.js("document.querySelector('.unit-list details').open")
+    browser.js("document.querySelector('.ev.faint-mark').click()")  # its quote opens it
+    assert browser.js("document.querySelector('.unit-list details').open")
+
+
 def test_numbers_lead_to_their_reports(browser, page):
     browser.open(page)
     browser.js("""document.querySelector('#gold a[href*="only=missed"]').click()""")
