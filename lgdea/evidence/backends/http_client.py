@@ -20,6 +20,7 @@ from lgdea.evidence.backends.http_address import Address
 Kind = Literal["busy", "gone", "lost", "broken"]
 
 _CONNECT_SECONDS = 10.0
+_IDLE_SECONDS = 3.0  # uvicorn, vLLM's server, closes idle connections after 5 s: never send into one that is closing
 _LISTING_SECONDS = 30.0
 _SHOWN_CHARACTERS = 300
 _TOO_LONG = re.compile(
@@ -93,7 +94,11 @@ class Server:
             follow_redirects=False,  # a redirect could lead to a server that was not checked
             trust_env=not address.is_loopback,  # a proxy from the environment would carry the text away
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=connections + 1, max_keepalive_connections=connections + 1),
+            limits=httpx.Limits(
+                max_connections=connections + 1,
+                max_keepalive_connections=connections + 1,
+                keepalive_expiry=_IDLE_SECONDS,
+            ),
         )
 
     async def close(self) -> None:

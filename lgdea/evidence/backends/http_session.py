@@ -92,8 +92,12 @@ class Session:
         self._loop.close()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` in the loop and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """Run ``work`` in the loop and wait for its result; an interrupt ends it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
 
     def submit(self, request: Request) -> None:
         """Ask ``request`` as soon as a slot is free."""
@@ -186,7 +190,7 @@ class Session:
             was_away = trouble.kind in ("gone", "lost") and await self._wait_until_back(trouble)
             if was_away and trouble.kind == "gone":
                 continue  # this request never reached the server
-            pause = self._pause(tries, trouble.retry_after)
+            pause = pause_seconds(self._settings.backoff_seconds, tries, trouble.retry_after)
             tries += 1
             failures += trouble.kind != "busy"
             waited += pause
@@ -208,13 +212,6 @@ class Session:
                 "json_schema": {"name": "answer", "schema": request.json_schema, "strict": True},
             },
         }
-
-    def _pause(self, tries: int, retry_after: float | None) -> float:
-        """Exponential back-off with full jitter (Brooker, AWS Architecture Blog, 2015), never less than asked for."""
-        base = self._settings.backoff_seconds
-        if retry_after is not None:
-            return retry_after + random.uniform(0, base)
-        return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries))
 
     def _give_up(self, request: Request, trouble: Trouble) -> Response:
         """A failure of this request alone, unless one request after the other fails."""
@@ -248,7 +245,7 @@ class Session:
                         f"the server {self._address.shown} did not come back within {longest:g} s ({still.detail})",
                         remedy="start it and run the same command again: what was answered is kept",
                     ) from None
-            await asyncio.sleep(self._pause(min(tries, 3), None))
+            await asyncio.sleep(pause_seconds(self._settings.backoff_seconds, min(tries, 3)))
             tries += 1
         if found != self._identity:
             raise EvidenceError(
@@ -260,12 +257,17 @@ class Session:
         return tries > 0
 
     async def _shut(self) -> None:
-        mine = {asyncio.current_task()}
-        while others := asyncio.all_tasks() - mine:  # again: a task that is cancelled while it connects leaves others
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+        for task in {*self._tasks, *filter(None, [self._absence])}:
+            task.cancel()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
         await self._server.close()
+
+
+def pause_seconds(base: float, tries: int, retry_after: float | None = None) -> float:
+    """Exponential back-off with full jitter (Brooker, AWS Architecture Blog, 2015), never less than the server asks."""
+    if retry_after is not None:
+        return retry_after + random.uniform(0, base)
+    return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries))
 
 
 def say(line: str) -> None:

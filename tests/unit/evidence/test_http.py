@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -15,6 +16,7 @@ from openai_server import EMPTY, OpenAIServer, Reply, Seen, error
 from lgdea.errors import EvidenceError, LgdeaError, UsageError
 from lgdea.evidence.backends.base import ExtractorBackend, Request, Response, get_backend
 from lgdea.evidence.backends.http import create
+from lgdea.evidence.backends.http_session import pause_seconds
 
 SCHEMA = {"type": "object", "properties": {"units": {"type": "array"}}}
 SAMPLING = {"temperature": 0.0, "seed": 0, "max_tokens": 2048}
@@ -161,11 +163,21 @@ def test_too_many_requests_are_repeated_for_longer_than_errors_are():
     assert (failed.failure, failed.detail) == ("backend_error", "500 oh")
 
 
-def test_a_wait_that_is_too_long_is_not_begun():
-    with OpenAIServer(lambda _: error(429, "come back tomorrow", Retry_After="86400")) as server:
+@pytest.mark.parametrize("tomorrow", ["86400", formatdate(time.time() + 86400, usegmt=True)])
+def test_a_wait_that_is_too_long_is_not_begun(tomorrow):
+    with OpenAIServer(lambda _: error(429, "come back tomorrow", Retry_After=tomorrow)) as server:
         failed = _ask(server, 1)["id-0"]
         assert server.keys() == {"r0": 1}
     assert (failed.failure, failed.detail) == ("backend_error", "429 come back tomorrow")
+
+
+def test_pauses_double_are_spread_and_never_shorter_than_the_server_asks():
+    for tries, longest in ((0, 1.0), (1, 2.0), (4, 16.0), (5, 32.0), (6, 60.0), (50, 60.0)):
+        pauses = [pause_seconds(1.0, tries) for _ in range(400)]
+        assert 0 <= min(pauses) < 0.2 * longest
+        assert 0.8 * longest < max(pauses) <= longest
+    asked = [pause_seconds(1.0, 3, 7.0) for _ in range(400)]
+    assert 7.0 <= min(asked) < max(asked) <= 8.0
 
 
 def test_one_bad_item_harms_no_other():
