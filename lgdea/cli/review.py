@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
 
@@ -87,7 +88,8 @@ def diff(
     show_table("differences", ["what differs", "units"], tiers)
     for pair, alike in difference.distinct()[:top]:
         more = f" (and {alike - 1:,} more that read the same)" if alike > 1 else ""
-        console.print(f"[bold]{pair.report_id}[/] {pair.finding}: {' '.join(pair.differs) or 'in one run only'}{more}")
+        what = f"{pair.report_id} {pair.finding}: {' '.join(pair.differs) or 'in one run only'}{more}"
+        console.print(what, style="bold", highlight=False, markup=False)
         console.print(f"  A {describe(pair.a) or '-'}\n  B {describe(pair.b) or '-'}", highlight=False, markup=False)
 
 
@@ -147,7 +149,8 @@ def corrections(
         return
     console.print(f"{out}: {made.units:,} true units of {made.reports:,} reviewed reports")
     if made.unfinished:
-        console.print(f"left out, no verdict on the whole report: {', '.join(made.unfinished)}", highlight=False)
+        unfinished = f"left out, no verdict on the whole report: {', '.join(made.unfinished)}"
+        console.print(unfinished, highlight=False, markup=False)
     if made.conflicts:
         left_out = len({c.report_id for c in made.conflicts})
         console.print(
@@ -156,11 +159,11 @@ def corrections(
         columns = ["report", "finding", "differs", "one reviewer", "another"]
         rows = [
             (
-                c.report_id,
+                escape(c.report_id),
                 c.finding,
                 c.differs,
-                f"{c.first}: {c.first_reading or '-'}",
-                f"{c.second}: {c.second_reading or '-'}",
+                escape(f"{c.first}: {c.first_reading or '-'}"),
+                escape(f"{c.second}: {c.second_reading or '-'}"),
             )
             for c in made.conflicts
         ]

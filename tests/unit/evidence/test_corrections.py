@@ -269,6 +269,27 @@ def test_reviewers_who_differ_are_listed_and_left_out(world, tmp_path):
     assert "r:b" not in names.index
 
 
+def test_report_text_is_no_markup_of_the_terminal(tmp_path, make_archive, capsys):
+    archive = make_archive(tmp_path / "archive", {"[/x]": "FINDINGS: Nodule [/bold] [red]here[/x]. No edema."})
+    extract(archive, get_backend("rules"), tmp_path / "rules")
+    write_review(tmp_path / "rules", archive, tmp_path / "one.csv")
+    rows = read(tmp_path / "one.csv")
+    rows[0]["verdict"] = "others_correct"
+    save(tmp_path / "one.csv", rows)
+    rows[-1].update(correct_quote="[/bold] [red]here[/x]", correct_finding="mass", correct_assertion="present")
+    save(tmp_path / "two.csv", rows)
+    import_corrections([tmp_path / "two.csv"], archive, tmp_path / "gold")
+    where = ["--archive", str(archive.folder)]
+    for arguments in (
+        ["corrections", str(tmp_path / "one.csv"), str(tmp_path / "two.csv"), "--out", str(tmp_path / "both")],
+        ["diff", str(tmp_path / "rules"), str(tmp_path / "gold")],
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["extract", *arguments, *where])
+        assert not left.value.code
+        assert "[red]" in capsys.readouterr().out
+
+
 def test_corrections_of_another_text_are_no_gold(world, tmp_path, make_archive):
     archive, rules = world
     save(tmp_path / "done.csv", reviewed(world, tmp_path))
