@@ -18,6 +18,7 @@ from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, 
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit, unit_id
 from lgdea.evidence.sections import Span, split_sections
 from lgdea.evidence.source import RawReport
+from lgdea.vocabulary import load_vocabulary
 
 T = TypeVar("T")
 
@@ -81,6 +82,8 @@ class Reader:
                 )
             else:
                 self._align(reading, question, stated, sections)
+        if self._prompt is not None and self._prompt.reads == "sentence":
+            _settle_normal(reading)
         return reading
 
     def _questions(self, text: str) -> list[Question]:
@@ -125,7 +128,7 @@ class Reader:
         return Unit(
             unit_id=unit_id(report.report_id, begin, end, item.finding, anatomy, item.laterality),
             report_id=report.report_id,
-            section=next((s.name for s in reversed(sections) if s.start <= begin), "body"),
+            section=_section(sections, begin),
             quote=quote,
             start=begin,
             end=end,
@@ -141,6 +144,39 @@ class Reader:
             refers_to_prior=item.refers_to_prior,
             run_id=self._run_id,
         )
+
+
+def _section(sections: list[Span], at: int) -> str:
+    """The name of the last section that begins at or before a character."""
+    name = "body"
+    for section in sections:
+        if section.start > at:
+            break
+        name = section.name
+    return name
+
+
+def _settle_normal(reading: Reading) -> None:
+    """Take out "the study is normal" where another sentence states something: who reads one sentence cannot know."""
+    stated = next((u for u in reading.units if u.assertion != "absent" and not _is_normality(u)), None)
+    if stated is None:
+        return
+    for unit in filter(_is_normality, reading.units):
+        reading.rejects.append(
+            Reject(
+                unit.report_id,
+                "contradicted_normal",
+                f"the report states {stated.finding} {stated.assertion}",
+                unit.model_dump(exclude={"run_id"}),
+                unit.start,
+                unit.end,
+            )
+        )
+    reading.units = [unit for unit in reading.units if not _is_normality(unit)]
+
+
+def _is_normality(unit: Unit) -> bool:
+    return load_vocabulary().findings[unit.finding].kind == "normality"
 
 
 def read_answer(log: RawLog, request_id: str, parse: Callable[[str], T]) -> T | Lost:

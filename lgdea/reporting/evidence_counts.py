@@ -22,6 +22,7 @@ REASONS: Mapping[str, str] = {
     "empty_report": "the report has no text",
     "quote_not_in_report": "the quoted words are not in the report",
     "repeated_unit": "the same evidence was stated twice",
+    "contradicted_normal": "called normal, but another sentence states a finding",
     "not_supported": "the second reading found the sentence not to support it",
     "not_verified": "the second reading gave no valid answer",
     "invalid_response": "the answer was not valid, however often it was asked for",
