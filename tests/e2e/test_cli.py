@@ -21,6 +21,10 @@ VERBS = [
     ("data", "pair"),
     ("extract", "run"),
     ("extract", "score"),
+    ("extract", "page"),
+    ("extract", "diff"),
+    ("extract", "review"),
+    ("extract", "corrections"),
     ("prompts", "list"),
     ("prompts", "show"),
     ("prompts", "check"),
@@ -31,6 +35,7 @@ VERBS = [
     ("eval", "zero-shot"),
     ("eval", "retrieval"),
     ("eval", "grounding"),
+    ("bench", "extract"),
     ("report",),
     ("doctor",),
 ]
