@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from openai_server import OpenAIServer, Reply, Seen
 
+from lgdea.cli import main
+
 REPORTS = 120
 KEY = "the-right-key-8531"
 PATIENCE_SECONDS = 60.0  # only ever waited for when a test fails
@@ -27,18 +29,19 @@ def reports(tmp_path: Path, make_archive) -> Path:
     return tmp_path / "archive"
 
 
-def _extract(reports: Path, out: Path, url: str, *settings: str, key: str | None = KEY) -> subprocess.Popen[str]:
+def _command(reports: Path, out: Path, url: str, *settings: str) -> list[str]:
     options = [f"options.url={url}", "options.concurrency=4", "options.backoff_seconds=0.01", *settings]
-    environment = {k: v for k, v in os.environ.items() if k != "LGDEA_API_KEY"}
-    if key is not None:
-        environment["LGDEA_API_KEY"] = key
-    command = ["extract", reports, "--out", out, "--backend", "http", "--set", "prompt=evidence-v1"]
+    command = ["extract", reports, "--out", out, "--backend", "http", "--prompt", "evidence-v1"]
+    return [*map(str, command), *(x for o in options for x in ("--set", o))]
+
+
+def _extract(reports: Path, out: Path, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "lgdea", *map(str, command), *(x for o in options for x in ("--set", o))],
+        [sys.executable, "-m", "lgdea", *_command(reports, out, url)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**environment, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "LGDEA_API_KEY": KEY, "OMP_NUM_THREADS": "1"},
     )
 
 
@@ -119,12 +122,15 @@ def test_the_key_is_in_no_file_and_no_message(reports, tmp_path):
         (["options.concurency=4"], KEY, "concurency"),
     ],
 )
-def test_a_wrong_setting_is_one_line_and_exit_code_2(reports, tmp_path, settings, key, words):
-    with OpenAIServer(key=KEY) as server:
-        ended, err = _finish(_extract(reports, tmp_path / "evidence", server.url, *settings, key=key))
-        assert not server.seen
-    assert ended == 2
-    (line,) = err.strip().splitlines()
+def test_a_wrong_setting_is_one_line_and_exit_code_2(reports, tmp_path, settings, key, words, monkeypatch, capsys):
+    monkeypatch.delenv("LGDEA_API_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("LGDEA_API_KEY", key)
+    with OpenAIServer(key=KEY) as server, pytest.raises(SystemExit) as ended:
+        main(_command(reports, tmp_path / "evidence", server.url, *settings))
+    assert not server.seen
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
     assert words in line
     assert KEY not in line
     assert not (tmp_path / "evidence" / "raw").exists()
