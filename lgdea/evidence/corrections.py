@@ -22,7 +22,7 @@ from lgdea.evidence.difference import compare_report, describe
 from lgdea.evidence.golds import Comparison
 from lgdea.evidence.io import EVIDENCE, read_evidence
 from lgdea.evidence.matching import ATTRIBUTES, match, similarity, units_by_report
-from lgdea.evidence.review import REVIEWED
+from lgdea.evidence.review import REVIEWED, report_texts
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.spreadsheet import write_csv
 from lgdea.evidence.verdicts import Review, read_review
@@ -95,7 +95,7 @@ def import_corrections(files: Sequence[str | Path], archive: Archive, out: str |
         InvalidReviewError: Rows are invalid; nothing is written.
         DataError: A file is no review file.
     """
-    texts = {str(i): str(t) for i, t in zip(archive.reports["report_id"], archive.reports["text"], strict=True)}
+    texts = report_texts(archive)
     reviews = [read_review(file, texts) for file in files]
     problems = [line for review in reviews for line in review.problems]
     if problems:
@@ -138,7 +138,7 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
     reviewed = read_table(Path(folder) / REVIEWED, ReviewedReport)
     if reviewed.empty:
         raise UsageError("holds no completely reviewed report", file=folder, remedy="give report rows a verdict")
-    texts = {str(i): str(t) for i, t in zip(archive.reports["report_id"], archive.reports["text"], strict=True)}
+    texts = report_texts(archive)
     for report, sha in zip(reviewed["report_id"], reviewed["text_sha256"], strict=True):
         if report not in texts or _sha(texts[report]) != sha:
             problem = f"{'lacks' if report not in texts else 'has another text for'} the reviewed report {report!r}"

@@ -77,7 +77,7 @@ def write_review(
         raise UsageError("disagreements need two runs", remedy="name the other evidence folder with --against")
     units = read_evidence(evidence)
     others = None if against is None else read_evidence(against)
-    texts = {str(i): str(t) for i, t in zip(archive.reports["report_id"], archive.reports["text"], strict=True)}
+    texts = report_texts(archive)
     if select == "disagreements" and against is not None and others is not None:
         chosen = _differing(compare_runs(units, others, reports_read([evidence, against], archive)))[:count]
     else:
@@ -92,6 +92,12 @@ def write_review(
     kinds = [row["row"] for row in rows]
     filled = {row["report_id"] for row in rows if row["row"] == "unit"}
     return ReviewFile(len(chosen), kinds.count("unit"), len(chosen) - len(filled))
+
+
+def report_texts(archive: Archive) -> dict[str, str]:
+    """The raw text per report, in the archive's order; a null text is an empty one."""
+    texts = archive.reports["text"].fillna("")
+    return {str(i): str(t) for i, t in zip(archive.reports["report_id"], texts, strict=True)}
 
 
 def reports_asked(folder: str | Path, archive: Archive) -> list[str]:
@@ -122,8 +128,7 @@ def reports_read(folders: Sequence[str | Path], archive: Archive) -> list[str]:
     Raises:
         UsageError: A run has read another archive.
     """
-    texts = archive.reports["text"].fillna("").astype(str)
-    ids = [str(i) for i, t in zip(archive.reports["report_id"], texts, strict=True) if t.strip()]
+    ids = [report for report, text in report_texts(archive).items() if text.strip()]
     for folder in folders:
         known = set(reports_asked(folder, archive))
         if (Path(folder) / REJECTS).is_file():

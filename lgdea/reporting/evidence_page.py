@@ -13,7 +13,7 @@ from lgdea.evidence.difference import TIERS, Difference, Pair, compare_runs, des
 from lgdea.evidence.golds import Comparison
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.matching import units_by_report
-from lgdea.evidence.review import reports_asked, reports_read, sentence_around
+from lgdea.evidence.review import report_texts, reports_asked, reports_read, sentence_around
 from lgdea.evidence.scoring import compare
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
@@ -69,8 +69,8 @@ def build_evidence_page(
     difference = None
     if len(runs) == 2:
         difference = compare_runs(runs[0].units, runs[1].units, reports_read(folders, archive))
-    texts = dict(zip(archive.reports["report_id"], archive.reports["text"].fillna(""), strict=True))
-    texts = {report: str(texts[report]) for report in reports_asked(evidence, archive)}
+    whole = report_texts(archive)
+    texts = {report: whole[report] for report in reports_asked(evidence, archive)}
     content = _content(runs, texts, comparison, difference)
     chosen = choose(content, limit, seed)
     context = {

@@ -1,6 +1,7 @@
 // Report text and everything said about it is untrusted: it becomes text nodes only, never HTML.
 const data = JSON.parse(document.getElementById("data").textContent);
 const PAGE = 20;
+const BADGES = 5;
 const two = data.names.length > 1;
 const byId = (id) => document.getElementById(id);
 const words = (id) => id.replaceAll("_", " ");
@@ -127,7 +128,10 @@ function card(report, filter) {
   const link = make("a", "", report.id);
   link.href = `#${new URLSearchParams({ report: report.id })}`;
   head.append(link);
-  for (const error of report.errors) head.append(make("span", "notice", `${error.kind}: ${words(error.name)}`));
+  const wanted = askedErrors(report) ?? [];  // those that are asked for first
+  const errors = [...wanted, ...report.errors.filter((e) => !wanted.includes(e))];
+  for (const error of errors.slice(0, BADGES)) head.append(make("span", "notice", `${error.kind}: ${words(error.name)}`));
+  if (errors.length > BADGES) head.append(make("span", "notice", `${errors.length - BADGES} more false or missed`));
   const differing = report.pairs.filter((p) => p.kind !== "same").length;
   if (differing) head.append(make("span", "notice tier", `${differing} difference${differing > 1 ? "s" : ""}`));
   if (report.rejects.length) head.append(make("span", "notice refusal", `${report.rejects.length} refused`));
