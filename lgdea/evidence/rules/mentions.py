@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lgdea.evidence.rules.attachment import LIST, Attachment, Mention
+from lgdea.evidence.rules.attachment import Attachment
 from lgdea.evidence.rules.clauses import VERBS
 from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.mention import LIST, Mention
 from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
@@ -30,7 +31,7 @@ class Clause:
         self.start, self.end = bounds
         self.hits = [hit for hit in hits if self.start <= hit.i < self.end]
         self.attachment = Attachment(tokens, raw, self.hits, bounds, lexicon)
-        self.places = self.attachment.places
+        self.places = [spot.hit for spot in self.attachment.sides.spots]
         self.place_hits = [hit for hit in self.hits if "place" in hit.tags]
 
     def mentions(self) -> list[Mention]:
@@ -92,7 +93,7 @@ class Clause:
 
     def _last_node(self, place: Hit, table: dict[str, str]) -> Hit:
         """The lymph nodes at the end of "mediastinal, hilar or axillary lymph nodes", which carry the adjective."""
-        spot = self.attachment.spot_at.get(place.i)
+        spot = self.attachment.sides.spot_at.get(place.i)
         last = spot.siblings[-1].hit if spot is not None else place
         return last if last.tags["place"] == "lymph_node" and "lymph_node" in table else place
 
@@ -170,13 +171,13 @@ class Clause:
                 finding = self.lexicon.finding_at(self.lexicon.denies, place.tags["place"])
                 if finding is not None:
                     made.append(self._denial(finding, place, hit))
-        self.attachment.taken |= consumed
+        self.attachment.sides.taken |= consumed
         return made
 
     def _denial(self, finding: str, place: Hit, hit: Hit) -> Mention:
         mention = Mention(finding, hit.i, hit.j, normal=True, place=place.tags["place"], place_hit=place)
         mention.used.update(range(place.i, place.j))
-        self.attachment.find_side(mention, (self.start, self.end))
+        self.attachment.sides.find(mention, (self.start, self.end))
         return mention
 
     def is_on_both_sides(self, mention: Mention) -> bool:

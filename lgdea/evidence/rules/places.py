@@ -69,31 +69,33 @@ def find_spots(
 
 def _runs(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int]) -> list[list[_Segment]]:
     """Phrases as lists of segments; only those that name a structure."""
-    at = {h.i: h for h in hits if "place" in h.tags or ("laterality" in h.tags and not _NAMES & h.tags.keys())}
-    if not any("place" in hit.tags for hit in at.values()):
+    at = {hit.i: hit for hit in hits if "prepositions" not in hit.tags}
+    spatial = [h for h in hits if "place" in h.tags or ("laterality" in h.tags and not _NAMES & h.tags.keys())]
+    if not any("place" in hit.tags for hit in spatial):
         return []
-    others = {k for hit in hits if hit.i not in at for k in range(hit.i, hit.j) if "prepositions" not in hit.tags}
     runs: list[list[_Segment]] = []
     run: list[_Segment] = []
-    k = max(bounds[0], min(at) - 1)  # one for "upper" in "upper and lower lobes"
-    end = max(hit.j for hit in at.values())
-    while k < end:
+    k = max(bounds[0], spatial[0].i - 1)  # one for "upper" in "upper and lower lobes"
+    while k < spatial[-1].j:
         hit = at.get(k)
         word = tokens[k].lemma
         if hit is not None:
-            if not run:
-                run.append(_Segment(k))
-            _add(run[-1], hit)
+            if "place" in hit.tags or ("laterality" in hit.tags and not _NAMES & hit.tags.keys()):
+                if not run:
+                    run.append(_Segment(k))
+                _add(run[-1], hit)
+            elif run:
+                runs, run = _close(runs, run)
             k = hit.j
             continue
-        if k in others or not (word in _FILLERS or word in _PARTS or word in _JOINERS):
-            runs, run = _close(runs, run)
-        elif word in _JOINERS and run:
-            run.append(_Segment(k + 1))
-        elif word in _PARTS:
+        if word in _PARTS:
             if not run:
                 run.append(_Segment(k))
             run[-1].part, run[-1].j = (k, word), k + 1
+        elif word in _JOINERS and run:
+            run.append(_Segment(k + 1))
+        elif run and word not in _FILLERS:
+            runs, run = _close(runs, run)
         k += 1
     return _close(runs, run)[0]
 

@@ -6,9 +6,9 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from lgdea.evidence.rules.attachment import Mention
 from lgdea.evidence.rules.clauses import split_clauses
 from lgdea.evidence.rules.lexicon import load_lexicon
+from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.mentions import Clause
 from lgdea.evidence.rules.scopes import Verdict, judge
 from lgdea.evidence.rules.sharing import refers_back, share_explained

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lgdea.evidence.rules.attachment import Mention
 from lgdea.evidence.rules.lexicon import Hit
+from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.tokens import Token
 
 _ALTERNATIVES = frozenset({"versus", "vs"})  # both sides are uncertain

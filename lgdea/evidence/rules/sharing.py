@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lgdea.evidence.rules.attachment import Mention, sit_together
+from lgdea.evidence.rules.attachment import sit_together
 from lgdea.evidence.rules.lexicon import Hit, Lexicon, load_lexicon
+from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.tokens import Token
 
 _WORDS = frozenset({

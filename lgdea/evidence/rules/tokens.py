@@ -7,11 +7,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 # One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports.
-_TOKEN = re.compile(
-    r"\b(?:[shr]/[op]|w/o|b/l|c/w|d/t)\b|\d+(?:\.\d+)?|[^\W\d_]+|[,;:/()]|[<>]|\?(?=\w)",
-    re.IGNORECASE,
-)
-_SIDE_LETTER = re.compile(r"[LR]\s(?!spine)[A-Za-z]{3}", re.IGNORECASE)
+_TOKEN = re.compile(r"[SsHhRrWwBbCcDd]/[OoPpLlWwTt]\b|[^\W\d_]+|\d+(?:\.\d+)?|[,;:/()<>]|\?(?=\w)")
+_SIDE_LETTER = re.compile(r"[LR]\s(?!spine|SPINE|Spine)[A-Za-z]{3}")  # "L base", not "L spine"
 _LETTERS = {"L": "left", "R": "right"}
 _ACCENTS = str.maketrans("áàâäãéèêëíìîïóòôöõúùûüñç", "aaaaaeeeeiiiiooooouuuunc")
 _IRREGULAR = {
@@ -94,11 +91,12 @@ def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
     found = []
     for match in _TOKEN.finditer(text, start, len(text) if end is None else end):
         word = match[0]
-        if word == "XXXX" or (word[0] == "X" and word.strip("X") == ""):
+        start, end = match.span()
+        if word[0] == "X" and not word.strip("X"):
             continue
-        if word in _LETTERS and _SIDE_LETTER.match(text, match.start()):
+        if word in _LETTERS and _SIDE_LETTER.match(text, start):
             word = _LETTERS[word]
-        found.append(Token(lemma(word), match.start(), match.end()))
+        found.append(Token(lemma(word), start, end))
     return found
 
 

@@ -1,0 +1,175 @@
+"""On which side a mention is: from its structure, from the words around it, or from a plural."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lgdea.evidence.rules.clauses import VERBS
+from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.mention import LIST, Mention
+from lgdea.evidence.rules.places import PLURALS, Spot, find_spots
+from lgdea.evidence.rules.tokens import Token
+from lgdea.vocabulary import load_vocabulary
+
+_OPPOSITE = {"left": "right", "right": "left"}
+_SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
+
+
+class Sides:
+    """Structures and sides of one clause.
+
+    ``spots`` are its structures, ``spot_at`` finds them by token; ``taken`` holds the first tokens of structures that a
+    "normal" has used up already.
+    """
+
+    def __init__(
+        self, tokens: Sequence[Token], raw: Sequence[str], hits: list[Hit], bounds: tuple[int, int], lexicon: Lexicon
+    ) -> None:
+        self.tokens = tokens
+        self.raw = raw
+        self.lexicon = lexicon
+        self.start = bounds[0]
+        self.hits = hits
+        self.spots = find_spots(tokens, raw, hits, bounds, lexicon)
+        self.spot_at = {k: spot for spot in self.spots for k in range(spot.i, spot.j)}
+        self.taken: set[int] = set()
+
+    def take(self, mention: Mention, spot: Spot) -> None:
+        """Attach a structure."""
+        mention.place, mention.place_hit = spot.place, spot.hit
+        mention.used.update(range(spot.i, spot.j))
+
+    def find(self, mention: Mention, bounds: tuple[int, int]) -> None:
+        """Give the mention its side, from its structure or from the words around it inside ``bounds``."""
+        place = mention.place_hit
+        spot = self.spot_at.get(place.i) if place is not None else None
+        if mention.laterality != "unspecified":
+            pass  # known from the words that gave the structure
+        elif spot is not None and spot.side is not None and not self._is_said_before(mention, spot):
+            mention.laterality = spot.side
+            mention.used.update(range(spot.i, spot.j))
+        elif (hit := self._nearest_side(mention, spot, bounds)) is not None:
+            mention.laterality = hit.tags["laterality"]
+            mention.used.update(range(hit.i, hit.j))
+            self._add_other_side(mention, hit)
+        elif place is not None and self._speaks_of_both(mention, place):
+            mention.laterality, mention.plural = "bilateral", True
+        if spot is not None and not mention.normal:
+            self._add_siblings(mention, spot)
+
+    def _nearest_side(self, mention: Mention, spot: Spot | None, bounds: tuple[int, int]) -> Hit | None:
+        best: tuple[int, Hit] | None = None
+        for hit in self.hits:
+            if "laterality" not in hit.tags or not (bounds[0] <= hit.i < bounds[1]):
+                continue
+            other = self.spot_at.get(hit.i, spot)
+            if other is not spot and other is not None and other.j != mention.i:
+                continue  # the side of another structure
+            distance = self._side_distance(hit, mention)
+            if distance is not None and (best is None or distance < best[0]):
+                best = (distance, hit)
+        return best[1] if best is not None else None
+
+    def _add_other_side(self, mention: Mention, side: Hit) -> None:
+        """Note the first side of "a small left and a moderate right effusion"."""
+        if side.i >= mention.i or mention.normal:
+            return
+        k = side.i - 1
+        while k > self.start and self.tokens[k].lemma not in {"and", "or", ","} and side.i - k <= 3:
+            k -= 1
+        other = next((h for h in self.hits if h.j == k and h.tags.get("laterality") in _OPPOSITE), None)
+        between = [h for h in self.hits if k < h.i < side.i]
+        if other is None or any("severity" not in h.tags for h in between) or other.i in self.spot_at:
+            return
+        if other.tags["laterality"] != _OPPOSITE.get(mention.laterality):
+            return
+        size = next((h for h in self.hits if h.j in {other.i, other.i - 1} and "severity" in h.tags), None)
+        mention.more.append((mention.place, other.tags["laterality"], size.tags["severity"] if size else None))
+        mention.used.update(range(size.i if size else other.i, other.j))
+
+    def _is_said_before(self, mention: Mention, spot: Spot) -> bool:
+        """Whether "bilateral" stands before the finding, so that the structure is only where it is most seen."""
+        before = next((h for h in reversed(self.hits) if h.j <= mention.i and "laterality" in h.tags), None)
+        if before is None or spot.i < mention.i or before.i in self.spot_at:
+            return False
+        gap = self.tokens[before.j : mention.i]
+        return (
+            before.tags["laterality"] == "bilateral"
+            and len(gap) <= 4
+            and not any(t.lemma in LIST or t.lemma in VERBS for t in gap)
+        )
+
+    def _speaks_of_both(self, mention: Mention, place: Hit) -> bool:
+        """Whether a plural means both sides: "in the lung bases", but not "the lungs show a nodule"."""
+        shown = any(token.lemma in _SHOWS for token in self.tokens[place.j : mention.i])
+        return self.raw[place.j - 1].lower() in PLURALS and not shown
+
+    def _add_siblings(self, mention: Mention, spot: Spot) -> None:
+        """Note the other structures of the place phrase."""
+        table = self.lexicon.heads.get(mention.head or "")
+        for other in spot.siblings:
+            if other is spot or other.hit.i in self.taken or other.place == "chest":
+                continue
+            if table and self.lexicon.finding_at(table, other.place) != mention.finding:
+                continue
+            plural = self.raw[other.hit.j - 1].lower() in PLURALS
+            rest = mention.laterality if spot.side is None else "unspecified"
+            mention.more.append((other.place, other.side or ("bilateral" if plural else rest), None))
+            mention.used.update(range(other.i, other.j))
+
+    def _side_distance(self, hit: Hit, mention: Mention) -> int | None:
+        """How far a side is from the mention or from its structure; None when it belongs to something else."""
+        distances = []
+        anchors = [(mention.i, mention.j)]
+        if mention.place_hit is not None:
+            anchors.insert(0, (mention.place_hit.i, mention.place_hit.j))
+            if mention.normal:
+                anchors = anchors[:1]
+        for i, j in anchors:
+            if hit.j <= i:
+                gap = self.tokens[hit.j : i]
+                if len(gap) <= 6 and not any(t.lemma in LIST or t.lemma in VERBS for t in gap):
+                    distances.append(len(gap))
+            elif hit.i >= j:
+                gap = self.tokens[j : hit.i]
+                apart = any(t.lemma in {"and", "or", "with"} for t in gap) or self.leads_on(hit)
+                if len(gap) <= 5 and not apart and not mention.normal:
+                    distances.append(len(gap) + 2)
+        return min(distances, default=None)
+
+    def leads_on(self, side: Hit) -> bool:
+        """Whether a side belongs to a finding that follows it ("cardiomegaly, small left effusion")."""
+        for hit in self.hits:
+            if hit.i >= side.j and ("finding" in hit.tags or "head" in hit.tags):
+                gap = self.tokens[side.j : hit.i]
+                return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS for t in gap)
+        return False
+
+    def settle_orphans(self, found: list[Mention]) -> None:
+        """Give a side that no finding has taken to the last finding before it that may have one and has none.
+
+        "Surgical clips, perhaps from an operation, in the right upper quadrant."
+        """
+        bare = [mention for mention in found if mention.laterality == "unspecified" and self._may_have_side(mention)]
+        if not bare:
+            return
+        used = {k for m in found for k in (*m.used, *range(m.i, m.j))}
+        for hit in self.hits:
+            spot = self.spot_at.get(hit.i)
+            side = spot.side if spot is not None else hit.tags.get("laterality")
+            i = spot.i if spot is not None else hit.i
+            if side is None or i in used or (spot is not None and spot.hit.i in self.taken):
+                continue
+            mention = next((m for m in reversed(bare) if m.j <= i and m.laterality == "unspecified"), None)
+            if mention is None or (i > 0 and self.tokens[i - 1].lemma in {"than", "to"}) or self.leads_on(hit):
+                continue
+            mention.laterality = side
+            mention.used.update(range(i, spot.j if spot is not None else hit.j))
+            if spot is not None and mention.place_hit is None:
+                self.take(mention, spot)
+            if spot is not None:
+                self._add_siblings(mention, spot)
+
+    def _may_have_side(self, mention: Mention) -> bool:
+        usual = load_vocabulary().findings[mention.finding].default_anatomy
+        return usual is None or self.lexicon.paired(usual)
