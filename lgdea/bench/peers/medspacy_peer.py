@@ -4,7 +4,8 @@ Needs ``pip install medspacy`` in this interpreter's environment, and nothing of
 default one: a blank English spaCy model, its tokenizer, PyRuSH sentences, the target matcher and ConText with its own
 rules. REPORTS are JSON lines ``{"text_sha256", "text", "stretches": [[start, end], ...]}``: the sections that hold
 evidence, found beforehand for free. VOCABULARY is ``{finding: [words, ...]}``. ANSWERS are recorded responses.
-The last line of the output is JSON: ``seconds`` and ``cpu_seconds`` for reading the reports (not for starting), ``reports``, versions.
+The last line of the output is JSON: ``seconds`` and ``cpu_seconds`` for reading the reports (not for starting),
+``reports``, ``versions``.
 """
 
 from __future__ import annotations
