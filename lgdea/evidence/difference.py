@@ -6,7 +6,7 @@ kinds of each other (opacity, consolidation) and that assert the same over overl
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -114,13 +114,6 @@ class Difference:
         """How many pairs there are of each kind."""
         counts = Counter(pair.kind for pair in self.pairs)
         return {kind: counts[kind] for kind in ("same", "assertion", "attribute", "finding", "only_a", "only_b")}
-
-    def top_reports(self, count: int) -> list[tuple[str, list[Pair]]]:
-        """The first ``count`` reports to read, each with its differences."""
-        by_report: dict[str, list[Pair]] = defaultdict(list)
-        for pair in self.differing:
-            by_report[pair.report_id].append(pair)
-        return list(by_report.items())[:count]
 
     def to_dict(self, top: int) -> dict[str, Any]:
         """Plain JSON data: agreement, counts, and the first ``top`` differences (``alike``: units that read so)."""

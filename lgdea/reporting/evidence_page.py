@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -103,18 +102,9 @@ def build_evidence_page(
         "data": payload(content, chosen, names, None if gold is None else _gold_name(gold)),
     }
     out = Path(out)
-    write_text(out, render_evidence(**context))
+    styles, scripts = ["style.css", "evidence_page.css"], ["tip.js", "evidence_page.js"]
+    write_text(out, fill("evidence_page.html.j2", styles=styles, scripts=scripts, **context))
     return out
-
-
-def render_evidence(**context: Any) -> str:
-    """Fill the template of the page."""
-    return fill(
-        "evidence_page.html.j2",
-        styles=["style.css", "evidence_page.css"],
-        scripts=["tip.js", "evidence_page.js"],
-        **context,
-    )
 
 
 def _content(

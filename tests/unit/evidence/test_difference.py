@@ -99,7 +99,7 @@ def test_reading_order_puts_contradictions_urgent_and_rare_findings_first():
     assert [p.finding for p in found.differing] == [
         "pneumothorax", "scoliosis", "cardiomegaly", "cardiomegaly", "tuberculosis",
     ]  # fmt: skip
-    assert [report for report, _ in found.top_reports(2)] == ["r:3", "r:4"]
+    assert [p.report_id for p in found.differing[:2]] == ["r:3", "r:4"]
     assert list(dict.fromkeys(p.tier for p in found.differing)) == ["opposite", "presence"]
     assert set(TIERS) >= {p.tier for p in found.differing}
 
