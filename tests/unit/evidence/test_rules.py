@@ -143,6 +143,24 @@ def test_a_long_report_is_read_in_full():
     assert any(i.finding == "pleural_effusion" for i in read_report(unbroken))
 
 
+@pytest.mark.parametrize(
+    "piece",
+    ["effusion, ", ",", "left and ", "right upper and left lower lobe and ", "opacity in the left base and ", "no ",
+     "pneumonia versus atelectasis versus ", "may be due to opacity ", ".", "?", "a: ", "FINDINGS:", "1. ", "\n", "X"],
+)  # fmt: skip
+def test_no_text_is_too_odd_to_be_read(piece):
+    text = (piece * 50_000)[:50_000]
+    for item in read_report(text):
+        assert 0 <= item.start < item.end <= len(text)
+    assert ("pneumothorax", "present") in _facts(f"{text}\n\nSmall left pneumothorax.")
+
+
+def test_the_work_on_a_sentence_is_bounded():
+    """A sentence is read in pieces of bounded length, so that one without an end costs no more than many."""
+    text = "effusion, nodule and left opacity " * 2000
+    assert all(item.end - item.start <= 2000 for item in read_report(text))
+
+
 SENTENCES = st.sampled_from([
     "Small left pleural effusion.", "No right pneumothorax.", "Right upper lobe nodule is stable.",
     "Left lower lobe opacity may represent pneumonia.", "Elevated right hemidiaphragm.", "Left basilar atelectasis.",
