@@ -15,7 +15,7 @@ class Quality:
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._alignment: Counter[str] = Counter()
-        self._findings: dict[str, Counter[str]] = {}
+        self._stated: Counter[tuple[str, str]] = Counter()
 
     def add(self, reading: Reading) -> None:
         """Count one report."""
@@ -29,9 +29,8 @@ class Quality:
         counts["rejected_questions"] += reading.lost_questions
         counts["unanswered"] += reading.unanswered
         counts["units"] += len(reading.units)
-        for unit in reading.units:
-            self._alignment[unit.alignment] += 1
-            self._findings.setdefault(unit.finding, Counter())[unit.assertion] += 1
+        self._alignment.update([unit.alignment for unit in reading.units])
+        self._stated.update([(unit.finding, unit.assertion) for unit in reading.units])
         for reject in reading.rejects:
             counts["rejected_units"] += reject.unit is not None
             self._reasons[reject.reason] += 1
@@ -47,6 +46,9 @@ class Quality:
             "reports", "reports_with_units", "units", "rejected", "incomplete", "rejected_units", "questions",
             "rejected_questions", "unanswered",
         )  # fmt: skip
+        findings: dict[str, Counter[str]] = {}
+        for (finding, assertion), count in self._stated.items():
+            findings.setdefault(finding, Counter())[assertion] = count
         lost = self._reasons["quote_not_in_report"]
         aligned = self._counts["units"] + self._reasons["not_supported"] + self._reasons["not_verified"]
         stated = aligned + lost
@@ -58,7 +60,7 @@ class Quality:
             "share_unaligned": round(lost / stated, 6) if stated else 0.0,
             "units_per_finding": {
                 name: dict(_descending(counts))
-                for name, counts in sorted(self._findings.items(), key=lambda kv: (-kv[1].total(), kv[0]))
+                for name, counts in sorted(findings.items(), key=lambda kv: (-kv[1].total(), kv[0]))
             },
         }
 

@@ -16,7 +16,7 @@ from lgdea.records.tables import check_schema, to_arrow, writing
 from lgdea.runs import atomic
 
 _READ_BUFFER = 1 << 20  # bytes of one column that are read ahead
-_GROUP = 65_536  # rows of a written row group; fixed, so that equal rows give equal files
+_GROUP = 16_384  # rows of a written row group; fixed, so that equal rows give equal files
 
 
 class TableReader:
