@@ -45,7 +45,7 @@ def evidence(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path
         cwd=out.parent,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=230,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -66,7 +66,9 @@ def test_it_extracts_what_the_reports_say(archive: Archive, evidence: Path) -> N
 
 @needs_vllm
 def test_answers_dealt_to_other_sentences_score_low(archive: Archive, evidence: Path) -> None:
-    assert _dealt_anew(archive, evidence).micro.f1 < 0.2
+    dealt = _dealt_anew(archive, evidence)
+    print(f"micro-F1 {dealt.micro.f1_text()} when the answers are dealt to other sentences")
+    assert dealt.micro.f1 < 0.2
 
 
 @needs_vllm
