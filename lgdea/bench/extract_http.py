@@ -16,6 +16,7 @@ import pandas as pd
 
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.http import KEY_VARIABLE, create
+from lgdea.evidence.backends.http_address import check_address
 from lgdea.evidence.prompts import Prompt
 from lgdea.evidence.runner import extract
 
@@ -56,6 +57,7 @@ def measure_http(
     """
     if not reports or repeats < 1:
         raise UsageError("nothing to measure", remedy="give at least one report and one repeat")
+    base = check_address(url, allow_remote=False).base
     backend = create(url, model, concurrency=concurrency, max_tokens=max_tokens)
     served = str(backend.describe()["model"])
     frame = pd.DataFrame({"report_id": [f"r:{n}" for n in range(len(reports))], "text": list(reports)})
@@ -66,7 +68,7 @@ def measure_http(
             extract(frame, fresh, Path(folder) / "evidence", prompt=prompt, max_attempts=1, max_rejected=1.0)
 
     def bare() -> None:
-        asyncio.run(_bare(url, served, reports, prompt, concurrency, max_tokens))
+        asyncio.run(_bare(base, served, reports, prompt, concurrency, max_tokens))
 
     bare()
     runs: dict[str, list[float]] = {"ours": [], "bare": []}
@@ -93,7 +95,7 @@ def measure_http(
 
 
 async def _bare(
-    url: str, model: str, reports: Sequence[str], prompt: Prompt, concurrency: int, max_tokens: int
+    base: str, model: str, reports: Sequence[str], prompt: Prompt, concurrency: int, max_tokens: int
 ) -> list[str]:
     """The loop that one would write by hand."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
@@ -113,7 +115,7 @@ async def _bare(
                 "response_format": {"type": "json_schema", "json_schema": answer_format},
             }
             async with slots:
-                response = await client.post(f"{url.rstrip('/')}/chat/completions", json=body)
+                response = await client.post(f"{base}/chat/completions", json=body)
             if response.status_code != 200:
                 raise EvidenceError(f"the server answered {response.status_code} to the bare loop")
             return str(response.json()["choices"][0]["message"]["content"])
