@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -79,6 +80,25 @@ def test_a_refused_system_turn_opens_the_first_user_turn(make):
     assert [m["role"] for m in merged] == ["user", "assistant", "user"]
     assert merged[0]["content"] == "Be brief.\n\none"
     assert request.prompt[1]["content"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("reason", "prompt", "tokens", "failure"),
+    [
+        ("stop", 90, 10, None),
+        ("length", 90, 9, "length"),
+        ("length", 90, 10, "too_long"),
+        ("abort", 9, 3, "backend_error"),
+    ],
+)
+def test_an_answer_that_ends_where_the_window_ends_needs_no_second_attempt(make, reason, prompt, tokens, failure):
+    backend = make()
+    backend._llm = SimpleNamespace(model_config=SimpleNamespace(max_model_len=100))
+    completion = SimpleNamespace(finish_reason=reason, token_ids=[0] * tokens, text="{}")
+    output = SimpleNamespace(outputs=[completion], prompt_token_ids=[0] * prompt)
+    response = backend._answer(Request("r", "text"), output)
+    assert (response.failure, response.tokens) == (failure, tokens)
+    assert response.text == (None if failure else "{}")
 
 
 @pytest.mark.parametrize(
