@@ -82,6 +82,7 @@ def measure_stream(count: int, out: Path, *, keep: bool = False) -> dict[str, An
     if not keep:
         shutil.rmtree(archive.folder)
         shutil.rmtree(evidence)
+    summary["seconds"] = round(summary["seconds"], 3)
     return {**{name: summary[name] for name in names}, "mean_characters": round(sum(lengths) / len(lengths))}
 
 

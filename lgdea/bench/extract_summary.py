@@ -62,7 +62,9 @@ def _compare_rows(compare: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
     peer = others[0] if others else None
     title = f"{compare['reports']:,} reports of {compare['archive']}"
     speeds = [f"{s['reports_per_second']:,.1f}" for s in compare["systems"]]
-    ratio = f"{compare['speed_ratio']:,.0f} times {peer['name']}" if peer else ""
+    ratio = ""
+    if peer:
+        ratio = f"{compare['speed_ratio']:,.0f} times {peer['name']}, {compare['cpu_ratio']:,.0f} in CPU time"
     made = [(f"reports/s, {title}", speeds[0], speeds[1] if peer else "", ratio)]
     for key, name in (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1")):
         difference = f"{ours[key] - peer[key]:+.3f}" if peer else ""
