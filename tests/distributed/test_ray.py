@@ -277,5 +277,4 @@ def test_it_works_in_silence_and_leaves_nothing_running():
         "    print(n, ray.is_initialized())\n"
     )
     done = run(code)
-    assert done.stdout == "9 False\n"
-    assert done.stderr == ""
+    assert (done.stdout, done.stderr) == ("9 False\n", "")
