@@ -161,7 +161,9 @@ def test_a_sentence_that_is_obeyed_harms_that_sentence_alone(tmp_path, name):
     assert {key: found[key] for key in ORDINARY} == _extract(
         ORDINARY, ObeyingModel(answer), tmp_path / "clean", "sentence-v1"
     )
-    assert _rejects(tmp_path / "out", "r:evil") == ([] if name == "nothing" else ["invalid_response"])
+    # "Heart is normal." alone is a normal report, which the effusion beside it contradicts.
+    lost = [] if name == "nothing" else ["invalid_response"]
+    assert _rejects(tmp_path / "out", "r:evil") == [*lost, "contradicted_normal"]
     assert any("Small right effusion." in unit for unit in found["r:evil"])
     assert any("Heart is normal." in unit for unit in found["r:evil"])
 
