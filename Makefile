@@ -24,8 +24,7 @@ vllm-env: $(VLLM)/.installed
 $(VLLM)/.installed:
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
-	$(VLLM)/bin/python -m pip install --quiet $(VLLM_PACKAGES) || \
-		$(VLLM)/bin/python -m pip install --quiet $(VLLM_PACKAGES) --extra-index-url https://download.pytorch.org/whl/cpu
+	$(VLLM)/bin/python -m pip install --quiet $(VLLM_PACKAGES)
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e .
 	$(VLLM)/bin/python -c 'import vllm'
