@@ -18,7 +18,6 @@ $(STAMP): pyproject.toml
 
 # vLLM pins its torch, so it has an environment of its own; this is its CPU build, for tests. On a GPU: pip install vllm.
 # lgdea comes without its training libraries, and torchvision and its like, of another build than torch, only break it.
-# torch's CPU build comes from wherever pip is told to look, else from its own index.
 vllm-env: $(VLLM)/.installed
 
 $(VLLM)/.installed:

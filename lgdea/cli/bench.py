@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.pretrain import ConfigOption, SetOption, config_files
 from lgdea.errors import UsageError
 
 _MODEL = {"rich_help_panel": "Overhead over a language model"}
@@ -81,6 +82,76 @@ def extract(
         show_json(results)
     else:
         show_table(str(out), COLUMNS, rows(results))
+
+
+@app.command()
+def pairing(
+    out: Annotated[Path, typer.Option(help="Folder to write; what is there is not run again.")],
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Start no run after this time.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Every objective at every share of linked pairs, on the phantom: a table with spread over seeds, and a plot.
+
+    The whole grid takes hours on a CPU; repeat the command to go on. One small JSON file is kept per run.
+
+    Example: `lgdea bench pairing --config pairing-quick --out bench/pairing-quick`
+
+    Example: `lgdea bench pairing --config pairing --minutes 30 --out bench/pairing`
+    """
+    from lgdea.bench.pairing import PairingBenchConfig, run_grid
+    from lgdea.bench.pairing_summary import to_markdown, write_summary
+    from lgdea.config import load_config
+
+    settings = load_config(PairingBenchConfig, config_files("bench", config), overrides or [])
+    results = run_grid(settings, out, say=lambda line: console.print(line, highlight=False), minutes=minutes)
+    if not results:
+        return
+    table = write_summary(results, out)
+    if json:
+        show_json(table.to_dict("records"))
+    else:
+        console.print(to_markdown(table), highlight=False)
+
+
+@app.command()
+def graph(
+    out: Annotated[Path, typer.Option(help="Folder to write; what is there is not measured again.")],
+    overrides: SetOption = None,
+    peers: Annotated[int, typer.Option(min=0, help="Nodes for the comparison with other libraries; 0: none.")] = 10_000,
+    json: JsonFlag = False,
+) -> None:
+    """Neighbours, diffusion and links from 10,000 to a million images and reports, beside other libraries.
+
+    Example: `lgdea bench graph --set sizes=[10000,100000] --out bench/graph`
+    """
+    from lgdea.bench.graph import GraphBenchConfig, growth, run_scaling
+    from lgdea.bench.graph_peers import closed_form_error, compare_diffusion, compare_neighbours
+    from lgdea.config import load_config
+    from lgdea.runs import write_json
+
+    settings = load_config(GraphBenchConfig, [], overrides or [])
+    sizes = run_scaling(settings, out, say=lambda line: console.print(line, highlight=False))
+    result: dict[str, Any] = {"sizes": sizes, "closed_form_error": closed_form_error()}
+    if len(sizes) > 1:
+        result["growth"] = growth(sizes)
+    if peers:
+        k, dim = settings.neighbours, settings.dim
+        result["neighbours"] = compare_neighbours(peers, dim, k)
+        result["diffusion"] = compare_diffusion(peers, dim, k, settings.keep, max(20, peers // 50))
+    write_json(out / "graph.json", result)
+    if json:
+        show_json(result)
+        return
+    for name in ("neighbours", "diffusion"):
+        if name in result:
+            columns = list(dict.fromkeys(key for row in result[name] for key in row))
+            rows = [[row.get(column, "-") for column in columns] for row in result[name]]
+            show_table(f"{name}, {peers:,} nodes", columns, rows)
+    if "growth" in result:
+        console.print(f"time grows with nodes to the power of {result['growth']:.2f}", highlight=False)
+    console.print(f"largest difference from the closed form: {result['closed_form_error']:.1e}", highlight=False)
 
 
 def _overhead(

@@ -197,7 +197,7 @@ def test_questions_about_any_report_can_be_sent_and_its_end_not_be_forged(name):
 
 
 def test_a_text_that_is_no_unicode_is_refused_in_one_line(tmp_path):
-    with pytest.raises(DataError, match="row 2.*Unicode") as error:
+    with pytest.raises(DataError, match=r"row 2.*Unicode") as error:
         extract(_frame(_between("effusion \ud800")), get_backend("rules"), tmp_path / "out")
     assert "\n" not in str(error.value)
 
