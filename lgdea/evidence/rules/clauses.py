@@ -63,7 +63,7 @@ def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, join
     if not negated:
         return False
     rest = {token.lemma for token in tokens[joint + 1 :]}
-    return graded and not rest & {"or", "nor"}
+    return graded and not rest & {"or", "nor", "/"}  # a list that goes on
 
 
 def _hedged_cause(tokens: Sequence[Token], hits: Sequence[Hit], hit: Hit) -> bool:
