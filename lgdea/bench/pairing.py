@@ -126,7 +126,7 @@ def run_cell(config: PairingBenchConfig, cell: Cell, out: Path) -> dict[str, Any
     from lgdea.records.pairing import make_pairing, write_pairing
 
     began = time.monotonic()
-    archive = _archive(config.phantom, out / "archive")
+    archive = make_archive(config.phantom, out / "archive")
     variant, work = config.variants[cell.variant], out / "work" / cell.file.removesuffix(".json")
     pairing = make_pairing(Archive.open(archive), fraction=cell.fraction, seed=cell.seed)
     write_pairing(pairing, work.parent / f"{work.name}.parquet")
@@ -172,7 +172,8 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/*.json"))]
 
 
-def _archive(settings: PhantomSettings, folder: Path) -> Path:
+def make_archive(settings: PhantomSettings, folder: Path) -> Path:
+    """The phantom of ``settings``; made when it is not there."""
     from lgdea.phantom import generate
 
     if not runs.is_finished(folder):

@@ -154,6 +154,36 @@ def graph(
     console.print(f"largest difference from the closed form: {result['closed_form_error']:.1e}", highlight=False)
 
 
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for train.json and what is trained.")],
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """A training step of every objective beside its bare towers and open_clip; whether data and graph keep up.
+
+    Example: `lgdea bench train --set pretrain=limited-pairing-cpu --set steps=10 --out bench/train`
+    """
+    from lgdea.bench.train import TrainBenchConfig, run_train
+    from lgdea.config import load_config
+    from lgdea.runs import write_json
+
+    settings = load_config(TrainBenchConfig, [], overrides or [])
+    result = run_train(settings, out, say=lambda line: console.print(line, highlight=False))
+    write_json(out / "train.json", result)
+    if json:
+        show_json(result)
+        return
+    loader = result["loader"]
+    console.print(
+        f"cache {loader['cached_images_per_second']:,.0f} images/s, {loader['ratio']:.0f} times decoding; "
+        f"graphs take {result['graph_share']:.1%} of a run",
+        highlight=False,
+    )
+    if "open_clip" in result:
+        console.print(f"clip here takes {result['open_clip']['ratio']:.2f} of open_clip's time", highlight=False)
+
+
 def _overhead(
     backend: str, model: str | None, url: str | None, texts: list[str], prompt: str, max_tokens: int, repeats: int
 ) -> dict[str, Any]:

@@ -79,6 +79,14 @@ class ImageCache:
                 f"has no image {error.args[0]!r}", file=self.folder, remedy=f"see its {REJECTS}, or build it again"
             ) from None
 
+    def frames(self, ids: Iterable[str]) -> Frames:
+        """The frames of image ids, in their order, read from disk when they are asked for.
+
+        Raises:
+            DataError: As :meth:`index`.
+        """
+        return Frames(self, self.index(ids))
+
     def geometry(self, row: int) -> Geometry:
         """How the source image of a row was brought into its frame."""
         width, height = self._shapes[row]
@@ -90,6 +98,25 @@ class ImageCache:
 
     def _none(self) -> np.ndarray:
         return np.zeros((0, self.size, self.size), dtype=np.uint8)
+
+
+class Frames:
+    """A choice of a cache's frames; ``frames[rows]`` is ``(len(rows), size, size)`` uint8. Nothing else is in memory.
+
+    Args:
+        cache: The cache.
+        rows: The cache's row of each frame.
+    """
+
+    def __init__(self, cache: ImageCache, rows: np.ndarray) -> None:
+        self._cache = cache
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return self._cache[self._rows[rows]]
 
 
 def build_cache(

@@ -24,6 +24,8 @@ from lgdea.pretraining.sampler import Draw
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from lgdea.imaging.cache import Frames
+
 Batch = dict[str, Tensor]
 LINKED_REPORT_SHARE = 0.5
 """Part of the unlinked reports of a batch that come from the propagated links of its images, so that these find
@@ -55,11 +57,11 @@ class Tokens:
 
 
 class BatchBuilder:
-    """Assembles batches in the main process; pixels are already in memory, so this costs a millisecond or two.
+    """Assembles batches in the main process; pixels are memory-mapped, so this costs a millisecond or two.
 
     Args:
         corpus: The training items.
-        pixels: ``(N_I, size, size)`` uint8, row by row the corpus's images.
+        pixels: N_I frames, row by row the corpus's images.
         tokenizer: Of the text tower.
         max_tokens: Longer reports are cut.
         phrases_per_step: U at most; the phrases of the batch's units come first, others of the corpus fill up. 0
@@ -73,7 +75,7 @@ class BatchBuilder:
     def __init__(
         self,
         corpus: Corpus,
-        pixels: NDArray[np.uint8],
+        pixels: Frames,
         tokenizer: PreTrainedTokenizerFast,
         *,
         max_tokens: int,

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from lgdea.imaging.cache import Frames
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
@@ -17,7 +17,7 @@ from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus
 
 
-def build_model(config: PretrainConfig, corpus: Corpus, pixels: NDArray[np.uint8]) -> LgdeaModel:
+def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> LgdeaModel:
     """The model with random, or the named towers' pretrained, weights; grey values normalised as in the archive."""
     torch.manual_seed(config.seed)
     if config.text.tower == SMALL_BERT:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lgdea.imaging.cache import Frames
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather, world_size
@@ -38,8 +39,8 @@ def data_of(trainer: L.Trainer) -> PretrainData:
     return data
 
 
-def encode_images(model: LgdeaModel, pixels: NDArray[np.uint8], preprocess: Preprocess) -> Nodes:
-    """Histograms and pooled embeddings of frames ``(N, size, size)``."""
+def encode_images(model: LgdeaModel, pixels: Frames, preprocess: Preprocess) -> Nodes:
+    """Histograms and pooled embeddings of N frames."""
     histograms, pooled = [], []
     for rows in _chunks(len(pixels)):
         frames = torch.from_numpy(pixels[rows])[:, None].to(model.device)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lgdea import runs
 from lgdea.errors import DataError, TrainingError, UsageError
 from lgdea.evidence.io import read_evidence
-from lgdea.imaging.cache import ImageCache, build_cache
+from lgdea.imaging.cache import Frames, ImageCache, build_cache
 from lgdea.imaging.transforms import Augment
 from lgdea.models.serialization import save_model
 from lgdea.pretraining.batches import BatchBuilder
@@ -47,7 +47,7 @@ class Inputs:
 
     archive: Archive
     corpus: Corpus
-    pixels: NDArray[np.uint8]
+    pixels: Frames
     validation: ValidationSet | None
     validation_pixels: NDArray[np.uint8]
 
@@ -108,7 +108,7 @@ def read_inputs(config: PretrainConfig, out: Path, where: Place = ALONE) -> Inpu
     return Inputs(
         archive,
         corpus,
-        np.asarray(cache[cache.index(corpus.image_ids)]),
+        cache.frames(corpus.image_ids),
         validation,
         np.asarray(cache[cache.index(validation.image_ids)]) if validation else empty,
     )

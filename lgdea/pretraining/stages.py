@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class Stages(Callback):
     def _rebuild(self, trainer: L.Trainer, module: Pretraining, step: int) -> None:
         """Every process encodes its share; the first makes and writes the graph, which the others read."""
         builder = data_of(trainer).builder
+        began = time.perf_counter()
         with inference(trainer):
             images = encode_images(module.average, builder.pixels, data_of(trainer).preprocess)
             reports = encode_reports(module.average, builder, module.config.model.evidence_temperature)
@@ -65,6 +67,7 @@ class Stages(Callback):
             made = propagation.propagate_links(images, reports, builder.corpus, module.config.graph)
             propagation.save(made, self.folder, step)
             measured = propagation.quality(made, builder.corpus, module.evidence_targets)
+            measured["seconds"] = time.perf_counter() - began
             for logger in trainer.loggers:
                 logger.log_metrics({f"graph/{name}": value for name, value in measured.items()}, step=step)
         trainer.strategy.barrier()

@@ -36,6 +36,9 @@ VERBS = [
     ("eval", "retrieval"),
     ("eval", "grounding"),
     ("bench", "extract"),
+    ("bench", "graph"),
+    ("bench", "pairing"),
+    ("bench", "train"),
     ("report",),
     ("doctor",),
 ]

@@ -170,3 +170,13 @@ def test_an_empty_cache_and_progress(items, tmp_path):
 def test_the_recipe_is_readable(items, tmp_path):
     build_cache(items[:1], tmp_path / "cache", 24, 1, mode="center_crop")
     assert json.loads((tmp_path / "cache" / "cache.json").read_text()) == {"size": 24, "mode": "center_crop"}
+
+
+def test_frames_of_chosen_images_are_read_when_asked_for(items, tmp_path):
+    cache = build_cache(items, tmp_path / "cache", 24, 1)
+    frames = cache.frames(["toy:7", "toy:2", "toy:11"])
+    assert len(frames) == 3
+    assert np.array_equal(frames[np.array([2, 0])], cache[cache.index(["toy:11", "toy:7"])])
+    assert np.array_equal(frames[::2], cache[cache.index(["toy:7", "toy:11"])])
+    with pytest.raises(DataError, match="toy:99"):
+        cache.frames(["toy:99"])

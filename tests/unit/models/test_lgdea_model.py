@@ -146,5 +146,5 @@ def test_forward_under_bfloat16_stays_close(make_model: Make) -> None:
 
 
 def test_an_unknown_scoring_is_one_clear_line(make_model: Make) -> None:
-    with pytest.raises(ConfigError, match="choose presence or global"):
+    with pytest.raises(ConfigError, match="choose one of presence, global, local"):
         make_model(scoring="best")

@@ -41,7 +41,7 @@ def test_the_demo_compares_nothing_but_objectives():
         ("optimizer.learning_rate=1e-4", r"optimizer\.learning_rate: no such key"),
         ("trainer.max_steps=0", "max_steps must be a whole number above 0"),
         ("trainer.logger=true", "logger is set by lgdea"),
-        ("objective.name=gloria", r"objective\.name"),
+        ("objective.name=convirt", r"objective\.name"),
         ("data.paired_share=0", r"data\.paired_share"),
     ],
 )

@@ -1,0 +1,175 @@
+"""What a training step costs beside its bare towers and beside open_clip, and whether data keep up with it.
+
+All step times are medians of alternating measurements on the same batches: forward, backward and optimiser step.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lgdea.bench.pairing import PhantomSettings
+from lgdea.config import Config, load_config
+from lgdea.pretraining.config import PretrainConfig
+from lgdea.shipped import shipped
+
+
+class TrainBenchConfig(Config):
+    """What is trained."""
+
+    phantom: PhantomSettings = PhantomSettings(studies=1000, difficulty="easy")
+    pretrain: str = "demo-lgdea"
+    """Name of a shipped pretraining configuration."""
+    set: list[str] = Field(default_factory=list)
+    """Overrides of it."""
+    steps: int = 20
+    """Batches that are measured."""
+
+
+def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) -> dict[str, Any]:
+    """Measure steps and data, then train for real to see what the graph costs.
+
+    Returns:
+        ``steps``: rows of ``objective``, ``seconds``, ``bare_seconds``, ``ratio``; ``open_clip``: the same of open_clip
+        where it is installed; ``loader``: images per second from the cache, from PNG files, and what training needs;
+        ``graph_share``: of a whole run's time.
+    """
+    from lgdea.bench.evidence import make_evidence
+    from lgdea.bench.pairing import make_archive
+    from lgdea.pretraining.fit import fit
+    from lgdea.records.archive import Archive
+    from lgdea.records.pairing import make_pairing, write_pairing
+
+    archive = make_archive(config.phantom, out / "archive")
+    write_pairing(make_pairing(Archive.open(archive), fraction=0.2, seed=0), out / "pairing.parquet")
+    inputs = {
+        "archive": archive,
+        "evidence": make_evidence("rules", archive, out / "evidence"),
+        "pairing": out / "pairing.parquet",
+        "image_cache": out / "image_cache",
+    }
+    file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
+
+    def settings(*more: str) -> PretrainConfig:
+        named = [f"data.{name}={path}" for name, path in inputs.items()]
+        return load_config(PretrainConfig, [file], [*config.set, *named, *more])
+
+    rows = []
+    for objective in ("clip", "gloria", "medclip", "sclip", "lgdea"):
+        wanted = settings(f"objective.name={objective}", "schedule.evidence_share=0", "graph.first_share=0")
+        rows.append({"objective": objective, **measure_step(wanted, out, config.steps)})
+        say(f"{objective}: {rows[-1]['seconds']:.3f} s a step, {rows[-1]['ratio']:.2f} of the bare towers")
+    result: dict[str, Any] = {"steps": rows, "loader": measure_loader(settings(), out, config.steps)}
+    if importlib.util.find_spec("open_clip"):
+        from lgdea.bench.train_open_clip import measure_open_clip
+
+        result["open_clip"] = measure_open_clip(settings("objective.name=clip"), out, config.steps)
+    run = out / "run"
+    began = time.perf_counter()
+    fit(settings(), run)
+    result["run_seconds"] = time.perf_counter() - began
+    result["graph_share"] = graph_seconds(run) / result["run_seconds"]
+    return result
+
+
+def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:
+    """Seconds of a whole training step and of its towers alone on the same batch.
+
+    The step has augmentation, forward, losses, backward, optimiser and moving average; objective ``lgdea`` also a
+    graph of its first weights, so that all its losses take part. The towers have forward, backward and optimiser.
+    """
+    from lgdea.pretraining.fit import build, read_inputs
+
+    inputs = read_inputs(config, out)
+    module, data = build(config, inputs)
+    if config.propagates:
+        propagate_once(module, data)
+    batches = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + 2), strict=False)]
+    whole, towers = optimiser_of(module), optimiser_of(module.model)
+    module.train()
+
+    def step(batch: dict[str, Tensor]) -> None:
+        descend(module.training_step(data.on_after_batch_transfer(dict(batch), 0), 0), whole)
+        module.update_average()
+
+    def bare(batch: dict[str, Tensor]) -> None:
+        images = data.preprocess.normalise(batch["images"])
+        parts = [module.model.image_tower(images), module.model.text_tower(batch["report_ids"], batch["report_mask"])]
+        if "phrase_ids" in batch:
+            parts.append(module.model.text_tower(batch["phrase_ids"], batch["phrase_mask"]))
+        descend(torch.stack([part["pooled"].square().mean() for part in parts]).sum(), towers)
+
+    seconds, bare_seconds = alternate([step, bare], batches)
+    return {"seconds": seconds, "bare_seconds": bare_seconds, "ratio": seconds / bare_seconds}
+
+
+def alternate(works: Sequence[Callable[[Any], Any]], batches: Sequence[Any], warm: int = 2) -> list[float]:
+    """Median seconds of each of ``works``, in turns on each batch; the first ``warm`` batches do not count."""
+    times: list[list[float]] = [[] for _ in works]
+    for number, batch in enumerate(batches):
+        for measured, work in zip(times, works, strict=True):
+            began = time.perf_counter()
+            work(batch)
+            if number >= warm:
+                measured.append(time.perf_counter() - began)
+    return [statistics.median(measured) for measured in times]
+
+
+def measure_loader(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:
+    """Images per second: batches from the memory-mapped cache, and the same images decoded from their files."""
+    from lgdea.imaging.read import read_image
+    from lgdea.pretraining.fit import build, read_inputs
+
+    inputs = read_inputs(config, out)
+    _, data = build(config, inputs)
+    draws = [draw for draw, _ in zip(data.sampler, range(steps), strict=False)]
+    began = time.perf_counter()
+    images = sum(len(data.builder[draw].get("images", ())) for draw in draws)
+    cached = images / (time.perf_counter() - began)
+    ids = inputs.corpus.image_ids[: max(50, images // 4)]
+    began = time.perf_counter()
+    for image in ids:
+        data.preprocess(read_image(inputs.archive.image_path(image)))
+    decoded = len(ids) / (time.perf_counter() - began)
+    return {"cached_images_per_second": cached, "decoded_images_per_second": decoded, "ratio": cached / decoded}
+
+
+def propagate_once(module: Any, data: Any) -> None:
+    """Give the module a graph of its first weights."""
+    from lgdea.pretraining.encode import encode_images, encode_reports
+    from lgdea.pretraining.propagation import propagate_links
+
+    with torch.no_grad():
+        images = encode_images(module.average, data.builder.pixels, data.preprocess)
+        reports = encode_reports(module.average, data.builder, module.config.model.evidence_temperature)
+    made = propagate_links(images, reports, data.builder.corpus, module.config.graph)
+    module.set_propagated(made)
+    data.builder.links = made.links
+
+
+def graph_seconds(run: Path) -> float:
+    """What a run logged of the time for its graphs, in seconds."""
+    import pandas as pd
+
+    table = pd.read_csv(run / "metrics.csv")
+    return float(table.loc[table["name"] == "graph/seconds", "value"].sum())
+
+
+def optimiser_of(module: nn.Module) -> torch.optim.Optimizer:
+    """AdamW on what is trained of ``module``."""
+    return torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-4)
+
+
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """Backward pass and optimiser step."""
+    loss.backward()
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
