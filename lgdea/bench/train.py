@@ -6,6 +6,7 @@ All step times are medians of alternating measurements on the same batches: forw
 from __future__ import annotations
 
 import importlib.util
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +17,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from lgdea import runs
 from lgdea.bench.pairing import PhantomSettings
 from lgdea.config import Config, load_config
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.shipped import shipped
+
+WARM_UP = 3
+"""Batches that do not count: caches fill, kernels are chosen, or compiled."""
 
 
 class TrainBenchConfig(Config):
@@ -90,34 +95,51 @@ def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, flo
 
     inputs = read_inputs(config, out)
     module, data = build(config, inputs)
+    device = torch.device("cuda" if config.trainer.get("accelerator") in ("gpu", "cuda") else "cpu")
+    precise = torch.autocast(device.type, torch.bfloat16, enabled="bf16" in str(config.trainer.get("precision")))
+    module.to(device)
     if config.propagates:
         propagate_once(module, data)
-    batches = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + 2), strict=False)]
+    drawn = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + WARM_UP), strict=False)]
+    batches = [{name: part.to(device) for name, part in batch.items()} for batch in drawn]
     whole, towers = optimiser_of(module), optimiser_of(module.model)
     module.train()
 
     def step(batch: dict[str, Tensor]) -> None:
-        descend(module.training_step(data.on_after_batch_transfer(dict(batch), 0), 0), whole)
+        with precise:
+            loss = module.training_step(data.on_after_batch_transfer(dict(batch), 0), 0)
+        descend(loss, whole)
         module.update_average()
 
     def bare(batch: dict[str, Tensor]) -> None:
-        images = data.preprocess.normalise(batch["images"])
-        parts = [module.model.image_tower(images), module.model.text_tower(batch["report_ids"], batch["report_mask"])]
-        if "phrase_ids" in batch:
-            parts.append(module.model.text_tower(batch["phrase_ids"], batch["phrase_mask"]))
-        descend(torch.stack([part["pooled"].square().mean() for part in parts]).sum(), towers)
+        image_tower, text_tower = module.model.image_tower, module.model.text_tower
+        with precise:
+            images = data.preprocess.normalise(batch["images"])
+            parts = [image_tower(images), text_tower(batch["report_ids"], batch["report_mask"])]
+            if "phrase_ids" in batch:
+                parts.append(text_tower(batch["phrase_ids"], batch["phrase_mask"]))
+            loss = torch.stack([part["pooled"].float().square().mean() for part in parts]).sum()
+        descend(loss, towers)
 
     seconds, bare_seconds = alternate([step, bare], batches)
-    return {"seconds": seconds, "bare_seconds": bare_seconds, "ratio": seconds / bare_seconds}
+    images = len(batches[0]["images"])
+    return {
+        "seconds": seconds,
+        "bare_seconds": bare_seconds,
+        "ratio": seconds / bare_seconds,
+        "images_per_second": images / seconds,
+    }
 
 
-def alternate(works: Sequence[Callable[[Any], Any]], batches: Sequence[Any], warm: int = 2) -> list[float]:
+def alternate(works: Sequence[Callable[[Any], Any]], batches: Sequence[Any], warm: int = WARM_UP) -> list[float]:
     """Median seconds of each of ``works``, in turns on each batch; the first ``warm`` batches do not count."""
     times: list[list[float]] = [[] for _ in works]
     for number, batch in enumerate(batches):
         for measured, work in zip(times, works, strict=True):
             began = time.perf_counter()
             work(batch)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if number >= warm:
                 measured.append(time.perf_counter() - began)
     return [statistics.median(measured) for measured in times]
@@ -156,11 +178,8 @@ def propagate_once(module: Any, data: Any) -> None:
 
 
 def graph_seconds(run: Path) -> float:
-    """What a run logged of the time for its graphs, in seconds."""
-    import pandas as pd
-
-    table = pd.read_csv(run / "metrics.csv")
-    return float(table.loc[table["name"] == "graph/seconds", "value"].sum())
+    """The time that a run took for its graphs, in seconds."""
+    return float(json.loads((run / runs.MANIFEST).read_text(encoding="utf-8"))["graph_seconds"])
 
 
 def optimiser_of(module: nn.Module) -> torch.optim.Optimizer:

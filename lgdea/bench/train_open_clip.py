@@ -19,12 +19,12 @@ def measure_open_clip(config: PretrainConfig, out: Path, steps: int) -> dict[str
     """
     import open_clip
 
-    from lgdea.bench.train import alternate, descend, optimiser_of
+    from lgdea.bench.train import WARM_UP, alternate, descend, optimiser_of
     from lgdea.pretraining.fit import build, read_inputs
 
     inputs = read_inputs(config, out)
     module, data = build(config, inputs)
-    batches = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + 2), strict=False)]
+    batches = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + WARM_UP), strict=False)]
     tokens = config.text.max_tokens
     peer: Any = open_clip.CLIP(
         embed_dim=config.model.dim,

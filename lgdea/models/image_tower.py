@@ -209,9 +209,14 @@ def centred(level: Tensor, shift: float) -> Tensor:
     """Resample features (B, C, h, w) that stand ``shift`` cells off their cells' centres onto the centres."""
     if shift == 0:
         return level
-    # Half a cell: the mean of two neighbours in each axis.
-    padding = (0, 1, 0, 1) if shift < 0 else (1, 0, 1, 0)
-    return F.avg_pool2d(F.pad(level, padding, mode="replicate"), 2, stride=1)
+    # Half a cell: the mean of two neighbours in each axis; the edge is its own neighbour. F.pad's "replicate" would say
+    # so too, but its gradient has another memory layout than torch.compile expects.
+    for axis in (-1, -2):
+        size = level.shape[axis]
+        edge = level.narrow(axis, size - 1 if shift < 0 else 0, 1)
+        padded = torch.cat([level, edge] if shift < 0 else [edge, level], dim=axis)
+        level = (padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)) / 2
+    return level
 
 
 def sincos_position(rows: int, columns: int, frequencies: int) -> Tensor:

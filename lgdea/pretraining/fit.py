@@ -127,8 +127,14 @@ def build(config: PretrainConfig, inputs: Inputs, where: Place = ALONE) -> tuple
         pool=(pool[0] // processes, pool[1] // processes * uses.images, pool[2] // processes * uses.reports),
     )
     model = build_model(config, corpus, inputs.pixels)
+    if config.speed.channels_last:
+        model.image_tower.to(memory_format=torch.channels_last)
     targets = evidence_targets(corpus) if config.propagates else None
     module = Pretraining(model, config, linked=linked, evidence_targets=targets)
+    torch.set_float32_matmul_precision("high" if config.speed.tf32 else "highest")
+    if config.speed.compile:  # after the moving average was copied, which is used too seldom to compile it
+        model.image_tower.compile()
+        model.text_tower.compile()
     builder = BatchBuilder(
         corpus,
         inputs.pixels,

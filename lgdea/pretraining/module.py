@@ -40,8 +40,6 @@ class Pretraining(L.LightningModule):
 
     def __init__(self, model: LgdeaModel, config: PretrainConfig, *, linked: int, evidence_targets: Any = None) -> None:
         super().__init__()
-        # Convolutions are a third faster so, on CPU and GPU alike.
-        model.image_tower.to(memory_format=torch.channels_last)
         self.model = model
         self.average: LgdeaModel = copy.deepcopy(model).requires_grad_(False).eval()
         self.report_scale = nn.Parameter(torch.tensor(10.0).log())
@@ -223,7 +221,9 @@ class Pretraining(L.LightningModule):
             {"params": [p for _, p in used if p.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [p for _, p in used if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        fused = self.config.speed.fused_optimizer
+        fused = self.device.type == "cuda" if fused is None else fused
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
         schedule = self.config.schedule
         warmup = self.config.step_of(schedule.warmup_share)
         steps = self.config.max_steps

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from lgdea import runs
 from lgdea.pretraining import propagation
 from lgdea.pretraining.encode import data_of, encode_images, encode_phrases, encode_reports, inference
 from lgdea.pretraining.module import Pretraining
@@ -25,6 +26,8 @@ class Stages(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.seconds = 0.0
+        """What the graphs of this process have cost."""
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Of a resumed run: take up the graph it had."""
@@ -67,9 +70,10 @@ class Stages(Callback):
             made = propagation.propagate_links(images, reports, builder.corpus, module.config.graph)
             propagation.save(made, self.folder, step)
             measured = propagation.quality(made, builder.corpus, module.evidence_targets)
-            measured["seconds"] = time.perf_counter() - began
             for logger in trainer.loggers:
                 logger.log_metrics({f"graph/{name}": value for name, value in measured.items()}, step=step)
+            self.seconds += time.perf_counter() - began
+            runs.record(self.folder.parent, graph_seconds=round(self.seconds, 3))
         trainer.strategy.barrier()
         self._use(trainer, module, made if trainer.is_global_zero else propagation.load(self.folder, step))
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,3 +237,15 @@ def test_a_run_shorter_than_its_logging_interval_ends_well(config, tmp_path):
     trainer = {"max_steps": 2, "accelerator": "cpu", "log_every_n_steps": 50}
     fit(config("clip", trainer=trainer, validation={"max_images": 0}), tmp_path / "run")
     assert runs.is_finished(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_compiled_run_learns_what_an_eager_one_learns(config, tmp_path):
+    runs_of = {}
+    text = {"hidden": 32, "layers": 1, "vocab_size": 300, "dropout": 0.0}  # compiled code draws its own dropout
+    for name, speed in {"eager": {"channels_last": False}, "fast": {"compile": True, "fused_optimizer": True}}.items():
+        fit(config(steps=6, speed=speed, text=text, validation={"max_images": 0}), tmp_path / name)
+        runs_of[name] = values(tmp_path / name, "loss")["value"].to_numpy()
+        assert not any("_orig_mod" in key for key in weights(tmp_path / name / "model"))
+    np.testing.assert_allclose(runs_of["fast"], runs_of["eager"], rtol=2e-3)
