@@ -16,13 +16,10 @@ from pathlib import Path
 import torch
 
 from lgdea import runs
-from lgdea.bench.evidence import make_evidence
-from lgdea.bench.pairing import PhantomSettings, make_archive
-from lgdea.bench.train import measure_step
+from lgdea.bench.pairing import PhantomSettings
+from lgdea.bench.train import make_inputs, measure_step
 from lgdea.config import load_config
 from lgdea.pretraining.config import PretrainConfig
-from lgdea.records.archive import Archive
-from lgdea.records.pairing import make_pairing, write_pairing
 from lgdea.shipped import shipped
 
 TOWERS = [
@@ -53,21 +50,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="override one key of the configuration")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    archive = make_archive(PhantomSettings(studies=1500, size=256, difficulty="easy"), out / "archive")
-    write_pairing(make_pairing(Archive.open(archive), fraction=0.5, seed=0), out / "pairing.parquet")
-    inputs = {
-        "archive": archive,
-        "evidence": make_evidence("rules", archive, out / "evidence"),
-        "pairing": out / "pairing.parquet",
-        "image_cache": out / "image_cache",
-    }
+    inputs = make_inputs(PhantomSettings(studies=1500, size=256, difficulty="easy"), out)
     file = Path(str(shipped("configs"))) / "pretrain" / "vitb16-bert.yaml"
-    named = [f"data.{name}={path}" for name, path in inputs.items()]
     shared = [f"data.batch_size_per_device={arguments.batch}", f"trainer.accelerator={arguments.accelerator}"]
     rows = []
     for objective in ("clip", "lgdea"):
         for name, setting in SETTINGS.items():
-            chosen = [f"objective.name={objective}", *TOWERS, *shared, *named, *setting, *arguments.set]
+            chosen = [f"objective.name={objective}", *TOWERS, *shared, *inputs, *setting, *arguments.set]
             row: dict[str, object] = {"objective": objective, "setting": name, "batch": arguments.batch}
             try:
                 row |= measure_step(load_config(PretrainConfig, [file], chosen), out, arguments.steps)

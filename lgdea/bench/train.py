@@ -47,25 +47,13 @@ def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) ->
         where it is installed; ``loader``: images per second from the cache, from PNG files, and what training needs;
         ``graph_share``: of a whole run's time.
     """
-    from lgdea.bench.evidence import make_evidence
-    from lgdea.bench.pairing import make_archive
     from lgdea.pretraining.fit import fit
-    from lgdea.records.archive import Archive
-    from lgdea.records.pairing import make_pairing, write_pairing
 
-    archive = make_archive(config.phantom, out / "archive")
-    write_pairing(make_pairing(Archive.open(archive), fraction=0.2, seed=0), out / "pairing.parquet")
-    inputs = {
-        "archive": archive,
-        "evidence": make_evidence("rules", archive, out / "evidence"),
-        "pairing": out / "pairing.parquet",
-        "image_cache": out / "image_cache",
-    }
+    inputs = make_inputs(config.phantom, out)
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
 
     def settings(*more: str) -> PretrainConfig:
-        named = [f"data.{name}={path}" for name, path in inputs.items()]
-        return load_config(PretrainConfig, [file], [*config.set, *named, *more])
+        return load_config(PretrainConfig, [file], [*config.set, *inputs, *more])
 
     rows = []
     for objective in ("clip", "gloria", "medclip", "sclip", "lgdea"):
@@ -83,6 +71,20 @@ def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) ->
     result["run_seconds"] = time.perf_counter() - began
     result["graph_share"] = graph_seconds(run) / result["run_seconds"]
     return result
+
+
+def make_inputs(phantom: PhantomSettings, out: Path) -> list[str]:
+    """An archive, its evidence and a pairing with every second patient linked; as overrides of a configuration."""
+    from lgdea.bench.evidence import make_evidence
+    from lgdea.bench.pairing import make_archive
+    from lgdea.records.archive import Archive
+    from lgdea.records.pairing import make_pairing, write_pairing
+
+    archive, pairing = make_archive(phantom, out / "archive"), out / "pairing.parquet"
+    write_pairing(make_pairing(Archive.open(archive), fraction=0.5, seed=0), pairing)
+    evidence = make_evidence("rules", archive, out / "evidence")
+    places = {"archive": archive, "evidence": evidence, "pairing": pairing, "image_cache": out / "image_cache"}
+    return [f"data.{name}={path}" for name, path in places.items()]
 
 
 def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:

@@ -163,7 +163,7 @@ def test_too_many_requests_are_repeated_for_longer_than_errors_are():
     assert (failed.failure, failed.detail) == ("backend_error", "500 oh")
 
 
-@pytest.mark.parametrize("tomorrow", ["86400", formatdate(time.time() + 86400, usegmt=True)])
+@pytest.mark.parametrize("tomorrow", ["86400", formatdate(time.time() + 86400, usegmt=True)], ids=["seconds", "date"])
 def test_a_wait_that_is_too_long_is_not_begun(tomorrow):
     with OpenAIServer(lambda _: error(429, "come back tomorrow", Retry_After=tomorrow)) as server:
         failed = _ask(server, 1)["id-0"]
