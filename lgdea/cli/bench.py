@@ -54,7 +54,6 @@ def extract(
     Example: `lgdea bench extract --archive archives/openi --backend vllm --model Qwen/Qwen3-8B --out bench`
     """
     from lgdea.bench.extract import compare, first_reports
-    from lgdea.bench.extract_stream import measure_stream
     from lgdea.bench.extract_summary import COLUMNS, merge_results, rows, write_results
     from lgdea.records.archive import Archive
 
@@ -74,6 +73,8 @@ def extract(
                     source, work, gold, peer_python=peer_python, repeats=repeats, say=status.update
                 )
     if stream is not None:
+        from lgdea.bench.extract_stream import measure_stream  # vLLM's environment has no part of the phantom
+
         with console.status(f"{stream:,} generated reports"):
             measured[f"stream-{stream}"] = measure_stream(stream, out)
     results = merge_results(out, measured)
