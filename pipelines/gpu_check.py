@@ -1,7 +1,7 @@
 """Images per second on one GPU: ViT-B/16 and a text tower of BERT-base size, a whole step beside the bare towers.
 
 Launch: python pipelines/gpu_check.py --out runs/gpu_check
-(one GPU of 40 GB or more; random weights and a synthetic archive, so nothing is downloaded; about ten minutes)
+(one GPU of 40 GB or more; random weights and a synthetic archive, so nothing is downloaded)
 
 Writes ``gpu_check.json``: per setting of the ``speed:`` block and precision, seconds a step, images a second and the
 ratio to forward, backward and optimiser of the towers alone on the same batch. A setting that fails is in the table

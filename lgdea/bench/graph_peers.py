@@ -5,13 +5,17 @@ A peer that is not installed is left out by name. Threads are those of this mach
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
+from torch_geometric.nn.models import LabelPropagation
 
 from lgdea.bench.graph import REACH_ALPHA, clustered
 from lgdea.graph.diffusion import closed_form, diffuse, seed_matrix
@@ -33,6 +37,7 @@ def compare_neighbours(size: int, dim: int, k: int, seed: int = 0) -> list[dict[
         "lgdea (FAISS, inverted lists)": lambda: knn(vectors, k, index="ivf")[0],
     }
     if importlib.util.find_spec("pynndescent"):
+        importlib.import_module("pynndescent")  # imports are nobody's time
         candidates["pynndescent"] = lambda: _pynndescent(vectors, k)
     rows.append({"library": "scikit-learn (brute force)", "seconds": round(exact[0], 2), "recall": 1.0})
     for name, find in candidates.items():
@@ -71,8 +76,6 @@ def closed_form_error(size: int = 500, dim: int = 32, k: int = 10, seed: int = 0
 
 
 def _sklearn(vectors: np.ndarray, k: int) -> np.ndarray:
-    from sklearn.neighbors import NearestNeighbors
-
     found = NearestNeighbors(n_neighbors=k + 1, algorithm="brute", n_jobs=-1).fit(vectors).kneighbors(vectors)[1]
     return _without_itself(found, k)
 
@@ -84,9 +87,6 @@ def _pynndescent(vectors: np.ndarray, k: int) -> np.ndarray:
 
 
 def _pyg(S: sparse.csr_array, source: sparse.csr_array) -> Any:
-    import torch
-    from torch_geometric.nn.models import LabelPropagation
-
     edges = S.tocoo()
     index = torch.as_tensor(np.stack([edges.row, edges.col]).astype(np.int64))
     labels = torch.as_tensor(source.todense(), dtype=torch.float32)

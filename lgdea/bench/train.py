@@ -9,6 +9,7 @@ import importlib.util
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,8 @@ def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, flo
     batches = [{name: part.to(device) for name, part in batch.items()} for batch in drawn]
     whole, towers = optimiser_of(module), optimiser_of(module.model)
     module.train()
+
+    warnings.filterwarnings("ignore", message=".*self.log.*")  # no trainer here, nothing to log to
 
     def step(batch: dict[str, Tensor]) -> None:
         with precise:
