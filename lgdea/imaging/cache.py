@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from lgdea.errors import DataError, ImageError, LgdeaError, UsageError
 from lgdea.imaging.geometry import Geometry, Mode, fit, geometry
@@ -132,7 +133,7 @@ def build_cache(
 
     Run again after an interruption it goes on where it was; with further items it adds them; when a file has changed
     since, everything is read anew. Images that cannot be read are listed in ``rejects.jsonl`` and tried again next
-    time.
+    time. Runs that share a folder take turns, by a lock file beside it.
 
     Args:
         items: (image id, path) pairs.
@@ -147,6 +148,19 @@ def build_cache(
         DataError: The disk is full; what is written stays usable for the next run.
     """
     folder, wanted = Path(folder), {image_id: Path(path) for image_id, path in items}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        return _build(wanted, folder, size, workers, mode, progress)
+
+
+def _build(
+    wanted: dict[str, Path],
+    folder: Path,
+    size: int,
+    workers: int,
+    mode: Mode,
+    progress: Callable[[int, int], None] | None,
+) -> ImageCache:
     _open_folder(folder, {"size": size, "mode": mode})
     done = {entry["image_id"]: entry for entry in _read_lines(folder / LOG)}
     if not _agree(folder, len(done), size) or any(_changed(done[i], p) for i, p in wanted.items() if i in done):

@@ -190,6 +190,9 @@ class SpeedConfig(Config):
     """Memory layout of the image tower; convolutions are a third faster so, on CPU and GPU alike."""
     compile: bool = False
     """``torch.compile`` both towers; the first steps take minutes, so it pays in long runs."""
+    chunk_size: PositiveInt | None = None
+    """Images, or texts, that go through a tower at once; each chunk is computed a second time in the backward pass
+    (GradCache). For contrastive batches that do not fit into memory; null: the whole batch."""
     tf32: bool = True
     """TensorFloat-32 matrix products on GPUs that have them."""
     fused_optimizer: bool | None = None

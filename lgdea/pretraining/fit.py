@@ -25,6 +25,7 @@ from lgdea.models.serialization import save_model
 from lgdea.pretraining.batches import BatchBuilder
 from lgdea.pretraining.build import build_model
 from lgdea.pretraining.callbacks import Checkpoints, LossCheck, ProgressLine, Validation, checkpoints
+from lgdea.pretraining.chunks import run_in_chunks
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
 from lgdea.pretraining.data import PretrainData
@@ -78,7 +79,7 @@ def fit(config: PretrainConfig, out: Path) -> Path:
         if resumed and runs.is_finished(out):
             return out / "model"
         L.seed_everything(config.seed, verbose=False)
-        inputs = read_inputs(config, out, where)
+        inputs = read_inputs(config, out)
         module, data = build(config, inputs, where)
         _train(config, out, module, data, inputs, processes=where.processes)
     if where.rank == 0:
@@ -86,7 +87,7 @@ def fit(config: PretrainConfig, out: Path) -> Path:
     return out / "model"
 
 
-def read_inputs(config: PretrainConfig, out: Path, where: Place = ALONE) -> Inputs:
+def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
     """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk)."""
     archive = Archive.open(config.data.archive)
     evidence = read_evidence(config.data.evidence)
@@ -96,8 +97,7 @@ def read_inputs(config: PretrainConfig, out: Path, where: Place = ALONE) -> Inpu
         settings = {"max_images": config.validation.max_images, "seed": config.seed}
         validation = validation_set(archive, evidence, **settings)
     wanted = corpus.image_ids + (validation.image_ids if validation else [])
-    with in_turn(config.data.image_cache or out / "image_cache", where):
-        cache = _cache(config, out, archive, wanted)
+    cache = _cache(config, out, archive, wanted)
     corpus = without_images(corpus, {image for image in corpus.image_ids if image not in cache})
     if validation is not None:
         readable = [image in cache for image in validation.image_ids]
@@ -132,6 +132,9 @@ def build(config: PretrainConfig, inputs: Inputs, where: Place = ALONE) -> tuple
     targets = evidence_targets(corpus) if config.propagates else None
     module = Pretraining(model, config, linked=linked, evidence_targets=targets)
     torch.set_float32_matmul_precision("high" if config.speed.tf32 else "highest")
+    if config.speed.chunk_size is not None:  # after the moving average was copied, which needs no gradient
+        for tower in (model.image_tower, model.text_tower):
+            run_in_chunks(tower, config.speed.chunk_size)
     if config.speed.compile:  # after the moving average was copied, which is used too seldom to compile it
         model.image_tower.compile()
         model.text_tower.compile()

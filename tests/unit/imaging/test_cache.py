@@ -180,3 +180,14 @@ def test_frames_of_chosen_images_are_read_when_asked_for(items, tmp_path):
     assert np.array_equal(frames[::2], cache[cache.index(["toy:7", "toy:11"])])
     with pytest.raises(DataError, match="toy:99"):
         cache.frames(["toy:99"])
+
+
+def test_runs_that_share_a_folder_take_turns(items, tmp_path):
+    """Two at once used to write their frames into each other's file: no error, but the wrong picture in a row."""
+    code = "import sys; from lgdea.imaging.cache import build_cache; build_cache(eval(sys.argv[1]), sys.argv[2], 24, 1)"
+    command = [sys.executable, "-c", code, repr([(i, str(f)) for i, f in items]), str(tmp_path / "cache")]
+    builders = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    for builder in builders:
+        assert builder.communicate()[1] == b""
+        assert builder.returncode == 0
+    check(ImageCache(tmp_path / "cache"), items)
