@@ -1,7 +1,8 @@
 """How far a few linked pairs go: objectives x shares of linked pairs x seeds on the phantom, resumable run by run.
 
 Every run leaves one small JSON file, ``results/<variant>/<fraction>-<seed>.json``; models are not kept. What is there
-is not run again, so a grid of many hours can be made in pieces and on several machines, and the files put together.
+is not run again, so a grid of many hours can be made in pieces, by several processes that share the folder (each run
+has a lock), and on several machines, and the files put together.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
 from pydantic import Field, PositiveInt
 
 from lgdea import runs
@@ -75,9 +78,14 @@ class Cell:
     seed: int
 
     @property
+    def name(self) -> str:
+        """Names it among all runs."""
+        return f"{self.variant}/{self.fraction:g}-{self.seed}"
+
+    @property
     def file(self) -> str:
         """Where its result goes, below ``results``."""
-        return f"{self.variant}/{self.fraction:g}-{self.seed}.json"
+        return f"{self.name}.json"
 
 
 def run_grid(
@@ -98,15 +106,28 @@ def run_grid(
         UsageError: ``out`` holds results of other settings.
     """
     _check_settings(config, out)
+    with _turn(out):
+        archive = make_archive(config.phantom, out / "archive")
+        evidence = {
+            kind: make_evidence(kind, archive, out / "evidence")
+            for kind in {variant.evidence for variant in config.variants.values()}
+        }
     began, missing = time.monotonic(), [c for c in cells(config) if not (out / "results" / c.file).exists()]
     for number, cell in enumerate(missing, start=1):
         if minutes is not None and time.monotonic() - began > 60 * minutes:
             say(f"{len(missing) - number + 1} runs are left; repeat the command to go on")
             break
-        result = run_cell(config, cell, out)
-        runs.write_json(out / "results" / cell.file, result)
+        file = out / "results" / cell.file
+        try:
+            with FileLock(out / "work" / f"{cell.name}.lock", blocking=False):
+                if file.exists():  # another process has run it since
+                    continue
+                result = run_cell(config, cell, archive, evidence[config.variants[cell.variant].evidence], out)
+                runs.write_json(file, result)
+        except Timeout:  # another process is running it
+            continue
         auroc = result["metrics"]["auroc_macro"]
-        say(f"{number}/{len(missing)} {cell.file.removesuffix('.json')}: AUROC {auroc:.3f}, {result['seconds']:.0f} s")
+        say(f"{number}/{len(missing)} {cell.name}: AUROC {auroc:.3f}, {result['seconds']:.0f} s")
     return read_results(out / "results")
 
 
@@ -118,7 +139,7 @@ def cells(config: PairingBenchConfig) -> Iterator[Cell]:
                 yield Cell(variant, fraction, seed)
 
 
-def run_cell(config: PairingBenchConfig, cell: Cell, out: Path) -> dict[str, Any]:
+def run_cell(config: PairingBenchConfig, cell: Cell, archive: Path, evidence: Path, out: Path) -> dict[str, Any]:
     """Pretrain and evaluate one run; nothing but the returned numbers is kept."""
     from lgdea.pretraining.config import PretrainConfig
     from lgdea.pretraining.fit import fit
@@ -126,13 +147,12 @@ def run_cell(config: PairingBenchConfig, cell: Cell, out: Path) -> dict[str, Any
     from lgdea.records.pairing import make_pairing, write_pairing
 
     began = time.monotonic()
-    archive = make_archive(config.phantom, out / "archive")
-    variant, work = config.variants[cell.variant], out / "work" / cell.file.removesuffix(".json")
+    variant, work = config.variants[cell.variant], out / "work" / cell.name
     pairing = make_pairing(Archive.open(archive), fraction=cell.fraction, seed=cell.seed)
     write_pairing(pairing, work.parent / f"{work.name}.parquet")
     inputs = {
         "archive": archive,
-        "evidence": make_evidence(variant.evidence, archive, out / "evidence"),
+        "evidence": evidence,
         "pairing": work.parent / f"{work.name}.parquet",
         "image_cache": out / "image_cache",
     }
@@ -180,6 +200,14 @@ def make_archive(settings: PhantomSettings, folder: Path) -> Path:
         options = settings.model_dump(exclude={"studies", "difficulty"})
         generate(folder, studies=settings.studies, difficulty=settings.difficulty, **options)
     return folder
+
+
+@contextmanager
+def _turn(out: Path) -> Iterator[None]:
+    """One process at a time makes what all runs share."""
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):
+        yield
 
 
 def _check_settings(config: PairingBenchConfig, out: Path) -> None:

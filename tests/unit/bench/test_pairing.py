@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from scipy import stats
 
 from lgdea.bench.pairing import Cell, PairingBenchConfig, cells, run_grid
@@ -80,5 +81,8 @@ def test_a_grid_runs_resumes_and_refuses_other_settings(tmp_path: Path):
     lines.clear()
     assert run_grid(config, tmp_path, say=lines.append) == found
     assert lines == []
+    (tmp_path / "results" / "clip" / "0.2-0.json").unlink()
+    with FileLock(tmp_path / "work" / "clip" / "0.2-0.lock"):  # as another process holds it that makes this run
+        assert [run["variant"] for run in run_grid(config, tmp_path, say=lines.append)] == ["noisy"]
     with pytest.raises(UsageError, match="other settings"):
         run_grid(config.model_copy(update={"set": []}), tmp_path, say=lines.append)
