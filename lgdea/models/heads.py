@@ -129,7 +129,8 @@ def unit(x: Tensor) -> Tensor:
 def similarity(a: Tensor, b: Tensor) -> Tensor:
     """Dot products (..., D), (N, D) -> (..., N), in float32 also under autocast.
 
-    bfloat16 keeps 8 bits: near 1 it cannot tell cosines apart that differ by less than 0.004.
+    bfloat16 keeps 8 bits: near 1 it cannot tell cosines apart that differ by less than 0.004, and a unit vector's
+    cosine with itself need not be 1.
     """
     with torch.autocast(a.device.type, enabled=False):
         return a.float() @ b.float().t()
@@ -164,8 +165,9 @@ def local_similarity(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     tokens, words = tokens.float(), mask.float().sum(dim=1).clamp_min(1.0)
     rows = []
     for part in patches.float().split(CHUNK):
-        attention = (ATTENTION_TEMPERATURE * torch.einsum("bpd,ctd->bctp", part, tokens)).softmax(dim=-1)
-        attended = unit(torch.einsum("bctp,bpd->bctd", attention, part))
+        with torch.autocast(part.device.type, enabled=False):
+            attention = (ATTENTION_TEMPERATURE * torch.einsum("bpd,ctd->bctp", part, tokens)).softmax(dim=-1)
+            attended = unit(torch.einsum("bctp,bpd->bctd", attention, part))
         cosine = (attended * tokens).sum(dim=-1)
         cosine = cosine.masked_fill(mask[None] == 0, float("-inf"))
         mean = (WORD_TEMPERATURE * cosine).logsumexp(dim=-1) - words.log()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from lgdea.models.heads import similarity, unit
 
 
 def assign(embeddings: Tensor, prototypes: Tensor, *, temperature: float) -> Tensor:
@@ -23,8 +24,7 @@ def assign(embeddings: Tensor, prototypes: Tensor, *, temperature: float) -> Ten
     Returns:
         Probabilities ``(..., K)`` in float32.
     """
-    similarity = embeddings.float() @ F.normalize(prototypes.float(), dim=-1).T
-    return (similarity / temperature).softmax(dim=-1)
+    return (similarity(embeddings, unit(prototypes)) / temperature).softmax(dim=-1)
 
 
 def reconstruction(embeddings: Tensor, prototypes: Tensor, *, temperature: float, shrinkage: float = 1e-4) -> Tensor:
@@ -40,7 +40,7 @@ def reconstruction(embeddings: Tensor, prototypes: Tensor, *, temperature: float
         A scalar.
     """
     prototypes = prototypes.float()
-    rebuilt = assign(embeddings, prototypes, temperature=temperature) @ prototypes
+    rebuilt = similarity(assign(embeddings, prototypes, temperature=temperature), prototypes.T)
     error: Tensor = (embeddings.float() - rebuilt).square().sum(dim=-1).mean()
     return error + shrinkage * prototypes.square().sum()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lgdea.models.heads import similarity
 from lgdea.objectives import contrastive, histograms, presence, prototypes
 from lgdea.pretraining.config import ObjectiveConfig
 
@@ -96,7 +97,9 @@ def paired_losses(text: TextSide, images: ImageSide, config: ObjectiveConfig, *,
             images.histograms, report, temperature=config.histogram_temperature
         ),
         "global_evidence": contrastive.evidence_contrastive(
-            scale * images.pooled @ text.reports.T, text.overlap[:linked], temperature=config.similarity_temperature
+            scale * similarity(images.pooled, text.reports),
+            text.overlap[:linked],
+            temperature=config.similarity_temperature,
         ),
     }
 
@@ -114,7 +117,7 @@ def unlinked_losses(
             said.report_histograms, text.report_histograms[reports], weight=said.report_weight
         ),
         "higher_order": contrastive.soft_contrastive(
-            scale * images.pooled @ text.reports[reports].T, said.links * said.image_weight[:, None]
+            scale * similarity(images.pooled, text.reports[reports]), said.links * said.image_weight[:, None]
         ),
     }
 

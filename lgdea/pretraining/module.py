@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgdea.models.heads import similarity
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather
 from lgdea.objectives.histograms import consistency, report_histogram
@@ -122,7 +123,7 @@ class Pretraining(L.LightningModule):
             histograms=report_histogram(p[mine], batch["unit_weight"], batch["unit_owner"], len(reports)),
             reports=reports,
             report_histograms=assign(reports, model.prototypes.weight, temperature=temperature),
-            report_logits=self.report_scale.exp() * reports @ z.T + self.report_bias,
+            report_logits=self.report_scale.exp() * similarity(reports, z) + self.report_bias,
             status=batch["status"],
             overlap=batch["overlap"],
         )
