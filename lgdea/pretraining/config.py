@@ -196,7 +196,7 @@ class SpeedConfig(Config):
     tf32: bool = True
     """TensorFloat-32 matrix products on GPUs that have them."""
     fused_optimizer: bool | None = None
-    """One kernel for the whole AdamW step; null: on GPUs."""
+    """One kernel for the whole AdamW step; null: on GPUs, but not with float16, where it excludes gradient clipping."""
 
 
 class ScheduleConfig(Config):

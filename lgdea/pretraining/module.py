@@ -7,6 +7,8 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -223,7 +225,7 @@ class Pretraining(L.LightningModule):
             {"params": [p for _, p in used if p.ndim <= 1], "weight_decay": 0.0},
         ]
         fused = self.config.speed.fused_optimizer
-        fused = self.device.type == "cuda" if fused is None else fused
+        fused = self.device.type == "cuda" and not self._scales_gradients if fused is None else fused
         optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
         schedule = self.config.schedule
         warmup = self.config.step_of(schedule.warmup_share)
@@ -232,6 +234,26 @@ class Pretraining(L.LightningModule):
             optimizer, lambda step: learning_rate(step, steps=steps, warmup=warmup, final=schedule.final_lr_share)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def _scales_gradients(self) -> bool:
+        """Whether the precision is float16, whose gradients are scaled; bfloat16 has float32's range."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """As Lightning does, and also where AdamW is fused.
+
+        Under mixed precision Lightning refuses to clip for a fused optimiser, because with float16 that would see
+        scaled gradients; it also refuses with bfloat16, where nothing is scaled.
+        """
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and not self._scales_gradients:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average, before any callback saves or validates it."""

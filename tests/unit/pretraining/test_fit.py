@@ -233,6 +233,20 @@ def test_mixed_precision_trains_and_leaves_full_precision_weights(config, tmp_pa
     assert np.isfinite(values(tmp_path / "run", "loss")["value"]).all()
 
 
+def test_gradients_are_clipped_for_a_fused_optimiser_too(config, tmp_path):
+    trainer = {"max_steps": 2, "accelerator": "cpu", "precision": "bf16-mixed", "log_every_n_steps": 1}
+    settings = {"optimizer": {"lr": 1e-3, "weight_decay": 0}, "validation": {"max_images": 0}}
+    saved = {}
+    for name, speed in {"fused": {"fused_optimizer": True}, "plain": {"fused_optimizer": False}}.items():
+        for clip in (1e-9, 1.0):  # against an epsilon of 1e-8 a tiny gradient is no step at all
+            made = config("clip", **settings, trainer={**trainer, "gradient_clip_val": clip}, speed=speed)
+            saved[name, clip] = torch.cat(
+                [w.flatten() for w in weights(fit(made, tmp_path / f"{name}{clip}")).values()]
+            )
+    assert not torch.allclose(saved["fused", 1e-9], saved["fused", 1.0], atol=1e-4)
+    torch.testing.assert_close(saved["fused", 1.0], saved["plain", 1.0], rtol=1e-3, atol=1e-5)
+
+
 def test_a_run_shorter_than_its_logging_interval_ends_well(config, tmp_path):
     trainer = {"max_steps": 2, "accelerator": "cpu", "log_every_n_steps": 50}
     fit(config("clip", trainer=trainer, validation={"max_images": 0}), tmp_path / "run")
