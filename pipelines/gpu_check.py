@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from lgdea import runs
-from lgdea.bench.pairing import PhantomSettings
+from lgdea.bench.archive import PhantomSettings
 from lgdea.bench.train import make_inputs, measure_step
 from lgdea.config import load_config
 from lgdea.pretraining.config import PretrainConfig

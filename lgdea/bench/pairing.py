@@ -12,20 +12,24 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from lgdea import runs
+from lgdea.bench.archive import PhantomSettings, make_archive
 from lgdea.bench.evidence import EvidenceKind, make_evidence
+from lgdea.bench.tower import TowerConfig, make_tower
 from lgdea.config import Config, load_config
 from lgdea.errors import UsageError
 from lgdea.shipped import shipped
 from lgdea.version import __version__
+
+if TYPE_CHECKING:
+    from lgdea.pretraining.config import PretrainConfig
 
 METRICS = {
     "zero-shot": {"auroc_macro": "zero-shot AUROC"},
@@ -35,15 +39,6 @@ METRICS = {
     },
     "grounding": {"pointing_macro": "pointing game", "cnr_macro": "CNR", "miou_macro": "mIoU"},
 }
-
-
-class PhantomSettings(Config):
-    """The archive that all runs share."""
-
-    studies: PositiveInt = 4000
-    size: PositiveInt = 128
-    seed: int = 0
-    difficulty: Literal["easy", "standard", "hard"] = "hard"
 
 
 class Variant(Config):
@@ -62,6 +57,8 @@ class PairingBenchConfig(Config):
     """Name of a shipped pretraining configuration, the same for all variants."""
     set: list[str] = Field(default_factory=list)
     """Overrides for all variants."""
+    tower: TowerConfig | None = None
+    """How the image tower that all runs start from is trained; null: random weights."""
     variants: dict[str, Variant]
     fractions: list[float] = Field(default=[0.005, 0.01, 0.02, 0.05, 0.2, 1.0])
     """Shares of the linkable training patients that keep their link."""
@@ -105,13 +102,10 @@ def run_grid(
     Raises:
         UsageError: ``out`` holds results of other settings.
     """
-    _check_settings(config, out)
-    with _turn(out):
-        archive = make_archive(config.phantom, out / "archive")
-        evidence = {
-            kind: make_evidence(kind, archive, out / "evidence")
-            for kind in {variant.evidence for variant in config.variants.values()}
-        }
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):
+        _check_settings(config, out)
+        shared = prepare(config, out)
     began, missing = time.monotonic(), [c for c in cells(config) if not (out / "results" / c.file).exists()]
     for number, cell in enumerate(missing, start=1):
         if minutes is not None and time.monotonic() - began > 60 * minutes:
@@ -119,10 +113,11 @@ def run_grid(
             break
         file = out / "results" / cell.file
         try:
+            (out / "work" / cell.variant).mkdir(parents=True, exist_ok=True)
             with FileLock(out / "work" / f"{cell.name}.lock", blocking=False):
                 if file.exists():  # another process has run it since
                     continue
-                result = run_cell(config, cell, archive, evidence[config.variants[cell.variant].evidence], out)
+                result = run_cell(config, cell, shared, out)
                 runs.write_json(file, result)
         except Timeout:  # another process is running it
             continue
@@ -139,32 +134,55 @@ def cells(config: PairingBenchConfig) -> Iterator[Cell]:
                 yield Cell(variant, fraction, seed)
 
 
-def run_cell(config: PairingBenchConfig, cell: Cell, archive: Path, evidence: Path, out: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Shared:
+    """What all runs of a grid read: the archive, its evidence by kind, the image cache, the tower's weights."""
+
+    archive: Path
+    evidence: dict[EvidenceKind, Path]
+    image_cache: Path
+    weights: Path | None
+
+
+def prepare(config: PairingBenchConfig, out: Path) -> Shared:
+    """Make what is not there of what all runs share."""
+    archive = make_archive(config.phantom, out / "archive")
+    weights = None
+    if config.tower is not None:
+        image = _load(config, [f"data.{name}=." for name in ("archive", "evidence", "pairing")]).image
+        weights = make_tower(config.tower, image, out / "tower")
+    kinds = sorted({variant.evidence for variant in config.variants.values()})
+    evidence = {kind: make_evidence(kind, archive, out / "evidence") for kind in kinds}
+    return Shared(archive, evidence, out / "image_cache", weights)
+
+
+def run_cell(config: PairingBenchConfig, cell: Cell, shared: Shared, out: Path) -> dict[str, Any]:
     """Pretrain and evaluate one run; nothing but the returned numbers is kept."""
-    from lgdea.pretraining.config import PretrainConfig
     from lgdea.pretraining.fit import fit
     from lgdea.records.archive import Archive
     from lgdea.records.pairing import make_pairing, write_pairing
 
     began = time.monotonic()
     variant, work = config.variants[cell.variant], out / "work" / cell.name
-    pairing = make_pairing(Archive.open(archive), fraction=cell.fraction, seed=cell.seed)
+    pairing = make_pairing(Archive.open(shared.archive), fraction=cell.fraction, seed=cell.seed)
     write_pairing(pairing, work.parent / f"{work.name}.parquet")
-    inputs = {
-        "archive": archive,
-        "evidence": evidence,
-        "pairing": work.parent / f"{work.name}.parquet",
-        "image_cache": out / "image_cache",
-    }
-    overrides = [*config.set, *variant.set, f"seed={cell.seed}", *(f"data.{k}={v}" for k, v in inputs.items())]
-    file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
-    model = fit(load_config(PretrainConfig, [file], overrides), work)
+    overrides = [
+        *variant.set,
+        f"seed={cell.seed}",
+        f"data.archive={shared.archive}",
+        f"data.evidence={shared.evidence[variant.evidence]}",
+        f"data.pairing={work.parent / f'{work.name}.parquet'}",
+        f"data.image_cache={shared.image_cache}",
+    ]
+    if shared.weights is not None:
+        overrides.append(f"image.weights={shared.weights}")
+    model = fit(_load(config, overrides), work)
     result = {
         "variant": cell.variant,
         "fraction": cell.fraction,
         "seed": cell.seed,
         "linked": int((pairing["state"] == "paired").sum()),
-        "metrics": evaluate(model, archive, out / "image_cache"),
+        "metrics": evaluate(model, shared.archive, shared.image_cache),
         "training": json.loads((work / runs.MANIFEST).read_text(encoding="utf-8")).get("metrics", {}),
         "seconds": round(time.monotonic() - began, 1),
         "lgdea_version": __version__,
@@ -192,27 +210,16 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/*.json"))]
 
 
-def make_archive(settings: PhantomSettings, folder: Path) -> Path:
-    """The phantom of ``settings``; made when it is not there."""
-    from lgdea.phantom import generate
+def _load(config: PairingBenchConfig, overrides: list[str]) -> PretrainConfig:
+    from lgdea.pretraining.config import PretrainConfig
 
-    if not runs.is_finished(folder):
-        options = settings.model_dump(exclude={"studies", "difficulty"})
-        generate(folder, studies=settings.studies, difficulty=settings.difficulty, **options)
-    return folder
-
-
-@contextmanager
-def _turn(out: Path) -> Iterator[None]:
-    """One process at a time makes what all runs share."""
-    out.mkdir(parents=True, exist_ok=True)
-    with FileLock(out / ".lock"):
-        yield
+    file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
+    return load_config(PretrainConfig, [file], [*config.set, *overrides])
 
 
 def _check_settings(config: PairingBenchConfig, out: Path) -> None:
     """Results of one folder must be comparable; more fractions, seeds or variants may join them."""
-    shared = config.model_dump(mode="json", include={"phantom", "pretrain", "set"})
+    shared = config.model_dump(mode="json", include={"phantom", "pretrain", "set", "tower"})
     text = json.dumps(shared, sort_keys=True)
     variants = {name: variant.model_dump(mode="json") for name, variant in config.variants.items()}
     file = out / "grid.json"

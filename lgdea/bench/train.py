@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lgdea import runs
-from lgdea.bench.pairing import PhantomSettings
+from lgdea.bench.archive import PhantomSettings, make_archive
 from lgdea.config import Config, load_config
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.shipped import shipped
@@ -77,7 +77,6 @@ def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) ->
 def make_inputs(phantom: PhantomSettings, out: Path) -> list[str]:
     """An archive, its evidence and a pairing with every second patient linked; as overrides of a configuration."""
     from lgdea.bench.evidence import make_evidence
-    from lgdea.bench.pairing import make_archive
     from lgdea.records.archive import Archive
     from lgdea.records.pairing import make_pairing, write_pairing
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from lgdea import runs
 from lgdea.errors import DataError, LgdeaError, UsageError
@@ -22,6 +23,8 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESS = "preprocess.json"
 CARD = "README.md"
+TOWER = "image_tower."
+"""What the names of the image tower's weights begin with."""
 
 
 def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any] | None = None) -> Path:
@@ -98,20 +101,40 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
             file=folder / CONFIG,
             remedy="it was changed by hand or written by an incompatible version",
         ) from None
-    _load_weights(model, folder / WEIGHTS)
+    weights = _read_weights(folder / WEIGHTS, remedy="copy the whole folder")
+    _fill(model, weights, folder / WEIGHTS, remedy=f"take it and {CONFIG} from the same model")
     place = folder.resolve()
     model.name = place.parent.name if place.name == "model" else place.name  # a run's model is called as the run
     return model.to(device).eval()
 
 
-def _load_weights(model: LgdeaModel, file: Path) -> None:
+def load_image_tower(tower: nn.Module, file: str | Path) -> None:
+    """Give an image tower trained weights.
+
+    Args:
+        tower: Of :func:`lgdea.models.image_tower.build_image_tower`.
+        file: ``model.safetensors`` of a model folder whose image tower is the same, or a safetensors file of such a
+            tower's own ``state_dict``.
+
+    Raises:
+        DataError: The file is missing or damaged, or is of another tower.
+    """
+    weights = _read_weights(Path(file), remedy="set image.weights to a safetensors file, or to null")
+    inside = {name.removeprefix(TOWER): tensor for name, tensor in weights.items() if name.startswith(TOWER)}
+    _fill(tower, inside or weights, Path(file), remedy="set image.tower, size and stride as they were in its training")
+
+
+def _read_weights(file: Path, *, remedy: str) -> dict[str, Tensor]:
     if not file.exists():
-        raise DataError("the model's file is missing", file=file, remedy="copy the whole folder")
+        raise DataError("the file of weights is missing", file=file, remedy=remedy)
     try:
-        weights = load_file(file)
+        return load_file(file)
     except (SafetensorError, OSError) as error:
         raise DataError(f"is damaged ({error})", file=file, remedy="copy it again") from None
-    expected = model.state_dict()
+
+
+def _fill(module: nn.Module, weights: dict[str, Tensor], file: Path, *, remedy: str) -> None:
+    expected = module.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in expected]
     problems += [
@@ -122,11 +145,11 @@ def _load_weights(model: LgdeaModel, file: Path) -> None:
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise DataError(
-            f"the weights do not fit {CONFIG}: {problems[0]}{more}",
+            f"the weights do not fit the configuration: {problems[0]}{more}",
             file=file,
-            remedy="take both files from the same model",
+            remedy=remedy,
         )
-    model.load_state_dict(weights)
+    module.load_state_dict(weights)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

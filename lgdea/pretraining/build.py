@@ -11,6 +11,7 @@ from lgdea.imaging.cache import Frames
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.serialization import load_image_tower
 from lgdea.models.text_tower import SMALL_BERT, build_text_tower, load_tokenizer, train_tokenizer
 from lgdea.objectives.presence import PRESENT
 from lgdea.pretraining.config import PretrainConfig
@@ -34,8 +35,12 @@ def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> Lgdea
         mode=config.image.mode,
     )
     options = config.model.model_dump(exclude={"evidence_temperature", "ema_decay"})
+    image = config.image
+    tower = build_image_tower(image.tower, image.pretrained and image.weights is None, image.size, image.stride)
+    if image.weights is not None:
+        load_image_tower(tower, image.weights)
     return LgdeaModel(
-        build_image_tower(config.image.tower, config.image.pretrained, config.image.size, config.image.stride),
+        tower,
         build_text_tower(
             text.tower,
             text.pretrained,

@@ -47,6 +47,9 @@ class ImageConfig(Config):
 
     tower: str = "resnet18"
     pretrained: bool = False
+    weights: Path | None = None
+    """Where the image tower starts from instead: ``model.safetensors`` of a model that lgdea has trained, or a
+    safetensors file of the tower alone."""
     size: PositiveInt = 224
     """Side of the square input in pixels."""
     stride: PositiveInt = 16

@@ -71,6 +71,8 @@ def fit(config: PretrainConfig, out: Path) -> Path:
     out = Path(out)
     _check_inputs(config)
     sources = {"archive": config.data.archive, "evidence": config.data.evidence, "pairing": config.data.pairing}
+    if config.image.weights is not None:
+        sources["image_weights"] = config.image.weights
     with _quiet():
         where = place(config)
         with in_turn(out, where):
@@ -268,6 +270,10 @@ def _check_inputs(config: PretrainConfig) -> None:
         path = getattr(config.data, name)
         if not path.exists():
             raise UsageError(f"no such {name}", file=path, remedy=f"set data.{name}")
+    if config.image.weights is not None and not config.image.weights.is_file():
+        raise UsageError(
+            "no such file of weights", file=config.image.weights, remedy="set image.weights to a safetensors file"
+        )
 
 
 def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:

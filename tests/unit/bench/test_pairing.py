@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def test_a_grid_runs_resumes_and_refuses_other_settings(tmp_path: Path):
         "pretrain": "demo-lgdea",
         "set": ["trainer.max_steps=3", "image.size=32", "validation.max_images=0", "data.batch_size_per_device=8"],
         "phantom": {"studies": 120, "size": 64, "difficulty": "easy"},
+        "tower": {"phantom": {"studies": 120, "size": 64, "difficulty": "easy", "seed": 1}, "max_steps": 3},
         "variants": {"clip": {"set": ["objective.name=clip"]}, "noisy": {"evidence": "corrupted-30"}},
         "fractions": [0.2],
         "seeds": [0],
@@ -78,6 +80,7 @@ def test_a_grid_runs_resumes_and_refuses_other_settings(tmp_path: Path):
     assert [run["variant"] for run in found] == ["clip", "noisy"]
     assert all(0 <= run["metrics"]["auroc_macro"] <= 1 for run in found)
     assert not list((tmp_path / "work").rglob("*.ckpt"))
+    assert set(json.loads((tmp_path / "tower" / "tower.json").read_text())["auroc"]) >= {"Edema", "Cardiomegaly"}
     lines.clear()
     assert run_grid(config, tmp_path, say=lines.append) == found
     assert lines == []

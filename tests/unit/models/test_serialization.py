@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 import lgdea
 from lgdea.errors import DataError, LgdeaError, UsageError
+from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
-from lgdea.models.serialization import load_model, save_model
+from lgdea.models.serialization import load_image_tower, load_model, save_model
 
 TEXTS = ["Moderate left pleural effusion.", "No pneumothorax."]
 
@@ -120,3 +121,22 @@ def test_a_model_without_preprocessing_is_not_saved(make_model: Callable[..., Lg
     with pytest.raises(UsageError, match="no preprocessing"):
         save_model(make_model(preprocess=None), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_tower_takes_the_weights_of_a_model_or_of_a_tower(folder: Path, tmp_path: Path) -> None:
+    model = load_model(folder)
+    wanted = model.image_tower.state_dict()
+    save_file(dict(wanted), tmp_path / "tower.safetensors")
+    for file in (folder / "model.safetensors", tmp_path / "tower.safetensors"):
+        tower = build_image_tower(**model.image_tower.describe())
+        assert not torch.equal(next(tower.parameters()), next(model.image_tower.parameters()))
+        load_image_tower(tower, file)
+        assert all(torch.equal(value, wanted[name]) for name, value in tower.state_dict().items())
+
+
+def test_weights_of_another_tower_are_refused(folder: Path, tmp_path: Path) -> None:
+    tower = build_image_tower("test_convnext", image_size=64, stride=8)
+    with pytest.raises(DataError, match=r"model\.safetensors: the weights do not fit .*image\.tower"):
+        load_image_tower(tower, folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"none\.safetensors: the file of weights is missing"):
+        load_image_tower(tower, tmp_path / "none.safetensors")

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -188,6 +189,19 @@ def test_missing_inputs_are_named(config, tmp_path, world):
     data = {"archive": world / "archive", "evidence": world / "nothing", "pairing": world / "pairing.parquet"}
     with pytest.raises(UsageError, match=r"nothing: no such evidence; set data\.evidence"):
         fit(config(data=data), tmp_path / "run")
+
+
+def test_a_run_starts_from_the_image_tower_it_is_given(config, tmp_path):
+    first = fit(config("clip"), tmp_path / "first")
+    image = {**config().image.model_dump(), "weights": first / "model.safetensors"}
+    settings = config("clip", image=image, optimizer={"lr": 1e-12}, model={"ema_decay": 0.0})
+    again = weights(fit(settings, tmp_path / "again"))
+    for name, value in weights(first).items():
+        if name.startswith("image_tower.") and "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(again[name], value, rtol=0, atol=1e-6)
+    assert "image_weights" in json.loads((tmp_path / "again" / "run.json").read_text())["input_hashes"]
+    with pytest.raises(UsageError, match="no such file of weights"):
+        fit(config(image={**image, "weights": tmp_path / "none"}), tmp_path / "other")
 
 
 def test_too_few_links_are_named(config, tmp_path, world):

@@ -1,0 +1,30 @@
+"""The synthetic archives that benchmarks run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from lgdea import runs
+from lgdea.config import Config
+
+
+class PhantomSettings(Config):
+    """What :func:`lgdea.phantom.generate` is told."""
+
+    studies: PositiveInt = 4000
+    size: PositiveInt = 128
+    seed: int = 0
+    difficulty: Literal["easy", "standard", "hard"] = "hard"
+
+
+def make_archive(settings: PhantomSettings, folder: Path) -> Path:
+    """The phantom of ``settings``; made when it is not there."""
+    from lgdea.phantom import generate
+
+    if not runs.is_finished(folder):
+        options = settings.model_dump(exclude={"studies", "difficulty"})
+        generate(folder, studies=settings.studies, difficulty=settings.difficulty, **options)
+    return folder
