@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgdea.models.heads import local_similarity
 from lgdea.objectives.contrastive import histogram_info_nce
 from lgdea.objectives.histograms import consistency, histogram_similarity, kl
 from lgdea.objectives.prototypes import assign, reconstruction
@@ -17,7 +16,6 @@ from lgdea.objectives.prototypes import assign, reconstruction
 torch.manual_seed(0)
 HISTOGRAMS = torch.randn(2, 12, 20).softmax(dim=-1)
 UNIT = F.normalize(torch.randn(2, 12, 16), dim=-1)
-TOKENS, PATCHES = F.normalize(torch.randn(5, 7, 16), dim=-1), F.normalize(torch.randn(5, 9, 16), dim=-1)
 LOSSES: dict[str, Callable[[], Tensor]] = {
     "histogram_info_nce": lambda: histogram_info_nce(HISTOGRAMS[0], HISTOGRAMS[1], temperature=0.1),
     "histogram_similarity": lambda: histogram_similarity(HISTOGRAMS[0], HISTOGRAMS[1]),
@@ -25,7 +23,6 @@ LOSSES: dict[str, Callable[[], Tensor]] = {
     "consistency": lambda: consistency(HISTOGRAMS[0], HISTOGRAMS[1]),
     "assign": lambda: assign(UNIT[0], UNIT[1], temperature=0.1),
     "reconstruction": lambda: reconstruction(UNIT[0], UNIT[1], temperature=0.1),
-    "local_similarity": lambda: local_similarity(PATCHES, TOKENS, torch.ones(5, 7)),
 }
 
 
