@@ -165,7 +165,7 @@ def local_similarity(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     tokens, words = tokens.float(), mask.float().sum(dim=1).clamp_min(1.0)
     rows = []
     for part in patches.float().split(CHUNK):
-        # Under autocast in bfloat16: this is by far the largest product of a step, and its rounding averages out over D.
+        # Under autocast in bfloat16: this is by far the largest product of a step, and rounding averages out over D.
         attention = (ATTENTION_TEMPERATURE * torch.einsum("bpd,ctd->bctp", part, tokens)).softmax(dim=-1)
         attended = unit(torch.einsum("bctp,bpd->bctd", attention, part))
         cosine = (attended * tokens).sum(dim=-1)

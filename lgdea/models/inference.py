@@ -80,24 +80,25 @@ def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Te
 
 
 def encode_image(model: LgdeaModel, images: ImageInput | Sequence[ImageInput]) -> np.ndarray:
-    """Pooled embeddings (N, D), float32, unit length; one image gives N = 1."""
+    """Embeddings (N, D) to compare with those of reports, float32, unit length; one image gives N = 1."""
     single = isinstance(images, str | Path | Image.Image | np.ndarray)
     items: list[ImageInput] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
     rows = []
     with inferring(model):
         for start in range(0, len(items), BATCH):
             batch = torch.stack([_prepare(model, item)[0] for item in items[start : start + BATCH]])
-            rows.append(model.forward_image(batch.to(model.device))["pooled"].cpu())
+            rows.append(model.embed_images(model.forward_image(batch.to(model.device))).cpu())
     return torch.cat(rows).numpy() if rows else np.zeros((0, model.dim), dtype=np.float32)
 
 
 def encode_text(model: LgdeaModel, texts: str | Sequence[str]) -> np.ndarray:
-    """Global report embeddings (N, D), float32, unit length; one text gives N = 1."""
+    """Report embeddings (N, D), float32, unit length; one text gives N = 1."""
     items = [texts] if isinstance(texts, str) else list(texts)
     rows = []
     with inferring(model):
         for start in range(0, len(items), BATCH):
-            rows.append(model.forward_text(**model.tokenize(items[start : start + BATCH]))["pooled"].cpu())
+            tokens = model.tokenize(items[start : start + BATCH])
+            rows.append(model.embed_reports(model.forward_text(**tokens)).cpu())
     return torch.cat(rows).numpy() if rows else np.zeros((0, model.dim), dtype=np.float32)
 
 

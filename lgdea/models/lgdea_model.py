@@ -17,6 +17,7 @@ from lgdea.errors import ConfigError
 from lgdea.models import inference
 from lgdea.models.heads import LesionQueries, Projection, Prototypes, similarity, smooth_max
 from lgdea.models.text_tower import MAX_TOKENS
+from lgdea.models.whole import WholeComparison
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -97,6 +98,7 @@ class LgdeaModel(nn.Module):
         self.project_tokens = Projection(text_width, dim)
         self.project_evidence = Projection(text_width, dim)
         self.prototypes = Prototypes(prototypes, dim)
+        self.whole = WholeComparison(dim, len(findings))
         self.log_presence_scale = nn.Parameter(torch.tensor(10.0).log())
         # Most findings are not in most images: start from that.
         self.presence_bias = nn.Parameter(torch.tensor(-2.0))
@@ -198,6 +200,22 @@ class LgdeaModel(nn.Module):
         )
         return self.presence_scale * (patches + lesions) / 2 + self.presence_bias
 
+    def embed_images(self, image_out: dict[str, Tensor]) -> Tensor:
+        """What images are compared with reports by: the pooled embedding, with ``presence`` scoring centred and joined
+        with the image's evidence (:class:`lgdea.models.whole.WholeComparison`).
+
+        Shapes:
+            the result of :meth:`forward_image`; result (B, D), unit length.
+        """
+        if self.scoring != "presence":
+            return image_out["pooled"]
+        presence = self.presence_logits(image_out, self.whole.finding_vectors).sigmoid()
+        return self.whole.images(image_out["pooled"], presence)
+
+    def embed_reports(self, text_out: dict[str, Tensor]) -> Tensor:
+        """What reports are compared with images by, of the result of :meth:`forward_text`; (B, D), unit length."""
+        return text_out["pooled"] if self.scoring != "presence" else self.whole.reports(text_out["pooled"])
+
     def score_phrases(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Scores of phrases in preprocessed images, without gradient; higher = more likely present.
 
@@ -217,11 +235,11 @@ class LgdeaModel(nn.Module):
         return inference.phrase_maps(self, images, phrases)
 
     def encode_image(self, images: inference.ImageInput | Sequence[inference.ImageInput]) -> np.ndarray:
-        """Pooled embeddings (N, D) of a path, PIL image, array, or a list of them."""
+        """Embeddings (N, D) of a path, PIL image, array, or a list of them; see :meth:`embed_images`."""
         return inference.encode_image(self, images)
 
     def encode_text(self, texts: str | Sequence[str]) -> np.ndarray:
-        """Global report embeddings (N, D) of one text or a list."""
+        """Report embeddings (N, D) of one text or a list; see :meth:`embed_reports`."""
         return inference.encode_text(self, texts)
 
     def heat_map(self, image: inference.ImageInput, phrase: str) -> np.ndarray:

@@ -97,6 +97,8 @@ class LossWeights(Config):
     """KL(Q_R || Q_I) of linked pairs (METHOD equation 9)."""
     paired_histogram: NonNegativeFloat = 0.2
     """InfoNCE over histograms of linked pairs."""
+    image_evidence: NonNegativeFloat = 1.0
+    """The linked image's pooled embedding tells which evidence its report states, as the report's own does."""
     presence: NonNegativeFloat = 1.0
     """Does the linked image show each piece of evidence of its report?"""
     ranking: NonNegativeFloat = 0.5
@@ -106,7 +108,7 @@ class LossWeights(Config):
     unpaired_images: NonNegativeFloat = 0.2
     """Confidence-weighted KL to the propagated report histogram."""
     unpaired_presence: NonNegativeFloat = 0.5
-    """Presence with propagated evidence as soft target, weighted by confidence."""
+    """Presence, the target being what model and graph say together (:func:`lgdea.pretraining.losses.graph_targets`)."""
     unpaired_reports: NonNegativeFloat = 0.1
     """Confidence-weighted KL from the propagated image histogram to that of the report's embedding."""
     higher_order: NonNegativeFloat = 0.2

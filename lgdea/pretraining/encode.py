@@ -21,6 +21,7 @@ from lgdea.pretraining.batches import BatchBuilder, Tokens
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.phrases import UNIT_WEIGHTS
 from lgdea.pretraining.propagation import Nodes
+from lgdea.vocabulary.phrases import canonical_phrase
 
 CHUNK = 256
 
@@ -48,6 +49,34 @@ def encode_images(model: LgdeaModel, pixels: Frames, preprocess: Preprocess) -> 
         histograms.append(model.image_histogram(out))
         pooled.append(out["pooled"])
     return Nodes(_whole(histograms, len(pixels)), _whole(pooled, len(pixels)))
+
+
+def settle_comparison(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, most: int = 2000) -> None:
+    """Tell a model of evidence what is typical of its training archive (:mod:`lgdea.models.whole`).
+
+    Args:
+        model: In evaluation mode; every process may do this by itself.
+        builder: Holds the training images and reports.
+        preprocess: As at inference.
+        most: Images and reports that are looked at, evenly spread over the archive.
+    """
+    z = model.embed_phrases([canonical_phrase(finding) for finding in model.findings])
+    pooled, presence, reports = [], [], []
+    for rows in _spread(len(builder.pixels), most):
+        frames = torch.from_numpy(builder.pixels[rows])[:, None].to(model.device)
+        out = model.forward_image(preprocess.normalise(frames))
+        pooled.append(out["pooled"])
+        presence.append(model.presence_logits(out, z).sigmoid())
+    for rows in _spread(len(builder.reports), most):
+        ids, mask = builder.reports.pad(rows)
+        reports.append(model.forward_text(ids.to(model.device), mask.to(model.device))["pooled"])
+    model.whole.settle(torch.cat(pooled), torch.cat(presence), torch.cat(reports), z)
+
+
+def _spread(count: int, most: int) -> Iterator[NDArray[np.int64]]:
+    rows = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]
 
 
 def encode_phrases(model: LgdeaModel, phrases: Tokens) -> Tensor:

@@ -29,6 +29,7 @@ from lgdea.pretraining.chunks import run_in_chunks
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
 from lgdea.pretraining.data import PretrainData
+from lgdea.pretraining.encode import settle_comparison
 from lgdea.pretraining.metrics import CsvMetrics, cut_back
 from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.processes import ALONE, WHERE, Place, in_turn, place
@@ -85,6 +86,9 @@ def fit(config: PretrainConfig, out: Path) -> Path:
         module, data = build(config, inputs, where)
         _train(config, out, module, data, inputs, processes=where.processes)
     if where.rank == 0:
+        if module.average.scoring == "presence":
+            with torch.no_grad():
+                settle_comparison(module.average, data.builder, data.preprocess)
         _save(config, out, module, inputs)
     return out / "model"
 

@@ -44,11 +44,19 @@ class TextSide:
 
 @dataclass
 class ImageSide:
-    """What the image tower says of ``B`` images: pooled ``(B, D)``, Q_I ``(B, K)``, presence logits ``(B, U)``."""
+    """What the image tower says of ``B`` images.
+
+    Attributes:
+        pooled: ``(B, D)``.
+        histograms: Q_I ``(B, K)``.
+        logits: Presence logits ``(B, U)`` of lesions and patches.
+        pooled_logits: ``(B, U)`` does the pooled embedding tell this evidence?
+    """
 
     pooled: Tensor
     histograms: Tensor
     logits: Tensor
+    pooled_logits: Tensor
 
 
 @dataclass
@@ -58,7 +66,7 @@ class Unlinked:
     Attributes:
         image_histograms: ``(V, K)``.
         image_weight: ``(V,)``.
-        evidence: ``(V, U)`` targets in [0, 1].
+        evidence: ``(V, U)`` targets in [0, 1] of :func:`graph_targets`.
         report_histograms: ``(R, K)``.
         report_weight: ``(R,)``.
         links: ``(V, R)`` propagated links between the batch's unlinked images and reports.
@@ -76,9 +84,7 @@ def evidence_losses(
     text: TextSide, config: ObjectiveConfig, *, temperature: float, with_prototypes: bool
 ) -> dict[str, Tensor]:
     """The evidence space alone, from all reports of the batch (METHOD section 1)."""
-    targets, weights = _targets(text.status, config)
-    told = presence.presence_loss(text.report_logits, targets, weights, balance=config.balance)
-    losses = {"report_evidence": told + presence.phrase_ranking(text.report_logits, targets, weights)}
+    losses = {"report_evidence": _told(text.report_logits, text.status, config)}
     if with_prototypes:
         losses["reconstruction"] = prototypes.reconstruction(text.phrases, text.prototypes, temperature=temperature)
     return losses
@@ -90,6 +96,7 @@ def paired_losses(text: TextSide, images: ImageSide, config: ObjectiveConfig, *,
     targets, weights = _targets(text.status[:linked], config)
     report = text.histograms[:linked]
     return {
+        "image_evidence": _told(images.pooled_logits, text.status[:linked], config),
         "presence": presence.presence_loss(images.logits, targets, weights, balance=config.balance),
         "ranking": presence.phrase_ranking(images.logits, targets, weights),
         "paired_kl": histograms.kl(report.detach(), images.histograms),
@@ -110,9 +117,13 @@ def unlinked_losses(
     """Unlinked images and reports, taught by propagated links (METHOD sections 3 and 4)."""
     reports = slice(len(text.reports) - len(said.report_weight), None)
     weight = said.image_weight[:, None].expand_as(said.evidence)
+    shown, told = (
+        presence.presence_loss(logits, said.evidence, weight, balance=config.balance)
+        for logits in (images.logits, images.pooled_logits)
+    )
     return {
         "unpaired_images": histograms.kl(said.image_histograms, images.histograms, weight=said.image_weight),
-        "unpaired_presence": presence.presence_loss(images.logits, said.evidence, weight, balance=config.balance),
+        "unpaired_presence": shown + told,
         "unpaired_reports": histograms.kl(
             said.report_histograms, text.report_histograms[reports], weight=said.report_weight
         ),
@@ -120,6 +131,34 @@ def unlinked_losses(
             scale * similarity(images.pooled, text.reports[reports]), said.links * said.image_weight[:, None]
         ),
     }
+
+
+def graph_targets(own: Tensor, said: Tensor, usual: Tensor, confidence: Tensor) -> Tensor:
+    """What an unlinked image shows, by the model and by the graph.
+
+    The model's own opinion is the prior, and the graph's the likelihood ratio of what it says of this image and what
+    it says of any: sigmoid(own + c (logit s - logit u)), where s is ``said``, drawn half way to the usual u, so that
+    no graph is ever sure. Neither alone is as good: the neighbours of an image err in other images than the model does.
+
+    Args:
+        own: ``(V, U)`` logits of the moving average for the image as it is.
+        said: ``(V, U)`` share of the propagated links that assert each phrase.
+        usual: ``(U,)`` mean of ``said`` over all images.
+        confidence: ``(V,)`` c in [0, 1].
+
+    Returns:
+        ``(V, U)`` targets in [0, 1].
+    """
+    usual = usual.clamp(1e-4, 1 - 1e-4)
+    ratio = ((said + usual) / 2).logit() - usual.logit()
+    return (own.float() + confidence[:, None] * ratio).sigmoid()
+
+
+def _told(logits: Tensor, status: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Whether an embedding tells evidence: phrase by phrase, and item against item."""
+    targets, weights = _targets(status, config)
+    loss = presence.presence_loss(logits, targets, weights, balance=config.balance)
+    return loss + presence.phrase_ranking(logits, targets, weights)
 
 
 def _targets(status: Tensor, config: ObjectiveConfig) -> tuple[Tensor, Tensor]:

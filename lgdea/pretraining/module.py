@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
@@ -23,7 +24,15 @@ from lgdea.objectives.total import combine
 from lgdea.pretraining.baselines import baseline_losses
 from lgdea.pretraining.batches import Batch
 from lgdea.pretraining.config import PretrainConfig
-from lgdea.pretraining.losses import ImageSide, TextSide, Unlinked, evidence_losses, paired_losses, unlinked_losses
+from lgdea.pretraining.losses import (
+    ImageSide,
+    TextSide,
+    Unlinked,
+    evidence_losses,
+    graph_targets,
+    paired_losses,
+    unlinked_losses,
+)
 from lgdea.pretraining.propagation import Propagated
 from lgdea.pretraining.schedule import learning_rate
 
@@ -52,6 +61,8 @@ class Pretraining(L.LightningModule):
         self.propagated: Propagated | None = None
         self.said: Any = None
         """What the propagated links say of every image's evidence: sparse ``(N_I, T)``."""
+        self.usual: Any = None
+        """Its mean over images, ``(T,)``."""
         self.evidence_targets = evidence_targets
         self._freeze_unused()
 
@@ -104,9 +115,10 @@ class Pretraining(L.LightningModule):
         losses |= paired_losses(text, linked, objective, scale=scale)
         self.log("image_information", histogram_information(linked.histograms.detach()))
         if len(batch["image_rows"]):
-            losses["consistency"] = self._consistency(batch, unlinked, text.phrases)
+            seen = self._seen(batch["clean"], text.phrases)
+            losses["consistency"] = self._consistency(unlinked, seen)
             if self.propagated is not None:
-                said = self._unlinked(batch)
+                said = self._unlinked(batch, seen)
                 losses |= unlinked_losses(text, unlinked, said, objective, scale=scale)
         return losses
 
@@ -125,46 +137,59 @@ class Pretraining(L.LightningModule):
             histograms=report_histogram(p[mine], batch["unit_weight"], batch["unit_owner"], len(reports)),
             reports=reports,
             report_histograms=assign(reports, model.prototypes.weight, temperature=temperature),
-            report_logits=self.report_scale.exp() * similarity(reports, z) + self.report_bias,
+            report_logits=self._tells(reports, z),
             status=batch["status"],
             overlap=batch["overlap"],
         )
 
     def _images(self, model: LgdeaModel, views: Tensor, phrases: Tensor) -> ImageSide:
         out = model.forward_image(views)
-        return ImageSide(out["pooled"], model.image_histogram(out), model.presence_logits(out, phrases))
+        pooled_logits = self._tells(out["pooled"], phrases)
+        return ImageSide(out["pooled"], model.image_histogram(out), model.presence_logits(out, phrases), pooled_logits)
+
+    def _tells(self, pooled: Tensor, phrases: Tensor) -> Tensor:
+        """Does a pooled embedding, of a report or an image, tell each phrase? ``(B, D), (U, D) -> (B, U)`` logits."""
+        return self.report_scale.exp() * similarity(pooled, phrases) + self.report_bias
 
     def _split(self, images: ImageSide) -> tuple[ImageSide, ImageSide]:
         """Linked and unlinked images, each over all processes."""
-        tensors = (images.pooled, images.histograms, images.logits)
+        tensors = (images.pooled, images.histograms, images.logits, images.pooled_logits)
         linked = ImageSide(*(gather(t[: self.linked]) for t in tensors))
         return linked, ImageSide(*(gather(t[self.linked :]) for t in tensors))
 
-    def _consistency(self, batch: Batch, student: ImageSide, phrases: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _seen(self, images: Tensor, phrases: Tensor) -> ImageSide:
+        """What the moving average says of the unlinked images as they are, over all processes."""
+        seen = self._images(self.average, images, phrases)
+        return ImageSide(*(gather(t) for t in (seen.pooled, seen.histograms, seen.logits, seen.pooled_logits)))
+
+    def _consistency(self, student: ImageSide, seen: ImageSide) -> Tensor:
         """An augmented view must say what the moving average says of the image as it is."""
-        with torch.no_grad():
-            seen = self._images(self.average, batch["clean"], phrases.detach())
-            histograms, logits = gather(seen.histograms), gather(seen.logits)
-        probability = logits.sigmoid()
+        probability = seen.logits.sigmoid()
         agreed = presence_loss(
             student.logits, probability, torch.ones_like(probability), balance=self.config.objective.balance
         )
-        return agreed + consistency(student.histograms, histograms)
+        return agreed + consistency(student.histograms, seen.histograms)
 
-    def _unlinked(self, batch: Batch) -> Unlinked:
+    def _unlinked(self, batch: Batch, seen: ImageSide) -> Unlinked:
         said, rows = self.propagated, batch["image_rows"].cpu().numpy()
         reports = batch["report_rows"].cpu().numpy()
         assert said is not None
         columns = batch["phrases"].cpu().numpy()
-        parts = (
-            said.image_histograms[rows],
-            said.image_weight[rows],
-            self.said[rows][:, columns].toarray(),
-            said.report_histograms[reports],
-            said.report_weight[reports],
-            said.links[rows][:, reports].toarray(),
+
+        def tensor(array: Any) -> Tensor:
+            return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+
+        confidence = tensor(said.image_weight[rows])
+        asserted, usual = tensor(self.said[rows][:, columns].toarray()), tensor(self.usual[columns])
+        return Unlinked(
+            image_histograms=tensor(said.image_histograms[rows]),
+            image_weight=confidence,
+            evidence=graph_targets(seen.logits, asserted, usual, confidence),
+            report_histograms=tensor(said.report_histograms[reports]),
+            report_weight=tensor(said.report_weight[reports]),
+            links=tensor(said.links[rows][:, reports].toarray()),
         )
-        return Unlinked(*(torch.as_tensor(part, dtype=torch.float32, device=self.device) for part in parts))
 
     # Stages
 
@@ -192,7 +217,8 @@ class Pretraining(L.LightningModule):
     def set_propagated(self, propagated: Propagated) -> None:
         """Teach the unlinked items by these links from now on."""
         self.propagated = propagated
-        self.said = (propagated.links @ self.evidence_targets).tocsr()
+        self.said = propagated.evidence(self.evidence_targets)
+        self.usual = np.asarray(self.said.mean(axis=0)).ravel()
 
     def place_prototypes(self, phrases: Tensor, weights: Tensor) -> None:
         """Put the prototypes on the k-means centres of phrase embeddings, so that none starts without a member.

@@ -57,6 +57,21 @@ class Propagated:
     report_histograms: Floats
     report_weight: Floats
 
+    def evidence(self, targets: sparse.csr_array) -> sparse.csr_array:
+        """What the links say of each image's evidence: P ``targets`` by all of P = F_I F_R^T, rows of P summing to 1.
+
+        The largest entries of P alone, which ``links`` holds, are of a few reports that are near many images.
+
+        Args:
+            targets: ``(N_R, T)`` of :func:`evidence_targets`.
+
+        Returns:
+            ``(N_I, T)`` in [0, 1]; empty rows for images that are not reached.
+        """
+        images, reports = self.graph.image_seeds, self.graph.report_seeds
+        total = np.asarray(images @ np.asarray(reports.sum(axis=0)).ravel()).ravel()
+        return _scaled(images @ (reports.T @ targets), total)
+
 
 def propagate_links(images: Nodes, reports: Nodes, corpus: Corpus, config: GraphConfig) -> Propagated:
     """Diffuse the linked pairs over both neighbour graphs (METHOD section 3).
@@ -166,6 +181,9 @@ def _name(step: int) -> str:
 
 
 def _row_normalised(links: sparse.csr_array) -> sparse.csr_array:
-    total = np.asarray(links.sum(axis=1)).ravel()
+    return _scaled(links, np.asarray(links.sum(axis=1)).ravel())
+
+
+def _scaled(rows: sparse.csr_array, total: NDArray[np.floating[Any]]) -> sparse.csr_array:
     scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
-    return sparse.csr_array(sparse.diags_array(scale) @ links)
+    return sparse.csr_array(sparse.diags_array(scale) @ rows)

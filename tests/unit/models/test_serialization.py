@@ -100,9 +100,22 @@ def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format_version=2, lgdea_version="9.0")
-    with pytest.raises(UsageError, match=r"format version 2.*upgrade lgdea .*9\.0"):
+    edit(folder, format_version=3, lgdea_version="9.0")
+    with pytest.raises(UsageError, match=r"format version 3.*upgrade lgdea .*9\.0"):
         load_model(folder)
+
+
+def test_a_model_of_the_first_format_embeds_as_it_did(folder: Path) -> None:
+    weights = {n: v for n, v in load_file(folder / "model.safetensors").items() if not n.startswith("whole.")}
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"whole\.\w+ is missing"):
+        load_model(folder)
+    edit(folder, format_version=1)
+    model = load_model(folder)
+    tokens = model.tokenize(TEXTS)
+    with torch.no_grad():
+        pooled = model.forward_text(**tokens)["pooled"]
+    np.testing.assert_allclose(model.encode_text(TEXTS), pooled.numpy(), atol=1e-6)
 
 
 def test_a_configuration_changed_by_hand_is_refused(folder: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from lgdea.errors import LgdeaError
 from lgdea.graph.archive_graph import load_graph
@@ -54,3 +55,15 @@ def test_a_damaged_file_is_named(corpus, tmp_path):
     (tmp_path / "step-0000001" / propagation.SAID).write_bytes(b"half")
     with pytest.raises(LgdeaError, match=r"said\.safetensors"):
         propagation.load(tmp_path, 1)
+
+
+def test_evidence_of_the_links_is_that_of_the_whole_product(corpus):
+    made = propagate_links(*oracle(corpus, np.random.default_rng(0)), corpus, GraphConfig())
+    dense = made.graph.image_seeds.toarray() @ made.graph.report_seeds.toarray().T
+    total = dense.sum(axis=1, keepdims=True)
+    share = np.divide(dense, total, out=np.zeros_like(dense), where=total > 0)
+    targets = sparse.csr_array(np.random.default_rng(0).random((dense.shape[1], 5)))
+    found = made.evidence(targets).toarray()
+    np.testing.assert_allclose(found, share @ targets.toarray(), atol=1e-9)
+    assert found.min() >= 0
+    assert found.max() <= 1

@@ -1,0 +1,41 @@
+"""Comparing an image with a report as wholes."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from lgdea.models.whole import WholeComparison
+
+
+def test_before_it_is_settled_pooled_embeddings_are_compared():
+    pooled = F.normalize(torch.randn(5, 8), dim=-1)
+    compare = WholeComparison(8, 3)
+    torch.testing.assert_close(compare.images(pooled, torch.rand(5, 3)), pooled)
+    torch.testing.assert_close(compare.reports(pooled), pooled)
+
+
+def test_a_common_direction_no_longer_decides():
+    """All reports lean one way and all images another: the report nearest to that way is near to every image."""
+    torch.manual_seed(0)
+    signal = F.normalize(torch.randn(40, 16), dim=-1)
+    lean = 3 * torch.eye(16)[0]
+    images, reports = F.normalize(0.3 * signal + lean, dim=-1), F.normalize(signal - lean, dim=-1)
+    plain = (images @ reports.T).argmax(dim=1)
+    compare = WholeComparison(16, 0)
+    compare.settle(images, torch.zeros(40, 0), reports, torch.zeros(0, 16))
+    centred = (compare.images(images, torch.zeros(40, 0)) @ compare.reports(reports).T).argmax(dim=1)
+    right = torch.arange(40)
+    assert (plain == right).float().mean() < 0.3
+    assert (centred == right).float().mean() > 0.9
+
+
+def test_evidence_that_is_likelier_than_usual_draws_an_image_to_it():
+    vectors = torch.eye(4)[:2]
+    compare = WholeComparison(4, 2)
+    pooled = F.normalize(torch.ones(3, 4), dim=-1)
+    compare.settle(pooled, torch.tensor([[0.5, 0.1]]).expand(3, 2), torch.zeros(1, 4), vectors)
+    # The second finding is less probable, but much likelier than usual.
+    image = compare.images(pooled[:1], torch.tensor([[0.5, 0.4]]))
+    assert (image @ vectors.T).argmax().item() == 1
+    torch.testing.assert_close(image, torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
