@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from safetensors.torch import save_file
@@ -69,18 +70,25 @@ def make_tower(config: TowerConfig, image: ImageConfig, folder: Path) -> Path:
         return folder / WEIGHTS
     archive = Archive.open(make_archive(config.phantom, folder / "archive"))
     images = archive.images.merge(archive.studies[["study_id", "split"]], on="study_id")
-    classes = load_vocabulary().classes(config.classes)
-    labels = label_matrix(archive.labels, images, classes)
+    classes, labels = _labels(config, archive, images)
     cache = build_cache([(i, archive.image_path(i)) for i in images["image_id"]], folder / "image_cache", image.size)
     frames = torch.from_numpy(np.asarray(cache[cache.index(images["image_id"])]))[:, None]
     test = images["split"].to_numpy() == "test"
     model, preprocess = _train(config, image, frames[~test], labels[~test])
     scores = _score(model, preprocess, frames[test])
-    told = {c.name: _auroc(scores[:, k], labels[test, k]) for k, c in enumerate(classes)}
+    told = {name: auroc(scores[:, k], labels[test, k]) for k, name in enumerate(classes)}
     runs.write_json(folder / "tower.json", {"config": config.model_dump(mode="json"), "auroc": told})
     with runs.atomic(folder / WEIGHTS) as temporary:
         save_file({k: v.contiguous() for k, v in model.tower.state_dict().items()}, temporary)
     return folder / WEIGHTS
+
+
+def _labels(config: TowerConfig, archive: Archive, images: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Names of the classes that some image shows, and 1 or 0 for each image: the phantom labels all that it paints."""
+    classes = load_vocabulary().classes(config.classes)
+    labels = np.nan_to_num(label_matrix(archive.labels, images, classes))
+    shown = labels.any(axis=0)
+    return [c.name for c, some in zip(classes, shown, strict=True) if some], labels[:, shown]
 
 
 def _train(
@@ -92,7 +100,7 @@ def _train(
     augment = Augment(**image.augment.model_dump())
     tower = build_image_tower(image.tower, image.pretrained, image.size, image.stride)
     model = Classifier(tower.to(memory_format=torch.channels_last), labels.shape[1])  # type: ignore[call-overload]
-    known, target = torch.from_numpy(np.isfinite(labels)).float(), torch.from_numpy(np.nan_to_num(labels)).float()
+    target = torch.from_numpy(labels).float()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05, betas=(0.9, 0.98))
     warmup = config.max_steps // 20
     scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -101,8 +109,7 @@ def _train(
     for rows in _batches(len(frames), config.batch_size, config.max_steps):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(preprocess.normalise(augment(frames[rows])))
-        each = F.binary_cross_entropy_with_logits(logits.float(), target[rows], reduction="none")
-        loss = (each * known[rows]).sum() / known[rows].sum()
+        loss = F.binary_cross_entropy_with_logits(logits.float(), target[rows])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -124,10 +131,3 @@ def _score(model: Classifier, preprocess: Preprocess, frames: Tensor) -> np.ndar
         parts = [model(preprocess.normalise(part)) for part in frames.split(256)]
     scores: np.ndarray = torch.cat(parts).numpy()
     return scores
-
-
-def _auroc(scores: np.ndarray, labels: np.ndarray) -> float | None:
-    known = np.isfinite(labels)
-    if len(np.unique(labels[known])) < 2:
-        return None
-    return float(auroc(scores[known], labels[known]))
