@@ -77,7 +77,8 @@ def make_tower(config: TowerConfig, image: ImageConfig, folder: Path) -> Path:
     model, preprocess = _train(config, image, frames[~test], labels[~test])
     scores = _score(model, preprocess, frames[test])
     told = {name: auroc(scores[:, k], labels[test, k]) for k, name in enumerate(classes)}
-    runs.write_json(folder / "tower.json", {"config": config.model_dump(mode="json"), "auroc": told})
+    known = {name: value for name, value in told.items() if np.isfinite(value)}
+    runs.write_json(folder / "tower.json", {"config": config.model_dump(mode="json"), "auroc": known})
     with runs.atomic(folder / WEIGHTS) as temporary:
         save_file({k: v.contiguous() for k, v in model.tower.state_dict().items()}, temporary)
     return folder / WEIGHTS
@@ -87,8 +88,8 @@ def _labels(config: TowerConfig, archive: Archive, images: pd.DataFrame) -> tupl
     """Names of the classes that some image shows, and 1 or 0 for each image: the phantom labels all that it paints."""
     classes = load_vocabulary().classes(config.classes)
     labels = np.nan_to_num(label_matrix(archive.labels, images, classes))
-    shown = labels.any(axis=0)
-    return [c.name for c, some in zip(classes, shown, strict=True) if some], labels[:, shown]
+    shown = np.flatnonzero(labels.any(axis=0))
+    return [classes[k].name for k in shown], labels[:, shown]
 
 
 def _train(

@@ -80,7 +80,7 @@ def test_a_grid_runs_resumes_and_refuses_other_settings(tmp_path: Path):
     assert [run["variant"] for run in found] == ["clip", "noisy"]
     assert all(0 <= run["metrics"]["auroc_macro"] <= 1 for run in found)
     assert not list((tmp_path / "work").rglob("*.ckpt"))
-    assert set(json.loads((tmp_path / "tower" / "tower.json").read_text())["auroc"]) >= {"Edema", "Cardiomegaly"}
+    assert set(json.loads((tmp_path / "tower" / "tower.json").read_text())["auroc"]) >= {"No Finding"}
     lines.clear()
     assert run_grid(config, tmp_path, say=lines.append) == found
     assert lines == []
