@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,7 @@ def run_grid(
         minutes: No run is started after this time; None runs all.
 
     Returns:
-        The results that are there, one dict per run.
+        The grid's results that are there, one dict per run; ``out`` may hold those of other grids too.
 
     Raises:
         UsageError: ``out`` holds results of other settings.
@@ -123,7 +123,7 @@ def run_grid(
             continue
         auroc = result["metrics"]["auroc_macro"]
         say(f"{number}/{len(missing)} {cell.name}: AUROC {auroc:.3f}, {result['seconds']:.0f} s")
-    return read_results(out / "results")
+    return read_results(out / "results", cells(config))
 
 
 def cells(config: PairingBenchConfig) -> Iterator[Cell]:
@@ -205,9 +205,10 @@ def evaluate(model_folder: Path, archive: Path, image_cache: Path) -> dict[str, 
     return found
 
 
-def read_results(folder: Path) -> list[dict[str, Any]]:
-    """All results below ``folder``, in the order of their names."""
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/*.json"))]
+def read_results(folder: Path, wanted: Iterable[Cell]) -> list[dict[str, Any]]:
+    """The results below ``folder`` of the ``wanted`` runs that are there, in the order of these."""
+    files = [folder / cell.file for cell in wanted]
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 
 def _load(config: PairingBenchConfig, overrides: list[str]) -> PretrainConfig:
@@ -222,7 +223,7 @@ def _check_settings(config: PairingBenchConfig, out: Path) -> None:
     shared = config.model_dump(mode="json", include={"phantom", "pretrain", "set", "tower"})
     text = json.dumps(shared, sort_keys=True)
     variants = {name: variant.model_dump(mode="json") for name, variant in config.variants.items()}
-    file = out / "grid.json"
+    file = out / "results" / "grid.json"
     if file.exists():
         old = json.loads(file.read_text(encoding="utf-8"))
         changed = [n for n, v in variants.items() if old["variants"].get(n, v) != v]

@@ -85,12 +85,13 @@ def plot(table: pd.DataFrame, file: Path) -> None:
         figure.savefig(temporary, dpi=150, format="png")
 
 
-def write_summary(results: Sequence[Mapping[str, Any]], out: Path) -> pd.DataFrame:
-    """``table.json``, ``table.md`` and ``pairing.png`` in ``out``; returns the table."""
+def write_summary(results: Sequence[Mapping[str, Any]], out: Path, name: str) -> pd.DataFrame:
+    """``<name>.json``, ``<name>.md`` and, with several fractions, ``<name>.png`` in ``out``; returns the table."""
     table = summarise(results)
-    runs.write_json(out / "table.json", table.astype(object).where(table.notna(), None).to_dict("records"))
-    runs.write_text(out / "table.md", to_markdown(table))
-    plot(table, out / "pairing.png")
+    runs.write_json(out / f"{name}.json", table.astype(object).where(table.notna(), None).to_dict("records"))
+    runs.write_text(out / f"{name}.md", to_markdown(table))
+    if table["fraction"].nunique() > 1:
+        plot(table, out / f"{name}.png")
     return table
 
 

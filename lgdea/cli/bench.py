@@ -95,7 +95,8 @@ def pairing(
 ) -> None:
     """Every objective at every share of linked pairs, on the phantom: a table with spread over seeds, and a plot.
 
-    The whole grid takes hours on a CPU; repeat the command to go on. One small JSON file is kept per run.
+    The whole grid takes hours on a CPU; repeat the command to go on, or run it several times side by side. One small
+    JSON file is kept per run. Grids of the same settings can share a folder.
 
     Example: `lgdea bench pairing --config pairing-quick --out bench/pairing-quick`
 
@@ -109,7 +110,7 @@ def pairing(
     results = run_grid(settings, out, say=lambda line: console.print(line, highlight=False), minutes=minutes)
     if not results:
         return
-    table = write_summary(results, out)
+    table = write_summary(results, out, Path(config[-1]).stem if config else "pairing")
     if json:
         show_json(table.to_dict("records"))
     else:

@@ -59,7 +59,7 @@ def readme_picture(
 
     The study is drawn at random from those of the test part whose report is short and states a finding with a small
     box; the first is taken whose heat map peaks in the box, because the picture shows what a hit looks like. The bars
-    show how often.
+    show how often. Of a model that hits nothing the first study is taken.
 
     Args:
         out: PNG file to write.
@@ -119,6 +119,7 @@ def choose_example(archive: Archive, evidence: pd.DataFrame, model: HeatMapper, 
     boxes["shown_phrase"] = [phrase_of(row) for row in boxes.itertuples()]
     present = evidence.loc[evidence["assertion"] == "present", ["report_id", "finding"]].drop_duplicates()
     candidates = boxes.merge(present, on=["report_id", "finding"])
+    shown = None
     for i in np.random.default_rng(seed).permutation(len(candidates)):
         row = candidates.iloc[i]
         units = evidence[evidence["report_id"] == row["report_id"]]
@@ -131,10 +132,19 @@ def choose_example(archive: Archive, evidence: pd.DataFrame, model: HeatMapper, 
             continue
         heat = model.heat_map(archive.image_path(str(row["image_id"])), phrase)
         y, x = np.unravel_index(int(np.nan_to_num(heat, nan=-np.inf).argmax()), heat.shape)
-        if any(b[0] <= x < b[2] and b[1] <= y < b[3] for b in frames):
+        hit = any(b[0] <= x < b[2] and b[1] <= y < b[3] for b in frames)
+        if hit or shown is None:
             pixels = read_image(archive.image_path(str(row["image_id"]))).pixels
-            return Example(str(row["text"]), spans_of(units), pixels, heat, phrase, frames)
-    raise DataError("no study of the test part makes a picture", file=archive.folder, remedy="train longer")
+            shown = Example(str(row["text"]), spans_of(units), pixels, heat, phrase, frames)
+        if hit:
+            return shown
+    if shown is None:
+        raise DataError(
+            "no study of the test part makes a picture",
+            file=archive.folder,
+            remedy="its boxes must be of stated findings",
+        )
+    return shown
 
 
 def _heading(pen: ImageDraw.ImageDraw, x: int, title: str, note: str) -> None:

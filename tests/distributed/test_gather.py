@@ -53,6 +53,7 @@ def worker(rank: int, processes: int, port: int, out: str) -> None:
     if rank == 0:
         gradients = {name: p.grad for name, p in model.module.named_parameters()}
         torch.save({"loss": loss.detach(), **gradients}, out)
+    dist.barrier()  # a process that leaves while the other still talks to it aborts
     dist.destroy_process_group()
 
 

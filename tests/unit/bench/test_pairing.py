@@ -56,9 +56,17 @@ def test_mean_spread_and_interval_over_seeds():
 
 def test_the_summary_is_written(tmp_path: Path):
     runs = [result(v, f, s, 0.5 + s / 10) for v in "ab" for f in (0.01, 1.0) for s in (0, 1)]
-    write_summary(runs, tmp_path)
-    assert len(pd.read_json(tmp_path / "table.json")) == 4
-    assert (tmp_path / "pairing.png").read_bytes().startswith(b"\x89PNG")
+    write_summary(runs, tmp_path, "grid")
+    assert len(pd.read_json(tmp_path / "grid.json")) == 4
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+    write_summary(runs[:2], tmp_path, "one-fraction")
+    assert {file.name for file in tmp_path.glob("one*")} == {"one-fraction.json", "one-fraction.md"}
+
+
+def test_grids_that_share_a_folder_have_the_same_settings():
+    configs = [load_config(PairingBenchConfig, [f]) for f in FILES if f.stem != "pairing-quick"]
+    assert len(configs) == 3
+    assert len({c.model_dump_json(include={"phantom", "pretrain", "set", "tower"}) for c in configs}) == 1
 
 
 @pytest.mark.slow

@@ -64,7 +64,10 @@ def test_two_processes_are_one(settings, tmp_path: Path, name: str):
     fit(settings(name), tmp_path / "one")
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one.index) == list(two.index)
-    pd.testing.assert_series_equal(two, one, rtol=2e-3, atol=2e-4)
+    # The last digit of an embedding may decide which of two links is among an image's best ten.
+    chosen = one.index.get_level_values("name") == "loss/higher_order"
+    pd.testing.assert_series_equal(two[~chosen], one[~chosen], rtol=2e-3, atol=2e-4)
+    pd.testing.assert_series_equal(two[chosen], one[chosen], rtol=2e-2)
     first, second = (load_model(tmp_path / run / "model").state_dict() for run in ("one", "two"))
     for key, value in first.items():
         torch.testing.assert_close(second[key], value, rtol=0, atol=5e-3, msg=key)

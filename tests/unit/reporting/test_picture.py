@@ -38,9 +38,15 @@ def test_the_example_is_a_hit_that_the_report_states(world, evidence: pd.DataFra
     assert len(example.spans) == 3
 
 
-def test_without_a_hit_there_is_no_picture(world, evidence: pd.DataFrame) -> None:
+def test_without_a_hit_a_miss_is_shown(world, evidence: pd.DataFrame) -> None:
+    example = choose_example(Archive.open(world.archive), evidence, Spot(5), seed=0)
+    assert example.phrase == "left pleural effusion"
+    assert np.unravel_index(example.heat.argmax(), example.heat.shape)[1] == 5
+
+
+def test_without_a_stated_finding_there_is_no_picture(world, evidence: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="no study of the test part makes a picture"):
-        choose_example(Archive.open(world.archive), evidence, Spot(5), seed=0)
+        choose_example(Archive.open(world.archive), evidence[evidence["assertion"] != "present"], Spot(5), seed=0)
 
 
 def test_bars_are_as_long_as_their_values(world, evidence: pd.DataFrame) -> None:
