@@ -11,8 +11,8 @@ USE = """```python
 import lgdea
 
 model = lgdea.load_model("path/to/this/folder")
-model.encode_image("chest.png")                            # (1, D) pooled embedding
-model.encode_text(["Small left pleural effusion."])        # (1, D) report embedding
+model.encode_image("chest.png")                            # (1, D), to compare with reports
+model.encode_text(["Small left pleural effusion."])        # (1, D)
 model.heat_map("chest.png", "left pleural effusion")       # (H, W) in source pixels, NaN outside the crop
 model.evidence("chest.png", top=5)                         # the most probable findings
 ```"""
