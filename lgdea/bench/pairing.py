@@ -94,7 +94,7 @@ def run_grid(
         config: The grid.
         out: ``archive``, ``evidence``, ``results``; the running model lives in ``work``.
         say: Called with a line per run.
-        minutes: No run is started after this time; None runs all.
+        minutes: No run is started after this time, 0: none, and what all runs share is not made; None runs all.
 
     Returns:
         The grid's results that are there, one dict per run; ``out`` may hold those of other grids too.
@@ -103,12 +103,14 @@ def run_grid(
         UsageError: ``out`` holds results of other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
+    missing = [c for c in cells(config) if not (out / "results" / c.file).exists()]
     with FileLock(out / ".lock"):
         _check_settings(config, out)
-        shared = prepare(config, out)
-    began, missing = time.monotonic(), [c for c in cells(config) if not (out / "results" / c.file).exists()]
+        if missing and minutes != 0:
+            shared = prepare(config, out)
+    began = time.monotonic()
     for number, cell in enumerate(missing, start=1):
-        if minutes is not None and time.monotonic() - began > 60 * minutes:
+        if minutes is not None and time.monotonic() - began >= 60 * minutes:
             say(f"{len(missing) - number + 1} runs are left; repeat the command to go on")
             break
         file = out / "results" / cell.file

@@ -90,7 +90,9 @@ def pairing(
     out: Annotated[Path, typer.Option(help="Folder to write; what is there is not run again.")],
     config: ConfigOption = None,
     overrides: SetOption = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Start no run after this time.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Start no run after this time; 0: only the table.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Every objective at every share of linked pairs, on the phantom: a table with spread over seeds, and a plot.

@@ -82,8 +82,9 @@ def test_a_grid_runs_resumes_and_refuses_other_settings(tmp_path: Path):
     }
     lines: list[str] = []
     config = PairingBenchConfig.model_validate(settings)
-    assert run_grid(config, tmp_path, say=lines.append, minutes=-1) == []
+    assert run_grid(config, tmp_path, say=lines.append, minutes=0) == []
     assert "2 runs are left" in lines[-1]
+    assert not (tmp_path / "archive").exists()
     found = run_grid(config, tmp_path, say=lines.append)
     assert [run["variant"] for run in found] == ["clip", "noisy"]
     assert all(0 <= run["metrics"]["auroc_macro"] <= 1 for run in found)
