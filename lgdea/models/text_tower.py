@@ -17,7 +17,7 @@ SMALL_BERT = "small-bert"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TOKENS = 256
 # PyTorch's fused attention with a mask has a slow backward pass on the CPU: at this size it took a third of the
-# training step of a whole model, where the plain formula takes a twentieth.
+# training step of a whole model, where the plain formula takes a tenth.
 SMALL_ATTENTION = "eager"
 
 Pooling = Literal["auto", "mean", "last"]

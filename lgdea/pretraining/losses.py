@@ -138,7 +138,7 @@ def graph_targets(own: Tensor, said: Tensor, usual: Tensor, confidence: Tensor) 
 
     The model's own opinion is the prior, and the graph's the likelihood ratio of what it says of this image and what
     it says of any: sigmoid(own + c (logit s - logit u)), where s is ``said``, drawn half way to the usual u, so that
-    no graph is ever sure. Neither alone is as good: the neighbours of an image err in other images than the model does.
+    no graph is ever sure.
 
     Args:
         own: ``(V, U)`` logits of the moving average for the image as it is.

@@ -60,7 +60,8 @@ class Propagated:
     def evidence(self, targets: sparse.csr_array) -> sparse.csr_array:
         """What the links say of each image's evidence: P ``targets`` by all of P = F_I F_R^T, rows of P summing to 1.
 
-        The largest entries of P alone, which ``links`` holds, are of a few reports that are near many images.
+        The largest entries of P alone, which ``links`` holds, are of a few reports that are near many images, and tell
+        less (docs/method.md, section 3).
 
         Args:
             targets: ``(N_R, T)`` of :func:`evidence_targets`.
