@@ -60,7 +60,8 @@ def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Te
     """Patch cosines (B, U, h, w); see :meth:`LgdeaModel.phrase_maps`.
 
     A ``global`` model has learned no patch projection; its patches go through the pooled one, as is usual when
-    CLIP-like models are asked to ground a phrase. A ``local`` model's map is the mean over the phrase's words.
+    CLIP-like models are asked to ground a phrase. A ``local`` model's map is the mean over the phrase's words. With
+    ``presence`` scoring the patches are centred on what is typical (:mod:`lgdea.models.whole`).
     """
     with inferring(model):
         images = images.to(model.device)
@@ -73,7 +74,7 @@ def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Te
             words = _words(model, texts)[..., None]
             z = (model.forward_text(**texts)["tokens"] * words).sum(dim=1) / words.sum(dim=1).clamp_min(1)
         else:
-            patches = model.forward_image(images)["patches"]
+            patches = model.whole.patches(model.forward_image(images)["patches"])
             z = model.embed_phrases(phrases)
         rows, columns = model.grid
         return similarity(patches, z).transpose(1, 2).reshape(len(patches), len(z), rows, columns)

@@ -61,16 +61,17 @@ def settle_comparison(model: LgdeaModel, builder: BatchBuilder, preprocess: Prep
         most: Images and reports that are looked at, evenly spread over the archive.
     """
     z = model.embed_phrases([canonical_phrase(finding) for finding in model.findings])
-    pooled, presence, reports = [], [], []
+    pooled, presence, patches, reports = [], [], [], []
     for rows in _spread(len(builder.pixels), most):
         frames = torch.from_numpy(builder.pixels[rows])[:, None].to(model.device)
         out = model.forward_image(preprocess.normalise(frames))
         pooled.append(out["pooled"])
         presence.append(model.presence_logits(out, z).sigmoid())
+        patches.append(out["patches"].mean(dim=1))
     for rows in _spread(len(builder.reports), most):
         ids, mask = builder.reports.pad(rows)
         reports.append(model.forward_text(ids.to(model.device), mask.to(model.device))["pooled"])
-    model.whole.settle(torch.cat(pooled), torch.cat(presence), torch.cat(reports), z)
+    model.whole.settle(torch.cat(pooled), torch.cat(presence), torch.cat(reports), torch.cat(patches), z)
 
 
 def _spread(count: int, most: int) -> Iterator[NDArray[np.int64]]:

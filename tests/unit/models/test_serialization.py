@@ -100,8 +100,8 @@ def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format_version=3, lgdea_version="9.0")
-    with pytest.raises(UsageError, match=r"format version 3.*upgrade lgdea .*9\.0"):
+    edit(folder, format_version=4, lgdea_version="9.0")
+    with pytest.raises(UsageError, match=r"format version 4.*upgrade lgdea .*9\.0"):
         load_model(folder)
 
 
@@ -116,6 +116,17 @@ def test_a_model_of_the_first_format_embeds_as_it_did(folder: Path) -> None:
     with torch.no_grad():
         pooled = model.forward_text(**tokens)["pooled"]
     np.testing.assert_allclose(model.encode_text(TEXTS), pooled.numpy(), atol=1e-6)
+
+
+def test_a_model_of_the_second_format_keeps_its_centres(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["whole.patch_centre"]
+    weights["whole.image_centre"] += 1
+    save_file(weights, folder / "model.safetensors")
+    edit(folder, format_version=2)
+    model = load_model(folder)
+    assert torch.equal(model.whole.image_centre, weights["whole.image_centre"])
+    assert not model.whole.patch_centre.any()
 
 
 def test_a_configuration_changed_by_hand_is_refused(folder: Path) -> None:
