@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.processes import ALONE, WHERE, Place, in_turn, place
 from lgdea.pretraining.propagation import evidence_targets
 from lgdea.pretraining.sampler import MixedSampler, proportions
+from lgdea.pretraining.sharding import NAME, trainer_settings, whole_state
 from lgdea.pretraining.stages import Stages
 from lgdea.pretraining.validation import ValidationSet, validation_set
 from lgdea.records.archive import Archive
@@ -189,7 +191,7 @@ def _train(
         # The stages of lgdea use different parts of the model: the first has no images.
         settings["strategy"] = "ddp_find_unused_parameters_true"
     trainer = L.Trainer(
-        **settings,
+        **trainer_settings(settings),
         max_epochs=1,
         logger=CsvMetrics(out / "metrics.csv"),
         callbacks=callbacks,
@@ -207,12 +209,18 @@ def _train(
         content = torch.load(start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
         module.load_state_dict(content["state_dict"])
         return
+    whole = copy.deepcopy(module.average) if settings.get("strategy") == NAME else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
     except SystemExit:
         if trainer.interrupted:  # Lightning turns Ctrl-C into an exit; a caller wants the interrupt itself
             raise KeyboardInterrupt from None
         raise
+    if whole is not None:
+        state = whole_state(module.average)
+        if trainer.is_global_zero:
+            whole.load_state_dict(state)
+        module.average = whole
     if trainer.global_step < config.max_steps:
         raise TrainingError(
             f"training stopped at step {trainer.global_step} of {config.max_steps}",

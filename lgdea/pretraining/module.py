@@ -21,6 +21,7 @@ from lgdea.objectives.histograms import consistency, report_histogram
 from lgdea.objectives.presence import presence_loss
 from lgdea.objectives.prototypes import assign, histogram_information, usage_entropy
 from lgdea.objectives.total import combine
+from lgdea.pretraining import sharding
 from lgdea.pretraining.baselines import baseline_losses
 from lgdea.pretraining.batches import Batch
 from lgdea.pretraining.config import PretrainConfig
@@ -240,6 +241,20 @@ class Pretraining(L.LightningModule):
             for model in (self.model, self.average):
                 model.prototypes.weight.copy_(F.normalize(centres, dim=-1))
 
+    # Several devices
+
+    def configure_model(self) -> None:
+        """Shard the towers, of the moving average too, where ``trainer.strategy`` is ``fsdp``."""
+        mesh: Any = self.device_mesh
+        if mesh is not None and not any(map(sharding.is_sharded, self.parameters())):
+            for model in (self.model, self.average):
+                sharding.shard_towers(model, mesh["data_parallel"])
+
+    def on_after_backward(self) -> None:
+        """What is not sharded has its gradient averaged here."""
+        if self.device_mesh is not None:
+            sharding.average_gradients(self.parameters())
+
     # Optimiser
 
     def configure_optimizers(self) -> Any:
@@ -247,8 +262,13 @@ class Pretraining(L.LightningModule):
         used = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
         settings = self.config.optimizer
         groups = [
-            {"params": [p for _, p in used if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for _, p in used if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": members, "weight_decay": decay}
+            for sharded in (False, True)  # one kernel does not take both
+            for decay, members in (
+                (settings.weight_decay, [p for _, p in used if p.ndim > 1 and sharding.is_sharded(p) == sharded]),
+                (0.0, [p for _, p in used if p.ndim <= 1 and sharding.is_sharded(p) == sharded]),
+            )
+            if members
         ]
         fused = self.config.speed.fused_optimizer
         fused = self.device.type == "cuda" and not self._scales_gradients if fused is None else fused
@@ -275,7 +295,9 @@ class Pretraining(L.LightningModule):
         scaled gradients; it also refuses with bfloat16, where nothing is scaled.
         """
         plugin = self.trainer.precision_plugin
-        if isinstance(plugin, MixedPrecision) and not self._scales_gradients:
+        if self.device_mesh is not None:
+            sharding.clip_gradients(self.parameters(), gradient_clip_val or 0.0)
+        elif isinstance(plugin, MixedPrecision) and not self._scales_gradients:
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
         else:
@@ -293,8 +315,8 @@ class Pretraining(L.LightningModule):
         decay = min(self.config.model.ema_decay, (1 + step) / (10 + step))
         if self.config.model.ema_decay == 0:
             decay = 0.0
-        targets: list[Tensor] = list(self.average.parameters())
-        sources: list[Tensor] = list(self.model.parameters())
+        targets: list[Tensor] = [sharding.own_part(p) for p in self.average.parameters()]
+        sources: list[Tensor] = [sharding.own_part(p) for p in self.model.parameters()]
         torch._foreach_lerp_(targets, sources, 1 - decay)
         for target, source in zip(self.average.buffers(), self.model.buffers(), strict=True):
             target.copy_(source)

@@ -16,6 +16,7 @@ import lightning as L
 from filelock import FileLock
 
 from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.sharding import trainer_settings
 
 WHERE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """Settings that say where a run takes place: a resumed run may have others."""
@@ -37,7 +38,11 @@ def place(config: PretrainConfig) -> Place:
     names = [name.removeprefix("trainer.") for name in WHERE]
     settings = {"accelerator": "auto", **{name: config.trainer[name] for name in names if name in config.trainer}}
     trainer = L.Trainer(
-        **settings, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+        **trainer_settings(settings),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
     )
     return Place(int(trainer.global_rank), int(trainer.world_size))
 

@@ -24,7 +24,7 @@ STEPS = 12
 def settings(config):
     """Nothing random per process: no augmentation, no dropout, no batch statistics."""
 
-    def make(name: str, *, processes: int = 1, steps: int = STEPS, image: dict | None = None):
+    def make(name: str, *, processes: int = 1, steps: int = STEPS, strategy: str = "ddp"):
         augment = {"rotate_degrees": 0, "scale": 0, "translate": 0, "brightness": 0, "contrast": 0, "noise": 0}
         made = config(
             name,
@@ -37,8 +37,9 @@ def settings(config):
             data[key] //= processes
         data["image_cache"] = None
         trainer = {"max_steps": steps, "accelerator": "cpu", "devices": processes, "log_every_n_steps": 1}
+        trainer["gradient_clip_val"] = 0.5
         if processes > 1:
-            trainer["strategy"] = "ddp"
+            trainer["strategy"] = strategy
         return type(made).model_validate({**made.model_dump(mode="json"), "data": data, "trainer": trainer})
 
     return make
@@ -57,9 +58,11 @@ def losses(run: Path) -> pd.Series:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gloria", "lgdea", "sclip"])
-def test_two_processes_are_one(settings, tmp_path: Path, name: str):
-    done = pretrain(settings(name, processes=2), tmp_path, tmp_path / "two")
+@pytest.mark.parametrize(
+    ("name", "strategy"), [("gloria", "ddp"), ("lgdea", "ddp"), ("sclip", "ddp"), ("lgdea", "fsdp"), ("clip", "fsdp")]
+)
+def test_two_processes_are_one(settings, tmp_path: Path, name: str, strategy: str):
+    done = pretrain(settings(name, processes=2, strategy=strategy), tmp_path, tmp_path / "two")
     assert done.returncode == 0, done.stderr
     fit(settings(name), tmp_path / "one")
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
@@ -77,8 +80,9 @@ def test_two_processes_are_one(settings, tmp_path: Path, name: str):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_is_finished_by_one(settings, tmp_path: Path):
-    half = settings("lgdea", processes=2)
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_run_of_two_processes_is_finished_by_one(settings, tmp_path: Path, strategy: str):
+    half = settings("lgdea", processes=2, strategy=strategy)
     stopper = {**half.model_dump(mode="json"), "checkpoint": {"every_steps": 5}}
     config = type(half).model_validate(stopper)
     run = tmp_path / "run"
