@@ -21,8 +21,8 @@ from lgdea.errors import DataError, UsageError
 Kind = Literal["finding", "disease", "device", "normality"]
 Side = Literal["left", "right", "bilateral", "midline", "unspecified"]
 SYSTEMS = (
-    "chexpert14", "nih14", "openi14", "openi_mesh", "vindr", "padchest", "radlex", "medreco", "rsna", "siim", "chestx_det",
-    "covidx",
+    "chexpert14", "nih14", "openi14", "openi_mesh", "vindr", "padchest", "radlex", "medreco", "rsna", "siim",
+    "chestx_det", "covidx",
 )  # fmt: skip
 """Code systems that :meth:`Vocabulary.from_code` knows."""
 
