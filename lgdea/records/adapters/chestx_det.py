@@ -116,6 +116,8 @@ def check_entry(entry: dict[str, Any], file: Path, row: int) -> dict[str, Any]:
     for box in boxes:
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise wrong(f"the box {str(box)[:60]} is not four numbers")
+        if box[2] < box[0] or box[3] < box[1]:
+            raise wrong(f"the box {box} ends before it begins")
     for polygon in polygons or []:
         if not isinstance(polygon, list) or not all(
             isinstance(point, list) and len(point) == 2 and all(map(_is_number, point)) for point in polygon

@@ -107,6 +107,8 @@ def read_boxes(file: Path) -> dict[str, list[dict[str, Any]]]:
 
 def _box(row: dict[str, Any], image: str, file: Path, position: int) -> dict[str, Any]:
     x, y, width, height = (required_number(row[c], file=file, row=position, column=c) for c in CORNERS)
+    if width <= 0 or height <= 0:
+        raise DataError(f"the box is {width:g} x {height:g} pixels", file=file, row=position, remedy="correct the row")
     return {
         "box_id": f"{image}:box{position}",
         "image_id": image,

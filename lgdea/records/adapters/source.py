@@ -161,10 +161,7 @@ def nih_patient(image: str) -> str | None:
 
 
 def has_extent(box: Mapping[str, Any]) -> bool:
-    """False for a box that is a line or a point, as a click in an annotation tool leaves behind; it holds no pixel.
-
-    A box whose edges are the wrong way round has extent: it is no slip of the hand, and the table refuses it.
-    """
+    """False for a box that is a line or a point, as a click in an annotation tool leaves behind; it holds no pixel."""
     return bool(box["x_max"] != box["x_min"] and box["y_max"] != box["y_min"])
 
 

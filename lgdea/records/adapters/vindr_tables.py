@@ -127,6 +127,8 @@ def _box(row: dict[str, Any], file: Path, position: int) -> dict[str, Any] | Non
     if word == NO_FINDING or all(row[corner] is None for corner in CORNERS):
         return None
     corners = {c: required_number(row[c], file=file, row=position, column=c) for c in CORNERS}
+    if corners["x_max"] < corners["x_min"] or corners["y_max"] < corners["y_min"]:
+        raise DataError("the box ends before it begins", file=file, row=position, remedy="correct the row")
     image = f"{NAME}:{row['image_id']}"
     return {
         "box_id": f"{image}:{row.get('rad_id') or CONSENSUS}:box{position}",

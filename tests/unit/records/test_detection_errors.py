@@ -94,6 +94,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path, adapter, layout, name):
 BAD_CELLS = [
     (RSNA, layouts.rsna, RSNA_LABELS, "2.0,3.0", "wide,3.0", r"row 1: x is 'wide', not a number"),
     (RSNA, layouts.rsna, RSNA_LABELS, "2.0,3.0", ",3.0", r"row 1: x is None, not a number"),
+    (RSNA, layouts.rsna, RSNA_LABELS, "10.0,12.0", "-10.0,12.0", r"row 1: the box is -10 x 12 pixels"),
+    (VINDR, layouts.vindr, VINDR_BOXES, "5,10,30,25", "30,10,5,25", r"row 1: the box ends before it begins"),
+    (CHESTX_DET, layouts.chestx_det, DET_TRAIN, "[1, 2, 3, 4]", "[1, 4, 3, 2]", r"row 3: the box .* ends before"),
     (RSNA, layouts.rsna, RSNA_LABELS, ",,,,,0\n", ",,,,,2\n", r"row 3: Target is '2', not 0 or 1"),
     (RSNA, layouts.rsna, RSNA_LABELS, ",,,,,0\n", ",1,,,,0\n", r"row 3: Target is 0 and there is a box"),
     (RSNA, layouts.rsna, RSNA_LABELS, f"{RSNA_IDS[1]},", ",", r"row 3: patientId is empty"),
