@@ -35,6 +35,20 @@ def split_by_patient(studies: pd.DataFrame, seed: int = 0, fractions: Mapping[st
     return studies.assign(split=studies["patient_id"].map(patients))
 
 
+def split_around_test(studies: pd.DataFrame, is_test: pd.Series) -> pd.DataFrame:
+    """Return ``studies`` with a published test side: patients with a study on it are ``test``, with all their studies.
+
+    The others fall into ``train`` and ``val``, 7 to 1, by the hash of :func:`split_by_patient`.
+
+    Args:
+        studies: Rows of ``Study`` (``patient_id`` is enough).
+        is_test: Whether the publisher put the study on the test side; same index.
+    """
+    patients = set(studies.loc[is_test, "patient_id"])
+    rest = split_by_patient(studies, fractions={"train": 0.875, "val": 0.125})["split"]
+    return studies.assign(split=rest.where(~studies["patient_id"].isin(patients), "test"))
+
+
 def patient_position(seed: int, patient_id: str, salt: str = "split") -> float:
     """A reproducible number in [0, 1) for a patient; ``salt`` keeps different uses independent of each other."""
     digest = hashlib.sha256(f"{salt}\x1f{seed}\x1f{patient_id}".encode()).digest()

@@ -20,7 +20,10 @@ from lgdea.errors import DataError, UsageError
 
 Kind = Literal["finding", "disease", "device", "normality"]
 Side = Literal["left", "right", "bilateral", "midline", "unspecified"]
-SYSTEMS = ("chexpert14", "nih14", "openi14", "openi_mesh", "vindr", "padchest", "radlex", "medreco")
+SYSTEMS = (
+    "chexpert14", "nih14", "openi14", "openi_mesh", "vindr", "padchest", "radlex", "medreco", "rsna", "siim",
+    "chestx_det", "covidx",
+)  # fmt: skip
 """Code systems that :meth:`Vocabulary.from_code` knows."""
 
 # The classes in the order their datasets print them.
@@ -38,6 +41,21 @@ _CLASS_ORDER: dict[str, tuple[str, ...]] = {
         "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
         "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia", "normal",
     ),
+    # Without "Other lesion" and "Other diseases", which name no finding.
+    "vindr": (
+        "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation",
+        "Edema", "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst",
+        "Mediastinal shift", "Nodule/Mass", "Pleural effusion", "Pleural thickening", "Pneumothorax",
+        "Pulmonary fibrosis", "Rib fracture", "COPD", "Lung tumor", "Pneumonia", "Tuberculosis", "No finding",
+    ),
+    "rsna": ("Pneumonia", "Normal"),
+    "siim": ("Pneumothorax",),
+    # Without "Diffuse Nodule", which is a nodule too.
+    "chestx_det": (
+        "Atelectasis", "Calcification", "Cardiomegaly", "Consolidation", "Effusion", "Emphysema", "Fibrosis",
+        "Fracture", "Mass", "Nodule", "Pleural Thickening", "Pneumothorax",
+    ),
+    "covidx": ("COVID-19", "pneumonia", "normal"),
 }  # fmt: skip
 
 
@@ -121,8 +139,8 @@ class Vocabulary:
     def classes(self, system: str) -> list[ScoredClass]:
         """The classes that a dataset scores, each as a set of findings.
 
-        ``chexpert14`` follows its hierarchy: atelectasis is a Lung Opacity too. ``nih14`` and ``openi14`` are flat: a
-        kind of a finding counts unless it has a class of its own. ``openi14`` was made from MeSH headings, so there
+        ``chexpert14`` follows its hierarchy: atelectasis is a Lung Opacity too. The others are flat: a kind of a
+        finding counts unless it has a class of its own. ``openi14`` was made from MeSH headings, so there
         a kind with a heading of its own (bullous emphysema) does not count. ``phantom`` has one class per finding id.
         """
         if system == "phantom":

@@ -12,7 +12,7 @@ from lgdea.imaging.read import read_size
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.source import age_in_years, read_csv, require_folder, required_number, rows_of, sex, whole
 from lgdea.records.archive import Archive, write_archive
-from lgdea.records.split import split_by_patient
+from lgdea.records.split import split_around_test, split_by_patient
 from lgdea.vocabulary import load_vocabulary
 
 ENTRIES = "Data_Entry_2017.csv"
@@ -154,9 +154,7 @@ def _official_test(studies: pd.DataFrame, file: Path) -> pd.DataFrame:
     if not file.is_file():
         return studies
     listed = {f"nih-cxr14:{Path(line).stem}" for line in file.read_text(encoding="utf-8").split()}
-    patients = set(studies.loc[studies["study_id"].isin(listed), "patient_id"])
-    rest = split_by_patient(studies, fractions={"train": 0.875, "val": 0.125})["split"]
-    return studies.assign(split=rest.where(~studies["patient_id"].isin(patients), "test"))
+    return split_around_test(studies, studies["study_id"].isin(listed))
 
 
 ADAPTER = NihCxr14()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
+from lgdea.vocabulary import load_vocabulary
 
 
 def require_folder(source: str | Path) -> Path:
@@ -28,7 +31,7 @@ def require_folder(source: str | Path) -> Path:
 
 
 def read_csv(file: Path, required: Iterable[str], *, card: str) -> pd.DataFrame:
-    """Read a CSV file with every cell as text and an empty cell as None.
+    """Read a CSV file with every cell as text and an empty cell as None; blanks around column names do not count.
 
     Args:
         file: UTF-8, with a header row.
@@ -49,10 +52,46 @@ def read_csv(file: Path, required: Iterable[str], *, card: str) -> pd.DataFrame:
         raise DataError("is empty", file=file, remedy="fetch it again") from None
     except pd.errors.ParserError as error:
         raise DataError(f"is no CSV table ({error})", file=file, remedy="fetch it again") from None
+    frame.columns = frame.columns.str.strip()
     missing = [column for column in required if column not in frame.columns]
     if missing:
         raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy=layout)
     return frame.astype(object).where(frame != "", None)
+
+
+def require_cells(frame: pd.DataFrame, column: str, *, file: Path) -> None:
+    """Check that a column that names things has no empty cell.
+
+    Raises:
+        DataError: It has one; the message names file, row and column.
+    """
+    empty = frame[column].isna().to_numpy()
+    if empty.any():
+        raise DataError(f"{column} is empty", file=file, row=int(empty.argmax()) + 1, remedy="correct the cell")
+
+
+def read_json_list(file: Path, *, card: str) -> list[dict[str, Any]]:
+    """Read a JSON file that is a list of objects.
+
+    Raises:
+        UsageError: No such file.
+        DataError: It is not UTF-8 or JSON, no list, or an entry is no object.
+    """
+    if not file.is_file():
+        remedy = f"check the folder; `lgdea data card {card}` shows the expected layout"
+        raise UsageError("no such file", file=file, remedy=remedy)
+    try:
+        entries = json.loads(read_utf8(file))
+    except json.JSONDecodeError as error:
+        raise DataError(f"is not JSON ({error.msg})", file=file, row=error.lineno, remedy="fetch it again") from None
+    except RecursionError:
+        raise DataError("is not JSON of this kind (nested too deeply)", file=file, remedy="fetch it again") from None
+    if not isinstance(entries, list):
+        raise DataError("is no list of entries", file=file, remedy=f"`lgdea data card {card}` shows the layout")
+    for row, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict):
+            raise DataError("is no object with named fields", file=file, row=row, remedy="correct the entry")
+    return entries
 
 
 def read_utf8(file: Path, *, first_row: int = 1) -> str:
@@ -100,6 +139,32 @@ def required_number(text: str | None, *, file: Path, row: int, column: str) -> f
     return value
 
 
+def coded_finding(system: str, word: object, *, file: Path, row: int) -> str:
+    """The vocabulary's finding for a dataset's word.
+
+    Raises:
+        DataError: The vocabulary has none for it; the message names file and row.
+    """
+    finding = load_vocabulary().from_code(system, word) if isinstance(word, str) else None
+    if finding is None:
+        raise DataError(f"the label {word!r} is not known", file=file, row=row, remedy="correct the cell")
+    return finding
+
+
+def nih_patient(image: str) -> str | None:
+    """Patient id, as the adapter ``nih-cxr14`` writes it, of an NIH file name (``00000001_000.png``); None of others.
+
+    Collections of NIH images so put a patient on the same side of a split by hash as ChestX-ray14 does.
+    """
+    match = re.fullmatch(r"(\d{8})_\d{3}(\.\w+)?", image)
+    return f"nih-cxr14:{int(match[1])}" if match else None
+
+
+def has_extent(box: Mapping[str, Any]) -> bool:
+    """False for a box that is a line or a point, as a click in an annotation tool leaves behind; it holds no pixel."""
+    return bool(box["x_max"] != box["x_min"] and box["y_max"] != box["y_min"])
+
+
 def whole(text: str | None) -> int | None:
     """A whole number, or None."""
     value = number(text)
@@ -107,10 +172,10 @@ def whole(text: str | None) -> int | None:
 
 
 def age_in_years(text: str | None) -> float | None:
-    """Years from ``58``, ``058Y``, ``011M`` or ``003D``; None when unknown or beyond a human life, as some of NIH's."""
+    """Years from ``58``, ``058Y``, ``011M``, ``020W`` or ``003D``; None when unknown or beyond a human life."""
     if not text:
         return None
-    unit = {"Y": 1.0, "M": 12.0, "D": 365.25}.get(text[-1].upper())
+    unit = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}.get(text[-1].upper())
     value = number(text[:-1] if unit else text)
     years = None if value is None else value / (unit or 1.0)
     return years if years is not None and 0 <= years <= 120 else None

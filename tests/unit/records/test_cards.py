@@ -4,11 +4,24 @@ import pytest
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records import cards
-from lgdea.records.adapters import covid_chestxray, hannover_covid, nih_cxr14, openi
+from lgdea.records.adapters import (
+    chestx_det,
+    covid_chestxray,
+    covidx,
+    hannover_covid,
+    nih_cxr14,
+    openi,
+    rsna_pneumonia,
+    siim_acr,
+    vindr_cxr,
+)
 from lgdea.records.cards import card_text, load_card
 from lgdea.shipped import shipped
 
-NAMES = [module.ADAPTER.card for module in (openi, nih_cxr14, covid_chestxray, hannover_covid)]
+MODULES = (
+    openi, nih_cxr14, covid_chestxray, hannover_covid, rsna_pneumonia, siim_acr, vindr_cxr, chestx_det, covidx,
+)  # fmt: skip
+NAMES = [module.ADAPTER.card for module in MODULES]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +41,9 @@ def test_every_shipped_card_is_valid():
 
 
 def test_an_unknown_card_names_the_known_ones():
-    with pytest.raises(UsageError, match="no data card 'mimic'; known are covid-chestxray, hannover-covid"):
+    with pytest.raises(
+        UsageError, match="no data card 'mimic'; known are chestx-det, covid-chestxray, covidx, hannover-covid"
+    ):
         card_text("mimic")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lgdea.errors import DataError, UsageError
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.pairing import make_pairing, read_pairing, write_pairing
-from lgdea.records.split import split_by_patient
+from lgdea.records.split import split_around_test, split_by_patient
 
 
 def frame(patients: list[str]) -> pd.DataFrame:
@@ -117,3 +117,11 @@ def test_senseless_requests(archive, tmp_path):
     )
     with pytest.raises(DataError, match=r"row b:1: has no split"):
         make_pairing(bare, 0.5)
+
+
+def test_a_published_test_side_takes_its_patients_whole():
+    studies = frame(["a", "b", "a", *(f"p{i}" for i in range(4000))])
+    split = split_around_test(studies, studies["study_id"] == "s2")["split"]
+    assert split[[0, 2]].tolist() == ["test", "test"]
+    assert (split == "test").sum() == 2
+    assert (split == "val").mean() == pytest.approx(0.125, abs=0.02)

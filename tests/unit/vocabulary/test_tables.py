@@ -44,6 +44,14 @@ def test_anatomy_is_a_hierarchy_too():
         ("chexpert14", "No Finding", "no_finding"),
         ("openi14", "normal", "no_finding"),
         ("vindr", "ILD", "interstitial_lung_disease"),
+        ("vindr", "Nodule/Mass", "lung_lesion"),
+        ("vindr", "Other lesion", None),
+        ("rsna", "Lung Opacity", "opacity"),
+        ("rsna", "Normal", "no_finding"),
+        ("siim", "Pneumothorax", "pneumothorax"),
+        ("chestx_det", "Diffuse Nodule", "nodule"),
+        ("chestx_det", "Pleural Thickening", "pleural_thickening"),
+        ("covidx", "positive", "covid19"),
         ("padchest", "aortic elongation", "tortuous_aorta"),
         ("radlex", "RID5350", "pneumonia"),
         ("openi_mesh", "Cardiomegaly/borderline", "cardiomegaly"),
@@ -82,6 +90,22 @@ def test_classes_are_queries_over_the_hierarchy():
     openi = {c.name: c.findings for c in V.classes("openi14")}
     assert openi["Emphysema"] == {"emphysema"}  # bullous emphysema has a heading of its own
     assert "bulla" in nih["Emphysema"]
+
+
+def test_classes_of_the_detection_datasets():
+    vindr = {c.name: c.findings for c in V.classes("vindr")}
+    assert len(vindr) == 28 - 2
+    assert {"nodule", "mass", "lung_lesion"} <= vindr["Nodule/Mass"]
+    assert not vindr["Nodule/Mass"] & (vindr["Lung tumor"] | vindr["Lung cavity"])
+    assert "pneumonia" not in vindr["Lung Opacity"]
+    assert [len(V.classes(s)) for s in ("chestx_det", "rsna", "siim", "covidx")] == [12, 2, 1, 3]
+    covidx = {c.name: c.findings for c in V.classes("covidx")}
+    assert "covid19" not in covidx["pneumonia"]
+    for system in ("vindr", "chestx_det", "rsna", "siim", "covidx"):
+        own = [V.from_code(system, c.name) for c in V.classes(system)]
+        assert [[key in c.findings for key in own] for c in V.classes(system)] == [
+            [name == other for other in own] for name in own
+        ], "a class takes in another one's own finding"
 
 
 def test_phantom_classes_are_findings():
