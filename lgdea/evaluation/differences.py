@@ -126,12 +126,13 @@ def _corrected(found: dict[str, dict[Name, Difference]]) -> dict[str, dict[Name,
     return found
 
 
-def _differences(
-    both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int
-) -> dict[Name, Difference]:
-    parts = {"zero-shot": _zero_shot, "retrieval": _retrieval, "grounding": _grounding}
+def _differences(both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int) -> dict[Name, Difference]:
+    if model.task == "zero-shot":
+        parts = _zero_shot(both, model, base, replicates, seed)
+    else:
+        parts = (_retrieval if model.task == "retrieval" else _grounding)(both, replicates, seed)
     found: dict[Name, Difference] = {}
-    for names, statistic, clusters, n, tests in parts[model.task](both, model, base, replicates, seed):
+    for names, statistic, clusters, n, tests in parts:
         interval = cluster_bootstrap(statistic, clusters, replicates=replicates, seed=seed)
         for name, value, low, high, k in zip(names, *interval, n, strict=True):
             p_value = tests[name].p_value if name in tests else math.nan
@@ -180,7 +181,9 @@ def _classify(scores: Floats, truth: Floats, thresholds: list[float], weights: F
     for c, threshold in enumerate(thresholds):
         area = metrics.weighted_auroc(scores[:, c], truth[:, c], weights)
         precision = metrics.weighted_auprc(scores[:, c], truth[:, c], weights)
-        rows.append(np.stack([area, precision, *metrics.weighted_f1_mcc(scores[:, c], truth[:, c], threshold, weights)]))
+        rows.append(
+            np.stack([area, precision, *metrics.weighted_f1_mcc(scores[:, c], truth[:, c], threshold, weights)])
+        )
     table = np.stack(rows)
     return np.concatenate([table, metrics.macro(table, axis=0)[None]])
 
@@ -204,9 +207,9 @@ def _rank_auroc(ranks: Floats, truth: Floats) -> Floats:
     return np.append(areas, metrics.macro(areas))
 
 
-def _retrieval(both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int) -> Iterator[Part]:
+def _retrieval(both: pd.DataFrame, replicates: int, seed: int) -> Iterator[Part]:
     for direction, rows in both.groupby("direction", sort=False):
-        columns = [c for c in model.items if "@" in c and "_chance@" not in c and f"{c}_base" in rows]
+        columns = [c for c in map(str, rows) if "@" in c and "_chance@" not in c and f"{c}_base" in rows]
         clusters = rows["patient_id"].to_numpy()
         a, b = rows[columns].to_numpy(float), rows[[f"{c}_base" for c in columns]].to_numpy(float)
         parts = [_subtract(weighted_mean(a), weighted_mean(b))]
@@ -223,7 +226,7 @@ def _retrieval(both: pd.DataFrame, model: Result, base: Result, replicates: int,
         yield names, side_by_side(*parts), clusters, counts, tests
 
 
-def _grounding(both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int) -> Iterator[Part]:
+def _grounding(both: pd.DataFrame, replicates: int, seed: int) -> Iterator[Part]:
     clusters = both["patient_id"].to_numpy()
     classes = both["class"].to_numpy(str) if "class" in both else np.full(len(both), "")
     present = [str(c) for c in np.unique(classes)]

@@ -20,6 +20,7 @@ from lgdea.evaluation.results import Result, Value, list_results, read_result
 if TYPE_CHECKING:
     from rich.table import Table
 
+
 @dataclass(frozen=True)
 class ResultTable:
     """Comparable results of one task."""

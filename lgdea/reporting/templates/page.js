@@ -58,13 +58,14 @@ for (const chart of document.querySelectorAll(".chart")) {
     }));
     if (!near.length || x < left || x > right) { cursor.setAttribute("visibility", "hidden"); hideTip(); return; }
     const at = near[0].point[0];
-    const step = xLow + ((at - left) / (right - left)) * (xHigh - xLow);
+    const along = xLow + ((at - left) / (right - left)) * (xHigh - xLow);
+    const shown = "log" in chart.dataset ? 10 ** along : along;
     const value = (y) => yLow + ((bottom - y) / (bottom - top)) * (yHigh - yLow);
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
     cursor.setAttribute("visibility", "visible");
     const rows = near.map(({ label, point }) => `${label}: ${round(value(point[1]))}`);
-    showTip([`step ${Math.round(step)}`, ...rows].join("\n"), event.clientX, area.top + 10);
+    showTip([`${chart.dataset.x} ${xHigh > 1 ? Math.round(shown) : round(shown)}`, ...rows].join("\n"), event.clientX, area.top + 10);
   });
   chart.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
 }
