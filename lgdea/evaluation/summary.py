@@ -7,7 +7,7 @@ put next to each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,8 +105,13 @@ def format_value(value: Value) -> str:
 def to_markdown(table: ResultTable) -> str:
     """The table in Markdown, with its title above."""
     head, *rows = to_rows(table)
-    lines = [f"**{table.title}**", "", _line(head), _line([":---", *["---:"] * len(table.labels)]), *map(_line, rows)]
-    return "\n".join(lines) + "\n"
+    return markdown_table(table.title, head, rows)
+
+
+def markdown_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Any table in Markdown, numbers to the right."""
+    rule = [":---", *["---:"] * (len(columns) - 1)]
+    return "\n".join([f"**{title}**", "", _line(columns), _line(rule), *map(_line, rows)]) + "\n"
 
 
 def to_rich(table: ResultTable) -> Table:
@@ -122,7 +127,7 @@ def to_rich(table: ResultTable) -> Table:
     return shown
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -18,7 +18,7 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     "→": r"$\rightarrow$",
     "−": "$-$",
     **{c: f"\\{c}" for c in "&%$#_{}"},

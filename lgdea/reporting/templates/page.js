@@ -70,10 +70,22 @@ for (const chart of document.querySelectorAll(".chart")) {
   chart.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
 }
 
+// Tables to copy; a page opened from a disk may have no clipboard, then the selection is copied.
+for (const button of document.querySelectorAll(".copy-button")) {
+  button.addEventListener("click", async () => {
+    const area = document.getElementById(button.dataset.for);
+    area.focus();
+    area.select();
+    let done = true;
+    try { await navigator.clipboard.writeText(area.value); } catch { done = document.execCommand("copy"); }
+    button.textContent = done ? "copied" : "press Ctrl+C";
+  });
+}
+
 // Paper has no buttons: everything is opened for it and closed again afterwards.
 let opened = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
+  opened = [...document.querySelectorAll("details:not([open]):not(.copies)")];
   for (const item of opened) item.open = true;
 });
 addEventListener("afterprint", () => { for (const item of opened) item.open = false; });
