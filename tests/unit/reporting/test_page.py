@@ -8,9 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lgdea.errors import UsageError
+from lgdea.evaluation.results import Result, Value, write_result
 from lgdea.reporting import page
 from lgdea.reporting.page import build_report, config_differences, flatten, render
 from lgdea.reporting.run_folder import read_run
@@ -120,6 +122,50 @@ def test_the_numbers_are_there(full: str) -> None:
     assert "p &lt; 0.001" in text
     assert "2 linked studies" in text
     assert text.index("lgdea") < text.index("clip")  # the baseline is shown last
+
+
+def test_every_table_has_its_picture_and_its_text_to_copy(full: str) -> None:
+    metrics = full[full.index('<section id="metrics"') : full.index('<section id="worst"')]
+    tables = len(re.findall(r'<table class="metrics"', metrics))
+    assert tables == 5  # three tasks, two of them by class
+    assert metrics.count('class="intervals"') == tables + 1  # CNR has a scale of its own
+    texts = re.findall(r"<textarea[^>]*readonly[^>]*>(.*?)</textarea>", metrics, flags=re.S)
+    assert len(texts) == 2 * tables
+    assert sum(r"\begin{tabular}" in t for t in texts) == tables
+    rows = [line for t in texts if t.startswith("task,") for line in t.strip().splitlines()[1:]]
+    shown = len(re.findall(r'<td role="cell" class="num model">', metrics))
+    assert len(rows) == shown
+    targets = re.findall(r'class="copy-button" data-for="([^"]+)"', full)
+    assert len(targets) == len(set(targets)) == 2 * tables
+    assert set(targets) <= set(Reader(full).ids)
+
+
+def test_worst_cases_show_the_archive_s_images_and_both_models(full: str) -> None:
+    worst = full[full.index('<section id="worst"') : full.index('<section id="evidence"')]
+    assert "lgdea right, clip wrong: " in worst
+    thumbnails = re.findall(r'<image id="(thumb-\d+)" href="data:image/jpeg', worst)
+    assert thumbnails
+    assert set(re.findall(r'href="#(thumb-\d+)"', worst)) == set(thumbnails)
+    items = re.findall(r'<ul class="judged">(.*?)</ul>', worst, flags=re.S)
+    assert all("lgdea" in item and "clip" in item for item in items)
+
+
+def test_names_from_outside_stay_text(tmp_path: Path) -> None:
+    name = "</textarea><script>alert(1)</script>"
+    items = {"image_id": ["i1", "i2"], "patient_id": ["p1", "p2"], "study_id": name, "class": name, "phrase": name}
+    table = pd.DataFrame({**items, "pointing": [0.0, 1.0], "cnr": [0.5, 1.0]})
+    folders = {}
+    for label in (name, "b"):
+        per_class = {name: {"pointing": Value(0.5, 0.1, 0.9)}}
+        result = Result("grounding", name, name, name, name, {"pointing_micro": Value(0.5)}, per_class, {}, table)
+        folders[label] = tmp_path / str(len(folders))
+        write_result(result, folders[label])
+    text = build_report(out=tmp_path / "r.html", title=name, runs={}, results=folders).read_text()
+    read = Reader(text)
+    assert read.open == []
+    assert read.scripts == 1
+    assert read.fetched == []
+    assert "<script>alert" not in text
 
 
 def test_heat_maps_are_judged_by_the_true_box(full: str) -> None:
