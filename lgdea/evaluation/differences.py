@@ -39,7 +39,8 @@ KEYS = {
 }
 """What identifies an item of a task."""
 
-GROUNDING = ("cnr", "miou", "pointing")
+NO_SCORE = ("chance",)
+"""Words in the names of references, which are the same for every model: not compared."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _differences(both: pd.DataFrame, model: Result, base: Result, replicates: in
     if model.task == "zero-shot":
         parts = _zero_shot(both, model, base, replicates, seed)
     else:
-        parts = (_retrieval if model.task == "retrieval" else _grounding)(both, replicates, seed)
+        parts = (_retrieval if model.task == "retrieval" else _class_means)(both, model, replicates, seed)
     found: dict[Name, Difference] = {}
     for names, statistic, clusters, n, tests in parts:
         interval = cluster_bootstrap(statistic, clusters, replicates=replicates, seed=seed)
@@ -146,28 +147,57 @@ Part = tuple[list[Name], Statistic, NDArray[np.object_], list[int], dict[Name, C
 
 def _zero_shot(both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int) -> Iterator[Part]:
     # The threshold of a class belongs to its model; where one has none, F1 and MCC have no difference.
-    tables = {c: both.pivot(index="image_id", columns="class", values=c) for c in ("score", "score_base", "label")}
-    classes, truth = [str(c) for c in tables["label"].columns], tables["label"].to_numpy(float)
-    patients = both.drop_duplicates("image_id").set_index("image_id")["patient_id"]
-    clusters = patients.reindex(tables["label"].index).to_numpy()
-    sides = [
-        (tables[column].to_numpy(float), [_threshold(result, c) for c in classes])
-        for column, result in (("score", model), ("score_base", base))
-    ]
+    sides = {column: both.pivot(index="image_id", columns="class", values=column) for column in _SIDES}
+    labels = both.pivot(index="image_id", columns="class", values="label")
+    classes, truth = [str(c) for c in labels.columns], labels.to_numpy(float)
+    clusters = _patients(both, labels.index)
+    thresholds = {
+        column: [_threshold(result, c) for c in classes] for column, result in zip(_SIDES, (model, base), strict=True)
+    }
     columns = ("auroc", "auprc", "f1", "mcc")
 
     def statistic(weights: Floats) -> Floats:
-        a, b = (_classify(scores, truth, thresholds, weights) for scores, thresholds in sides)
+        a, b = (_classify(sides[c].to_numpy(float), truth, thresholds[c], weights) for c in _SIDES)
         return np.asarray((a - b).reshape(-1, len(weights)).T)
 
     names = [(c, m) for c in classes for m in columns] + [("", f"{m}_macro") for m in columns]
     known = [int(k) for k in (~np.isnan(truth)).sum(axis=0)]
     counts = [k for k in [*known, len(truth)] for _ in columns]
-    # Scores of two models share no scale, so each is ranked within its model and class before they change sides.
-    a, b = (pd.DataFrame(scores).rank().to_numpy(float) for scores, _ in sides)
+    tested = auroc_tests(both, "score", replicates=replicates, seed=seed)
+    tests = {(c, "auroc" if c else "auroc_macro"): test for c, test in tested.items()}
+    yield names, statistic, clusters, counts, tests
+
+
+_SIDES = ("score", "score_base")
+
+
+def auroc_tests(both: pd.DataFrame, column: str, *, replicates: int = 1000, seed: int = 0) -> dict[str, Comparison]:
+    """Is the AUROC of ``column`` better than that of its twin with ``_base``?
+
+    Scores of two models share no scale, so each is ranked within its model and class before patients change sides.
+
+    Args:
+        both: Items with ``image_id, patient_id, class, label``, ``column`` and its twin.
+        column: Of the scores.
+        replicates: Random exchanges.
+        seed: Seed of the exchanges.
+
+    Returns:
+        Class to test, and ``""`` to that of the mean over classes.
+    """
+    labels = both.pivot(index="image_id", columns="class", values="label")
+    truth = labels.to_numpy(float)
+    a, b = (
+        both.pivot(index="image_id", columns="class", values=name).rank().to_numpy(float)
+        for name in (column, f"{column}_base")
+    )
+    clusters = _patients(both, labels.index)
     tests = swap_tests(lambda ranks: _rank_auroc(ranks, truth), a, b, clusters, replicates=replicates, seed=seed)
-    tested = [*((c, "auroc") for c in classes), ("", "auroc_macro")]
-    yield names, statistic, clusters, counts, dict(zip(tested, tests, strict=True))
+    return dict(zip([*map(str, labels.columns), ""], tests, strict=True))
+
+
+def _patients(both: pd.DataFrame, images: pd.Index) -> NDArray[np.object_]:
+    return both.drop_duplicates("image_id").set_index("image_id")["patient_id"].reindex(images).to_numpy()
 
 
 def _threshold(result: Result, name: str) -> float:
@@ -207,9 +237,9 @@ def _rank_auroc(ranks: Floats, truth: Floats) -> Floats:
     return np.append(areas, metrics.macro(areas))
 
 
-def _retrieval(both: pd.DataFrame, replicates: int, seed: int) -> Iterator[Part]:
+def _retrieval(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
     for direction, rows in both.groupby("direction", sort=False):
-        columns = [c for c in map(str, rows) if "@" in c and "_chance@" not in c and f"{c}_base" in rows]
+        columns = [c for c in map(str, model.items) if f"{direction}/{c}" in model.metrics and _compared(c, both)]
         clusters = rows["patient_id"].to_numpy()
         a, b = rows[columns].to_numpy(float), rows[[f"{c}_base" for c in columns]].to_numpy(float)
         parts = [_subtract(weighted_mean(a), weighted_mean(b))]
@@ -226,11 +256,18 @@ def _retrieval(both: pd.DataFrame, replicates: int, seed: int) -> Iterator[Part]
         yield names, side_by_side(*parts), clusters, counts, tests
 
 
-def _grounding(both: pd.DataFrame, replicates: int, seed: int) -> Iterator[Part]:
+def _compared(column: str, both: pd.DataFrame) -> bool:
+    return f"{column}_base" in both and not any(word in column for word in NO_SCORE)
+
+
+def _class_means(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
+    """Metrics that are means of items: of each class, of the classes (macro) and of all items (micro)."""
     clusters = both["patient_id"].to_numpy()
     classes = both["class"].to_numpy(str) if "class" in both else np.full(len(both), "")
     present = [str(c) for c in np.unique(classes)]
-    for metric in (m for m in GROUNDING if m in both and f"{m}_base" in both):
+    told = {*model.metrics, *(m for values in model.per_class.values() for m in values)}
+    columns = [c for c in map(str, model.items) if {c, f"{c}_macro", f"{c}_micro"} & told and _compared(c, both)]
+    for metric in columns:
         a, b = (both[c].replace([np.inf, -np.inf], np.nan).to_numpy(float) for c in (metric, f"{metric}_base"))
         statistic = side_by_side(
             _subtract(class_means(a, classes), class_means(b, classes)),

@@ -70,14 +70,14 @@ for (const chart of document.querySelectorAll(".chart")) {
   chart.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
 }
 
-// Tables to copy; a page opened from a disk may have no clipboard, then the selection is copied.
+// Tables to copy. A page opened from a disk may have no clipboard of its own, so the selection is copied first.
 for (const button of document.querySelectorAll(".copy-button")) {
   button.addEventListener("click", async () => {
     const area = document.getElementById(button.dataset.for);
     area.focus();
     area.select();
-    let done = true;
-    try { await navigator.clipboard.writeText(area.value); } catch { done = document.execCommand("copy"); }
+    let done = document.execCommand("copy");
+    if (!done) done = await navigator.clipboard?.writeText(area.value).then(() => true, () => false);
     button.textContent = done ? "copied" : "press Ctrl+C";
   });
 }

@@ -91,3 +91,16 @@ def test_bad_usage_is_one_clear_line(capsys, folders, monkeypatch, arguments, me
     assert message in err
     assert err.count("\n") == 1
     assert not (folders / "x.txt").exists()
+
+
+def test_the_report_shows_the_same_comparison(capsys, folders):
+    page = folders / "report.html"
+    arguments = ["report", f"A={folders / 'base'}", f"B={folders / 'better'}", "--replicates", "50", "--out", page]
+    with pytest.raises(SystemExit) as left:
+        main([str(a) for a in arguments])
+    assert left.value.code == 0
+    capsys.readouterr()
+    text = page.read_text(encoding="utf-8")
+    assert "<summary>pointing game by class" in text
+    assert "B right, A wrong: " in text
+    assert text.count(r"\begin{tabular}") == 2

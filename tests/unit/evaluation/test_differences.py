@@ -8,7 +8,7 @@ from scipy import stats
 
 from lgdea.evaluation import differences as d
 from lgdea.evaluation.metrics import classification
-from lgdea.evaluation.results import Result
+from lgdea.evaluation.results import Result, Value
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 
 
@@ -89,8 +89,9 @@ def test_the_paired_interval_is_narrower_than_two_of_its_own(results):
     rng = np.random.default_rng(0)
     score, patients = rng.random(200), [f"p{i}" for i in range(200)]
     frame = {"direction": "image_to_report", "query_id": range(200), "patient_id": patients}
+    told = {"image_to_report/recall@5": Value(0.5)}
     a, b = (
-        Result("retrieval", "v1", "m", "a", "test", {}, {}, {}, pd.DataFrame({**frame, "recall@5": s}))
+        Result("retrieval", "v1", "m", "a", "test", told, {}, {}, pd.DataFrame({**frame, "recall@5": s}))
         for s in (score + 0.01 + rng.normal(0, 0.01, 200), score)
     )
     found = d.differences({"b": b, "a": a}, replicates=200)["a"]["", "image_to_report/recall@5"]
@@ -136,3 +137,15 @@ def test_an_infinite_contrast_is_left_out_as_in_the_result(results):
     found = d.differences({"a": table["chance"], "b": spoiled}, replicates=20)["b"]["", "cnr_micro"]
     assert np.isfinite(found.value)
     assert found.n == len(items) - 1
+
+
+def test_a_new_mean_of_items_is_compared_and_a_reference_is_not(results):
+    """A task may gain a metric; what is the same for every model is no score."""
+    more = {}
+    for i, (label, r) in enumerate(results["grounding"].items()):
+        items = r.items.assign(iou=np.linspace(0, 1, len(r.items)) + i, iou_chance=0.1)
+        metrics = {**r.metrics, "iou_micro": Value(0.5 + i), "iou_chance_micro": Value(0.1)}
+        more[label] = Result(**{**vars(r), "items": items, "metrics": metrics})
+    found = d.differences(more, replicates=20)["other"]
+    assert found["", "iou_micro"].value == pytest.approx(1)
+    assert not [m for _, m in found if "chance" in m]
