@@ -249,3 +249,14 @@ def test_a_run_without_files_has_empty_parts(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"stage": "pretrain"}))
     run = read_run("a", tmp_path)
     assert (run.config, run.environment, run.metrics, run.model, run.finished) == ({}, {}, {}, None, False)
+
+
+def test_of_more_than_two_models_each_has_its_difference_below_its_value(world, tmp_path: Path) -> None:
+    results = {"clip": world.results["clip"], "lgdea": world.results["lgdea"], "twin": world.results["lgdea"]}
+    text = build_report(out=tmp_path / "r.html", title="x", runs={}, results=results, replicates=20).read_text()
+    headline = text[text.index('id="headline"') : text.index('id="metrics"')]
+    assert "difference</th>" not in headline
+    cells = re.findall(r'<td role="cell" class="num model">(.*?)</td>', headline, flags=re.S)
+    shown = ["+0.200" in cell for cell in cells[:3]]
+    assert shown == [True, True, False]  # the baseline is last
+    assert Reader(text).open == []
