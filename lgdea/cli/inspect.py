@@ -34,6 +34,9 @@ def report(
     archive: Annotated[Path | None, typer.Option(help="Archive folder for counts, reports and images.")] = None,
     evidence: Annotated[Path | None, typer.Option(help="Evidence folder for the highlights.")] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "lgdea report",
+    replicates: Annotated[
+        int, typer.Option(min=0, help="Bootstrap replicates and permutations of each difference; 0 for none.")
+    ] = 1000,
 ) -> None:
     """Make one self-contained HTML page of runs and results; the first label is the baseline of all differences.
 
@@ -51,7 +54,15 @@ def report(
             raise UsageError("no such run or results folder", file=folder, remedy="check the path")
         kind = runs if (folder / "config.yaml").exists() else results
         kind[label if sign else folder.name] = folder
-    page = build_report(out=out, title=title, runs=runs, results=results, archive=archive, evidence=evidence)
+    page = build_report(
+        out=out,
+        title=title,
+        runs=runs,
+        results=results,
+        archive=archive,
+        evidence=evidence,
+        replicates=replicates,
+    )
     console.print(f"report: {page}")
 
 

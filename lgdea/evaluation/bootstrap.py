@@ -190,18 +190,37 @@ def swap_test(
     Returns:
         The difference ``statistic(a) - statistic(b)``, the one-sided p-value and the number of items.
     """
+
+    def one(scores: Floats) -> Floats:
+        return np.array([statistic(scores)])
+
+    return swap_tests(one, a, b, clusters, replicates=replicates, seed=seed)[0]
+
+
+def swap_tests(
+    statistic: Callable[[Floats], Floats],
+    a: Floats,
+    b: Floats,
+    clusters: ArrayLike,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> list[Comparison]:
+    """:func:`swap_test` for several numbers at once: ``statistic`` gives (M,), and each has its own test.
+
+    A number that is not defined (NaN) has p-value NaN.
+    """
     if a.shape != b.shape:
         raise ValueError(f"paired scores differ in shape: {a.shape} and {b.shape}")
     names, codes = np.unique(np.asarray(clusters), return_inverse=True)
-    observed = statistic(a) - statistic(b)
-    if np.isnan(observed):
-        return Comparison(float("nan"), float("nan"), len(a))
+    observed = np.asarray(statistic(a) - statistic(b), np.float64)
     rng = np.random.default_rng(seed)
-    beyond = 0
-    for _ in range(replicates):
+    beyond = np.zeros(len(observed))
+    for _ in range(replicates if not np.isnan(observed).all() else 0):
         swap = rng.integers(2, size=len(names)).astype(bool)[codes].reshape(-1, *[1] * (a.ndim - 1))
         beyond += statistic(np.where(swap, b, a)) - statistic(np.where(swap, a, b)) >= observed - 1e-12
-    return Comparison(float(observed), (1 + beyond) / (1 + replicates), len(a))
+    p_values = np.where(np.isnan(observed), np.nan, (1 + beyond) / (1 + replicates))
+    return [Comparison(float(d), float(p), len(a)) for d, p in zip(observed, p_values, strict=True)]
 
 
 def _quantiles(draws: Floats, levels: tuple[float, float]) -> tuple[Floats, Floats]:

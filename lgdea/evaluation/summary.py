@@ -7,27 +7,18 @@ put next to each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.bootstrap import Comparison, permutation_test, swap_test
-from lgdea.evaluation.metrics import classification
+from lgdea.evaluation.bootstrap import Comparison
+from lgdea.evaluation.differences import Difference, Name, differences
 from lgdea.evaluation.results import Result, Value, list_results, read_result
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-_KEYS = {
-    "zero-shot": ["image_id", "class"],
-    "retrieval": ["direction", "query_id"],
-    "grounding": ["image_id", "phrase"],
-}
 
 
 @dataclass(frozen=True)
@@ -44,6 +35,10 @@ class ResultTable:
     """Metric to label to value."""
     tests: dict[str, dict[str, Comparison]]
     """Metric to label: is this model better than the first? Only where the same items were scored."""
+    results: dict[str, Result] = field(default_factory=dict, repr=False)
+    """Label to what was read, per class and per item."""
+    differences: dict[str, dict[Name, Difference]] = field(default_factory=dict, repr=False)
+    """Label to (class, metric) to its difference from the first; see :mod:`lgdea.evaluation.differences`."""
 
     @property
     def title(self) -> str:
@@ -59,8 +54,8 @@ def compare(
     Args:
         results: Label (a model's name) to its results folder; the first is the baseline of the tests.
         task: Only this task; by default every task that any folder holds.
-        replicates: Permutations of each test; 0 for no tests.
-        seed: Seed of the permutations.
+        replicates: Permutations of each test and replicates of each difference's interval; 0 for neither.
+        seed: Seed of both.
 
     Returns:
         One table for each set of comparable results, in order of task.
@@ -110,8 +105,13 @@ def format_value(value: Value) -> str:
 def to_markdown(table: ResultTable) -> str:
     """The table in Markdown, with its title above."""
     head, *rows = to_rows(table)
-    lines = [f"**{table.title}**", "", _line(head), _line([":---", *["---:"] * len(table.labels)]), *map(_line, rows)]
-    return "\n".join(lines) + "\n"
+    return markdown_table(table.title, head, rows)
+
+
+def markdown_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Any table in Markdown, numbers to the right."""
+    rule = [":---", *["---:"] * (len(columns) - 1)]
+    return "\n".join([f"**{title}**", "", _line(columns), _line(rule), *map(_line, rows)]) + "\n"
 
 
 def to_rich(table: ResultTable) -> Table:
@@ -127,7 +127,7 @@ def to_rich(table: ResultTable) -> Table:
     return shown
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -137,51 +137,10 @@ def _table(
     labels = list(results)
     names = list(dict.fromkeys(name for result in results.values() for name in result.metrics))
     cells = {n: {label: r.metrics[n] for label, r in results.items() if n in r.metrics} for n in names}
+    found = differences(results, replicates=replicates, seed=seed)
     tests: dict[str, dict[str, Comparison]] = {}
-    if replicates:
-        for label in labels[1:]:
-            for metric, test in _tests(results[label], results[labels[0]], replicates, seed).items():
-                tests.setdefault(metric, {})[label] = test
-    return ResultTable(task, definition, archive, split, labels, cells, tests)
-
-
-def _tests(better: Result, base: Result, replicates: int, seed: int) -> dict[str, Comparison]:
-    """Is ``better`` better than ``base``? By metric name, for the metrics that items can tell."""
-    key = _KEYS.get(better.task)
-    if key is None or better.items.empty or base.items.empty:
-        return {}
-    both = better.items.merge(base.items, on=key, suffixes=("", "_base"), validate="one_to_one")
-    if len(both) != len(better.items) or len(both) != len(base.items):
-        return {}
-    if better.task == "zero-shot":
-        return {"auroc_macro": _auroc_test(both, replicates, seed)}
-    tests = {}
-    for metric in better.metrics:
-        rows, column = both, metric
-        if better.task == "retrieval":
-            direction, column = metric.split("/")
-            rows = both[both["direction"] == direction]
-        elif metric.endswith("_micro"):
-            column = metric.removesuffix("_micro")
-        if f"{column}_base" in rows and "chance" not in column:
-            a, b = rows[column].to_numpy(float), rows[f"{column}_base"].to_numpy(float)
-            finite = np.isfinite(a) & np.isfinite(b)
-            patients = rows["patient_id"].to_numpy()[finite]
-            tests[metric] = permutation_test(a[finite], b[finite], patients, replicates=replicates, seed=seed)
-    return tests
-
-
-def _auroc_test(both: pd.DataFrame, replicates: int, seed: int) -> Comparison:
-    """Macro AUROC; scores of two models share no scale, so each is ranked within its model and class first."""
-    ranked: list[Any] = []
-    for column in ("score", "score_base"):
-        rank = both.groupby("class")[column].rank()
-        ranked.append(both.assign(rank=rank).pivot(index="image_id", columns="class", values="rank"))
-    truth = both.pivot(index="image_id", columns="class", values="label").to_numpy(float)
-    patients = both.drop_duplicates("image_id").set_index("image_id")["patient_id"].reindex(ranked[0].index)
-
-    def statistic(scores: Any) -> float:
-        return float(classification.macro(classification.multilabel(classification.auroc, scores, truth)))
-
-    a, b = (table.to_numpy(float) for table in ranked)
-    return swap_test(statistic, a, b, patients.to_numpy(), replicates=replicates, seed=seed)
+    for label, by_name in found.items():
+        for (class_name, metric), d in by_name.items():
+            if not class_name and metric in cells and not math.isnan(d.p_value):
+                tests.setdefault(metric, {})[label] = Comparison(d.value, d.p_value, d.n)
+    return ResultTable(task, definition, archive, split, labels, cells, tests, results, found)

@@ -1,4 +1,4 @@
-"""Training curves: ``metrics.csv`` in, small SVG line charts out.
+"""Curves: ``metrics.csv`` or points in, small SVG line charts out.
 
 Drawn by hand rather than with matplotlib: a chart is 5 kB instead of 50, takes its colours from the page (light and
 dark) and its text can be read, searched and scaled.
@@ -106,47 +106,113 @@ def line_chart(title: str, curves: Sequence[Curve]) -> Markup:
     right, top, bottom), so that the page's script can read values back from the drawn lines; each line carries its
     run's name in ``data-label``.
     """
-    x_low, x_high = _range([c.steps for c in curves])
-    y_low, y_high = _range([c.values for c in curves], margin=0.06)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        px = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
-        py = HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
-        return px, py
-
-    parts = [_axes(at, (x_low, x_high), (y_low, y_high))]
+    xs = _range([c.steps for c in curves])
+    ys = _range([c.values for c in curves], margin=0.06)
+    at = _placed(xs, ys)
+    parts = [_axes(at, ys, [(x, short(x)) for x in ticks(*xs)])]
     for curve in curves:
         points = [at(x, y) for x, y in zip(*thin(curve.steps, curve.values), strict=True)]
         if len(points) == 1:
             mark = Markup('<circle class="s{} dot" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(curve.colour, *points[0])
             parts.append(mark)
-        path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(Markup('<path class="s{} line" data-label="{}" d="{}"/>').format(curve.colour, curve.label, path))
-    bounds = f"{x_low:.6g} {x_high:.6g} {y_low:.6g} {y_high:.6g}"
+        parts.append(_line(curve, points))
+    return _svg(_describe(title, curves), xs, ys, parts, x_name="step")
+
+
+def share_chart(
+    title: str,
+    curves: Sequence[Curve],
+    *,
+    x_name: str,
+    y_name: str,
+    x_high: float | None = None,
+    chance: Sequence[tuple[float, float]] = (),
+) -> Markup:
+    """Curves whose height is a share between 0 and 1, as :func:`line_chart`.
+
+    Args:
+        title: What a screen reader says.
+        curves: Drawn as they are; thin them before.
+        x_name: Name of the horizontal axis, which goes from 0 to 1.
+        y_name: Name of the vertical axis.
+        x_high: The horizontal axis goes from 1 to this instead, in powers of ten; it has to be above 1.
+        chance: Points of a dashed line.
+    """
+    logarithmic = x_high is not None
+    xs, ys = (0.0, math.log10(x_high) if x_high is not None else 1.0), (0.0, 1.0)
+    place = _placed(xs, ys)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return place(math.log10(x) if logarithmic else x, y)
+
+    if x_high is None:
+        marked = [(x, short(x)) for x in ticks(*xs)]
+    else:
+        marked = [(float(power), short(10.0**power)) for power in range(int(math.log10(x_high) + 1e-9) + 1)]
+    names = Markup(
+        '<text class="tick" x="{}" y="{}" text-anchor="end">{}</text><text class="tick" x="{}" y="{}">{}</text>'
+    ).format(WIDTH - RIGHT, HEIGHT - BOTTOM - 5, x_name, LEFT + 5, TOP + 9, y_name)
+    parts = [_axes(place, ys, marked), names]
+    if chance:
+        path = "M" + "L".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in chance)
+        parts.append(Markup('<path class="chance" d="{}"/>').format(path))
+    parts += [_line(curve, [at(x, y) for x, y in zip(curve.steps, curve.values, strict=True)]) for curve in curves]
+    said = f"{title}, {', '.join(curve.label for curve in curves)}"
+    return _svg(said, xs, ys, parts, x_name=x_name, logarithmic=logarithmic)
+
+
+def _placed(xs: tuple[float, float], ys: tuple[float, float]) -> Callable[[float, float], tuple[float, float]]:
+    """Where a value stands in the chart."""
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        px = LEFT + (x - xs[0]) / (xs[1] - xs[0]) * (WIDTH - LEFT - RIGHT)
+        py = HEIGHT - BOTTOM - (y - ys[0]) / (ys[1] - ys[0]) * (HEIGHT - TOP - BOTTOM)
+        return px, py
+
+    return at
+
+
+def _line(curve: Curve, points: Sequence[tuple[float, float]]) -> Markup:
+    path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return Markup('<path class="s{} line" data-label="{}" d="{}"/>').format(curve.colour, curve.label, path)
+
+
+def _svg(
+    said: str,
+    xs: tuple[float, float],
+    ys: tuple[float, float],
+    parts: Sequence[Markup],
+    *,
+    x_name: str,
+    logarithmic: bool = False,
+) -> Markup:
+    bounds = f"{xs[0]:.6g} {xs[1]:.6g} {ys[0]:.6g} {ys[1]:.6g}"
     frame = f"{LEFT} {WIDTH - RIGHT} {TOP} {HEIGHT - BOTTOM}"
     return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" data-range="{}" data-frame="{}">{}</svg>'
-    ).format(WIDTH, HEIGHT, _describe(title, curves), bounds, frame, Markup("").join(parts))
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" data-range="{}" data-frame="{}" '
+        'data-x="{}"{}>{}</svg>'
+    ).format(
+        WIDTH, HEIGHT, said, bounds, frame, x_name, Markup(" data-log") if logarithmic else "", Markup("").join(parts)
+    )
 
 
 def _axes(
-    at: Callable[[float, float], tuple[float, float]], xs: tuple[float, float], ys: tuple[float, float]
+    at: Callable[[float, float], tuple[float, float]], ys: tuple[float, float], marked: Sequence[tuple[float, str]]
 ) -> Markup:
+    """Grid lines of round heights, and ``marked`` (x, text) below."""
     parts = []
     for y in ticks(*ys):
-        py = at(xs[0], y)[1]
+        py = at(0, y)[1]
         parts.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
             ).format(LEFT, WIDTH - RIGHT, py, py, LEFT - 6, py + 3.5, short(y))
         )
-    for x in ticks(*xs):
+    for x, text in marked:
         px = at(x, ys[0])[0]
         parts.append(
-            Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-                px, HEIGHT - 8, short(x)
-            )
+            Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(px, HEIGHT - 8, text)
         )
     return Markup("").join(parts)
 

@@ -84,11 +84,9 @@ def choose_reports(archive: Archive, units: pd.DataFrame, *, count: int, seed: i
 
 def choose_images(archive: Archive, models: Mapping[str, HeatMapper], *, count: int, seed: int) -> list[ImageExample]:
     """Draw ``count`` (image, phrase) pairs with true boxes at random, test part first, as many findings as possible."""
-    boxes = archive.boxes
-    boxes = boxes[boxes["kind"] == "finding"]
+    boxes = _phrased_boxes(archive)
     if not len(boxes):
         return []
-    boxes = boxes.assign(shown_phrase=[phrase_of(row) for row in _rows(boxes)])
     images = archive.images[archive.images["image_id"].isin(boxes["image_id"])]
     order = {image: i for i, image in enumerate(_shuffle_test_first(images, archive, seed)["image_id"])}
     pairs = boxes.drop_duplicates(["image_id", "shown_phrase"])
@@ -96,12 +94,25 @@ def choose_images(archive: Archive, models: Mapping[str, HeatMapper], *, count: 
     # The n-th pair of a finding waits until every finding has had its n-1 pairs; the same for images.
     pairs = pairs.assign(turn=pairs.groupby("finding").cumcount(), again=pairs.groupby("image_id").cumcount())
     pairs = pairs.sort_values(["turn", "again", "order"], kind="stable").head(count)
-    examples = []
-    for pair in _rows(pairs):
-        same = boxes[(boxes["image_id"] == pair.image_id) & (boxes["shown_phrase"] == pair.shown_phrase)]
-        frames = [tuple(float(v) for v in f) for f in same[["x_min", "y_min", "x_max", "y_max"]].to_numpy()]
-        examples.append(_image(archive, str(pair.image_id), str(pair.shown_phrase), frames, models))
+    return [_image(archive, boxes, str(pair.image_id), str(pair.shown_phrase), models) for pair in _rows(pairs)]
+
+
+def image_examples(
+    archive: Archive, pairs: Sequence[tuple[str, str]], models: Mapping[str, HeatMapper]
+) -> dict[tuple[str, str], ImageExample]:
+    """The given (image id, phrase) pairs, as far as the archive has boxes for them and the image can be read."""
+    boxes = _phrased_boxes(archive)
+    known = set(zip(boxes["image_id"], boxes["shown_phrase"], strict=True)) if len(boxes) else set()
+    examples = {}
+    for image_id, phrase in pairs:
+        if (image_id, phrase) in known and archive.image_path(image_id).exists():
+            examples[image_id, phrase] = _image(archive, boxes, image_id, phrase, models)
     return examples
+
+
+def _phrased_boxes(archive: Archive) -> pd.DataFrame:
+    boxes = archive.boxes[archive.boxes["kind"] == "finding"]
+    return boxes.assign(shown_phrase=[phrase_of(row) for row in _rows(boxes)])
 
 
 def phrase_of(box: Any) -> str:
@@ -132,17 +143,15 @@ def _report(report_id: str, text: str, units: pd.DataFrame) -> ReportExample:
 
 
 def _image(
-    archive: Archive,
-    image_id: str,
-    phrase: str,
-    boxes: Sequence[tuple[float, ...]],
-    models: Mapping[str, HeatMapper],
+    archive: Archive, boxes: pd.DataFrame, image_id: str, phrase: str, models: Mapping[str, HeatMapper]
 ) -> ImageExample:
     from lgdea.imaging.read import read_image
 
+    same = boxes[(boxes["image_id"] == image_id) & (boxes["shown_phrase"] == phrase)]
+    edges = same[["x_min", "y_min", "x_max", "y_max"]].to_numpy(float)
+    frames = tuple((float(b[0]), float(b[1]), float(b[2]), float(b[3])) for b in edges)
     path = archive.image_path(image_id)
     pixels = read_image(path).pixels
-    frames = tuple((b[0], b[1], b[2], b[3]) for b in boxes)
     panels = [_panel(label, model.heat_map(path, phrase), frames) for label, model in models.items()]
     height, width = pixels.shape
     return ImageExample(image_id, data_uri(photo(pixels)), width, height, phrase, frames, tuple(panels))

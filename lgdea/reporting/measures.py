@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.bootstrap import Comparison
-from lgdea.evaluation.results import Result, Value, list_results, read_result
-from lgdea.evaluation.summary import compare
+from lgdea.evaluation.differences import Difference, Name
+from lgdea.evaluation.results import Result, Value, list_results
+from lgdea.evaluation.summary import ResultTable, compare
 
 HEADLINE = {
     "zero-shot": ("auroc_macro", "auprc_macro", "mcc_macro"),
@@ -37,8 +37,18 @@ class Cell:
     value: Value | None
     difference: float | None = None
     """This model minus the baseline; None for the baseline itself and where a value is missing."""
+    low: float | None = None
+    """Bounds of the difference's 95% interval; None where the two did not score the same items."""
+    high: float | None = None
     p_value: float | None = None
     """One-sided: is this model better than the baseline? None where that was not tested."""
+    p_holm: float | None = None
+    """The same, corrected for the number of tests in the table of the metric by class; None for all classes."""
+
+    @property
+    def p_shown(self) -> float | None:
+        """The p-value to judge by: the corrected one where there is one."""
+        return self.p_value if self.p_holm is None else self.p_holm
 
 
 @dataclass(frozen=True)
@@ -88,9 +98,20 @@ class TaskTables:
     definitions: tuple[str, ...]
     """Ids of what its metrics mean."""
     notes: tuple[str, ...]
+    results: Mapping[str, Result]
+    """Label to the result behind it, with its items."""
+    source: ResultTable
+    """The same numbers, none left out."""
 
 
-def task_tables(folders: Mapping[str, Path], *, baseline: str | None = None) -> list[TaskTables]:
+def task_tables(
+    folders: Mapping[str, Path],
+    *,
+    baseline: str | None = None,
+    task: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> list[TaskTables]:
     """Read results folders and lay them side by side.
 
     Results under different definitions, of different archives or splits are never put in one table.
@@ -98,19 +119,22 @@ def task_tables(folders: Mapping[str, Path], *, baseline: str | None = None) -> 
     Args:
         folders: Label -> results folder, in the order of the columns.
         baseline: The label with which the others are compared; None for no comparison.
+        task: Only this task; by default all that any folder holds.
+        replicates: Of each difference's interval and test; 0 for neither.
+        seed: Seed of both.
 
     Raises:
         UsageError: A folder is missing or holds no results.
         DataError: A file is broken.
     """
-    groups: dict[tuple[str, str, str, str], dict[str, Result]] = {}
-    for label, folder in folders.items():
-        for task in _tasks(Path(folder)):
-            result = read_result(folder, task)
-            key = (result.task, result.definition, result.archive, result.split)
-            groups.setdefault(key, {})[label] = result
-    tests = _tests(folders, baseline)
-    tables = [_table(by_label, baseline, tests.get(key, {})) for key, by_label in groups.items()]
+    for folder in folders.values():
+        _require_results(Path(folder))
+    if not folders:
+        return []
+    labels = list(folders) if baseline is None else [baseline, *(label for label in folders if label != baseline)]
+    ordered = {label: folders[label] for label in labels}
+    compared = compare(ordered, task=task, replicates=0 if baseline is None else replicates, seed=seed)
+    tables = [_table(table, [label for label in folders if label in table.labels], baseline) for table in compared]
     order = list(HEADLINE)
     return sorted(tables, key=lambda t: order.index(t.task) if t.task in order else len(order))
 
@@ -161,63 +185,60 @@ _WRITTEN |= {"pointing": "pointing game"}
 _WRITTEN |= {f"ndcg@{k}": f"nDCG@{k}" for k in (1, 5, 10, 50, 100)}
 
 
-def _tasks(folder: Path) -> list[str]:
+def _require_results(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError("no such results folder", file=folder, remedy="check the path")
-    tasks = list_results(folder)
-    if not tasks:
+    if not list_results(folder):
         raise UsageError("holds no results", file=folder, remedy="make them with `lgdea eval`")
-    return tasks
 
 
-def _tests(
-    folders: Mapping[str, Path], baseline: str | None
-) -> dict[tuple[str, str, str, str], dict[str, dict[str, Comparison]]]:
-    """Paired tests against the baseline: (task, definition, archive, split) -> metric -> label -> test."""
-    if baseline is None or len(folders) < 2:
-        return {}
-    ordered = {baseline: folders[baseline], **{k: v for k, v in folders.items() if k != baseline}}
-    return {(t.task, t.definition, t.archive, t.split): t.tests for t in compare(ordered) if t.labels[0] == baseline}
-
-
-def _table(
-    by_label: Mapping[str, Result], baseline: str | None, tests: Mapping[str, Mapping[str, Comparison]]
-) -> TaskTables:
-    first = next(iter(by_label.values()))
+def _table(source: ResultTable, labels: Sequence[str], baseline: str | None) -> TaskTables:
+    by_label = {label: source.results[label] for label in labels}
+    # Where the baseline has no comparable result, the source compared with another model.
+    found = source.differences if baseline in by_label else {}
     metrics = _scores([r.metrics for r in by_label.values()])
     values = {m: {k: r.metrics.get(m) for k, r in by_label.items()} for m in metrics}
     chances = {m: _chance(m, [r.metrics for r in by_label.values()]) for m in metrics}
     rows = [
-        _row(first.task, m, metric_name(m), values[m], chances[m], baseline, tests.get(m, {}))
+        _row(source.task, m, metric_name(m), values[m], chances[m], baseline, _of(found, ("", m)))
         for m in metrics
         if any(_known(v) for v in values[m].values())
     ]
     definitions = [v.definition for r in by_label.values() for v in r.metrics.values() if v.definition]
     return TaskTables(
-        task=first.task,
-        title=first.task[:1].upper() + first.task[1:].replace("_", " "),
-        definition=first.definition,
-        archive=first.archive,
-        split=first.split,
+        task=source.task,
+        title=source.task[:1].upper() + source.task[1:].replace("_", " "),
+        definition=source.definition,
+        archive=source.archive,
+        split=source.split,
         labels=tuple(by_label),
         rows=tuple(rows),
-        per_class=tuple(_class_tables(by_label, baseline)),
+        per_class=tuple(_class_tables(by_label, baseline, found)),
         definitions=tuple(dict.fromkeys(definitions)),
         notes=tuple(dict.fromkeys(note for r in by_label.values() for note in r.notes)),
+        results=by_label,
+        source=source,
     )
 
 
-def _class_tables(by_label: Mapping[str, Result], baseline: str | None) -> list[ClassTable]:
+def _of(found: Mapping[str, Mapping[Name, Difference]], name: Name) -> dict[str, Difference]:
+    return {label: by_name[name] for label, by_name in found.items() if name in by_name}
+
+
+def _class_tables(
+    by_label: Mapping[str, Result], baseline: str | None, found: Mapping[str, Mapping[Name, Difference]]
+) -> list[ClassTable]:
     task = next(iter(by_label.values())).task
     names = list(dict.fromkeys(name for r in by_label.values() for name in r.per_class))
     tables = []
     for metric in _scores([values for r in by_label.values() for values in r.per_class.values()]):
         rows = []
         for name in names:
-            found = {k: r.per_class.get(name, {}) for k, r in by_label.items()}
-            values = {k: v.get(metric) for k, v in found.items()}
+            told = {k: r.per_class.get(name, {}) for k, r in by_label.items()}
+            values = {k: v.get(metric) for k, v in told.items()}
             if any(_known(v) for v in values.values()):
-                rows.append(_row(task, metric, name, values, _chance(metric, list(found.values())), baseline, {}))
+                chance = _chance(metric, list(told.values()))
+                rows.append(_row(task, metric, name, values, chance, baseline, _of(found, (name, metric))))
         if rows:
             low, high = min(r.low for r in rows), max(r.high for r in rows)
             shared = [MetricRow(r.task, r.metric, r.name, r.cells, r.chance, low, high) for r in rows]
@@ -246,17 +267,17 @@ def _row(
     values: Mapping[str, Value | None],
     chance: float | None,
     baseline: str | None,
-    tests: Mapping[str, Comparison],
+    differences: Mapping[str, Difference],
 ) -> MetricRow:
     base = values.get(baseline) if baseline else None
     cells = []
     for label, value in values.items():
-        difference, p_value = None, None
-        if label != baseline and value is not None and base is not None and _known(value) and _known(base):
-            difference = value.value - base.value
-            tested = tests.get(label)
-            p_value = None if tested is None or math.isnan(tested.p_value) else tested.p_value
-        cells.append(Cell(label, value if _known(value) else None, difference, p_value))
+        if label == baseline or value is None or base is None or not _known(value) or not _known(base):
+            cells.append(Cell(label, value if _known(value) else None))
+            continue
+        d = differences.get(label, Difference(math.nan))
+        more = {k: _or_none(getattr(d, k)) for k in ("low", "high", "p_value", "p_holm")}
+        cells.append(Cell(label, value, value.value - base.value, **more))
     low, high = _scale([cell.value for cell in cells if cell.value], chance)
     return MetricRow(task, metric, name, tuple(cells), chance, low, high)
 
@@ -275,6 +296,10 @@ def _scale(values: Sequence[Value], chance: float | None) -> tuple[float, float]
 def _best_first(row: MetricRow) -> float:
     value = row.cells[0].value if row.cells else None
     return -value.value if value else float("inf")
+
+
+def _or_none(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _known(value: Value | None) -> bool:

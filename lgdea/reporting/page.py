@@ -17,6 +17,7 @@ from lgdea.reporting.curves import Curve, line_chart
 from lgdea.reporting.palette import series_index
 from lgdea.reporting.run_folder import Run, read_run
 from lgdea.reporting.template import fill, grouped
+from lgdea.reporting.views import gather_media, task_view
 from lgdea.runs import now, require_finished, write_text
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def build_report(
     archive: Path | None = None,
     evidence: Path | None = None,
     examples: int = 6,
+    replicates: int = 1000,
     seed: int = 0,
 ) -> Path:
     """Write one HTML file about ``runs`` and ``results``; a part that is not given is left out of the page.
@@ -56,6 +58,7 @@ def build_report(
         archive: Archive folder, for counts, reports and images.
         evidence: Evidence folder, for the highlights; needs ``archive``.
         examples: How many reports and how many images to show.
+        replicates: Of the intervals and tests of differences; 0 for neither.
         seed: Seed of their random choice.
 
     Returns:
@@ -70,7 +73,8 @@ def build_report(
     if evidence is not None and archive is None:
         raise UsageError("evidence needs its archive", file=evidence, remedy="give the archive that was extracted")
     read = [read_run(label, Path(folder)) for label, folder in _baseline_last(runs).items()]
-    tables = measures.task_tables(_baseline_last(results), baseline=next(iter(results), None))
+    baseline = next(iter(results), None)
+    tables = measures.task_tables(_baseline_last(results), baseline=baseline, replicates=replicates)
     opened = None
     if archive is not None:
         from lgdea.records.archive import Archive
@@ -81,7 +85,7 @@ def build_report(
         from lgdea.evidence.io import read_evidence
 
         units = read_evidence(require_finished(evidence, what="evidence folder", made_by="lgdea extract"))
-    context = _context(read, tables, opened, units, count=examples, seed=seed)
+    context = _context(read, tables, opened, units, baseline=baseline, count=examples, seed=seed)
     out = Path(out)
     write_text(out, render(title=title, generated=now(), **context))
     return out
@@ -98,18 +102,22 @@ def _context(
     archive: Archive | None,
     units: pd.DataFrame | None,
     *,
+    baseline: str | None,
     count: int,
     seed: int,
 ) -> dict[str, Any]:
     scored = list(dict.fromkeys(label for table in tables for label in table.labels))
     colours = {label: series_index(i) for i, label in enumerate(dict.fromkeys([*scored, *(r.label for r in runs)]))}
     headline = measures.headline_rows(tables)
+    views = [task_view(table, colours, baseline) for table in tables]
+    models = {} if archive is None else _models(runs)
     return {
         "colours": colours,
         "runs": runs,
         "facts": shared_facts(runs),
         "config_differences": config_differences(runs),
-        "tables": tables,
+        "tables": views,
+        "media": gather_media(views, archive, models),
         "scored": scored,
         "tiles": measures.first_per_task(headline),
         "headline": headline,
@@ -122,7 +130,7 @@ def _context(
         "reports": []
         if archive is None or units is None
         else examples.choose_reports(archive, units, count=count, seed=seed),
-        "images": [] if archive is None else examples.choose_images(archive, _models(runs), count=count, seed=seed),
+        "images": [] if archive is None else examples.choose_images(archive, models, count=count, seed=seed),
         "seed": seed,
         "definitions": [(d, DEFINITIONS.get(d, "")) for d in dict.fromkeys(d for t in tables for d in t.definitions)],
         "packages": package_versions(runs),

@@ -58,21 +58,34 @@ for (const chart of document.querySelectorAll(".chart")) {
     }));
     if (!near.length || x < left || x > right) { cursor.setAttribute("visibility", "hidden"); hideTip(); return; }
     const at = near[0].point[0];
-    const step = xLow + ((at - left) / (right - left)) * (xHigh - xLow);
+    const along = xLow + ((at - left) / (right - left)) * (xHigh - xLow);
+    const shown = "log" in chart.dataset ? 10 ** along : along;
     const value = (y) => yLow + ((bottom - y) / (bottom - top)) * (yHigh - yLow);
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
     cursor.setAttribute("visibility", "visible");
     const rows = near.map(({ label, point }) => `${label}: ${round(value(point[1]))}`);
-    showTip([`step ${Math.round(step)}`, ...rows].join("\n"), event.clientX, area.top + 10);
+    showTip([`${chart.dataset.x} ${xHigh > 1 ? Math.round(shown) : round(shown)}`, ...rows].join("\n"), event.clientX, area.top + 10);
   });
   chart.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
+}
+
+// Tables to copy. A page opened from a disk may have no clipboard of its own, so the selection is copied first.
+for (const button of document.querySelectorAll(".copy-button")) {
+  button.addEventListener("click", async () => {
+    const area = document.getElementById(button.dataset.for);
+    area.focus();
+    area.select();
+    let done = document.execCommand("copy");
+    if (!done) done = await navigator.clipboard?.writeText(area.value).then(() => true, () => false);
+    button.textContent = done ? "copied" : "press Ctrl+C";
+  });
 }
 
 // Paper has no buttons: everything is opened for it and closed again afterwards.
 let opened = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
+  opened = [...document.querySelectorAll("details:not([open]):not(.copies)")];
   for (const item of opened) item.open = true;
 });
 addEventListener("afterprint", () => { for (const item of opened) item.open = false; });

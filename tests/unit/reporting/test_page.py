@@ -8,9 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lgdea.errors import UsageError
+from lgdea.evaluation.results import Result, Value, write_result
 from lgdea.reporting import page
 from lgdea.reporting.page import build_report, config_differences, flatten, render
 from lgdea.reporting.run_folder import read_run
@@ -122,14 +124,60 @@ def test_the_numbers_are_there(full: str) -> None:
     assert text.index("lgdea") < text.index("clip")  # the baseline is shown last
 
 
+def test_every_table_has_its_picture_and_its_text_to_copy(full: str) -> None:
+    metrics = full[full.index('<section id="metrics"') : full.index('<section id="worst"')]
+    tables = len(re.findall(r'<table class="metrics"', metrics))
+    assert tables == 5  # three tasks, two of them by class
+    assert metrics.count('class="intervals"') == tables + 1  # CNR has a scale of its own
+    texts = re.findall(r"<textarea[^>]*readonly[^>]*>(.*?)</textarea>", metrics, flags=re.S)
+    assert len(texts) == 2 * tables
+    assert sum(r"\begin{tabular}" in t for t in texts) == tables
+    rows = [line for t in texts if t.startswith("task,") for line in t.strip().splitlines()[1:]]
+    shown = len(re.findall(r'<td role="cell" class="num model">', metrics))
+    assert len(rows) == shown
+    targets = re.findall(r'class="copy-button" data-for="([^"]+)"', full)
+    assert len(targets) == len(set(targets)) == 2 * tables
+    assert set(targets) <= set(Reader(full).ids)
+
+
+def test_worst_cases_show_the_archive_s_images_and_both_models(full: str) -> None:
+    worst = full[full.index('<section id="worst"') : full.index('<section id="evidence"')]
+    assert "lgdea right, clip wrong: " in worst
+    thumbnails = re.findall(r'<image id="(thumb-\d+)" href="data:image/jpeg', worst)
+    assert thumbnails
+    assert set(re.findall(r'href="#(thumb-\d+)"', worst)) == set(thumbnails)
+    items = re.findall(r'<ul class="judged">(.*?)</ul>', worst, flags=re.S)
+    assert all("lgdea" in item and "clip" in item for item in items)
+
+
+def test_names_from_outside_stay_text(tmp_path: Path) -> None:
+    name = "</textarea><script>alert(1)</script>"
+    items = {"image_id": ["i1", "i2"], "patient_id": ["p1", "p2"], "study_id": name, "class": name, "phrase": name}
+    table = pd.DataFrame({**items, "pointing": [0.0, 1.0], "cnr": [0.5, 1.0]})
+    folders = {}
+    for label in (name, "b"):
+        per_class = {name: {"pointing": Value(0.5, 0.1, 0.9)}}
+        result = Result("grounding", name, name, name, name, {"pointing_micro": Value(0.5)}, per_class, {}, table)
+        folders[label] = tmp_path / str(len(folders))
+        write_result(result, folders[label])
+    text = build_report(out=tmp_path / "r.html", title=name, runs={}, results=folders).read_text()
+    read = Reader(text)
+    assert read.open == []
+    assert read.scripts == 1
+    assert read.fetched == []
+    assert "<script>alert" not in text
+
+
 def test_heat_maps_are_judged_by_the_true_box(full: str) -> None:
-    verdicts = re.findall(r'class="verdict (\w+)"', full)
+    images = full[full.index('<section id="images"') : full.index('<section id="provenance"')]
+    verdicts = re.findall(r'class="verdict (\w+)"', images)
     assert verdicts == ["hit", "miss"] * 4
 
 
 def test_each_section_is_there(full: str) -> None:
     sections = re.findall(r'<section id="(\w+)"', full)
-    assert sections == ["headline", "configuration", "data", "curves", "metrics", "evidence", "images", "provenance"]
+    about = ["headline", "configuration", "data", "curves", "metrics", "worst"]
+    assert sections == [*about, "evidence", "images", "provenance"]
     assert "zero-shot/auroc-v1" in full
     assert "ab" * 32 in full
 
@@ -148,7 +196,7 @@ def test_same_seed_same_page(world, tmp_path: Path) -> None:
     ("parts", "sections"),
     [
         (("runs",), ["configuration", "data", "curves", "provenance"]),
-        (("results",), ["headline", "metrics", "provenance"]),
+        (("results",), ["headline", "metrics", "worst", "provenance"]),
         (("archive",), ["data", "images", "provenance"]),
         (("archive", "evidence"), ["data", "evidence", "images", "provenance"]),
     ],
@@ -201,3 +249,14 @@ def test_a_run_without_files_has_empty_parts(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"stage": "pretrain"}))
     run = read_run("a", tmp_path)
     assert (run.config, run.environment, run.metrics, run.model, run.finished) == ({}, {}, {}, None, False)
+
+
+def test_of_more_than_two_models_each_has_its_difference_below_its_value(world, tmp_path: Path) -> None:
+    results = {"clip": world.results["clip"], "lgdea": world.results["lgdea"], "twin": world.results["lgdea"]}
+    text = build_report(out=tmp_path / "r.html", title="x", runs={}, results=results, replicates=20).read_text()
+    headline = text[text.index('id="headline"') : text.index('id="metrics"')]
+    assert "difference</th>" not in headline
+    cells = re.findall(r'<td role="cell" class="num model">(.*?)</td>', headline, flags=re.S)
+    shown = ["+0.200" in cell for cell in cells[:3]]
+    assert shown == [True, True, False]  # the baseline is last
+    assert Reader(text).open == []

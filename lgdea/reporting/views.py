@@ -1,0 +1,143 @@
+"""What the page shows of one task: its tables, and beside each the picture of it and what may be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from markupsafe import Markup
+
+from lgdea.errors import LgdeaError
+from lgdea.evaluation.long_table import long_table
+from lgdea.reporting.examples import HeatMapper, ImageExample, image_examples
+from lgdea.reporting.interval_chart import Plot, class_plot, table_plots
+from lgdea.reporting.latex import latex_table
+from lgdea.reporting.measures import ClassTable, TaskTables
+from lgdea.reporting.overlays import data_uri, photo
+from lgdea.reporting.score_curves import CurvePair, class_curves, rank_charts
+from lgdea.reporting.worst import Case, CaseGroup, worst_cases
+
+if TYPE_CHECKING:
+    from lgdea.records.archive import Archive
+
+THUMBNAIL = 160
+"""Longer side, pixels."""
+THUMBNAILS = 300
+"""At most this many on a page, about 6 kB each; cases beyond them are shown without."""
+HEAT_MAPS = 12
+LETTERS = 400
+"""A report longer than this is cut."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """One table as text."""
+
+    latex: str
+    csv: str
+
+
+@dataclass(frozen=True)
+class ClassView:
+    """One metric by class."""
+
+    table: ClassTable
+    plot: Plot
+    copies: Copies
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task."""
+
+    table: TaskTables
+    plots: tuple[Plot, ...]
+    copies: Copies
+    classes: tuple[ClassView, ...]
+    curves: tuple[CurvePair, ...]
+    ranks: tuple[tuple[str, Markup], ...]
+    worst: tuple[CaseGroup, ...]
+
+
+@dataclass(frozen=True)
+class Media:
+    """What the archive adds to the cases; each thing once, however many cases show it."""
+
+    thumbnails: Mapping[str, str]
+    """Image id to ``data:`` address."""
+    reports: Mapping[str, str]
+    """Report id, and study id, to text."""
+    maps: Mapping[tuple[str, str], ImageExample]
+    """(image id, phrase) to its boxes and heat maps."""
+
+
+def task_view(table: TaskTables, colours: Mapping[str, int], baseline: str | None) -> TaskView:
+    """Everything of one task that needs no archive."""
+    rows = long_table([table.source])
+    overall = rows[(rows["class"] == "") & rows["metric"].isin([row.metric for row in table.rows])]
+    classes = [
+        ClassView(
+            classes,
+            class_plot(table, classes, colours),
+            Copies(
+                latex_table(table, baseline, classes),
+                _csv(rows[(rows["class"] != "") & (rows["metric"] == classes.metric)]),
+            ),
+        )
+        for classes in table.per_class
+    ]
+    order = [row.name for row in table.per_class[0].rows] if table.per_class else []
+    curves = sorted(class_curves(table.results, colours), key=lambda c: order.index(c.name) if c.name in order else -1)
+    return TaskView(
+        table=table,
+        plots=tuple(table_plots(table, colours)),
+        copies=Copies(latex_table(table, baseline), _csv(overall)),
+        classes=tuple(classes),
+        curves=tuple(curves),
+        ranks=tuple(rank_charts(table.results, colours)),
+        worst=tuple(worst_cases(table, baseline)),
+    )
+
+
+def gather_media(views: Sequence[TaskView], archive: Archive | None, models: Mapping[str, HeatMapper]) -> Media:
+    """Thumbnails, report texts and heat maps of the cases whose results are of ``archive``; an image that cannot be
+    read has no thumbnail."""
+    cases = [case for view in views if archive and view.table.archive == archive.name for case in _cases(view)]
+    if archive is None or not cases:
+        return Media({}, {}, {})
+    pairs = [(case.item, case.phrase) for case in cases if case.task == "grounding"]
+    maps = image_examples(archive, list(dict.fromkeys(pairs))[:HEAT_MAPS], models) if models else {}
+    thumbnails: dict[str, str] = {}
+    known = set(archive.images["image_id"])
+    shown = dict.fromkeys(c.item for c in cases if c.item in known and (c.item, c.phrase) not in maps)
+    for item in list(shown)[:THUMBNAILS]:
+        if (uri := _thumbnail(archive, item)) is not None:
+            thumbnails[item] = uri
+    wanted = archive.reports[archive.reports["study_id"].isin({c.study for c in cases if c.task == "retrieval"})]
+    texts = [_cut(str(text)) for text in wanted["text"]]
+    reports = dict(zip(wanted["study_id"], texts, strict=True)) | dict(zip(wanted["report_id"], texts, strict=True))
+    return Media(thumbnails, reports, maps)
+
+
+def _cases(view: TaskView) -> Iterator[Case]:
+    return (case for group in view.worst for case in group.cases)
+
+
+def _thumbnail(archive: Archive, image_id: str) -> str | None:
+    from lgdea.imaging.read import read_image
+
+    try:
+        return data_uri(photo(read_image(archive.image_path(image_id)).pixels, max_side=THUMBNAIL))
+    except LgdeaError:
+        return None
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LETTERS else text[:LETTERS] + " …"
+
+
+def _csv(rows: pd.DataFrame) -> str:
+    return str(rows.to_csv(index=False, lineterminator="\n", float_format="%.6g"))

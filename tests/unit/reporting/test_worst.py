@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.reporting.measures import TaskTables, task_tables
+from lgdea.reporting.worst import PER_CLASS, PER_GROUP, PER_PAIR, worst_cases
+
+
+def tables(folder: Path, task: str, items: dict[str, pd.DataFrame], **more: dict) -> TaskTables:
+    for label, frame in items.items():
+        metrics = {"m_macro": Value(0.5)}
+        result = Result(task, "v1", label, "a", "test", metrics, more.get("per_class", {}), {}, frame)
+        write_result(result, folder / label)
+    (table,) = task_tables({label: folder / label for label in items}, baseline=next(iter(items)), replicates=0)
+    return table
+
+
+def zero_shot(scores: list[float], labels: list[float], patients: list[str] | None = None) -> pd.DataFrame:
+    ids = [f"i{i}" for i in range(len(scores))]
+    frame = {"image_id": ids, "study_id": ids, "patient_id": patients or ids, "class": "mass"}
+    return pd.DataFrame({**frame, "score": scores, "label": labels})
+
+
+THRESHOLD = {"mass": {"threshold": Value(0.5), "auroc": Value(0.5)}}
+
+
+def test_the_most_confidently_wrong_come_first_whatever_the_scale(tmp_path: Path) -> None:
+    labels = [1, 1, 1, 0, 0, 0, np.nan]
+    a = zero_shot([0.1, 0.8, 0.9, 0.2, 0.6, 0.3, 0.0], labels)
+    b = zero_shot([90, 80, 10, 70, 20, 30, 99], labels)
+    table = tables(tmp_path, "zero-shot", {"a": a, "b": b}, per_class=THRESHOLD)
+    *_, worst = worst_cases(table, "a")
+    found = {(c.item, c.truth, c.worst_of) for c in worst.cases}
+    # a: i0 is present and lowest; i4 is absent and fourth. b: i2 is present and lowest; i3 is absent and fourth.
+    assert found == {
+        ("i0", "present", ("a",)),
+        ("i4", "absent", ("a",)),
+        ("i2", "present", ("b",)),
+        ("i3", "absent", ("b",)),
+    }
+    first = next(c for c in worst.cases if c.item == "i0")
+    assert [(j.label, j.right) for j in first.judged] == [("a", False), ("b", True)]
+    assert first.judged[0].text == "0.100, above 8% of images"
+
+
+def test_what_tells_two_models_apart_is_counted_and_sorted_by_the_gap(tmp_path: Path) -> None:
+    labels = [1.0] * 20
+    good, bad = [0.9] * 20, [0.9] * 10 + [0.4 - i / 100 for i in range(10)]
+    table = tables(
+        tmp_path, "zero-shot", {"bad": zero_shot(bad, labels), "good": zero_shot(good, labels)}, per_class=THRESHOLD
+    )
+    better, worse, _ = worst_cases(table, "bad")
+    assert (better.title, better.pair) == ("good right, bad wrong: 10 of 20", True)
+    assert [c.item for c in better.cases] == [f"i{i}" for i in range(19, 19 - PER_PAIR, -1)]
+    assert worse.title == "bad right, good wrong: 0 of 20"
+    assert worse.cases == ()
+
+
+def test_a_model_without_threshold_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    frame = zero_shot([0.1, 0.2], [1, 0])
+    table = tables(tmp_path, "zero-shot", {"a": frame}, per_class={"mass": {"auroc": Value(0.5)}})
+    (worst,) = worst_cases(table, None)
+    assert [j.right for c in worst.cases for j in c.judged] == [None, None]
+
+
+def test_a_patient_has_one_item_in_a_list_and_lists_are_short(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scores, patients = rng.random(60).tolist(), [f"p{i // 3}" for i in range(60)]
+    table = tables(tmp_path, "zero-shot", {"a": zero_shot(scores, [1.0] * 60, patients)}, per_class=THRESHOLD)
+    (worst,) = worst_cases(table, None)
+    assert len(worst.cases) == PER_CLASS
+    owners = [patients[int(c.item[1:])] for c in worst.cases]
+    assert len(set(owners)) == len(owners)
+    assert worst.cases[0].item == f"i{int(np.argmin(scores))}"
+
+
+def test_queries_of_the_worst_rank_by_direction(tmp_path: Path) -> None:
+    ids = [f"q{i}" for i in range(12)]
+    frames = {}
+    for label, ranks in (("a", range(1, 13)), ("b", [12.5, *range(1, 12)])):
+        frame = {"direction": ["image_to_report"] * 6 + ["report_to_image"] * 6, "query_id": ids}
+        frames[label] = pd.DataFrame({**frame, "study_id": ids, "patient_id": ids, "first_positive_rank": list(ranks)})
+    groups = worst_cases(tables(tmp_path, "retrieval", frames), "a")
+    assert [g.title for g in groups] == [
+        "b right, a wrong: 1 of 12",
+        "a right, b wrong: 1 of 12",
+        "image to report",
+        "report to image",
+    ]
+    assert [c.item for c in groups[1].cases] == ["q0"]
+    assert groups[1].cases[0].judged[1].text == "rank 12.5"
+    assert [c.item for c in groups[3].cases if "a" in c.worst_of] == [f"q{i}" for i in range(11, 11 - PER_GROUP, -1)]
+
+
+def test_grounding_misses_come_first_lowest_contrast_first(tmp_path: Path) -> None:
+    ids = [f"i{i}" for i in range(4)]
+    frame = {"image_id": ids, "phrase": "left <mass>", "study_id": ids, "patient_id": ids, "class": "mass"}
+    scores = {"pointing": [0.0, 0.0, 1.0, 1.0], "cnr": [2.0, 0.1, 0.0, 3.0], "miou": [0.0, 0.0, 0.1, 0.2]}
+    (worst,) = worst_cases(tables(tmp_path, "grounding", {"a": pd.DataFrame({**frame, **scores})}), None)
+    assert [c.item for c in worst.cases] == ["i1", "i0", "i2", "i3"]
+    assert worst.cases[0].judged[0].text == "CNR 0.10, mIoU 0.00"
+    assert worst.cases[0].phrase == "left <mass>"
+
+
+def test_an_item_that_one_model_did_not_score_is_called_that(tmp_path: Path) -> None:
+    a, b = zero_shot([0.1, 0.9], [1, 1]), zero_shot([0.9], [1])
+    table = tables(tmp_path, "zero-shot", {"a": a, "b": b}, per_class=THRESHOLD)
+    *_, worst = worst_cases(table, "a")
+    case = next(c for c in worst.cases if c.item == "i1")
+    assert [(j.text, j.right) for j in case.judged][1] == ("not scored", None)
+
+
+@pytest.mark.parametrize("task", ["zero-shot", "features"])
+def test_without_items_or_for_another_task_there_are_none(tmp_path: Path, task: str) -> None:
+    assert worst_cases(tables(tmp_path, task, {"a": pd.DataFrame()}), None) == []
