@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable, Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,22 @@ def require_folder(source: str | Path) -> Path:
     return source
 
 
-def read_csv(file: Path, required: Iterable[str], *, card: str) -> pd.DataFrame:
-    """Read a CSV file with every cell as text and an empty cell as None; blanks around column names do not count.
+def find_table(source: Path, *names: str) -> Path:
+    """The first of ``names`` in ``source``, plain or with ``.gz``; the first name when there is none of them."""
+    candidates = [source / (name + ending) for name in names for ending in ("", ".gz")]
+    return next((file for file in candidates if file.is_file()), candidates[0])
+
+
+def read_csv(file: Path, required: Iterable[str], *, card: str, optional: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read a CSV file, plain or gzipped, with every cell as text and an empty cell as None.
+
+    Blanks around column names do not count.
 
     Args:
         file: UTF-8, with a header row.
         required: Columns that must be there.
         card: Name of the dataset's card, for the remedy.
+        optional: Columns to read where they are there, and no others beyond the required ones; None reads all.
 
     Raises:
         UsageError: No such file.
@@ -45,13 +55,26 @@ def read_csv(file: Path, required: Iterable[str], *, card: str) -> pd.DataFrame:
     layout = f"`lgdea data card {card}` shows the expected layout"
     if not file.is_file():
         raise UsageError("no such file", file=file, remedy=f"check the folder; {layout}")
-    text = read_utf8(file, first_row=0)
+    required = list(required)
+    wanted = {*required, *(optional or ())}
     try:
-        frame = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+        frame = pd.read_csv(
+            file,
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            encoding="utf-8-sig",
+            usecols=None if optional is None else lambda column: column.strip() in wanted,
+        )
     except pd.errors.EmptyDataError:
         raise DataError("is empty", file=file, remedy="fetch it again") from None
     except pd.errors.ParserError as error:
         raise DataError(f"is no CSV table ({error})", file=file, remedy="fetch it again") from None
+    except UnicodeDecodeError:
+        read_utf8(file, first_row=0)  # says in which row
+        raise
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"cannot be read ({error})", file=file, remedy="fetch it again") from None
     frame.columns = frame.columns.str.strip()
     missing = [column for column in required if column not in frame.columns]
     if missing:
@@ -95,7 +118,7 @@ def read_json_list(file: Path, *, card: str) -> list[dict[str, Any]]:
 
 
 def read_utf8(file: Path, *, first_row: int = 1) -> str:
-    """The text of a UTF-8 file.
+    """The text of a UTF-8 file, plain or gzipped.
 
     Args:
         file: The file.
@@ -104,7 +127,7 @@ def read_utf8(file: Path, *, first_row: int = 1) -> str:
     Raises:
         DataError: It is not UTF-8.
     """
-    content = file.read_bytes()
+    content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

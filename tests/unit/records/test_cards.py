@@ -6,11 +6,17 @@ from lgdea.errors import DataError, UsageError
 from lgdea.records import cards
 from lgdea.records.adapters import (
     chestx_det,
+    chexpert,
+    chexpert_plus,
     covid_chestxray,
     covidx,
     hannover_covid,
+    mimic_cxr,
+    ms_cxr,
     nih_cxr14,
     openi,
+    padchest,
+    padchest_gr,
     rsna_pneumonia,
     siim_acr,
     vindr_cxr,
@@ -19,7 +25,8 @@ from lgdea.records.cards import card_text, load_card
 from lgdea.shipped import shipped
 
 MODULES = (
-    openi, nih_cxr14, covid_chestxray, hannover_covid, rsna_pneumonia, siim_acr, vindr_cxr, chestx_det, covidx,
+    openi, nih_cxr14, covid_chestxray, hannover_covid, rsna_pneumonia, siim_acr, vindr_cxr, chestx_det, covidx, mimic_cxr, ms_cxr,
+    chexpert, chexpert_plus, padchest, padchest_gr,
 )  # fmt: skip
 NAMES = [module.ADAPTER.card for module in MODULES]
 
@@ -41,9 +48,7 @@ def test_every_shipped_card_is_valid():
 
 
 def test_an_unknown_card_names_the_known_ones():
-    with pytest.raises(
-        UsageError, match="no data card 'mimic'; known are chestx-det, covid-chestxray, covidx, hannover-covid"
-    ):
+    with pytest.raises(UsageError, match=r"no data card 'mimic'; known are .*covid-chestxray, .*hannover-covid"):
         card_text("mimic")
 
 
