@@ -25,8 +25,8 @@ from lgdea.records.cards import card_text, load_card
 from lgdea.shipped import shipped
 
 MODULES = (
-    openi, nih_cxr14, covid_chestxray, hannover_covid, rsna_pneumonia, siim_acr, vindr_cxr, chestx_det, covidx, mimic_cxr, ms_cxr,
-    chexpert, chexpert_plus, padchest, padchest_gr,
+    openi, nih_cxr14, covid_chestxray, hannover_covid, rsna_pneumonia, siim_acr, vindr_cxr, chestx_det, covidx,
+    mimic_cxr, ms_cxr, chexpert, chexpert_plus, padchest, padchest_gr,
 )  # fmt: skip
 NAMES = [module.ADAPTER.card for module in MODULES]
 
