@@ -168,7 +168,8 @@ def _labels(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
     for column in frame.columns:
         if column not in taken and match_finding(str(column)) is not None:
             sample = {cell.lower() for cell in _distinct(frame[column])}
-            if sample and sample <= allowed:
+            # Most of them: an odd cell is to be noticed, not to hide the column.
+            if sample and len(sample & allowed) * 2 >= len(sample):
                 columns.append(str(column))
     words = next(
         (c for c in (_named(frame, [name], taken) for name in LABEL_WORDS) if c and _are_findings(frame[c])), None

@@ -80,6 +80,11 @@ def without_ending(name: str, endings: tuple[str, ...] = ENDINGS) -> str:
     return name[: -len(max(fits, key=len))] if fits else name
 
 
+def bare_name(path: str) -> str:
+    """The file's name without folders and without an ending that pictures or volumes have."""
+    return without_ending(path.rpartition("/")[2], (*ENDINGS, ".nii", ".nii.gz"))
+
+
 def image_table(
     cells: Cells, mapping: TableMapping, rows: pd.DataFrame, root: Path, problems: Problems
 ) -> tuple[pd.DataFrame, ImageCounts]:

@@ -10,6 +10,7 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.records.adapters.table import fields
 from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.images import bare_name
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import Problems
 from lgdea.records.split import split_by_patient
@@ -66,7 +67,7 @@ def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> 
     notes.append("no study column: each row is a study of its own")
     if columns:
         names = cells.plain(str(columns[0])).str.replace("\\", "/", regex=False)
-        stems = names.str.replace(r"^.*/", "", regex=True).str.replace(r"\.[A-Za-z0-9]{2,5}$", "", regex=True)
+        stems = pd.Series([bare_name(name) for name in names], index=index, dtype="str")
         for candidate in (stems, names):
             if candidate.is_unique and (candidate != "").all():
                 return candidate
