@@ -55,6 +55,7 @@ class Cells:
     ) -> None:
         self.frame, self.file, self._words, self._problems = frame, file, words, problems
         self._empty = {word.lower() for word in empty}
+        self._plain: dict[tuple[str, str | None], pd.Series] = {}
 
     def require(self, columns: Iterable[str], what: str) -> None:
         """That the columns exist.
@@ -72,15 +73,20 @@ class Cells:
     def plain(self, column: str, field: str | None = None) -> pd.Series:
         """Stripped text, empty where the cell says nothing, the mapping's words replaced."""
 
-        def meaning(cell: str) -> str:
-            cell = cell.strip()
+        key = (column, field if field in self._words else None)
+        if key not in self._plain:
             words = self._words.get(field or "", {})
-            if cell.lower() in words:
-                return words[cell.lower()] or ""
-            return "" if cell.lower() in self._empty else cell
+            codes, unique = pd.factorize(self.frame[column])
+            values = [self._meaning(cell, words) for cell in unique.tolist()]
+            self._plain[key] = pd.Series(values, dtype="str").take(codes).set_axis(self.frame.index)
+        return self._plain[key]
 
-        values, codes = self._distinct(column, meaning)
-        return pd.Series(pd.array(values, dtype="str").take(codes), index=self.frame.index)
+    def _meaning(self, cell: str, words: Mapping[str, str | None]) -> str:
+        cell = cell.strip()
+        small = cell.lower()
+        if small in words:
+            return words[small] or ""
+        return "" if small in self._empty else cell
 
     def joined(self, columns: Sequence[str], field: str) -> pd.Series:
         """Several columns joined by ``-``; empty where one of them is."""
@@ -106,9 +112,9 @@ class Cells:
         codes, unique = pd.factorize(plain)
         values: list[Any] = []
         wrong = np.zeros(len(unique), dtype=bool)
-        for place, cell in enumerate(unique):
+        for place, cell in enumerate(unique.tolist()):
             try:
-                values.append(function(str(cell)) if cell != "" else None)
+                values.append(function(cell) if cell != "" else None)
             except ValueError:
                 values.append(None)
                 wrong[place] = True
@@ -122,10 +128,6 @@ class Cells:
             remedy=f"correct the cell, or say what it means under words.{field}",
         )
         return pd.Series(values, dtype=dtype).take(codes).set_axis(plain.index)
-
-    def _distinct(self, column: str, function: Callable[[str], str]) -> tuple[list[str], np.ndarray]:
-        codes, unique = pd.factorize(self.frame[column])
-        return [function(str(cell)) for cell in unique], codes
 
 
 def age(cell: str) -> float:

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 
 from lgdea.records.adapters.table.findings import match_finding
+from lgdea.records.adapters.table.images import ENDINGS
 from lgdea.records.adapters.table.mapping import VALUES, BoxMapping, LabelMapping, TableMapping
 from lgdea.records.adapters.table.reading import PARQUET, TEXT
 
 # In order of preference; compared without case, blanks and punctuation.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "study": (
-        "study_id", "study", "study_uid", "study_instance_uid", "accession_number", "accession", "acc", "exam_id",
+        "study_id", "study", "study_uid", "study_instance_uid", "accession_number", "accession", "acc_no", "acc", "exam_id",
         "exam", "case_id", "case", "visit_id", "encounter_id", "report_id", "uid",
     ),
     "patient": (
@@ -31,10 +32,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "image_id": ("image_id", "dicom_id", "sop_instance_uid", "instance_id", "img_id"),
     "report": (
         "report", "report_text", "text", "full_text", "radiology_report", "narrative", "caption", "clinical_notes",
-        "note", "notes", "befund", "body",
+        "note", "notes", "body",
     ),
     "report_file": ("report_file", "report_path", "path_to_report", "text_file", "txt", "txt_path"),
-    "view": ("view_position", "view", "projection", "viewposition", "ap_pa", "frontal_lateral"),
+    "view": ("view_position", "view", "projection", "proj", "viewposition", "ap_pa", "frontal_lateral"),
     "sex": ("sex", "gender", "patient_sex", "patient_gender", "geschlecht"),
     "age": ("age", "patient_age", "age_years", "age_at_study", "anchor_age", "alter"),
     "date": ("study_date", "date", "exam_date", "acquisition_date", "datetime", "study_datetime", "report_date"),
@@ -46,9 +47,15 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 SECTIONS = (
     "examination", "indication", "history", "clinical_history", "clinical_information", "technique", "comparison",
-    "findings", "impression", "conclusion", "recommendation",
+    "findings", "befund", "impression", "beurteilung", "conclusion", "recommendation",
 )  # fmt: skip
-TEXT_SECTIONS = ("findings", "impression", "conclusion")  # one of these must be there to make a report
+TEXT_SECTIONS = (
+    "findings",
+    "befund",
+    "impression",
+    "beurteilung",
+    "conclusion",
+)  # one of these must be there to make a report
 LABEL_WORDS = (
     "finding_labels", "labels", "label", "finding_label", "findings", "finding", "diagnosis", "diagnoses", "class",
     "class_name", "pathology", "disease",
@@ -64,6 +71,7 @@ BOX_NAMES: Mapping[str, tuple[str, ...]] = {
     "laterality": ("laterality", "side", "patient_side"),
     "phrase": ("phrase", "sentence", "label_text"),
 }
+PICTURES = (*ENDINGS, ".nii", ".nii.gz")
 _SAMPLE = 300  # distinct cells that are looked at
 
 
@@ -115,10 +123,21 @@ def _plain_fields(given: set[str], frame: pd.DataFrame, taken: set[str], constan
         if field in ("date", "day") and ({"date", "day"} & given or "date" in found):
             continue
         column = _named(frame, names, taken)
+        if field == "image" and (column is None or not _fits(field, frame[column])):
+            column = _of_pictures(frame, taken)
         if column is not None and _fits(field, frame[column]):
             taken.add(column)
             found[field] = [column] if field in ("study", "patient", "image") else column
     return found
+
+
+def _of_pictures(frame: pd.DataFrame, taken: set[str]) -> str | None:
+    """The first column whose cells all end as the names of pictures do, whatever it is called."""
+    for column in frame.columns:
+        sample = [] if column in taken else _distinct(frame[column])
+        if sample and all(cell.lower().endswith(PICTURES) for cell in sample):
+            return str(column)
+    return None
 
 
 def _fits(field: str, cells: pd.Series) -> bool:
@@ -178,7 +197,7 @@ def _labels(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
     if not columns and words is None:
         return {}
     # `words` may also be the boxes' finding, so it is not taken.
-    return {"labels": LabelMapping(columns=columns or None, words=words).model_dump(exclude_none=True)}
+    return {"labels": LabelMapping(columns=columns or None, words=words).model_dump(exclude_defaults=True)}
 
 
 def _boxes(frame: pd.DataFrame, file: Path, taken: set[str]) -> dict[str, Any]:

@@ -118,8 +118,8 @@ def _fill(known: Understanding, read_images: ReadImages) -> None:
     studies = study_table(cells, mapping, rows, problems)
     images, known.images = read_images(cells, mapping, rows, root, problems)
     reports, known.repeated_reports = report_table(cells, mapping, rows, folder, problems)
-    used = set(images["study_id"]) | set(reports["study_id"])
-    bare = studies[~studies["study_id"].isin(used)]
+    used = pd.Index(pd.concat([images["study_id"], reports["study_id"]]).unique())
+    bare = studies[used.get_indexer_for(pd.Index(studies["study_id"])) < 0]
     problems.add(
         "nothing-in-study",
         cells.file,
@@ -129,7 +129,9 @@ def _fill(known: Understanding, read_images: ReadImages) -> None:
         remedy="fill the image or the report",
     )
     studies = studies.drop(bare.index)
-    labels, known.labels = label_table(cells, mapping, rows[rows["study_id"].isin(used)], images, problems)
+    labels, known.labels = label_table(
+        cells, mapping, rows[used.get_indexer_for(pd.Index(rows["study_id"])) >= 0], images, problems
+    )
     boxes = pd.DataFrame()
     if mapping.boxes is not None:
         boxes, known.boxes = _boxes(known, mapping.boxes, images)
