@@ -82,6 +82,68 @@ def test_boxes_beside_the_table_are_found(tmp_path):
     assert boxes[["x_min", "y_min", "x_max", "y_max"]].values.tolist() == [[2, 20, 12, 28], [5, 10, 30, 25]]
 
 
+def test_a_row_per_box_is_one_image_with_its_labels_and_boxes(tmp_path):
+    """The layout of box lists: an image stands in as many rows as it has boxes, or in one without coordinates."""
+    file = export(tmp_path / "ours")
+    table = file.with_name("list.csv")
+    table.write_text(
+        "image_id,class_name,x_min,y_min,x_max,y_max\n"
+        "a2,No finding,,,,\n"
+        "a3,Cardiomegaly,1,2,30,20\n"
+        "a3,Cardiomegaly,1,2,31,20\n"
+        "a3,Aortic enlargement,5,5,10,10\n"
+        ",,,,,\n"
+    )
+    archive = ADAPTER.build(table, tmp_path / "out")
+    assert archive.images["image_id"].tolist() == ["list:a2", "list:a3"]
+    assert archive.studies["study_id"].tolist() == ["list:a2", "list:a3"]
+    assert archive.boxes[["box_id", "x_max"]].values.tolist() == [
+        ["list:a3:box2", 30], ["list:a3:box3", 31], ["list:a3:box4", 10],
+    ]  # fmt: skip
+    assert set(archive.labels[["study_id", "finding"]].itertuples(index=False, name=None)) == {
+        ("list:a2", "no_finding"), ("list:a3", "cardiomegaly"), ("list:a3", "aortic_enlargement"),
+    }  # fmt: skip
+    notes = " ".join(archive.info["notes"])
+    for words in ("1 rows are wholly empty", "1 box rows have no coordinates", "the rows of one image are a study"):
+        assert words in notes
+
+
+def test_labels_of_images_are_recognised_or_asked_for(tmp_path):
+    rows = tuple(
+        row.replace("LAT;img/a1-lat.png;Small left effusion.;Effusion.;1", "LAT;img/a1-lat.png;;;0") for row in ROWS
+    )
+    file = export(tmp_path / "ours", rows[:4])
+    labels = ADAPTER.build(file, tmp_path / "out").labels.query("finding == 'pleural_effusion'")
+    assert labels[["image_id", "value"]].values.tolist() == [
+        ["studies:a1-pa", 1], ["studies:a1-lat", 0], ["studies:a2", 0], ["studies:a3", -1],
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="row 2: pleural_effusion of 'studies:A1' has another value"):
+        ADAPTER.build(file, tmp_path / "out2", **{"labels.level": "study"})
+
+
+def test_several_images_in_one_row(tmp_path):
+    file = export(tmp_path / "ours")
+    wide = file.with_name("wide.csv")
+    wide.write_text("study_id,frontal,lateral,report\nA1,img/a1-pa.png,img/a1-lat.png,Clear.\nA2,img/a2.png,,Clear.\n")
+    archive = ADAPTER.build(wide, tmp_path / "out", image={"frontal": "PA", "lateral": "LATERAL"})
+    assert archive.images[["image_id", "study_id", "view"]].values.tolist() == [
+        ["wide:a1-pa", "wide:A1", "PA"], ["wide:a1-lat", "wide:A1", "LATERAL"], ["wide:a2", "wide:A2", "PA"],
+    ]  # fmt: skip
+
+
+def test_words_that_are_no_findings_are_said_or_ignored(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("study_id,report,diagnosis\n1,Clear.,Effusion/Weird\n2,Clear.,Mass\n3,Clear.,Weird\n4,Clear.,\n")
+    options = {"labels.words": "diagnosis", "labels.separator": "/", "labels.unlisted_is_absent": True}
+    with pytest.raises(DataError, match="row 1: diagnosis: the vocabulary has no finding 'Weird'"):
+        ADAPTER.build(file, tmp_path / "out", **options)
+    labels = ADAPTER.build(file, tmp_path / "out", **options, **{"labels.findings": {"Weird": None}}).labels
+    # Row 3 says nothing that is known and row 4 nothing at all: no rows, no zeros.
+    assert sorted(labels[["study_id", "finding", "value"]].itertuples(index=False, name=None)) == [
+        ("t:1", "mass", 0), ("t:1", "pleural_effusion", 1), ("t:2", "mass", 1), ("t:2", "pleural_effusion", 0),
+    ]  # fmt: skip
+
+
 def test_a_mapping_file_printed_by_the_dry_run_builds_the_same_archive(tmp_path):
     file = export(tmp_path / "ours")
     (file.parent / "boxes.csv").write_text(BOXES)
@@ -228,7 +290,7 @@ def test_a_file_that_cannot_be_read(tmp_path, name, content, message):
 
 
 def test_another_encoding_can_be_said(tmp_path):
-    (tmp_path / "t.csv").write_bytes("study;befund\n1;Kein Erguß\n".encode("cp1252"))
+    (tmp_path / "t.csv").write_bytes("study;text\n1;Kein Erguß\n".encode("cp1252"))
     archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", encoding="cp1252")
     assert archive.reports["text"].tolist() == ["Kein Erguß"]
 

@@ -68,7 +68,7 @@ def _check(cells: Cells, boxes: BoxMapping) -> None:
     check_words(boxes.findings, boxes.codes, anatomy=True)
     corners = boxes.x_min and boxes.y_min and ((boxes.x_max and boxes.y_max) or (boxes.width and boxes.height))
     missing = "x_min, y_min and x_max, y_max or width, height" if not corners else "" if boxes.finding else "finding"
-    if not missing and boxes.table is not None and not boxes.image:
+    if not missing and not boxes.image:
         missing = "image"
     if missing:
         names = ", ".join(map(str, list(cells.frame)[:30]))
@@ -118,13 +118,8 @@ def _unit(corners: pd.DataFrame) -> str:
 
 def _images(cells: Cells, boxes: BoxMapping, images: pd.DataFrame, rows: pd.Index, problems: Problems) -> pd.Series:
     """Image id of each box row whose image is known."""
-    if boxes.table is None and not boxes.image:
-        of_row = images.drop_duplicates("row", keep=False).set_index("row")["image_id"]
-        found = of_row.reindex(rows)
-        named = pd.Series("of this row", index=rows)
-    else:
-        named = cells.plain(str(boxes.image)).loc[rows].str.replace("\\", "/", regex=False).str.removeprefix("./")
-        found = named.map(_image_keys(images))
+    named = cells.plain(str(boxes.image)).loc[rows].str.replace("\\", "/", regex=False).str.removeprefix("./")
+    found = named.map(_image_keys(images))
     lost = found.index[found.isna()]
     problems.add(
         "box-without-image",

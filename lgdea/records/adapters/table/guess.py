@@ -17,8 +17,8 @@ from lgdea.records.adapters.table.reading import PARQUET, TEXT
 # In order of preference; compared without case, blanks and punctuation.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "study": (
-        "study_id", "study", "study_uid", "study_instance_uid", "accession_number", "accession", "acc_no", "acc", "exam_id",
-        "exam", "case_id", "case", "visit_id", "encounter_id", "report_id", "uid",
+        "study_id", "study", "study_uid", "study_instance_uid", "accession_number", "accession", "acc_no", "acc",
+        "exam_id", "exam", "case_id", "case", "visit_id", "encounter_id", "report_id", "uid",
     ),
     "patient": (
         "patient_id", "patient", "subject_id", "subject", "pid", "pat_id", "patientid", "mrn", "person_id",
@@ -105,13 +105,24 @@ def complete(mapping: TableMapping, frame: pd.DataFrame, file: Path, source: Pat
             values |= _text(frame, taken)
         if not {"image", "image_id"} & given and "image" not in values and values.get("image_id"):
             values["image"] = [values["image_id"]]  # ids of files that are found by their names
-        if "labels" not in given:
-            values |= _labels(frame, taken | set(values.get("sections", ())))
-        if "boxes" not in given:
-            values |= _boxes(frame, file, taken)
+        # What is said about labels or boxes as such (their level, their frame) does not yet say where they are.
+        if "labels" not in given or _says(mapping.labels, {"columns", "words"}):
+            values |= _under(mapping.labels, _labels(frame, taken | set(values.get("sections", ()))), "labels")
+        if "boxes" not in given or _says(mapping.boxes, {"table", "x_min"}):
+            values |= _under(mapping.boxes, _boxes(frame, file, taken), "boxes")
     changes = {name: value for name, value in values.items() if value is not None}
     whole = TableMapping.model_validate(mapping.model_dump(exclude_unset=True) | changes)
     return whole, sorted(changes)
+
+
+def _says(part: LabelMapping | BoxMapping | None, where: set[str]) -> bool:
+    """Whether a part of the mapping is given but for the columns that are in ``where``."""
+    return part is not None and not part.model_fields_set & where
+
+
+def _under(part: LabelMapping | BoxMapping | None, found: dict[str, Any], name: str) -> dict[str, Any]:
+    """What was found with what the user gave laid over it."""
+    return {name: found[name] | (part.model_dump(exclude_unset=True) if part else {})} if found else {}
 
 
 def _plain_fields(given: set[str], frame: pd.DataFrame, taken: set[str], constants: set[str]) -> dict[str, Any]:

@@ -64,17 +64,21 @@ def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> 
     """Without a study column each row is a study, named by its image file or its number."""
     index = cells.frame.index
     columns = [mapping.image_id] if mapping.image_id else list(mapping.image_columns())[:1]
-    notes.append("no study column: each row is a study of its own")
+    alone = "no study column: each row is a study of its own"
     if columns:
         names = cells.plain(str(columns[0])).str.replace("\\", "/", regex=False)
         stems = pd.Series([bare_name(name) for name in names], index=index, dtype="str")
         for candidate in (stems, names):
             if candidate.is_unique and (candidate != "").all():
+                notes.append(alone)
                 return candidate
         filled = names[names != ""]
         if not filled.is_unique:
-            notes.append("rows that name the same image are one study")
-            return names.where(names != "", "row" + pd.Series(index.astype(str), index=index))
+            notes.append("no study column: the rows of one image are a study")
+            apart = stems[names != ""].nunique() == filled.nunique()
+            bare = stems if apart else names
+            return bare.where(names != "", "row" + pd.Series(index.astype(str), index=index))
+    notes.append(alone)
     return "row" + pd.Series(index.astype(str), index=index)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ def understand_table(
     mapping: TableMapping, table: SourceTable, problems: Problems, source: Path, read_images: ReadImages
 ) -> Understanding:
     """As :func:`understand` for a table that was read; ``read_images`` makes the rows of ``Image``."""
+    table, blank = _without_blank_rows(table)
     mapping, guessed = guess.complete(mapping, table.frame, table.file, Path(source))
     words = {str(name): words for name, words in mapping.words.items()}
     cells = Cells(table.frame, table.file, empty=mapping.empty, words=words, problems=problems)
@@ -106,8 +107,20 @@ def understand_table(
             remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {names}",
         )  # fmt: skip
     known = Understanding(mapping, guessed, table, cells, problems)
+    if blank:
+        known.notes.append(f"{blank:,} rows are wholly empty")
     _fill(known, read_images)
     return known
+
+
+def _without_blank_rows(table: SourceTable) -> tuple[SourceTable, int]:
+    """The table without the rows that spreadsheets leave at its end, and how many they were."""
+    suspects = pd.Series(True, index=table.frame.index)
+    for column in table.frame.columns:
+        suspects &= table.frame[column] == ""
+        if not suspects.any():
+            return table, 0
+    return replace(table, frame=table.frame[~suspects]), int(suspects.sum())
 
 
 def _fill(known: Understanding, read_images: ReadImages) -> None:
@@ -144,6 +157,8 @@ def _fill(known: Understanding, read_images: ReadImages) -> None:
 
 def _boxes(known: Understanding, boxes: BoxMapping, images: pd.DataFrame) -> tuple[pd.DataFrame, BoxCounts]:
     cells = known.cells
+    if boxes.table is None and boxes.image is None and len(known.mapping.image_columns()) == 1:
+        boxes = boxes.model_copy(update={"image": next(iter(known.mapping.image_columns()))})
     if boxes.table is not None:
         file = known.source.file.parent / boxes.table
         if not file.is_file():
