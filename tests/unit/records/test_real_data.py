@@ -91,8 +91,8 @@ def test_the_table_adapter_reads_the_nih_files_as_the_nih_adapter_does(real_data
     labels = {"words": "Finding Labels", "unlisted_is_absent": True, "codes": "nih14", "labeller": "nih-mined",
               "level": "image"}  # fmt: skip
     boxes = {"table": "BBox_List_2017.csv", "image": "Image Index", "finding": "Finding Label", "x_min": "Bbox [x",
-             "y_min": "y", "width": "w", "height": "h]", "frame": [1024, 1024], "findings": {"Infiltrate": "infiltration"},
-             "codes": "nih14"}  # fmt: skip
+             "y_min": "y", "width": "w", "height": "h]", "frame": [1024, 1024], "codes": "nih14",
+             "findings": {"Infiltrate": "infiltration"}}  # fmt: skip
     file = real_data / "nih_cxr14" / "Data_Entry_2017.csv"
     words = {"age": {"414": None}}
     told = TABLE.build(file, tmp_path / "out", dataset="nih-cxr14", labels=labels, boxes=boxes, words=words)

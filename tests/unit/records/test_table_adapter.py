@@ -276,6 +276,9 @@ def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path):
     ("name", "content", "message"),
     [
         ("t.csv", b"", "t.csv: is empty"),
+        ("t.csv", b"path,report\n", "t.csv: has no rows"),
+        ("t.csv", b"path,report\n,\n", "t.csv: has no rows"),
+        ("t.csv", b"path,report\n1\n2\n", r"t.csv row 1: has 1 cells where the header has 2 .and 1 more problems."),
         ("t.csv", "path,report\nx,Müller\n".encode("latin-1"), r"t.csv row 1: is not UTF-8; save it as UTF-8, or say"),
         ("t.csv", b"path,report,path\n", "has two columns 'path'"),
         ("t.parquet", b"PAR1", "t.parquet: cannot be read"),

@@ -75,7 +75,7 @@ def _check(cells: Cells, boxes: BoxMapping) -> None:
         raise UsageError(
             f"no column is known for the boxes' {missing}",
             file=cells.file,
-            remedy=f"say it under boxes; there are {names}",
+            remedy=f"say it, or boxes=null; there are {names}",
         )
     cells.require(box_columns(boxes), "boxes")
 

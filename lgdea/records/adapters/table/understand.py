@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from lgdea.config import explain, merge, read_yaml
-from lgdea.errors import ConfigError, UsageError
+from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.records.adapters.table import guess
 from lgdea.records.adapters.table.boxes import BoxCounts, box_table
 from lgdea.records.adapters.table.fields import Cells
@@ -95,6 +95,10 @@ def understand_table(
 ) -> Understanding:
     """As :func:`understand` for a table that was read; ``read_images`` makes the rows of ``Image``."""
     table, blank = _without_blank_rows(table)
+    if table.frame.empty:
+        # With every row refused, the first refusal tells more.
+        problems.raise_first()
+        raise DataError("has no rows", file=table.file, remedy="give a table with rows below its header")
     mapping, guessed = guess.complete(mapping, table.frame, table.file, Path(source))
     words = {str(name): words for name, words in mapping.words.items()}
     cells = Cells(table.frame, table.file, empty=mapping.empty, words=words, problems=problems)
