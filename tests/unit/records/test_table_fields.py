@@ -137,6 +137,14 @@ def test_the_classes_of_known_datasets_are_found_by_their_names(system):
         assert match_finding(scored.name) == vocabulary.from_code(system, scored.name), scored.name
 
 
+def test_plurals_and_ambiguous_words():
+    assert match_finding("Ground Glass Opacities") == "ground_glass_opacity"
+    assert match_finding("Pleural_Effusions") == "pleural_effusion"
+    assert match_finding("masses") == "mass"
+    assert match_finding("atelectasis") == "atelectasis"
+    assert match_finding("s") is None
+
+
 def test_own_words_come_first_and_null_ignores():
     own = {"Mass": "nodule", "todo": None}
     assert match_finding("Mass", own) == "nodule"

@@ -19,6 +19,7 @@ from lgdea.records.schema import Laterality
 from lgdea.records.verify import BOX_TOLERANCE
 from lgdea.vocabulary import load_vocabulary
 
+_SHOWN = 10  # unknown words that are named
 CORNERS = ["x_min", "y_min", "x_max", "y_max"]
 SIDES = {"l": "left", "r": "right", "both": "bilateral", "": "unspecified", **{s: s for s in get_args(Laterality)}}
 
@@ -176,7 +177,7 @@ def _meanings(
         "box-word",
         cells.file,
         unknown,
-        f"the vocabulary has no finding or structure {label.loc[unknown[0]]!r}" if len(unknown) else "",
+        f"the vocabulary has no finding or structure {', '.join(map(repr, lacking[:_SHOWN]))}",
         consequence="the box is left out",
         remedy="say what it is under boxes.findings, or null to leave such boxes out",
     )

@@ -17,7 +17,7 @@ def match_finding(word: str, own: Mapping[str, str | None] | None = None, codes:
     Asked in turn: the mapping's ``own`` words, the code system ``codes``, ids, names, synonyms, the codes of all
     datasets. Case, ``_``, ``-`` and a plain plural make no difference.
 
-    >>> match_finding("Pleural_Effusions"), match_finding("Ground Glass"), match_finding("unicorn")
+    >>> match_finding("Pleural_Effusions"), match_finding("Ground Glass Opacities"), match_finding("unicorn")
     ('pleural_effusion', 'ground_glass_opacity', None)
     """
     if own and word in own:
@@ -56,8 +56,9 @@ def check_words(own: Mapping[str, str | None], codes: str | None, *, anatomy: bo
 
 def _lookup(index: Mapping[str, str | None], word: str) -> str | None:
     key = _plain(word)
-    found = index.get(key)
-    return found if found is not None or not key.endswith("s") else index.get(key[:-1])
+    singular = [key[:-3] + "y"] if key.endswith("ies") else []
+    spellings = [key, *singular, key[:-1]] if key.endswith("s") else [key]
+    return next((found for spelling in spellings if (found := index.get(spelling)) is not None), None)
 
 
 @lru_cache(maxsize=1)
