@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
 from lgdea.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from lgdea.records.adapters.base import DatasetAdapter
 
 app = typer.Typer(help="Build, check, join and pair archives.", no_args_is_help=True)
 
@@ -18,33 +21,69 @@ ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder, made by `
 @app.command()
 def build(
     name: Annotated[str, typer.Argument(help="Dataset; `lgdea data list` shows them.")],
-    source: Annotated[Path, typer.Argument(help="Folder of the dataset's files.")],
-    out: Annotated[Path, typer.Option(help="Archive folder to write.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the dataset's files, or one's own table.")],
+    out: Annotated[Path | None, typer.Option(help="Archive folder to write.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Adapter option as key=value, e.g. studies=500 for the phantom.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made and what is wrong, write nothing (`table`).")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Turn a dataset's own files into an archive.
+    """Turn a dataset's own files, or one's own table, into an archive.
+
+    `table` reads any CSV, TSV or Parquet table of images and reports; `lgdea data card table` says how.
 
     Example: `lgdea data build openi ~/openi --out archives/openi`
-    """
-    import yaml
 
+    Example: `lgdea data build table studies.csv --option mapping=columns.yaml --dry-run`
+    """
     from lgdea.records.adapters.base import get_adapter
 
-    options = {}
-    for item in option or []:
-        key, sign, value = item.partition("=")
-        if not sign:
-            raise UsageError(f"cannot read --option {item!r}", remedy="write it as key=value")
-        options[key] = yaml.safe_load(value)
-    archive = get_adapter(name).build(source, out, **options)
+    adapter, options = get_adapter(name), _options(option)
+    if dry_run:
+        _explain(adapter, source, options, json)
+        return
+    if out is None:
+        raise UsageError("Missing option '--out'", remedy="name the archive folder to write")
+    archive = adapter.build(source, out, **options)
     counts = {table: len(getattr(archive, table)) for table in ("studies", "images", "reports", "boxes", "labels")}
     if json:
         show_json({"archive": str(out), **counts})
     else:
         console.print(f"{out}: " + ", ".join(f"{n:,} {table}" for table, n in counts.items()))
+
+
+def _options(items: list[str] | None) -> dict[str, Any]:
+    import yaml
+
+    options: dict[str, Any] = {}
+    for item in items or []:
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise UsageError(f"cannot read --option {item!r}", remedy="write it as key=value")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            options[key] = value  # a column may be named `Bbox [x` or `#`
+    return options
+
+
+def _explain(adapter: DatasetAdapter, source: Path, options: dict[str, Any], json: bool) -> None:
+    """Show what an adapter that explains itself would do; leave with 1 when the build would stop."""
+    from lgdea.records.adapters.base import Explains
+
+    if not isinstance(adapter, Explains):
+        raise UsageError(f"the dataset {adapter.name} has no dry run", remedy="build it, then `lgdea data verify`")
+    explanation = adapter.explain(source, **options)
+    if json:
+        show_json(explanation.facts)
+    else:
+        typer.echo("\n".join(explanation.lines))
+    if not explanation.would_build:
+        remedy = "mend the rows, or add --option on_problem=leave_out to leave them out and count them"
+        raise DataError("the build would stop at the first problem", file=source, remedy=remedy)
 
 
 @app.command("list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -30,6 +31,35 @@ class DatasetAdapter(Protocol):
         Raises:
             UsageError: ``source`` does not hold the dataset, or an option is unknown.
             DataError: A file of the dataset is damaged; the message names file and row.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an adapter understood of a source.
+
+    Attributes:
+        facts: Plain JSON data.
+        lines: The same for people.
+        would_build: Whether ``build`` would come to its end.
+    """
+
+    facts: dict[str, Any]
+    lines: list[str]
+    would_build: bool
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An adapter that can say beforehand what it makes of a source: ``lgdea data build NAME SOURCE --dry-run``."""
+
+    def explain(self, source: Path, **options: Any) -> Explanation:
+        """What ``build`` would do with the same arguments; writes nothing.
+
+        Raises:
+            UsageError: As ``build``.
+            DataError: A file is damaged; faults of single rows are in the explanation.
         """
         ...
 

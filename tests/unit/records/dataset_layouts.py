@@ -125,3 +125,47 @@ def hannover(folder: Path) -> Path:
 
 def picture(file: Path, rng: np.random.Generator, width: int, height: int) -> None:
     Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8)).save(file)
+
+
+def roco2(folder: Path) -> Path:
+    """ROCOv2: three figures of three splits and a caption whose figure is not there."""
+    rng = np.random.default_rng(3)
+    for split, rows in {
+        "train": [("000001", '"Head CT, left parotitis."'), ("000002", '"Chest X-ray, no effusion, ""clear""."')],
+        "valid": [("000001", "Ultrasound of the liver.")],
+        "test": [("000001", " "), ("000002", "Gone.")],
+    }.items():
+        (folder / f"{split}_images").mkdir(parents=True)
+        names = [f"ROCOv2_2023_{split}_{number}" for number, _ in rows]
+        lines = [f"{name},{caption}" for name, (_, caption) in zip(names, rows, strict=True)]
+        (folder / f"{split}_captions.csv").write_text("\n".join(["ID,Caption", *lines]) + "\n")
+        for name, (_, caption) in zip(names, rows, strict=True):
+            if caption != "Gone.":
+                picture(folder / f"{split}_images" / f"{name}.jpg", rng, 40, 30)
+    (folder / "train_concepts.csv").write_text(
+        "ID,CUIs\nROCOv2_2023_train_000001,C0040405;C0030583\nROCOv2_2023_train_000002,C0817096\n"
+    )
+    (folder / "train_concepts_manual.csv").write_text("ID,CUIs\nROCOv2_2023_train_000002,C1306645\n")
+    (folder / "valid_concepts.csv").write_text("ID,CUIs\nROCOv2_2023_valid_000001,C0041618\n")
+    (folder / "cui_mapping.csv").write_text("CUI,Canonical name\nC0040405,X-Ray Computed Tomography\nC0817096,Chest\n")
+    return folder
+
+
+def roco1(folder: Path) -> Path:
+    """ROCO: one figure named by its id, one by its article, one not there."""
+    rng = np.random.default_rng(4)
+    for split, rows in {
+        "train": [("ROCO_00002", " Thorax,\twith a tab."), ("ROCO_00003", "  Computed tomography.")],
+        "validation": [("ROCO_00020", " Gone.")],
+        "test": [("ROCO_00001", " Axial MRI.")],
+    }.items():
+        radiology = folder / "data" / split / "radiology"
+        (radiology / "images").mkdir(parents=True)
+        (radiology / "captions.txt").write_text("".join(f"{name}\t{caption}\n" for name, caption in rows))
+    train, test = (folder / "data" / split / "radiology" for split in ("train", "test"))
+    (train / "keywords.txt").write_text("ROCO_00002\tthorax\tradiograph\n")
+    (train / "licences.txt").write_text("ROCO_ID,PMC_ID,CC\nROCO_00003,PMC99_fig-1.jpg,CC BY\n")
+    picture(train / "images" / "ROCO_00002.jpg", rng, 40, 30)
+    picture(train / "images" / "PMC99_fig-1.jpg", rng, 40, 30)
+    picture(test / "images" / "ROCO_00001.jpg", rng, 40, 30)
+    return folder

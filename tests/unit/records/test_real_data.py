@@ -82,3 +82,21 @@ def test_masks_lie_where_their_boxes_say(archives):
         assert mask.shape == (image["height"], image["width"])
         side = np.mean([box["x_min"], box["x_max"]]) / image["width"]
         assert (side < 0.5) == (box["laterality"] == "right")  # the patient's right is at the picture's left
+
+
+def test_the_table_adapter_reads_the_nih_files_as_the_nih_adapter_does(real_data, archives, tmp_path):
+    """Everything that a mapping has to say about a foreign table, against an adapter written for it."""
+    from lgdea.records.adapters.table.adapter import ADAPTER as TABLE
+
+    labels = {"words": "Finding Labels", "unlisted_is_absent": True, "codes": "nih14", "labeller": "nih-mined",
+              "level": "image"}  # fmt: skip
+    boxes = {"table": "BBox_List_2017.csv", "image": "Image Index", "finding": "Finding Label", "x_min": "Bbox [x",
+             "y_min": "y", "width": "w", "height": "h]", "frame": [1024, 1024], "codes": "nih14",
+             "findings": {"Infiltrate": "infiltration"}}  # fmt: skip
+    file = real_data / "nih_cxr14" / "Data_Entry_2017.csv"
+    words = {"age": {"414": None}}
+    told = TABLE.build(file, tmp_path / "out", dataset="nih-cxr14", labels=labels, boxes=boxes, words=words)
+    keys = {"studies": ["study_id"], "images": ["image_id"], "labels": ["image_id", "finding"], "boxes": ["box_id"]}
+    for name, key in keys.items():
+        mine, theirs = (getattr(a, name).sort_values(key).reset_index(drop=True) for a in (told, archives["nih-cxr14"]))
+        assert mine.equals(theirs), name

@@ -1,0 +1,190 @@
+"""CT and MR volumes as archives of axial slices (``data_cards/nifti-slices.md``)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import ValidationError
+
+from lgdea.config import Config, explain
+from lgdea.errors import ConfigError, ImageError, UsageError
+from lgdea.imaging import nifti
+from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.images import COLUMNS, ImageCounts, located_images
+from lgdea.records.adapters.table.mapping import TableMapping
+from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.reading import SourceTable
+from lgdea.records.adapters.table.understand import Understanding, load_mapping, read_table, understand_table
+from lgdea.records.archive import Archive, write_archive
+
+NAME = "nifti-slices"
+SLICES = "slices"
+VOLUME, REPORT = "volume", "report_file"  # columns of the table that a folder without one stands for
+
+
+class SliceOptions(Config):
+    """How slices are taken; see :func:`lgdea.imaging.nifti.read_slices`."""
+
+    slices: int = 8
+    choose: nifti.Choice = "even"
+    window: str | tuple[float, float] = "mediastinum"
+
+
+class NiftiSlices:
+    """A study per volume (or as a table says), its images some axial slices as 8-bit PNG files in the archive.
+
+    Extra table ``slices`` (image_id, volume, slice, depth, row_mm, column_mm, slice_mm, low, high): where each picture
+    comes from and the values that are black and white in it.
+    """
+
+    name = NAME
+    card = NAME
+
+    def build(self, source: Path, out: Path, **options: Any) -> Archive:
+        """See :class:`~lgdea.records.adapters.base.DatasetAdapter`.
+
+        Args:
+            source: A folder of ``.nii`` and ``.nii.gz`` files, each with its report as ``NAME.txt`` beside it if it has
+                one; or a table, or a folder with one, read as the ``table`` adapter does with volumes for images.
+            out: Archive folder; the pictures are written to ``slices`` in it.
+            options: ``slices``, ``choose``, ``window``, and the ``table`` adapter's.
+        """
+        source, out = Path(source), Path(out)
+        own, rest = _options(options)
+        mapping, table, problems = _source(source, rest)
+        writer = _Writer(out / SLICES, own)
+        made_here = not (out / SLICES).exists()
+        try:
+            known = understand_table(mapping, table, problems, source, writer.images)
+            if known.mapping.on_problem == "error":
+                known.problems.raise_first()
+            return _write(out, source, own, known, writer)
+        except BaseException:
+            if made_here:
+                shutil.rmtree(out / SLICES, ignore_errors=True)
+                if out.is_dir() and not any(out.iterdir()):
+                    out.rmdir()
+            raise
+
+
+class _Writer:
+    """Reads volumes and writes their slices, in the place of the ``table`` adapter's image reader."""
+
+    def __init__(self, folder: Path, options: SliceOptions) -> None:
+        self._folder, self._options = folder, options
+        self.rows: list[dict[str, Any]] = []
+
+    def images(
+        self, cells: Cells, mapping: TableMapping, rows: pd.DataFrame, root: Path, problems: Problems
+    ) -> tuple[pd.DataFrame, ImageCounts]:
+        """Rows of ``Image``, one per slice."""
+        volumes, counts = located_images(cells, mapping, rows, root, problems, endings=nifti.ENDINGS)
+        modality = "MR" if self._options.window == nifti.PERCENTILES else "CT"
+        if not mapping.modality and "modality" not in mapping.constants:
+            volumes = volumes.assign(modality=modality)
+        images: list[dict[str, Any]] = []
+        for volume in volumes.to_dict("records"):
+            try:
+                images += self._slices({str(key): value for key, value in volume.items()}, root)
+            except ImageError as error:
+                counts.unreadable += 1
+                problems.add(
+                    "unreadable-volume",
+                    cells.file,
+                    [volume["row"]],
+                    f"the volume {error.file}: {error.problem}",
+                    consequence="the volume is left out",
+                    remedy=error.remedy or "fetch it again",
+                )
+        counts.found = len(volumes) - counts.unreadable
+        return pd.DataFrame(images, columns=COLUMNS), counts
+
+    def _slices(self, volume: dict[str, Any], root: Path) -> list[dict[str, Any]]:
+        options = self._options
+        read = nifti.read_slices(
+            root / volume["path"], slices=options.slices, choose=options.choose, window=options.window
+        )
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", volume["image_id"].partition(":")[2])
+        digits = len(str(read.depth - 1))
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        result = []
+        for pixels, index in zip(read.pixels, read.indices, strict=True):
+            label = f"z{index:0{digits}d}"
+            Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(folder / f"{label}.png")
+            image = f"{volume['image_id']}:{label}"
+            height, width = pixels.shape
+            result.append(
+                {**volume, "image_id": image, "path": f"{SLICES}/{name}/{label}.png", "width": width, "height": height,
+                 "view": volume["view"] if isinstance(volume["view"], str) else "axial"}
+            )  # fmt: skip
+            self.rows.append(
+                {"image_id": image, "volume": volume["path"], "slice": index, "depth": read.depth,
+                 "row_mm": read.spacing[0], "column_mm": read.spacing[1], "slice_mm": read.spacing[2],
+                 "low": read.window[0], "high": read.window[1]}
+            )  # fmt: skip
+        return result
+
+
+def _options(options: dict[str, Any]) -> tuple[SliceOptions, dict[str, Any]]:
+    """The adapter's own options, and those of the table."""
+    own = {key: value for key, value in options.items() if key in SliceOptions.model_fields}
+    try:
+        return SliceOptions.model_validate(own), {key: value for key, value in options.items() if key not in own}
+    except ValidationError as error:
+        raise ConfigError(explain(error), remedy=f"`lgdea data card {NAME}` lists the options") from None
+
+
+def _source(source: Path, options: dict[str, Any]) -> tuple[TableMapping, SourceTable, Problems]:
+    """The table of volumes, or one made from a folder of them."""
+    mapping, problems = load_mapping(options), Problems()
+    if source.is_file() or mapping.table is not None or not source.is_dir():
+        return mapping, read_table(source, mapping, problems), problems
+    files = sorted(f for f in source.rglob("*") if f.name.lower().endswith(nifti.ENDINGS) and f.is_file())
+    if not files:
+        raise UsageError("holds no .nii or .nii.gz files", file=source, remedy="name their folder, or their table")
+    tables = [f.name for f in source.iterdir() if f.name.endswith((".csv", ".tsv", ".parquet"))]
+    if tables:
+        names = ", ".join(sorted(tables)[:5])
+        raise UsageError(
+            f"holds volumes and tables ({names})", file=source, remedy="name the table, --option table=FILE, or move it"
+        )
+    rows = []
+    for file in files:
+        text = file.with_name(stem(file.name) + ".txt")
+        rows.append(
+            (file.relative_to(source).as_posix(), text.relative_to(source).as_posix() if text.is_file() else "")
+        )
+    frame = pd.DataFrame(rows, columns=[VOLUME, REPORT], index=pd.RangeIndex(1, len(rows) + 1), dtype="str")
+    given = mapping.model_dump(exclude_unset=True)
+    mapping = TableMapping.model_validate({"image": [VOLUME], "report_file": REPORT, "guess": False} | given)
+    # The table stands for the folder, so that relative paths are the folder's.
+    return mapping, SourceTable(source / "(folder)", frame, None), problems
+
+
+def stem(name: str) -> str:
+    """A file's name without ``.nii`` or ``.nii.gz``."""
+    return re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
+
+
+def _write(out: Path, source: Path, own: SliceOptions, known: Understanding, writer: _Writer) -> Archive:
+    info = {
+        "source": str(source),
+        **own.model_dump(mode="json"),
+        "mapping": known.mapping.model_dump(mode="json", exclude_defaults=True),
+        "guessed": known.guessed,
+        "left_out": known.problems.facts(),
+        "notes": known.notes,
+    }
+    kept = set(known.tables["images"]["image_id"])
+    slices = pd.DataFrame([row for row in writer.rows if row["image_id"] in kept])
+    return write_archive(out, str(known.mapping.dataset), known.tables, out, info, {"slices": slices})
+
+
+ADAPTER = NiftiSlices()

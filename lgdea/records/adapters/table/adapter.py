@@ -1,0 +1,53 @@
+"""One's own archive: ``lgdea data build table studies.csv --out archives/ours`` (``data_cards/table.md``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lgdea.records.adapters.base import Explanation
+from lgdea.records.adapters.table.explain import explanation_of
+from lgdea.records.adapters.table.understand import understand
+from lgdea.records.archive import Archive, write_archive
+
+NAME = "table"
+
+
+class TableAdapter:
+    """A CSV, TSV or Parquet table of images and reports, read by a mapping or by its columns' usual names.
+
+    The archive and its ids are named by the mapping's ``dataset``, by default the table's file name.
+    """
+
+    name = NAME
+    card = NAME
+
+    def build(self, source: Path, out: Path, **options: Any) -> Archive:
+        """See :class:`~lgdea.records.adapters.base.DatasetAdapter`.
+
+        Args:
+            source: The table, or a folder with one.
+            out: Archive folder.
+            options: ``mapping``, a YAML file, and fields of
+                :class:`~lgdea.records.adapters.table.mapping.TableMapping`, dotted where they are nested.
+        """
+        known = understand(source, options)
+        if known.mapping.on_problem == "error":
+            known.problems.raise_first()
+        info = {
+            "source": str(source),
+            "table": known.source.file.name,
+            "rows": len(known.source.frame),
+            "mapping": known.mapping.model_dump(mode="json", exclude_defaults=True),
+            "guessed": known.guessed,
+            "left_out": known.problems.facts(),
+            "notes": known.notes,
+        }
+        return write_archive(out, str(known.mapping.dataset), known.tables, known.images.root or out, info)
+
+    def explain(self, source: Path, **options: Any) -> Explanation:
+        """What :meth:`build` would do; writes nothing. See :class:`~lgdea.records.adapters.base.Explains`."""
+        return explanation_of(understand(source, options))
+
+
+ADAPTER = TableAdapter()

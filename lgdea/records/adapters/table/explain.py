@@ -1,0 +1,171 @@
+"""A dry run's words: what was understood, what is wrong, what the archive would contain. Report text is never shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from lgdea.records.adapters.base import Explanation
+from lgdea.records.adapters.table.understand import Understanding, mapping_yaml
+from lgdea.records.schema import TABLES
+
+_TEXT = ("report", "sections")  # fields whose cells are private
+_WIDE = 40  # columns of which unused names are listed
+
+
+def explanation_of(known: Understanding) -> Explanation:
+    """Facts for machines and lines for people."""
+    facts = {
+        "table": str(known.source.file),
+        "rows": len(known.source.frame),
+        "dataset": known.mapping.dataset,
+        "fields": _fields(known),
+        "unused_columns": _unused(known),
+        "images": vars(known.images),
+        "reports": _reports(known),
+        "labels": vars(known.labels) if known.mapping.labels else None,
+        "boxes": vars(known.boxes) if known.boxes else None,
+        "notes": known.notes,
+        "problems": known.problems.facts(),
+        "archive": _archive(known),
+        "mapping": mapping_yaml(known.mapping),
+        "would_build": not known.problems.found or known.mapping.on_problem == "leave_out",
+    }
+    return Explanation(facts, _lines(facts), bool(facts["would_build"]))
+
+
+def _fields(known: Understanding) -> list[dict[str, Any]]:
+    """Per field: its columns, whether they were guessed, how many cells say something, and three of them."""
+    result = []
+    for name, columns in known.mapping.named_columns().items():
+        if name in ("labels", "boxes"):
+            continue
+        fact: dict[str, Any] = {"field": name, "columns": columns, "guessed": name in known.guessed}
+        if name in _TEXT:
+            lengths = {column: known.cells.frame[column].str.strip().str.len() for column in columns}
+            fact["filled"] = {column: int((length > 0).sum()) for column, length in lengths.items()}
+        else:
+            cells = [known.cells.plain(column, name) for column in columns]
+            filled = [cell[cell != ""] for cell in cells]
+            distinct = pd.concat(filled).drop_duplicates()
+            fact["filled"] = {column: len(cell) for column, cell in zip(columns, filled, strict=True)}
+            fact |= {"distinct": len(distinct), "examples": distinct.head(3).tolist()}
+        result.append(fact)
+    return result
+
+
+def _unused(known: Understanding) -> list[str]:
+    used = {column for columns in known.mapping.named_columns().values() for column in columns}
+    return [str(column) for column in known.source.frame.columns if column not in used]
+
+
+def _reports(known: Understanding) -> dict[str, Any]:
+    text = known.tables["reports"]["text"]
+    if text.empty:
+        return {"studies_with_text": 0}
+    lengths = text.str.len()
+    return {
+        "studies_with_text": len(text),
+        "characters": {"min": int(lengths.min()), "median": int(lengths.median()), "max": int(lengths.max())},
+        "word_for_word_repeats": int(text.duplicated().sum()),
+        "rows_that_repeat_their_study": known.repeated_reports,
+    }
+
+
+def _archive(known: Understanding) -> dict[str, Any]:
+    tables = {name: len(known.tables[name]) for name in TABLES}
+    studies = known.tables["studies"]
+    split = studies["split"].value_counts(dropna=True).to_dict() if "split" in studies else {}
+    both = set(known.tables["images"]["study_id"]) & set(known.tables["reports"]["study_id"])
+    return {
+        **tables,
+        "patients": int(studies["patient_id"].nunique()),
+        "studies_with_image_and_report": len(both),
+        "split": {str(k): int(v) for k, v in split.items()},
+    }
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    lines = [f"{facts['table']}: {facts['rows']:,} rows, dataset {facts['dataset']!r}", "", "Fields"]
+    lines += [_field_line(fact) for fact in facts["fields"]]
+    unused = facts["unused_columns"]
+    if unused:
+        more = f" and {len(unused) - _WIDE} more" if len(unused) > _WIDE else ""
+        lines.append(f"  not used: {', '.join(unused[:_WIDE])}{more}")
+    lines += [*_image_lines(facts["images"]), *_report_lines(facts["reports"])]
+    lines += _label_lines(facts["labels"]) if facts["labels"] else []
+    lines += _box_lines(facts["boxes"]) if facts["boxes"] else []
+    if facts["notes"]:
+        lines += ["", "Notes", *(f"  {note}" for note in facts["notes"])]
+    lines += ["", "Problems", *(_problem_line(problem) for problem in facts["problems"])]
+    if not facts["problems"]:
+        lines.append("  none")
+    lines += ["", "The archive would contain", *_archive_lines(facts["archive"])]
+    lines += ["", "Mapping (save it as columns.yaml, change it, give it as --option mapping=columns.yaml)"]
+    return lines + [f"  {line}" for line in facts["mapping"].splitlines()]
+
+
+def _field_line(fact: dict[str, Any]) -> str:
+    name = fact["field"] + (" (guessed)" if fact["guessed"] else "")
+    columns = ", ".join(f"{column}: {filled:,} filled" for column, filled in fact["filled"].items())
+    if "examples" not in fact:
+        return f"  {name:<20} {columns}"
+    shown = ", ".join(repr(example[:40]) for example in fact["examples"])
+    return f"  {name:<20} {columns}, {fact['distinct']:,} distinct, such as {shown}"
+
+
+def _image_lines(images: dict[str, Any]) -> list[str]:
+    if not images["named"]:
+        return []
+    counts = ", ".join(f"{images[key]:,} {key}" for key in ("named", "found", "missing", "unreadable"))
+    return ["", "Images", f"  {counts}, below {images['root']}"]
+
+
+def _report_lines(reports: dict[str, Any]) -> list[str]:
+    if not reports["studies_with_text"]:
+        return []
+    size = reports["characters"]
+    return [
+        "",
+        "Reports",
+        f"  {reports['studies_with_text']:,} studies with text of {size['min']:,} to {size['max']:,} characters"
+        f" (median {size['median']:,}), {reports['word_for_word_repeats']:,} repeat another one word for word",
+    ]
+
+
+def _label_lines(labels: dict[str, Any]) -> list[str]:
+    names: dict[str | None, list[str]] = {}
+    for word, finding in labels["source"].items():
+        names.setdefault(finding, []).append(word)
+    lines = ["", f"Labels of the {labels['level']}, labeller {labels['labeller']!r}"]
+    for finding, counts in labels["values"].items():
+        shown = ", ".join(f"{n:,} x {value}" for value, n in counts.items()) or "no value"
+        lines.append(f"  {', '.join(names.get(finding, []))} -> {finding}: {shown}")
+    if None in names:
+        lines.append(f"  no finding: {', '.join(names[None][:_WIDE])}")
+    return lines
+
+
+def _box_lines(boxes: dict[str, Any]) -> list[str]:
+    counts = ", ".join(f"{n:,} {finding}" for finding, n in boxes["findings"].items()) or "none"
+    return ["", "Boxes", f"  {boxes['table']}: {boxes['rows']:,} rows in {boxes['unit']}: {counts}"]
+
+
+def _problem_line(problem: dict[str, Any]) -> str:
+    rows = ", ".join(map(str, problem["rows"][:5])) + (" ..." if problem["count"] > 5 else "")
+    return (
+        f"  {problem['kind']}: {problem['count']:,} x, {problem['file']} row {rows}: {problem['detail']}; "
+        f"{problem['remedy']}; with on_problem=leave_out {problem['consequence']}"
+    )
+
+
+def _archive_lines(archive: dict[str, Any]) -> list[str]:
+    tables = ", ".join(f"{archive[name]:,} {name}" for name in TABLES)
+    split = ", ".join(f"{n:,} {side}" for side, n in archive["split"].items()) or "none"
+    both = archive["studies_with_image_and_report"]
+    return [
+        f"  {tables}",
+        f"  {archive['patients']:,} patients, {both:,} studies with image and report",
+        f"  split: {split}",
+    ]

@@ -1,0 +1,199 @@
+"""Cells into values: each distinct cell is converted once, so that a million rows take seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lgdea.errors import UsageError
+from lgdea.records.adapters.source import age_in_years, number
+from lgdea.records.adapters.table.problems import Problems
+
+SPLITS: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training", "trn", "tr", "development"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "tune", "tuning"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "held-out", "evaluation"), "test"),
+}
+SEXES: Mapping[str, str | None] = {
+    **dict.fromkeys(("f", "female", "w", "woman", "weiblich", "fem", "femme", "mujer"), "F"),
+    **dict.fromkeys(("m", "male", "man", "männlich", "masc", "homme", "hombre"), "M"),
+    **dict.fromkeys(("o", "other", "u", "x", "d", "divers", "diverse", "i", "indeterminate"), None),
+}
+DATE_FORMATS = (
+    "%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y",
+    "%d %b %Y", "%B %d, %Y", "%b %d, %Y",
+)  # fmt: skip
+_TIME = re.compile(r"(?<=\d)[T ]\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*(AM|PM|Z|[+-]\d{2}:?\d{2})?$", re.IGNORECASE)
+
+
+class Cells:
+    """The columns of one table as the mapping wants them read.
+
+    Args:
+        frame: Text cells; the index is the row number.
+        file: Where they come from, for messages.
+        empty: Cells that say nothing.
+        words: Per field, what its cells mean.
+        problems: Where cells that cannot be understood are noted.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        file: Path,
+        *,
+        empty: Iterable[str],
+        words: Mapping[str, Mapping[str, str | None]],
+        problems: Problems,
+    ) -> None:
+        self.frame, self.file, self._words, self._problems = frame, file, words, problems
+        self._empty = {word.lower() for word in empty}
+        self._plain: dict[tuple[str, str | None], pd.Series] = {}
+
+    def require(self, columns: Iterable[str], what: str) -> None:
+        """That the columns exist.
+
+        Raises:
+            UsageError: One does not; the message names those that do.
+        """
+        for column in columns:
+            if column not in self.frame:
+                near = next((c for c in self.frame if str(c).lower() == column.lower()), None)
+                names = ", ".join(map(str, list(self.frame)[:30]))
+                remedy = f"did you mean {near!r}?" if near else f"there are {names}"
+                raise UsageError(f"has no column {column!r} ({what})", file=self.file, remedy=remedy)
+
+    def plain(self, column: str, field: str | None = None) -> pd.Series:
+        """Stripped text, empty where the cell says nothing, the mapping's words replaced."""
+
+        key = (column, field if field in self._words else None)
+        if key not in self._plain:
+            words = self._words.get(field or "", {})
+            codes, unique = pd.factorize(self.frame[column])
+            values = [self._meaning(cell, words) for cell in unique.tolist()]
+            self._plain[key] = pd.Series(values, dtype="str").take(codes).set_axis(self.frame.index)
+        return self._plain[key]
+
+    def _meaning(self, cell: str, words: Mapping[str, str | None]) -> str:
+        cell = cell.strip()
+        small = cell.lower()
+        if small in words:
+            return words[small] or ""
+        return "" if small in self._empty else cell
+
+    def joined(self, columns: Sequence[str], field: str) -> pd.Series:
+        """Several columns joined by ``-``; empty where one of them is."""
+        parts = [self.plain(column, field) for column in columns]
+        result = parts[0]
+        for part in parts[1:]:
+            result = (result + "-" + part).where((result != "") & (part != ""), "")
+        return result
+
+    def convert(
+        self, column: str, field: str, function: Callable[[str], Any], *, expected: str, dtype: str
+    ) -> pd.Series:
+        """Values of a column; a cell that ``function`` refuses (ValueError) is a problem and then empty.
+
+        Args:
+            column: Its name.
+            field: Field of the mapping.
+            function: From a cell that says something to its value; None is empty too.
+            expected: What a cell should be, for the message.
+            dtype: Of the result.
+        """
+        plain = self.plain(column, field)
+        codes, unique = pd.factorize(plain)
+        values: list[Any] = []
+        wrong = np.zeros(len(unique), dtype=bool)
+        for place, cell in enumerate(unique.tolist()):
+            try:
+                values.append(function(cell) if cell != "" else None)
+            except ValueError:
+                values.append(None)
+                wrong[place] = True
+        bad = wrong[codes]
+        self._problems.add(
+            f"bad-{field}",
+            self.file,
+            plain.index[bad],
+            f"{column} is {str(plain[bad].iloc[0])[:40]!r}, not {expected}" if bad.any() else "",
+            consequence=f"the {field} is left empty",
+            remedy=f"correct the cell, or say what it means under words.{field}",
+        )
+        return pd.Series(values, dtype=dtype).take(codes).set_axis(plain.index)
+
+
+def age(cell: str) -> float:
+    """Years."""
+    years = age_in_years(cell)
+    if years is None:
+        raise ValueError(cell)
+    return years
+
+
+def whole(cell: str) -> int:
+    """A whole number, also written as 3.0."""
+    value = number(cell)
+    if value is None or value != int(value):
+        raise ValueError(cell)
+    return int(value)
+
+
+def split(cell: str) -> str:
+    """train, val or test."""
+    try:
+        return SPLITS[cell.lower()]
+    except KeyError:
+        raise ValueError(cell) from None
+
+
+def sex(cell: str) -> str | None:
+    """F, M, or None for what the archive has no word for."""
+    try:
+        return SEXES[cell.lower()]
+    except KeyError:
+        raise ValueError(cell) from None
+
+
+def date_formats(cells: Iterable[str], formats: Sequence[str] = DATE_FORMATS) -> list[str]:
+    """The formats that the most cells have, if that is at least half of them; several when the cells leave it open.
+
+    >>> date_formats(["31.12.2019", "01.02.2020"]), date_formats(["01/02/2020"])
+    (['%d.%m.%Y'], ['%d/%m/%Y', '%m/%d/%Y'])
+    """
+    distinct = list(cells)
+    counts = {form: sum(_is_date(cell, form) for cell in distinct) for form in formats}
+    most = max(counts.values(), default=0)
+    return [form for form in formats if counts[form] == most] if most and most * 2 >= len(distinct) else []
+
+
+def date(cell: str, form: str) -> int:
+    """Days since 1 January of the year 1; a time of the day after the date is left out."""
+    return _ordinal(_without_time(cell, form), form)
+
+
+@lru_cache(maxsize=65536)
+def _ordinal(cell: str, form: str) -> int:
+    # strptime takes 2020111 for %Y%m%d.
+    if form == "%Y%m%d" and len(cell) != 8:
+        raise ValueError(cell)
+    return datetime.strptime(cell, form).toordinal()
+
+
+def _is_date(cell: str, form: str) -> bool:
+    try:
+        date(cell, form)
+    except ValueError:
+        return False
+    return True
+
+
+def _without_time(cell: str, form: str) -> str:
+    return cell if "%H" in form or "%I" in form else _TIME.sub("", cell.strip())

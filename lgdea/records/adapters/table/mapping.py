@@ -1,0 +1,202 @@
+"""Which column means what: the configuration of the ``table`` adapter, as YAML or as ``key=value`` options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from lgdea.config import Config
+
+EMPTY = ("na", "n/a", "nan", "none", "null", "nil", "unknown", "?", "-", "--", "<na>", "not available")
+"""Cells that say nothing, whatever their case; ids, report text and label values have rules of their own."""
+
+VALUES: Mapping[str, float] = {
+    **dict.fromkeys(("1", "1.0", "yes", "y", "true", "t", "present", "positive", "pos"), 1.0),
+    **dict.fromkeys(("0", "0.0", "no", "n", "false", "f", "absent", "negative", "neg"), 0.0),
+    **dict.fromkeys(("-1", "-1.0", "u", "uncertain", "possible", "equivocal", "maybe"), -1.0),
+}
+
+
+def _text(value: Any) -> Any:
+    """YAML reads a column named 12 as a number."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _words(value: Any) -> Any:
+    """Keys as lower-case text; YAML reads ``yes`` as true, so that a truth value stands for all its words."""
+    if not isinstance(value, Mapping):
+        return value
+    result: dict[str, Any] = {}
+    for key, meaning in value.items():
+        spelled = {True: ("true", "yes", "on"), False: ("false", "no", "off")}[key] if isinstance(key, bool) else (key,)
+        result.update({str(word).strip().lower(): meaning for word in spelled})
+    return result
+
+
+def _several(value: Any) -> Any:
+    return [_text(item) for item in value] if isinstance(value, list) else [_text(value)] if value else value
+
+
+Column = Annotated[str, BeforeValidator(_text)]
+Columns = Annotated[list[Column], BeforeValidator(_several)]
+Meaning = Annotated[str | None, BeforeValidator(_text)]
+Field_ = Literal["study", "patient", "view", "sex", "age", "date", "day", "split", "site", "language", "modality"]
+
+
+class LabelMapping(Config):
+    """Where findings stand.
+
+    Give ``columns``, ``words`` or both. A finding is named by vocabulary id, name, synonym or another dataset's code.
+    """
+
+    columns: dict[Column, Meaning] | list[Column] | None = None
+    """A column per finding: ``{Pleural effusion: pleural_effusion}``, or a list of columns whose names say it."""
+    values: Annotated[dict[str, Literal[0, 1, -1] | None], BeforeValidator(_words)] = Field(default_factory=dict)
+    """What the cells of ``columns`` mean: 1 present, 0 absent, -1 uncertain, null nothing; beside the usual words."""
+    words: Column | None = None
+    """One column of separated findings, such as ``Effusion|Mass``."""
+    separator: str | None = None
+    """The characters that separate words; by default the first of ``|``, ``;`` and ``,`` that occurs."""
+    unlisted_is_absent: bool = False
+    """Whether a finding that a filled cell of ``words`` does not list, but another one does, is 0."""
+    findings: dict[str, str | None] = Field(default_factory=dict)
+    """The source's word to a finding, where the vocabulary does not know the word; null ignores the word."""
+    codes: str | None = None
+    """Code system to ask first: chexpert14, nih14, openi14, openi_mesh, vindr, padchest, radlex, medreco."""
+    level: Literal["study", "image"] | None = None
+    """Whose the labels are; by default the study's, unless its rows say different things."""
+    labeller: str | None = None
+    """Who said so; by default the dataset's name."""
+
+
+class BoxMapping(Config):
+    """Where boxes stand: a table of their own, or columns of the main table."""
+
+    table: str | None = None
+    """File beside the main table; null: the main table's own rows."""
+    image: Column | None = None
+    """Column that names the image by path, file name, file name without its ending, or image id."""
+    finding: Column | None = None
+    """Column of the source's word for what the box shows."""
+    x_min: Column | None = None
+    y_min: Column | None = None
+    x_max: Column | None = None
+    y_max: Column | None = None
+    width: Column | None = None
+    """With ``x_min`` and ``y_min``, instead of ``x_max``."""
+    height: Column | None = None
+    unit: Literal["pixels", "fractions"] | None = None
+    """Of the coordinates; by default fractions when no coordinate is above 1."""
+    frame: tuple[float, float] | None = None
+    """(width, height) of the pictures that the boxes were drawn on, when the stored ones are of another size."""
+    laterality: Column | None = None
+    """Column of the patient's side: left, right, bilateral, midline."""
+    phrase: Column | None = None
+    """Column of the words that the box belongs to."""
+    findings: dict[str, str | None] = Field(default_factory=dict)
+    codes: str | None = None
+
+
+class TableMapping(Config):
+    """Which column of a table means what; what is not given is recognised by its usual names.
+
+    ``null`` says that there is none. ``study`` and ``patient`` may be several columns, joined by ``-``.
+    """
+
+    dataset: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Name of the archive and prefix of its ids; by default the table's file name."""
+    table: str | None = None
+    """The table's file when the source is a folder that holds several."""
+    encoding: str = "utf-8"
+    separator: str | None = None
+    """Between the cells of a text table; by default the commonest of ``,`` ``;`` ``|`` and tab in the header."""
+
+    study: Columns | None = None
+    patient: Columns | None = None
+    image: Annotated[dict[Column, Meaning] | Columns | None, Field(union_mode="left_to_right")] = None
+    """Column of a path, several columns, or ``{column: view}``."""
+    image_id: Column | None = None
+    image_root: Path | None = None
+    """Folder of the image paths; relative to the table's folder, which is the default."""
+    report: Column | None = None
+    """Column of the text."""
+    report_file: Column | None = None
+    """Column of the path of a UTF-8 text file."""
+    report_root: Path | None = None
+    sections: Annotated[dict[str, Column] | Columns | None, Field(union_mode="left_to_right")] = None
+    """Columns joined as lines ``FINDINGS: words``; ``{FINDINGS: column}`` gives them other names."""
+
+    view: Column | None = None
+    sex: Column | None = None
+    age: Column | None = None
+    date: Column | None = None
+    """Becomes ``day``, counted from the patient's first study."""
+    date_format: str | None = None
+    """As for strptime, ``%d.%m.%Y``."""
+    day: Column | None = None
+    split: Column | None = None
+    """Without it patients are split by their hash, 70/10/20."""
+    site: Column | None = None
+    language: Column | None = None
+    modality: Column | None = None
+
+    constants: dict[Literal["view", "site", "language", "modality"], str] = Field(default_factory=dict)
+    """What holds for every row."""
+    words: dict[Field_, Annotated[dict[str, Meaning], BeforeValidator(_words)]] = Field(default_factory=dict)
+    """What a field's cells mean: ``{sex: {"1": M, "2": F}, split: {"0": train}}``; null is an empty cell."""
+    empty: list[str] = Field(default_factory=lambda: list(EMPTY))
+
+    labels: LabelMapping | None = None
+    boxes: BoxMapping | None = None
+    guess: bool = True
+    """Whether columns that nobody named are recognised."""
+    on_problem: Literal["error", "leave_out"] = "error"
+    """What is done with rows that have problems: stop at the first, or leave them out and count them."""
+
+    @model_validator(mode="after")
+    def _one_text(self) -> TableMapping:
+        given = [name for name in ("report", "report_file", "sections") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} both say where the text is; give one")
+        if self.date and self.day:
+            raise ValueError("date and day both say when the study was; give one")
+        return self
+
+    def image_columns(self) -> dict[str, str | None]:
+        """The image columns, each with its view where the mapping says it."""
+        image = self.image or {}
+        return dict(image) if isinstance(image, dict) else dict.fromkeys(image)
+
+    def section_columns(self) -> dict[str, str]:
+        """Section name to column."""
+        sections = self.sections or {}
+        if isinstance(sections, dict):
+            return dict(sections)
+        return {column.replace("_", " ").strip().upper(): column for column in sections}
+
+    def named_columns(self) -> dict[str, list[str]]:
+        """For each field of the main table that has columns, which."""
+        result: dict[str, list[str]] = {
+            "study": self.study or [],
+            "patient": self.patient or [],
+            "image": list(self.image_columns()),
+            "sections": list(self.section_columns().values()),
+        }
+        for name in ("image_id", "report", "report_file", "view", "sex", "age", "date", "day", "split", "site",
+                     "language", "modality"):  # fmt: skip
+            column = getattr(self, name)
+            result[name] = [column] if column else []
+        if self.labels is not None:
+            result["labels"] = [*(self.labels.columns or []), *([self.labels.words] if self.labels.words else [])]
+        if self.boxes is not None and self.boxes.table is None:
+            result["boxes"] = box_columns(self.boxes)
+        return {name: columns for name, columns in result.items() if columns}
+
+
+def box_columns(boxes: BoxMapping) -> list[str]:
+    """All columns that a box mapping names."""
+    names = ("image", "finding", "x_min", "y_min", "x_max", "y_max", "width", "height", "laterality", "phrase")
+    return [column for column in (getattr(boxes, name) for name in names) if column]

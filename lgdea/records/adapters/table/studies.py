@@ -1,0 +1,177 @@
+"""From rows to studies: ids, what holds for the whole study, days and splits."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from lgdea.errors import UsageError
+from lgdea.records.adapters.table import fields
+from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.images import bare_name
+from lgdea.records.adapters.table.mapping import TableMapping
+from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.split import split_by_patient
+
+SIDES = ("test", "val", "train")  # the strictest first
+_SAMPLE = 5000
+
+
+def row_ids(cells: Cells, mapping: TableMapping, problems: Problems, notes: list[str]) -> pd.DataFrame:
+    """(study_id, patient_id) of each row, with the dataset's prefix; rows without them are left out."""
+    index = cells.frame.index
+    if mapping.study:
+        study = cells.joined(mapping.study, "study")
+        _no_id(study, "study", mapping.study, cells, problems)
+    else:
+        study = _study_of_its_own(cells, mapping, notes)
+    if mapping.patient:
+        patient = cells.joined(mapping.patient, "patient")
+        _no_id(patient, "patient", mapping.patient, cells, problems)
+    else:
+        patient = study
+        notes.append("no patient column: each study counts as a patient, so the split may tear patients apart")
+    prefix = f"{mapping.dataset}:"
+    rows = pd.DataFrame({"study_id": prefix + study, "patient_id": prefix + patient}, index=index)
+    rows = rows[(study != "") & (patient != "")]
+    first = rows.drop_duplicates("study_id").set_index("study_id")["patient_id"]
+    other = rows[rows["patient_id"].to_numpy() != first.loc[rows["study_id"]].to_numpy()]
+    problems.add(
+        "two-patients",
+        cells.file,
+        other.index,
+        f"the study {other['study_id'].iloc[0]!r} belonged to another patient in an earlier row" if len(other) else "",
+        consequence="the row is left out",
+        remedy="make the study ids unique, for example --option 'study=[patient column, study column]'",
+    )
+    return rows.drop(other.index)
+
+
+def _no_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems: Problems) -> None:
+    problems.add(
+        f"no-{what}-id",
+        cells.file,
+        ids.index[ids == ""],
+        f"has no {what} id ({', '.join(columns)} is empty)",
+        consequence="the row is left out",
+        remedy="fill the cell",
+    )
+
+
+def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> pd.Series:
+    """Without a study column each row is a study, named by its image file or its number."""
+    index = cells.frame.index
+    columns = [mapping.image_id] if mapping.image_id else list(mapping.image_columns())[:1]
+    alone = "no study column: each row is a study of its own"
+    if columns:
+        names = cells.plain(str(columns[0])).str.replace("\\", "/", regex=False)
+        stems = pd.Series([bare_name(name) for name in names], index=index, dtype="str")
+        for candidate in (stems, names):
+            if candidate.is_unique and (candidate != "").all():
+                notes.append(alone)
+                return candidate
+        filled = names[names != ""]
+        if not filled.is_unique:
+            notes.append("no study column: the rows of one image are a study")
+            apart = stems[names != ""].nunique() == filled.nunique()
+            bare = stems if apart else names
+            return bare.where(names != "", "row" + pd.Series(index.astype(str), index=index))
+    notes.append(alone)
+    return "row" + pd.Series(index.astype(str), index=index)
+
+
+def study_table(cells: Cells, mapping: TableMapping, rows: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+    """Rows of ``Study`` in the order in which the table names them, with ``row``, the first row of each."""
+    values = rows.copy()
+    convert = {
+        "sex": ("sex", fields.sex, "F or M", "str"),
+        "age": ("age", fields.age, "an age in years", "Float64"),
+        "day": ("day", fields.whole, "a whole number of days", "Int64"),
+        "split": ("split", fields.split, "train, val or test", "str"),
+    }
+    for name, (field, function, expected, dtype) in convert.items():
+        column = getattr(mapping, name)
+        if column:
+            values[name] = cells.convert(column, field, function, expected=expected, dtype=dtype).loc[rows.index]
+    if mapping.site:
+        site = cells.plain(mapping.site, "site").loc[rows.index]
+        values["site"] = site.where(site != "", None)
+    if mapping.date:
+        values["date"] = _dates(cells, mapping).loc[rows.index]
+    studies = _first_values(values, cells, problems)
+    if mapping.date:
+        studies["day"] = (studies["date"] - studies.groupby("patient_id")["date"].transform("min")).astype("Int64")
+    if "site" not in studies and "site" in mapping.constants:
+        studies["site"] = mapping.constants["site"]
+    studies = studies.drop(columns="date", errors="ignore").assign(dataset=mapping.dataset)
+    return _split(studies, cells, mapping, problems)
+
+
+def _first_values(values: pd.DataFrame, cells: Cells, problems: Problems) -> pd.DataFrame:
+    """One row per study with the first value that each field has; another value in a later row is a problem."""
+    numbered = values.assign(row=values.index)
+    if values["study_id"].is_unique:
+        return numbered.reset_index(drop=True)
+    groups = numbered.groupby("study_id", sort=False)
+    studies = numbered.drop_duplicates("study_id").set_index("study_id")
+    codes = studies.index.get_indexer(pd.Index(values["study_id"]))
+    for field in values.columns.drop(["study_id", "patient_id"]):
+        first = groups[field].first().reindex(studies.index)
+        of_row = first.take(codes)
+        here = values[field].notna().to_numpy()
+        differs = here & (values[field].to_numpy() != of_row.to_numpy()) if here.any() else here
+        differs = np.asarray(pd.array(differs, dtype="boolean").fillna(False), dtype=bool)
+        problems.add(
+            f"{field}-differs",
+            cells.file,
+            values.index[differs],
+            f"{field} differs from an earlier row of the study {values['study_id'][differs].iloc[0]!r}"
+            if differs.any()
+            else "",
+            consequence="the study keeps its first value",
+            remedy="correct the cell, or name a study column that tells the two apart",
+        )
+        studies[field] = first
+    return studies.reset_index()
+
+
+def _dates(cells: Cells, mapping: TableMapping) -> pd.Series:
+    column = str(mapping.date)
+    form = mapping.date_format
+    if form is None:
+        plain = cells.plain(column, "date")
+        distinct = plain[plain != ""].drop_duplicates().iloc[:_SAMPLE]
+        formats = fields.date_formats(distinct)
+        if not formats and len(distinct):
+            raise UsageError(
+                f"{column} holds no dates of a usual form", file=cells.file,
+                remedy="say --option date_format=... as for strptime, such as %d.%m.%Y, or --option date=null",
+            )  # fmt: skip
+        if len(formats) > 1:
+            raise UsageError(
+                f"the dates in {column} can be read as {' or as '.join(formats)}", file=cells.file,
+                remedy=f"say which, --option date_format={formats[0]}",
+            )  # fmt: skip
+        form = formats[0] if formats else "%Y-%m-%d"
+    return cells.convert(column, "date", partial(fields.date, form=form), expected=f"a date {form}", dtype="Int64")
+
+
+def _split(studies: pd.DataFrame, cells: Cells, mapping: TableMapping, problems: Problems) -> pd.DataFrame:
+    """The table's split, a patient on one side only; without one, by the patient's hash."""
+    if not mapping.split:
+        return split_by_patient(studies)
+    order = studies["split"].map({side: place for place, side in enumerate(SIDES)})
+    strictest = order.groupby(studies["patient_id"]).transform("min")
+    torn = studies[(order != strictest) & order.notna()]
+    where = "" if torn.empty else f"the patient {torn['patient_id'].iloc[0]!r} is in two splits"
+    problems.add(
+        "patient-in-two-splits",
+        cells.file,
+        torn["row"],
+        where,
+        consequence="all studies of the patient go to test, or else to val",
+        remedy="correct the split, or make a new one with --option split=null",
+    )
+    return studies.assign(split=strictest.where(order.notna()).map(dict(enumerate(SIDES))))

@@ -1,0 +1,202 @@
+"""What a table and its mapping make together: the archive's tables, and all that is to be said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from lgdea.config import explain, merge, read_yaml
+from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.records.adapters.table import guess
+from lgdea.records.adapters.table.boxes import BoxCounts, box_table
+from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.images import ImageCounts, image_table
+from lgdea.records.adapters.table.labels import LabelCounts, label_table
+from lgdea.records.adapters.table.mapping import BoxMapping, TableMapping
+from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.reading import SourceTable, find_table, read_source
+from lgdea.records.adapters.table.reports import report_table
+from lgdea.records.adapters.table.studies import row_ids, study_table
+from lgdea.records.schema import TABLES
+
+ReadImages = Callable[[Cells, TableMapping, pd.DataFrame, Path, Problems], tuple[pd.DataFrame, ImageCounts]]
+
+
+@dataclass
+class Understanding:
+    """All that a build writes and a dry run explains.
+
+    Attributes:
+        mapping: Complete; ``guessed`` names the fields that were recognised.
+        source: The table.
+        cells: Its columns as they are read.
+        tables: Rows of the archive's five tables.
+        repeated_reports: Rows whose text their study has already.
+    """
+
+    mapping: TableMapping
+    guessed: list[str]
+    source: SourceTable
+    cells: Cells
+    problems: Problems
+    notes: list[str] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    images: ImageCounts = field(default_factory=ImageCounts)
+    labels: LabelCounts = field(default_factory=LabelCounts)
+    boxes: BoxCounts | None = None
+    repeated_reports: int = 0
+
+
+def load_mapping(options: dict[str, Any]) -> TableMapping:
+    """The mapping of a YAML file (``mapping=FILE``) with the other options laid over it; keys may be dotted.
+
+    Raises:
+        ConfigError: A key does not exist or has a wrong value.
+    """
+    options = dict(options)
+    file = options.pop("mapping", None)
+    merged = read_yaml(str(file)) if file is not None else {}
+    for key, value in options.items():
+        nested: Any = value
+        for part in reversed(str(key).split(".")):
+            nested = {part: nested}
+        merged = merge(merged, nested)
+    try:
+        return TableMapping.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(explain(error), file=file, remedy="`lgdea data card table` lists the fields") from None
+
+
+def understand(source: Path, options: dict[str, Any]) -> Understanding:
+    """Read the table in ``source`` as ``options`` say.
+
+    Raises:
+        UsageError: A file or column that the mapping names does not exist, or the mapping is unclear.
+        DataError: A file is damaged.
+    """
+    mapping, problems = load_mapping(options), Problems()
+    return understand_table(mapping, read_table(source, mapping, problems), problems, source, image_table)
+
+
+def read_table(source: Path, mapping: TableMapping, problems: Problems) -> SourceTable:
+    """The table in ``source``, a file or a folder that holds it."""
+    file = find_table(Path(source), mapping.table)
+    return read_source(file, problems, encoding=mapping.encoding, separator=mapping.separator)
+
+
+def understand_table(
+    mapping: TableMapping, table: SourceTable, problems: Problems, source: Path, read_images: ReadImages
+) -> Understanding:
+    """As :func:`understand` for a table that was read; ``read_images`` makes the rows of ``Image``."""
+    table, blank = _without_blank_rows(table)
+    if table.frame.empty:
+        # With every row refused, the first refusal tells more.
+        problems.raise_first()
+        raise DataError("has no rows", file=table.file, remedy="give a table with rows below its header")
+    mapping, guessed = guess.complete(mapping, table.frame, table.file, Path(source))
+    words = {str(name): words for name, words in mapping.words.items()}
+    cells = Cells(table.frame, table.file, empty=mapping.empty, words=words, problems=problems)
+    for name, columns in mapping.named_columns().items():
+        cells.require(columns, name)
+    if not (mapping.image_columns() or mapping.report or mapping.report_file or mapping.sections):
+        names = ", ".join(map(str, list(table.frame)[:30]))
+        raise UsageError(
+            "no column of images or reports is known", file=table.file,
+            remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {names}",
+        )  # fmt: skip
+    known = Understanding(mapping, guessed, table, cells, problems)
+    if blank:
+        known.notes.append(f"{blank:,} rows are wholly empty")
+    _fill(known, read_images)
+    return known
+
+
+def _without_blank_rows(table: SourceTable) -> tuple[SourceTable, int]:
+    """The table without the rows that spreadsheets leave at its end, and how many they were."""
+    suspects = pd.Series(True, index=table.frame.index)
+    for column in table.frame.columns:
+        suspects &= table.frame[column] == ""
+        if not suspects.any():
+            return table, 0
+    return replace(table, frame=table.frame[~suspects]), int(suspects.sum())
+
+
+def _fill(known: Understanding, read_images: ReadImages) -> None:
+    mapping, cells, problems = known.mapping, known.cells, known.problems
+    folder = known.source.file.parent
+    root = (folder / (mapping.image_root or "")).resolve()
+    rows = row_ids(cells, mapping, problems, known.notes)
+    studies = study_table(cells, mapping, rows, problems)
+    images, known.images = read_images(cells, mapping, rows, root, problems)
+    reports, known.repeated_reports = report_table(cells, mapping, rows, folder, problems)
+    used = pd.Index(pd.concat([images["study_id"], reports["study_id"]]).unique())
+    bare = studies[used.get_indexer_for(pd.Index(studies["study_id"])) < 0]
+    problems.add(
+        "nothing-in-study",
+        cells.file,
+        bare["row"],
+        f"the study {bare['study_id'].iloc[0]!r} has neither an image nor a report" if len(bare) else "",
+        consequence="the study is left out",
+        remedy="fill the image or the report",
+    )
+    studies = studies.drop(bare.index)
+    labels, known.labels = label_table(
+        cells, mapping, rows[used.get_indexer_for(pd.Index(rows["study_id"])) >= 0], images, problems
+    )
+    boxes = pd.DataFrame()
+    if mapping.boxes is not None:
+        boxes, known.boxes = _boxes(known, mapping.boxes, images)
+    _notes(known, studies)
+    tables = {"studies": studies, "images": images, "reports": reports, "labels": labels, "boxes": boxes}
+    for name, frame in tables.items():
+        columns = [column for column in TABLES[name].model_fields if column in frame]
+        known.tables[name] = frame[columns] if columns else pd.DataFrame(columns=list(TABLES[name].model_fields))
+
+
+def _boxes(known: Understanding, boxes: BoxMapping, images: pd.DataFrame) -> tuple[pd.DataFrame, BoxCounts]:
+    cells = known.cells
+    if boxes.table is None and boxes.image is None and len(known.mapping.image_columns()) == 1:
+        boxes = boxes.model_copy(update={"image": next(iter(known.mapping.image_columns()))})
+    if boxes.table is not None:
+        file = known.source.file.parent / boxes.table
+        if not file.is_file():
+            raise UsageError("no such table", file=file, remedy="correct boxes.table")
+        table = read_source(file, known.problems, encoding=known.mapping.encoding)
+        cells = Cells(table.frame, file, empty=known.mapping.empty, words={}, problems=known.problems)
+        if known.mapping.guess:
+            found = guess.box_fields(boxes, table.frame)
+            boxes = BoxMapping.model_validate(boxes.model_dump(exclude_unset=True) | found)
+            known.mapping = known.mapping.model_copy(update={"boxes": boxes})
+            known.guessed += [f"boxes.{name}" for name in found]
+    return box_table(cells, boxes, images, known.problems)
+
+
+def _notes(known: Understanding, studies: pd.DataFrame) -> None:
+    if known.images.found_by_name:
+        where = f"below {known.images.root}"
+        known.notes.append(f"{known.images.found_by_name:,} images were found by their file name {where}")
+    if known.images.repeated:
+        known.notes.append(f"{known.images.repeated:,} rows name an image that their study has already")
+    if known.repeated_reports:
+        known.notes.append(f"{known.repeated_reports:,} rows repeat the text of their study")
+    if known.mapping.split is None:
+        known.notes.append("no split column: patients are split by the hash of their id, 70/10/20")
+    elif len(studies) and (missing := int(studies["split"].isna().sum())):
+        known.notes.append(f"{missing:,} studies have no split")
+    labels = known.mapping.labels
+    if labels is not None and labels.words and not labels.unlisted_is_absent:
+        known.notes.append("findings that a cell does not list have no value; labels.unlisted_is_absent makes them 0")
+    if known.boxes is not None and known.boxes.without_coordinates:
+        known.notes.append(f"{known.boxes.without_coordinates:,} box rows have no coordinates and are no boxes")
+
+
+def mapping_yaml(mapping: TableMapping) -> str:
+    """The mapping as YAML that can be saved and given again; what was neither given nor found is not there."""
+    plain = mapping.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)

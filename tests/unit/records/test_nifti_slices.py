@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.records.adapters.nifti_slices import ADAPTER
+from lgdea.records.verify import verify
+
+nibabel = pytest.importorskip("nibabel")
+
+
+def _volume(file, marked=(-1, -1, 11)):
+    """Noise below -500 HU with a bright voxel; voxel (0, 0, 0) is at the patient's left, back and feet."""
+    values = np.random.default_rng(len(str(file))).integers(-900, -600, (8, 6, 12)).astype(np.int16)
+    values[marked] = 2000
+    file.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 1.0, 5.0, 1.0])), file)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    source = tmp_path / "chest ct"
+    _volume(source / "a" / "case 1.nii.gz")
+    _volume(source / "case2.nii")
+    (source / "case2.txt").write_text("FINDINGS: No effusion.")
+    return source
+
+
+def test_a_folder_of_volumes(folder, tmp_path):
+    out = tmp_path / "out"
+    archive = ADAPTER.build(folder, out, slices=12, window="lung")
+    assert archive.name == "chest-ct"
+    assert archive.studies["study_id"].tolist() == ["chest-ct:case 1", "chest-ct:case2"]
+    assert archive.images["image_id"].tolist()[:2] == ["chest-ct:case 1:z00", "chest-ct:case 1:z01"]
+    assert len(archive.images) == 24
+    assert set(archive.images["modality"]) == {"CT"}
+    assert set(archive.images["view"]) == {"axial"}
+    assert archive.reports[["study_id", "text"]].values.tolist() == [["chest-ct:case2", "FINDINGS: No effusion."]]
+    top = np.asarray(Image.open(archive.image_path("chest-ct:case2:z11")))
+    assert top.shape == (6, 8)
+    assert np.argwhere(top == 255).tolist() == [[0, 0]]  # front and the patient's right
+    slices = archive.extra("slices").set_index("image_id")
+    assert slices.loc["chest-ct:case 1:z03", ["volume", "slice", "depth", "slice_mm", "low", "high"]].tolist() == [
+        "a/case 1.nii.gz", 3, 12, 5.0, -1350.0, 150.0,
+    ]  # fmt: skip
+    assert archive.image_root == out.resolve()  # the folder can be moved
+    assert not [p for p in verify(archive, workers=1) if p.severity == "error"]
+
+
+def test_a_table_gives_patients_labels_and_splits(folder, tmp_path):
+    (folder / "scans.csv").write_text(
+        "patient,volume,report,Pleural effusion,split\n"
+        "p1,a/case 1.nii.gz,Small effusion.,1,training\n"
+        "p2,case2,No effusion.,0,test\n"  # found by its name
+    )
+    archive = ADAPTER.build(folder, tmp_path / "out", table="scans.csv", dataset="ct", slices=2, window="percentiles")
+    assert archive.studies[["study_id", "patient_id", "split"]].values.tolist() == [
+        ["ct:case 1", "ct:p1", "train"],
+        ["ct:case2", "ct:p2", "test"],
+    ]
+    assert archive.images["image_id"].tolist() == ["ct:case 1:z03", "ct:case 1:z08", "ct:case2:z03", "ct:case2:z08"]
+    assert set(archive.images["modality"]) == {"MR"}
+    assert archive.labels[["study_id", "value"]].values.tolist() == [["ct:case 1", 1.0], ["ct:case2", 0.0]]
+    assert archive.labels["image_id"].isna().all()
+
+
+def test_a_damaged_volume_stops_the_build_or_is_counted(folder, tmp_path):
+    (folder / "case3.nii").write_bytes(b"no volume")
+    with pytest.raises(DataError, match=r"row 3: the volume .*case3.nii: is damaged or no NIfTI file"):
+        ADAPTER.build(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    archive = ADAPTER.build(folder, tmp_path / "out", on_problem="leave_out")
+    assert archive.studies["study_id"].tolist() == ["chest-ct:case 1", "chest-ct:case2"]
+    assert [(p["kind"], p["count"]) for p in archive.info["left_out"]] == [
+        ("unreadable-volume", 1),
+        ("nothing-in-study", 1),
+    ]
+
+
+def test_bad_requests_are_one_line(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"holds no \.nii or \.nii\.gz files"):
+        ADAPTER.build(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(UsageError, match="no window 'liver'"):
+        ADAPTER.build(folder, tmp_path / "out", window="liver")
+    with pytest.raises(ConfigError, match="slices: Input should be a valid integer"):
+        ADAPTER.build(folder, tmp_path / "out", slices="many")
+    with pytest.raises(ConfigError, match="colour: no such key"):
+        ADAPTER.build(folder, tmp_path / "out", colour=1)
+    (folder / "x.csv").write_text("a,b\n")
+    with pytest.raises(UsageError, match=r"holds volumes and tables \(x.csv\); name the table"):
+        ADAPTER.build(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
