@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lgdea.errors import UsageError
 from lgdea.evaluation.bootstrap import Comparison
-from lgdea.evaluation.results import Result, Value, list_results, read_result
+from lgdea.evaluation.results import Result, TableKey, Value, list_results, read_result
 from lgdea.evaluation.summary import compare
 
 HEADLINE = {
@@ -93,7 +93,7 @@ class TaskTables:
 def task_tables(folders: Mapping[str, Path], *, baseline: str | None = None) -> list[TaskTables]:
     """Read results folders and lay them side by side.
 
-    Results under different definitions, of different archives or splits are never put in one table.
+    Results under different definitions, of different archives, splits, suites or items are never put in one table.
 
     Args:
         folders: Label -> results folder, in the order of the columns.
@@ -103,12 +103,11 @@ def task_tables(folders: Mapping[str, Path], *, baseline: str | None = None) -> 
         UsageError: A folder is missing or holds no results.
         DataError: A file is broken.
     """
-    groups: dict[tuple[str, str, str, str], dict[str, Result]] = {}
+    groups: dict[TableKey, dict[str, Result]] = {}
     for label, folder in folders.items():
         for task in _tasks(Path(folder)):
             result = read_result(folder, task)
-            key = (result.task, result.definition, result.archive, result.split)
-            groups.setdefault(key, {})[label] = result
+            groups.setdefault(result.table_key, {})[label] = result
     tests = _tests(folders, baseline)
     tables = [_table(by_label, baseline, tests.get(key, {})) for key, by_label in groups.items()]
     order = list(HEADLINE)
@@ -170,14 +169,12 @@ def _tasks(folder: Path) -> list[str]:
     return tasks
 
 
-def _tests(
-    folders: Mapping[str, Path], baseline: str | None
-) -> dict[tuple[str, str, str, str], dict[str, dict[str, Comparison]]]:
-    """Paired tests against the baseline: (task, definition, archive, split) -> metric -> label -> test."""
+def _tests(folders: Mapping[str, Path], baseline: str | None) -> dict[TableKey, dict[str, dict[str, Comparison]]]:
+    """Paired tests against the baseline: what the results share -> metric -> label -> test."""
     if baseline is None or len(folders) < 2:
         return {}
     ordered = {baseline: folders[baseline], **{k: v for k, v in folders.items() if k != baseline}}
-    return {(t.task, t.definition, t.archive, t.split): t.tests for t in compare(ordered) if t.labels[0] == baseline}
+    return {t.key: t.tests for t in compare(ordered) if t.labels[0] == baseline}
 
 
 def _table(
