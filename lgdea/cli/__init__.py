@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import bench, data, evaluate, extract, inspect, pretrain, prompts, review
+from lgdea.cli import bench, data, evaluate, extract, inspect, pretrain, prompts, review, suites
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -52,6 +52,7 @@ app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.config_app, name="config")
 app.command("embed")(evaluate.embed)
+suites.register(evaluate.app)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(bench.app, name="bench")
 app.command("report")(inspect.report)

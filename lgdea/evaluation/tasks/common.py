@@ -81,18 +81,26 @@ def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:
     return labels[labels["labeller"] == chosen]
 
 
-def label_matrix(labels: pd.DataFrame, images: pd.DataFrame, classes: Sequence[ScoredClass]) -> NDArray[np.float64]:
-    """Labels of images as numbers: (N, C) of 1 present, 0 absent, NaN uncertain or unknown.
+def label_values(labels: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Labels of images by finding: index ``image_id`` in the order of ``images``, NaN where nobody gave one.
 
-    A label of the study holds for each of its images that has none of its own. A class is present when any of its
-    findings is, and absent when its most general findings all are: no pneumonia does not yet mean no opacity.
+    A label of the study holds for each of its images that has none of its own.
     """
     own = labels[labels["image_id"].notna()]
     shared = labels[labels["image_id"].isna()].drop(columns="image_id")
     shared = shared.merge(images[["image_id", "study_id"]], on="study_id")
     rows = pd.concat([own, shared])[["image_id", "finding", "value"]]
     rows = rows.drop_duplicates(["image_id", "finding"], keep="first")
-    values = rows.pivot(index="image_id", columns="finding", values="value").reindex(images["image_id"])
+    return rows.pivot(index="image_id", columns="finding", values="value").reindex(images["image_id"])
+
+
+def label_matrix(labels: pd.DataFrame, images: pd.DataFrame, classes: Sequence[ScoredClass]) -> NDArray[np.float64]:
+    """Labels of images as numbers: (N, C) of 1 present, 0 absent, NaN uncertain or unknown.
+
+    See :func:`label_values`. A class is present when any of its findings is, and absent when its most general findings
+    all are: no pneumonia does not yet mean no opacity.
+    """
+    values = label_values(labels, images)
     matrix = np.full((len(images), len(classes)), np.nan)
     for column, scored in enumerate(classes):
         members = values[[f for f in scored.findings if f in values]].to_numpy(float)

@@ -49,7 +49,7 @@ def zero_shot(
     name, model = model_name(model), as_evaluable(model)
     labels = common.labels_of(archive, config.labeller)
     images = common.images_of(archive, config.split)
-    classes, truth, notes = _scorable(_classes(config.classes, labels), labels, images, config, archive)
+    classes, truth, notes = _scorable(scored_classes(config.classes, labels), labels, images, config, archive)
     style = config.texts if config.texts != "auto" else ("phrase" if model.scoring == "presence" else "pair")
 
     source = common.image_source(archive, config)
@@ -101,7 +101,8 @@ def _texts(finding: str, style: str) -> tuple[list[str], list[str]]:
     return positive, negative if style == "pair" else []
 
 
-def _classes(wanted: str | tuple[str, ...], labels: pd.DataFrame) -> list[ScoredClass]:
+def scored_classes(wanted: str | tuple[str, ...], labels: pd.DataFrame) -> list[ScoredClass]:
+    """The classes of ``ZeroShotConfig.classes`` in an archive with these labels."""
     from lgdea.vocabulary import ScoredClass, load_vocabulary
 
     vocabulary = load_vocabulary()
