@@ -27,7 +27,7 @@ class Prepared:
     """What a task is given, and the suite behind it, if any."""
 
     archive: Archive
-    """With a suite: only what belongs to it, and the images that thresholds are chosen on."""
+    """With a suite: of the scored split only what belongs to it."""
     config: Any
     """Of the task's own class."""
     suite: str | None = None

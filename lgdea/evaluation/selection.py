@@ -15,9 +15,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig, GroundingConfig, RetrievalConfig, ZeroShotConfig
 from lgdea.evaluation.suites import Benchmark, Exclusive, Suite, Task
 from lgdea.evaluation.tasks import common
-from lgdea.evaluation.tasks.grounding import finding_boxes
 from lgdea.evaluation.tasks.retrieval import both_sides
-from lgdea.evaluation.tasks.zero_shot import scored_classes
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -79,19 +77,15 @@ def _zero_shot(benchmark: Benchmark, archive: Archive, config: ZeroShotConfig) -
         rule = benchmark.select.exclusive
         found = _exclusive(rule, labels, images, None if benchmark.ids else rule.per_class)
     else:
-        truth = common.label_matrix(labels, images, scored_classes(config.classes, labels))
+        truth = common.label_matrix(labels, images, common.scored_classes(config.classes, labels))
         known = images["image_id"].to_numpy()[~np.isnan(truth).all(axis=1)]
         found = pd.DataFrame({"image_id": known, "finding": None})
     chosen = _listed(found, benchmark)
-    # Thresholds are chosen on images that are not scored; without them there would be no F1.
-    apart = common.studies_of(archive, config.threshold_split)["study_id"]
-    apart = apart[~apart.isin(common.studies_of(archive, config.split)["study_id"])]
-    keep = archive.images["image_id"].isin(chosen["image_id"]) | archive.images["study_id"].isin(apart)
-    tables = {"images": archive.images[keep]}
-    if benchmark.select.exclusive is not None:
-        tables["labels"] = _one_hot(chosen, benchmark.select.exclusive, labels, archive.images)
     ids = chosen["image_id"].tolist()
-    return Selected(ids, [], archive.with_tables(**tables), {"images": len(ids)}, len(found) - len(chosen))
+    part = _part(archive, config.split, ids)
+    if benchmark.select.exclusive is not None:
+        part = part.with_tables(labels=_one_hot(chosen, benchmark.select.exclusive, labels, archive.images))
+    return Selected(ids, [], part, {"images": len(ids)}, len(found) - len(chosen))
 
 
 def _exclusive(rule: Exclusive, labels: pd.DataFrame, images: pd.DataFrame, per_class: int | None) -> pd.DataFrame:
@@ -129,10 +123,9 @@ def _retrieval(benchmark: Benchmark, archive: Archive, config: RetrievalConfig) 
     images, reports = _listed(every_image, benchmark), _listed(every_report, benchmark, "report_id")
     extra = len(every_image) + len(every_report) - len(images) - len(reports)
     image_ids, report_ids = images["image_id"].tolist(), reports["report_id"].tolist()
-    part = archive.with_tables(
-        images=archive.images[archive.images["image_id"].isin(image_ids)],
-        reports=archive.reports[archive.reports["report_id"].isin(report_ids)],
-    )
+    part = _part(archive, config.split, image_ids)
+    outside = ~archive.reports["study_id"].isin(common.studies_of(archive, config.split)["study_id"])
+    part = part.with_tables(reports=archive.reports[outside | archive.reports["report_id"].isin(report_ids)])
     return Selected(image_ids, report_ids, part, {"images": len(image_ids), "reports": len(report_ids)}, extra)
 
 
@@ -143,18 +136,20 @@ def _grounding(benchmark: Benchmark, archive: Archive, config: GroundingConfig) 
     if wanted is not None:
         kinds = {kind for finding in wanted for kind in load_vocabulary().descendants(finding)}
         archive = archive.with_tables(boxes=archive.boxes[archive.boxes["finding"].isin(kinds)])
-    every_box = finding_boxes(archive, config.split)
+    every_box = common.phrase_boxes(archive, config.split)
     boxes = _listed(every_box, benchmark)
     ids = boxes["image_id"].drop_duplicates().tolist()
-    part = archive.with_tables(
-        **{
-            name: table[table["image_id"].isin(ids)]
-            for name, table in (("images", archive.images), ("boxes", archive.boxes))
-        }
-    )
     phrases = len(boxes[["image_id", "phrase"]].drop_duplicates())
     counts = {"images": len(ids), "boxes": len(boxes), "phrases": phrases}
-    return Selected(ids, [], part, counts, every_box["image_id"].nunique() - len(ids))
+    return Selected(ids, [], _part(archive, config.split, ids), counts, every_box["image_id"].nunique() - len(ids))
+
+
+def _part(archive: Archive, split: str, image_ids: list[str]) -> Archive:
+    """Of the scored split only these images and their boxes; of the others everything, for what is chosen on them."""
+    outside = ~archive.images["study_id"].isin(common.studies_of(archive, split)["study_id"])
+    images = archive.images[outside | archive.images["image_id"].isin(image_ids)]
+    boxes = archive.boxes[archive.boxes["image_id"].isin(images["image_id"])]
+    return archive.with_tables(images=images, boxes=boxes)
 
 
 def _listed(rows: pd.DataFrame, benchmark: Benchmark, column: str = "image_id") -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 import hashlib
 
+import numpy as np
 import pytest
+from dataset_layouts import picture
 from suite_archives import BUILDERS, FIVE, Grey, Rows, chexpert, ms_cxr, nih, openi
 
 from lgdea.config import load_config
@@ -12,6 +14,8 @@ from lgdea.evaluation.identity import ids_sha256
 from lgdea.evaluation.prepare import freeze, prepare
 from lgdea.evaluation.suites import Suite, list_suites, load_suite, write_suite
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from lgdea.records.adapters.nih_cxr14 import NihCxr14
+from lgdea.records.adapters.openi import OpenI, parse_report
 
 TASKS = {"zero-shot": zero_shot, "retrieval": retrieval, "grounding": grounding}
 RUNS = [(suite.name, task) for suite in list_suites() if suite.name != "phantom" for task in suite.tasks]
@@ -134,14 +138,22 @@ def test_phrases_are_counted_as_they_are_grounded(archives):
     assert (counts.images, counts.boxes, counts.phrases) == (6, 7, 6)
 
 
-def test_only_validation_images_come_with_the_scored_ones(archives):
-    archive = archives("nih-cxr14")
-    part = prepare(load_suite("nih-test"), "zero-shot", archive)
-    splits = part.archive.images.merge(archive.studies, on="study_id")["split"].value_counts().to_dict()
-    whole = archive.studies["split"].value_counts().to_dict()
-    assert whole["val"] > 0
-    assert splits == {"val": whole["val"], "test": 40}
-    assert len(part.ids) == 40
+def test_the_other_splits_stay_whole_for_what_is_chosen_on_them(tmp_path):
+    rows = Rows(tmp_path, "openi")
+    for number, split in enumerate(("train", "val", "val", "test", "test")):
+        image = rows.image(number, split)
+        rows.labels(number, {"edema" if number != 4 else "mass": 1.0})
+        rows.box(image, "edema" if number != 4 else "mass")
+    archive = rows.write()
+    for task, benchmark in {
+        "zero-shot": {"settings": {"classes": ["edema"]}},
+        "grounding": {"ids": ["openi:i3"], "ids_sha256": ids_sha256(["openi:i3"])},
+    }.items():
+        part = prepare(suite_of(task, **benchmark), task, archive)
+        assert part.ids == {"openi:i3"}
+        assert list(part.archive.images["image_id"]) == [f"openi:i{i}" for i in range(4)]
+        assert list(part.archive.boxes["image_id"]) == [f"openi:i{i}" for i in range(4)]
+        assert len(archive.images) == len(archive.boxes) == 5
 
 
 def test_an_image_without_a_known_label_is_not_selected(tmp_path):
@@ -294,3 +306,33 @@ def test_the_order_of_rows_changes_nothing(tmp_path):
     suite = load_suite("chexpert-5x200")
     assert prepare(suite, "zero-shot", turned).ids == prepare(suite, "zero-shot", archive).ids
     assert openi is BUILDERS["openi"]
+
+
+@pytest.mark.data
+def test_the_boxes_at_hand_freeze_and_run(real_data, tmp_path):
+    archive = NihCxr14().build(real_data / "nih_cxr14", tmp_path / "nih")
+    by_rule = run(load_suite("nih-boxes"), "grounding", archive, **QUICK)
+    assert by_rule.notes[0].endswith("880 images expected, 24 here; 984 boxes expected, 29 here")
+    write_suite(freeze(load_suite("nih-boxes"), archive), tmp_path / "part.yaml")
+    part = run(load_suite(tmp_path / "part.yaml"), "grounding", archive, **QUICK)
+    assert (part.n_ids, part.items["n_boxes"].sum()) == (24, 29)
+    assert part.table_key == by_rule.table_key
+
+
+@pytest.mark.data
+def test_the_reports_at_hand_freeze_and_run(real_data, tmp_path):
+    """Three hundred real reports and their gold labels, with drawn pictures: the images are not at hand."""
+    source, rng = tmp_path / "source", np.random.default_rng(0)
+    (source / "ecgen-radiology").mkdir(parents=True)
+    (source / "NLMCXR_png").mkdir()
+    for file in sorted((real_data / "openi" / "ecgen-radiology").glob("*.xml"))[:300]:
+        (source / "ecgen-radiology" / file.name).symlink_to(file)
+        for name in parse_report(file)["images"]:
+            picture(source / "NLMCXR_png" / f"{name}.png", rng, 16, 16)
+    (source / "openi_gld_std14.csv").symlink_to(real_data / "openi" / "openi_gld_std14.csv")
+    archive = OpenI().build(source, tmp_path / "openi")
+    for name, task in (("openi-retrieval", "retrieval"), ("openi-14", "zero-shot")):
+        frozen = freeze(load_suite(name), archive)
+        result = run(frozen, task, archive, **QUICK)
+        assert result.ids_sha256 == frozen.tasks[task].ids_sha256
+        assert result.n_ids == frozen.tasks[task].expected.images + (frozen.tasks[task].expected.reports or 0) > 60
