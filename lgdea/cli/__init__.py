@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import bench, compare, data, evaluate, extract, inspect, pretrain, prompts, review
+from lgdea.cli import bench, compare, data, evaluate, extract, inspect, pretrain, prompts, review, suites
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -53,6 +53,7 @@ app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.config_app, name="config")
 app.command("embed")(evaluate.embed)
 compare.register(evaluate.app)
+suites.register(evaluate.app)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(bench.app, name="bench")
 app.command("report")(inspect.report)

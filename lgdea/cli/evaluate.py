@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
 from lgdea.cli.pretrain import config_files
+from lgdea.errors import UsageError
 
 if TYPE_CHECKING:
+    from lgdea.evaluation.prepare import Prepared
     from lgdea.evaluation.results import Result
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
@@ -22,6 +24,10 @@ ConfigOption = Annotated[
     list[str] | None, typer.Option("--config", "-c", help="YAML file, or the name of a shipped one.")
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: split=val, seed=1")]
+SuiteOption = Annotated[
+    str | None,
+    typer.Option(help="Benchmark suite that fixes settings and items: a name of `lgdea eval suites` or a file."),
+]
 
 
 @app.command("zero-shot")
@@ -29,6 +35,7 @@ def zero_shot(
     model: ModelArgument,
     archive: ArchiveArgument,
     out: OutOption,
+    suite: SuiteOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     json: JsonFlag = False,
@@ -38,13 +45,11 @@ def zero_shot(
     Example: `lgdea eval zero-shot runs/chest/model archives/nih --set classes=nih14 --out results/chest`
     """
     from lgdea import load_model
-    from lgdea.config import load_config
-    from lgdea.evaluation.config import ZeroShotConfig
     from lgdea.evaluation.tasks import zero_shot as task
-    from lgdea.records.archive import Archive
 
-    resolved = load_config(ZeroShotConfig, config_files("eval", config), overrides or [])
-    _write(task(load_model(model), Archive.open(archive), resolved), out, json)
+    prepared = _prepare("zero-shot", archive, suite, config, overrides)
+    result = task(load_model(model), prepared.archive, prepared.config)
+    _write(prepared.sign(result, model), out, json)
 
 
 @app.command()
@@ -55,6 +60,7 @@ def retrieval(
     evidence: Annotated[
         Path | None, typer.Option(help="Evidence folder that grades what is retrieved; default: the archive's labels.")
     ] = None,
+    suite: SuiteOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     json: JsonFlag = False,
@@ -63,14 +69,14 @@ def retrieval(
 
     Example: `lgdea eval retrieval demo/runs/lgdea/model demo/archive --out results/demo`
     """
+    if suite is not None and evidence is not None:
+        raise UsageError("a suite grades by the archive's labels", remedy="leave out --evidence or --suite")
     from lgdea import load_model
-    from lgdea.config import load_config
-    from lgdea.evaluation.config import RetrievalConfig
     from lgdea.evaluation.tasks import retrieval as task
-    from lgdea.records.archive import Archive
 
-    resolved = load_config(RetrievalConfig, config_files("eval", config), overrides or [])
-    _write(task(load_model(model), Archive.open(archive), resolved, evidence=evidence), out, json)
+    prepared = _prepare("retrieval", archive, suite, config, overrides)
+    result = task(load_model(model), prepared.archive, prepared.config, evidence=evidence)
+    _write(prepared.sign(result, model), out, json)
 
 
 @app.command()
@@ -78,6 +84,7 @@ def grounding(
     model: ModelArgument,
     archive: ArchiveArgument,
     out: OutOption,
+    suite: SuiteOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     json: JsonFlag = False,
@@ -87,13 +94,11 @@ def grounding(
     Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
     from lgdea import load_model
-    from lgdea.config import load_config
-    from lgdea.evaluation.config import GroundingConfig
     from lgdea.evaluation.tasks import grounding as task
-    from lgdea.records.archive import Archive
 
-    resolved = load_config(GroundingConfig, config_files("eval", config), overrides or [])
-    _write(task(load_model(model), Archive.open(archive), resolved), out, json)
+    prepared = _prepare("grounding", archive, suite, config, overrides)
+    result = task(load_model(model), prepared.archive, prepared.config)
+    _write(prepared.sign(result, model), out, json)
 
 
 def embed(
@@ -113,6 +118,24 @@ def embed(
     console.print(f"embeddings: {out}")
 
 
+def _prepare(
+    task: Literal["zero-shot", "retrieval", "grounding"],
+    archive: Path,
+    suite: str | None,
+    config: list[str] | None,
+    overrides: list[str] | None,
+) -> Prepared:
+    """The archive and the settings of a task: as given, or the part and the settings that a suite fixes."""
+    from lgdea.config import load_config
+    from lgdea.evaluation.prepare import Prepared, prepare
+    from lgdea.evaluation.suites import CONFIGS, load_suite
+    from lgdea.records.archive import Archive
+
+    resolved = load_config(CONFIGS[task], config_files("eval", config), overrides or [])
+    opened = Archive.open(archive)
+    return Prepared(opened, resolved) if suite is None else prepare(load_suite(suite), task, opened, resolved)
+
+
 def _write(result: Result, out: Path, json: bool) -> None:
     from lgdea.evaluation.results import write_result
 
@@ -121,10 +144,12 @@ def _write(result: Result, out: Path, json: bool) -> None:
         show_json(result.to_dict())
         return
     rows = [(name, f"{m.value:.3f}", f"[{m.low:.3f}, {m.high:.3f}]", m.n) for name, m in result.metrics.items()]
-    show_table(f"{result.task} ({result.definition})", ["metric", "value", "95% interval", "n"], rows)
+    title = ", ".join(part for part in (result.definition, result.suite) if part)
+    show_table(f"{result.task} ({title})", ["metric", "value", "95% interval", "n"], rows)
     for note in result.notes:
         console.print(f"note: {note}", highlight=False)
     if result.skipped:
         first = result.skipped[0]
         console.print(f"{len(result.skipped)} items skipped, e.g. {first['id']}: {first['reason']}", highlight=False)
+    console.print(f"{result.n_ids:,} ids, sha256 {result.ids_sha256}", highlight=False, soft_wrap=True)
     console.print(f"result: {file}")

@@ -6,13 +6,14 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
+from lgdea.evaluation.identity import ids_sha256, item_ids
 from lgdea.version import __version__
 
 
@@ -25,6 +26,17 @@ class Value:
     high: float = math.nan
     n: int = 0
     definition: str = ""
+
+
+class TableKey(NamedTuple):
+    """What two results must have in common to stand in one table."""
+
+    task: str
+    definition: str
+    archive: str
+    split: str
+    suite: str
+    ids_sha256: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,23 @@ class Result:
     notes: list[str] = field(default_factory=list)
     """What a reader must know: classes left out, queries without truth."""
     lgdea_version: str = __version__
+    suite: str | None = None
+    """``name@version`` of the benchmark suite, null for a free evaluation."""
+    model_hash: str = ""
+    """See :func:`~lgdea.evaluation.identity.model_identity`; empty when nobody told where the model came from."""
+    ids_sha256: str = ""
+    """Of the ids that were scored (:func:`~lgdea.evaluation.identity.item_ids`), taken from the items if not given."""
+    n_ids: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.ids_sha256 and (ids := item_ids(self.items)):
+            object.__setattr__(self, "ids_sha256", ids_sha256(ids))
+            object.__setattr__(self, "n_ids", len(ids))
+
+    @property
+    def table_key(self) -> TableKey:
+        """Results with another key are never put in one table with this one."""
+        return TableKey(self.task, self.definition, self.archive, self.split, self.suite or "", self.ids_sha256)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: a number that is not defined is null."""
@@ -55,6 +84,10 @@ class Result:
             "model": self.model,
             "archive": self.archive,
             "split": self.split,
+            "suite": self.suite,
+            "ids_sha256": self.ids_sha256,
+            "n_ids": self.n_ids,
+            "model_hash": self.model_hash,
             "metrics": {name: _plain(value) for name, value in self.metrics.items()},
             "per_class": {
                 name: {metric: _plain(value) for metric, value in values.items()}
@@ -113,6 +146,11 @@ def read_result(path: str | Path, task: str | None = None) -> Result:
         skipped=content.get("skipped", []),
         notes=content.get("notes", []),
         lgdea_version=content.get("lgdea_version", ""),
+        # Results older than these keys are about the ids of their items, which the constructor finds.
+        suite=content.get("suite"),
+        model_hash=content.get("model_hash", ""),
+        ids_sha256=content.get("ids_sha256", ""),
+        n_ids=content.get("n_ids", 0),
     )
 
 

@@ -1,7 +1,7 @@
 """Results side by side: value and interval per model, and whether a model beats the first one beyond chance.
 
-Only results with the same task, definition, archive and split share a table; numbers of different meaning are never
-put next to each other.
+Only results with the same task, definition, archive, split, suite and scored items share a table; numbers of different
+meaning are never put next to each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lgdea.errors import UsageError
 from lgdea.evaluation.bootstrap import Comparison
 from lgdea.evaluation.differences import Difference, Name, differences
-from lgdea.evaluation.results import Result, Value, list_results, read_result
+from lgdea.evaluation.results import Result, TableKey, Value, list_results, read_result
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,11 +39,20 @@ class ResultTable:
     """Label to what was read, per class and per item."""
     differences: dict[str, dict[Name, Difference]] = field(default_factory=dict, repr=False)
     """Label to (class, metric) to its difference from the first; see :mod:`lgdea.evaluation.differences`."""
+    suite: str = ""
+    ids_sha256: str = ""
+
+    @property
+    def key(self) -> TableKey:
+        """What its results have in common."""
+        return TableKey(self.task, self.definition, self.archive, self.split, self.suite, self.ids_sha256)
 
     @property
     def title(self) -> str:
         """One line that says what the numbers are of."""
-        return f"{self.task} on {self.archive} ({self.split}), {self.definition}"
+        parts = [f"{self.task} on {self.archive} ({self.split})", self.definition, self.suite]
+        ids = f"ids {self.ids_sha256[:8]}" if self.ids_sha256 else ""
+        return ", ".join(part for part in (*parts, ids) if part)
 
 
 def compare(
@@ -63,19 +72,18 @@ def compare(
     Raises:
         UsageError: A folder is missing, or no folder holds a result.
     """
-    loaded: dict[tuple[str, str, str, str], dict[str, Result]] = {}
+    loaded: dict[TableKey, dict[str, Result]] = {}
     for label, folder in results.items():
         if not Path(folder).is_dir():
             raise UsageError("no such results folder", file=folder, remedy="make it with `lgdea eval`")
         for found in list_results(folder):
             if task is None or found == task:
                 result = read_result(folder, found)
-                key = (result.task, result.definition, result.archive, result.split)
-                loaded.setdefault(key, {})[label] = result
+                loaded.setdefault(result.table_key, {})[label] = result
     if not loaded:
         what = f"results of {task}" if task else "results"
         raise UsageError(f"no {what} in {', '.join(map(str, results.values()))}", remedy="make them with `lgdea eval`")
-    return [_table(*key, by_label, replicates, seed) for key, by_label in sorted(loaded.items())]
+    return [_table(key, by_label, replicates, seed) for key, by_label in sorted(loaded.items())]
 
 
 def to_rows(table: ResultTable) -> list[list[str]]:
@@ -131,9 +139,7 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _table(
-    task: str, definition: str, archive: str, split: str, results: dict[str, Result], replicates: int, seed: int
-) -> ResultTable:
+def _table(key: TableKey, results: dict[str, Result], replicates: int, seed: int) -> ResultTable:
     labels = list(results)
     names = list(dict.fromkeys(name for result in results.values() for name in result.metrics))
     cells = {n: {label: r.metrics[n] for label, r in results.items() if n in r.metrics} for n in names}
@@ -143,4 +149,4 @@ def _table(
         for (class_name, metric), d in by_name.items():
             if not class_name and metric in cells and not math.isnan(d.p_value):
                 tests.setdefault(metric, {})[label] = Comparison(d.value, d.p_value, d.n)
-    return ResultTable(task, definition, archive, split, labels, cells, tests, results, found)
+    return ResultTable(*key[:4], labels, cells, tests, results, found, key.suite, key.ids_sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import tempfile
@@ -93,6 +94,12 @@ class Archive:
     def extra(self, name: str) -> pd.DataFrame | None:
         """A table beyond the five, such as ``mesh`` of Open-I; None when this archive has none of that name."""
         return t.read_frame(self.folder / f"{name}.parquet") if name in self.extra_names else None
+
+    def with_tables(self, **tables: pd.DataFrame) -> Archive:
+        """The same archive with some of its five tables replaced in memory, as by a part of their rows."""
+        part = copy.copy(self)
+        part.__dict__.update(tables)  # where the cached properties keep what they have read
+        return part
 
     def image_path(self, image: str | Mapping[str, Any] | pd.Series) -> Path:
         """The file of an image, given by its id or by its row of ``images``.

@@ -114,7 +114,7 @@ def task_tables(
 ) -> list[TaskTables]:
     """Read results folders and lay them side by side.
 
-    Results under different definitions, of different archives or splits are never put in one table.
+    Results under different definitions, of different archives, splits, suites or items are never put in one table.
 
     Args:
         folders: Label -> results folder, in the order of the columns.

@@ -62,6 +62,26 @@ def image_source(archive: Archive, config: EvaluationConfig) -> ImageSource:
     return ImageSource(archive, cache=ImageCache(config.image_cache), workers=config.workers)
 
 
+def phrase_boxes(archive: Archive, split: str) -> pd.DataFrame:
+    """Boxes of findings in a split, each with its image's and patient's ids, size and ``phrase``.
+
+    A box without a phrase stands for the canonical phrase of its finding.
+
+    Raises:
+        DataError: There are none.
+    """
+    from lgdea.vocabulary.phrases import canonical_phrase
+
+    boxes = archive.boxes[archive.boxes["kind"] == "finding"]
+    boxes = boxes.merge(images_of(archive, split), on="image_id")
+    if boxes.empty:
+        raise DataError(
+            f"the {split} split has no boxes of findings", file=archive.folder, remedy="choose another split or archive"
+        )
+    named = boxes["phrase"].notna()
+    return boxes.assign(phrase=boxes["phrase"].where(named, boxes["finding"].map(canonical_phrase)))
+
+
 def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:
     """Rows of ``labels`` by one labeller.
 
@@ -81,18 +101,26 @@ def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:
     return labels[labels["labeller"] == chosen]
 
 
-def label_matrix(labels: pd.DataFrame, images: pd.DataFrame, classes: Sequence[ScoredClass]) -> NDArray[np.float64]:
-    """Labels of images as numbers: (N, C) of 1 present, 0 absent, NaN uncertain or unknown.
+def label_values(labels: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Labels of images by finding: index ``image_id`` in the order of ``images``, NaN where nobody gave one.
 
-    A label of the study holds for each of its images that has none of its own. A class is present when any of its
-    findings is, and absent when its most general findings all are: no pneumonia does not yet mean no opacity.
+    A label of the study holds for each of its images that has none of its own.
     """
     own = labels[labels["image_id"].notna()]
     shared = labels[labels["image_id"].isna()].drop(columns="image_id")
     shared = shared.merge(images[["image_id", "study_id"]], on="study_id")
     rows = pd.concat([own, shared])[["image_id", "finding", "value"]]
     rows = rows.drop_duplicates(["image_id", "finding"], keep="first")
-    values = rows.pivot(index="image_id", columns="finding", values="value").reindex(images["image_id"])
+    return rows.pivot(index="image_id", columns="finding", values="value").reindex(images["image_id"])
+
+
+def label_matrix(labels: pd.DataFrame, images: pd.DataFrame, classes: Sequence[ScoredClass]) -> NDArray[np.float64]:
+    """Labels of images as numbers: (N, C) of 1 present, 0 absent, NaN uncertain or unknown.
+
+    See :func:`label_values`. A class is present when any of its findings is, and absent when its most general findings
+    all are: no pneumonia does not yet mean no opacity.
+    """
+    values = label_values(labels, images)
     matrix = np.full((len(images), len(classes)), np.nan)
     for column, scored in enumerate(classes):
         members = values[[f for f in scored.findings if f in values]].to_numpy(float)
@@ -110,3 +138,18 @@ def roots(scored: ScoredClass) -> list[str]:
 
     vocabulary = load_vocabulary()
     return sorted(f for f in scored.findings if not (vocabulary.ancestors(f) - {f}) & scored.findings)
+
+
+def scored_classes(wanted: str | tuple[str, ...], labels: pd.DataFrame) -> list[ScoredClass]:
+    """The classes that a configuration names: those of a list of the vocabulary, of vocabulary ids, or of the labels.
+
+    Raises:
+        UsageError: There is no such list or id.
+    """
+    from lgdea.vocabulary import ScoredClass, load_vocabulary
+
+    vocabulary = load_vocabulary()
+    if isinstance(wanted, str) and wanted != "labels":
+        return vocabulary.classes(wanted)
+    names = sorted(labels["finding"].unique()) if wanted == "labels" else list(wanted)
+    return [ScoredClass(name, vocabulary.descendants(name)) for name in names]

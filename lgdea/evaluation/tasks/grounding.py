@@ -44,7 +44,7 @@ def grounding(
     """
     config = common.resolve(GroundingConfig, config, settings)
     name, model = model_name(model), as_evaluable(model)
-    boxes = _boxes(archive, config.split)
+    boxes = common.phrase_boxes(archive, config.split)
     source = common.image_source(archive, config.model_copy(update={"image_cache": None}))
     order = boxes["image_id"].drop_duplicates().tolist()
     groups = dict(iter(boxes.groupby("image_id", sort=False)))
@@ -76,19 +76,6 @@ def grounding(
 
 class _WrongSizeError(DataError):
     """The stored image and the images table disagree, so boxes would fall in the wrong place."""
-
-
-def _boxes(archive: Archive, split: str) -> pd.DataFrame:
-    from lgdea.vocabulary.phrases import canonical_phrase
-
-    boxes = archive.boxes[archive.boxes["kind"] == "finding"]
-    boxes = boxes.merge(common.images_of(archive, split), on="image_id")
-    if boxes.empty:
-        raise DataError(
-            f"the {split} split has no boxes of findings", file=archive.folder, remedy="choose another split or archive"
-        )
-    named = boxes["phrase"].notna()
-    return boxes.assign(phrase=boxes["phrase"].where(named, boxes["finding"].map(canonical_phrase)))
 
 
 def _ground(

@@ -56,7 +56,7 @@ def retrieval(
     """
     config = common.resolve(RetrievalConfig, config, settings)
     name, model = model_name(model), as_evaluable(model)
-    images, reports, skipped = _both_sides(archive, config.split)
+    images, reports, skipped = both_sides(archive, config.split)
     source = common.image_source(archive, config)
     images, image_vectors = _embed_images(model, source, images, config.batch_size)
     if images.empty:
@@ -186,7 +186,7 @@ def _summarise(items: pd.DataFrame, direction: str, config: RetrievalConfig) -> 
     return result | values([f"{direction}/median_rank"], median, len(ranks), ["retrieval/median-rank-v1"])
 
 
-def _both_sides(archive: Archive, split: str) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, str]]]:
+def both_sides(archive: Archive, split: str) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, str]]]:
     """Images and reports of the studies that have both; an empty report is no report."""
     studies = common.studies_of(archive, split)[["study_id", "patient_id"]]
     reports = archive.reports.merge(studies, on="study_id").reset_index(drop=True)

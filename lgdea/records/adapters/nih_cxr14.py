@@ -61,7 +61,11 @@ class NihCxr14:
                 "labels": [label for row, e in present for label in _labels(e, source / ENTRIES, row)],
             },
             source,
-            {"source": str(source), "listed_images_that_are_absent": len(entries) - len(present)},
+            {
+                "source": str(source),
+                "listed_images_that_are_absent": len(entries) - len(present),
+                "official_split": (source / TEST_LIST).is_file(),
+            },
             {
                 "follow_up": pd.DataFrame(
                     [{"study_id": _id(e), "follow_up": whole(e["Follow-up #"])} for _, e in present]

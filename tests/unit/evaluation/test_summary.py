@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -53,10 +54,27 @@ def test_no_test_where_other_items_were_scored(folders, mini, tmp_path):
     assert table.tests == {}
 
 
+def test_results_of_other_items_or_suites_do_not_share_a_table(folders, mini, tmp_path):
+    whole = grounding(Oracle(), mini, bootstrap_replicates=0)
+    write_result(whole, tmp_path / "whole")
+    for name, parts in {
+        "fewer": {"items": whole.items.iloc[2:], "ids_sha256": "", "n_ids": 0},
+        "suite": {"suite": "mine@1"},
+        "newer": {"suite": "mine@2"},
+        "same": {"suite": "mine@2", "model_hash": "sha256:0"},
+    }.items():
+        write_result(dataclasses.replace(whole, **parts), tmp_path / name)
+    labels = {name: tmp_path / name for name in ("whole", "fewer", "suite", "newer", "same")}
+    tables = summary.compare({"a": folders["oracle"], **labels}, task="grounding", replicates=0)
+    assert sorted(table.labels for table in tables) == [["a", "whole"], ["fewer"], ["newer", "same"], ["suite"]]
+    assert len({table.title for table in tables}) == 4
+    assert next(t.title for t in tables if "mine@2" in t.title).endswith(f"mine@2, ids {whole.ids_sha256[:8]}")
+
+
 def test_markdown_and_terminal_show_value_and_bounds(folders):
     table = summary.compare(folders, task="zero-shot", replicates=300)[0]
     text = summary.to_markdown(table)
-    assert text.startswith("**zero-shot on mini (test), zero-shot-v1**")
+    assert text.startswith(f"**zero-shot on mini (test), zero-shot-v1, ids {table.ids_sha256[:8]}**")
     assert "| metric | chance | other | oracle |" in text
     assert "1.000 [1.000, 1.000] p=0.003" in text
     lines = text.strip().splitlines()[2:]
