@@ -11,11 +11,18 @@ from lgdea.cli.console import JsonFlag, console, show_json, show_table
 from lgdea.cli.pretrain import config_files
 
 if TYPE_CHECKING:
+    from lgdea.evaluation.models import EvaluableModel
     from lgdea.evaluation.results import Result
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 
-ModelArgument = Annotated[Path, typer.Argument(help="Model folder: the `model/` of a run.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Model folder (the `model/` of a run), or another library's model: timm:NAME, hf:NAME, "
+        "open_clip:NAME/WEIGHTS, hi-ml:biovil_t, python:MODULE:FACTORY; @random behind it for random weights."
+    ),
+]
 ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder.")]
 OutOption = Annotated[Path, typer.Option(help="Results folder; gets TASK.json and TASK.parquet.")]
 ConfigOption = Annotated[
@@ -37,14 +44,13 @@ def zero_shot(
 
     Example: `lgdea eval zero-shot runs/chest/model archives/nih --set classes=nih14 --out results/chest`
     """
-    from lgdea import load_model
     from lgdea.config import load_config
     from lgdea.evaluation.config import ZeroShotConfig
     from lgdea.evaluation.tasks import zero_shot as task
     from lgdea.records.archive import Archive
 
     resolved = load_config(ZeroShotConfig, config_files("eval", config), overrides or [])
-    _write(task(load_model(model), Archive.open(archive), resolved), out, json)
+    _write(task(_load(model), Archive.open(archive), resolved), out, json)
 
 
 @app.command()
@@ -63,14 +69,13 @@ def retrieval(
 
     Example: `lgdea eval retrieval demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    from lgdea import load_model
     from lgdea.config import load_config
     from lgdea.evaluation.config import RetrievalConfig
     from lgdea.evaluation.tasks import retrieval as task
     from lgdea.records.archive import Archive
 
     resolved = load_config(RetrievalConfig, config_files("eval", config), overrides or [])
-    _write(task(load_model(model), Archive.open(archive), resolved, evidence=evidence), out, json)
+    _write(task(_load(model), Archive.open(archive), resolved, evidence=evidence), out, json)
 
 
 @app.command()
@@ -86,14 +91,13 @@ def grounding(
 
     Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    from lgdea import load_model
     from lgdea.config import load_config
     from lgdea.evaluation.config import GroundingConfig
     from lgdea.evaluation.tasks import grounding as task
     from lgdea.records.archive import Archive
 
     resolved = load_config(GroundingConfig, config_files("eval", config), overrides or [])
-    _write(task(load_model(model), Archive.open(archive), resolved), out, json)
+    _write(task(_load(model), Archive.open(archive), resolved), out, json)
 
 
 def embed(
@@ -103,14 +107,23 @@ def embed(
 ) -> None:
     """Write the embeddings of all images and reports: memory-mapped .npy beside their ids in Parquet.
 
+    A model without a text side (`timm:resnet18.a1_in1k`) leaves no report files.
+
     Example: `lgdea embed demo/runs/lgdea/model demo/archive --out embeddings`
     """
-    from lgdea import load_model
     from lgdea.evaluation.embed import embed_archive
+    from lgdea.evaluation.encoders import load_encoder, local_folder
     from lgdea.records.archive import Archive
 
-    embed_archive(load_model(model), Archive.open(archive), out, model_folder=model)
+    embed_archive(load_encoder(model), Archive.open(archive), out, model_folder=local_folder(model))
     console.print(f"embeddings: {out}")
+
+
+def _load(model: str) -> EvaluableModel:
+    from lgdea.evaluation.encoders import load_encoder
+    from lgdea.evaluation.models import as_evaluable
+
+    return as_evaluable(load_encoder(model))
 
 
 def _write(result: Result, out: Path, json: bool) -> None:
