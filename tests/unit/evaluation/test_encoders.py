@@ -40,7 +40,9 @@ def test_embeddings_are_those_of_timm(name, pixels):
         theirs = timm.create_model(name, num_classes=0).eval()
     transform = create_transform(**resolve_model_data_config(theirs))
     with torch.no_grad():
-        batch = torch.stack([transform(Image.fromarray(np.rint(p * 255).astype(np.uint8)).convert("RGB")) for p in pixels])
+        batch = torch.stack(
+            [transform(Image.fromarray(np.rint(p * 255).astype(np.uint8)).convert("RGB")) for p in pixels]
+        )
         expected = torch.nn.functional.normalize(theirs(batch), dim=-1).numpy()
     np.testing.assert_allclose(encoder.encode_images(pixels), expected, atol=1e-5)
     assert encoder.name == f"timm:{name}@random"
