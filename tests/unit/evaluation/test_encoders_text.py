@@ -347,3 +347,32 @@ def test_random_weights_of_a_saved_model(folders, pixels):
     again = load_encoder(f"hf:{folders / 'clip'}@random")
     np.testing.assert_array_equal(random.encode_images(pixels), again.encode_images(pixels))
     assert not np.allclose(random.encode_images(pixels), trained.encode_images(pixels), atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "side"), [("biovil_t", 448), ("biovil", 480)])
+def test_biovil_answers_as_its_own_package_does(name, side, monkeypatch):
+    """With random weights and a small BERT; skipped without hi-ml-multimodal."""
+    pytest.importorskip("health_multimodal")
+    from health_multimodal.image.data.transforms import create_chest_xray_transform_for_inference
+    from health_multimodal.text import utils
+    from health_multimodal.text.model import CXRBertModel
+    from health_multimodal.text.model.configuration_cxrbert import CXRBertConfig
+
+    from lgdea.evaluation.hi_ml import _image_tower
+
+    words = tiny_models.tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CXRBertConfig(vocab_size=len(words), max_position_embeddings=24, projection_size=128, **sizes)
+    load = "get_biovil_t_bert" if name == "biovil_t" else "get_cxr_bert"
+    monkeypatch.setattr(utils, load, lambda: (words, CXRBertModel(config)))
+    model = load_encoder(f"hi-ml:{name}@random", device="cpu")
+    grey = np.random.default_rng(0).integers(0, 256, (550, 700), np.uint8)
+    pixels = (grey / 255).astype(np.float32)
+    frame = create_chest_xray_transform_for_inference(512, side)(Picture.fromarray(grey))
+    with torch.no_grad():
+        expected = F.normalize(_image_tower(name, True).eval()(frame[None]).projected_global_embedding, dim=-1).numpy()
+    np.testing.assert_allclose(model.encode_images([pixels]), expected, atol=1e-5)
+    assert model.score_phrases([pixels], [PHRASE, LONG]).shape == (1, 2)
+    assert np.isnan(model.heat_maps(pixels, [PHRASE])[0]).mean() == pytest.approx(
+        1 - (side / 512) ** 2 * 550 / 700, abs=0.01
+    )
