@@ -12,12 +12,19 @@ from lgdea.cli.pretrain import config_files
 from lgdea.errors import UsageError
 
 if TYPE_CHECKING:
+    from lgdea.evaluation.models import EvaluableModel
     from lgdea.evaluation.prepare import Prepared
     from lgdea.evaluation.results import Result
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 
-ModelArgument = Annotated[Path, typer.Argument(help="Model folder: the `model/` of a run.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Model folder (the `model/` of a run), or another library's model: timm:NAME, hf:NAME, "
+        "open_clip:NAME/WEIGHTS, hi-ml:biovil_t, python:MODULE:FACTORY; @random behind it for random weights."
+    ),
+]
 ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder.")]
 OutOption = Annotated[Path, typer.Option(help="Results folder; gets TASK.json and TASK.parquet.")]
 ConfigOption = Annotated[
@@ -44,11 +51,10 @@ def zero_shot(
 
     Example: `lgdea eval zero-shot runs/chest/model archives/nih --set classes=nih14 --out results/chest`
     """
-    from lgdea import load_model
     from lgdea.evaluation.tasks import zero_shot as task
 
     prepared = _prepare("zero-shot", archive, suite, config, overrides)
-    result = task(load_model(model), prepared.archive, prepared.config)
+    result = task(_load(model), prepared.archive, prepared.config)
     _write(prepared.sign(result, model), out, json)
 
 
@@ -71,11 +77,10 @@ def retrieval(
     """
     if suite is not None and evidence is not None:
         raise UsageError("a suite grades by the archive's labels", remedy="leave out --evidence or --suite")
-    from lgdea import load_model
     from lgdea.evaluation.tasks import retrieval as task
 
     prepared = _prepare("retrieval", archive, suite, config, overrides)
-    result = task(load_model(model), prepared.archive, prepared.config, evidence=evidence)
+    result = task(_load(model), prepared.archive, prepared.config, evidence=evidence)
     _write(prepared.sign(result, model), out, json)
 
 
@@ -93,11 +98,10 @@ def grounding(
 
     Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    from lgdea import load_model
     from lgdea.evaluation.tasks import grounding as task
 
     prepared = _prepare("grounding", archive, suite, config, overrides)
-    result = task(load_model(model), prepared.archive, prepared.config)
+    result = task(_load(model), prepared.archive, prepared.config)
     _write(prepared.sign(result, model), out, json)
 
 
@@ -108,13 +112,15 @@ def embed(
 ) -> None:
     """Write the embeddings of all images and reports: memory-mapped .npy beside their ids in Parquet.
 
+    A model without a text side (`timm:resnet18.a1_in1k`) leaves no report files.
+
     Example: `lgdea embed demo/runs/lgdea/model demo/archive --out embeddings`
     """
-    from lgdea import load_model
     from lgdea.evaluation.embed import embed_archive
+    from lgdea.evaluation.encoders import load_encoder, local_folder
     from lgdea.records.archive import Archive
 
-    embed_archive(load_model(model), Archive.open(archive), out, model_folder=model)
+    embed_archive(load_encoder(model), Archive.open(archive), out, model_folder=local_folder(model))
     console.print(f"embeddings: {out}")
 
 
@@ -134,6 +140,13 @@ def _prepare(
     resolved = load_config(CONFIGS[task], config_files("eval", config), overrides or [])
     opened = Archive.open(archive)
     return Prepared(opened, resolved) if suite is None else prepare(load_suite(suite), task, opened, resolved)
+
+
+def _load(model: str) -> EvaluableModel:
+    from lgdea.evaluation.encoders import load_encoder
+    from lgdea.evaluation.models import as_evaluable
+
+    return as_evaluable(load_encoder(model))
 
 
 def _write(result: Result, out: Path, json: bool) -> None:

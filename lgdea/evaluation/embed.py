@@ -2,7 +2,7 @@
 
 ``images.npy`` (N, D) float32 with ``images.parquet`` (``image_id, error``) and ``reports.npy`` with ``reports.parquet``
 (``report_id, error``); row ``i`` of one belongs to row ``i`` of the other. An item that cannot be embedded has a row of
-NaN and the reason in ``error``.
+NaN and the reason in ``error``. An encoder without a text side leaves no report files.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea import runs
-from lgdea.errors import DataError
+from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, unit
+from lgdea.evaluation.models import EvaluableModel, ImageEncoder, as_image_encoder, model_name, notes_of, unit
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
@@ -31,7 +31,7 @@ Block = tuple[Vectors, dict[int, str]]
 
 
 def embed_archive(
-    model: EvaluableModel | LgdeaModel,
+    model: ImageEncoder | LgdeaModel,
     archive: Archive,
     out: str | Path,
     *,
@@ -39,7 +39,7 @@ def embed_archive(
     workers: int = 4,
     model_folder: str | Path | None = None,
 ) -> Path:
-    """Embed every image and every report; run again, it goes on where it stopped.
+    """Embed every image, and every report when the model reads; run again, it goes on where it stopped.
 
     Args:
         model: The model.
@@ -56,32 +56,34 @@ def embed_archive(
         DataError: The archive has neither images nor reports, or an embedding is not finite.
         UsageError: ``out`` holds something else.
     """
-    out, name, model = Path(out), model_name(model), as_evaluable(model)
+    out, name, encoder = Path(out), model_name(model), as_image_encoder(model)
     if not len(archive.images) and not len(archive.reports):
         raise DataError("has neither images nor reports", file=archive.folder, remedy="choose another archive")
     inputs = {"archive": archive.folder} | ({} if model_folder is None else {"model": model_folder})
     runs.start(out, stage="embed", config={"model": name}, inputs=inputs)
     if runs.is_finished(out):
         return out
-    dim = np.shape(model.encode_texts(["normal chest"]))[1]
+    reader = encoder if isinstance(encoder, EvaluableModel) else None
+    black = np.zeros((64, 64), np.float32)
+    dim = np.shape(encoder.encode_images([black]) if reader is None else reader.encode_texts(["normal chest"]))[1]
     source = ImageSource(archive, workers=workers)
     texts = dict(zip(archive.reports["report_id"], archive.reports["text"], strict=True))
 
     def embed_images(ids: list[str]) -> Block:
         vectors = np.full((len(ids), dim), np.nan, np.float32)
         for done, pixels in source.batches(ids, len(ids)):
-            vectors[[ids.index(i) for i in done]] = unit(model.encode_images(pixels), "image embeddings")
+            vectors[[ids.index(i) for i in done]] = unit(encoder.encode_images(pixels), "image embeddings")
         reasons = {item["id"]: item["reason"] for item in source.skipped}
         return vectors, {row: reasons[image_id] for row, image_id in enumerate(ids) if image_id in reasons}
 
-    def embed_reports(ids: list[str]) -> Block:
-        return unit(model.encode_texts([texts[i] for i in ids]), "report embeddings"), {}
+    counts = {"images": _fill(out, "image", archive.images["image_id"].tolist(), dim, batch_size, embed_images)}
+    if reader is not None:
 
-    counts = {
-        "images": _fill(out, "image", archive.images["image_id"].tolist(), dim, batch_size, embed_images),
-        "reports": _fill(out, "report", list(texts), dim, batch_size, embed_reports),
-    }
-    runs.finish(out, not_embedded=counts)
+        def embed_reports(ids: list[str]) -> Block:
+            return unit(reader.encode_texts([texts[i] for i in ids]), "report embeddings"), {}
+
+        counts["reports"] = _fill(out, "report", list(texts), dim, batch_size, embed_reports)
+    runs.finish(out, not_embedded=counts, notes=notes_of(encoder))
     return out
 
 
@@ -89,9 +91,11 @@ def read_embeddings(folder: str | Path, side: str) -> tuple[Vectors, pd.DataFram
     """The vectors (N, D), memory-mapped, and the ids of one side (``image`` or ``report``).
 
     Raises:
-        UsageError: The folder is not a finished one of ``lgdea embed``.
+        UsageError: The folder is not a finished one of ``lgdea embed``, or its encoder has no text side.
     """
     folder = runs.require_finished(folder, what="embeddings folder", made_by="lgdea embed")
+    if not (folder / f"{side}s.npy").exists():
+        raise UsageError(f"holds no {side} embeddings", file=folder, remedy="its encoder has no text side")
     ids = pd.read_parquet(folder / f"{side}s.parquet")
     return np.load(folder / f"{side}s.npy", mmap_mode="r"), ids
 

@@ -32,9 +32,11 @@ def item_ids(items: pd.DataFrame) -> list[str]:
 
 
 def model_identity(model: str | Path) -> str:
-    """``sha256:...`` of the files of a model folder, without its card; the name itself of a model that is no folder."""
-    folder = Path(model)
-    if not folder.is_dir():
+    """``sha256:...`` of the files of a model's folder, without its card; the name itself of a model that has none."""
+    from lgdea.evaluation.encoders import local_folder
+
+    folder = local_folder(str(model))
+    if folder is None:
         return str(model)
     digest = hashlib.sha256()
     for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in _PROSE):

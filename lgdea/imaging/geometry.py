@@ -13,6 +13,53 @@ Mode = Literal["letterbox", "center_crop"]
 
 
 @dataclass(frozen=True)
+class Axis:
+    """One axis of a frame: ``model = source * scale + offset``, continuous pixel coordinates.
+
+    Attributes:
+        source: Pixels of the source along the axis.
+        model: Pixels of the frame along it that a map covers.
+        scale: Model pixels per source pixel.
+        offset: Where the source begins in the frame; negative when it is cropped.
+    """
+
+    source: int
+    model: float
+    scale: float
+    offset: float
+
+    def samples(self, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """For each source pixel centre: the two of ``cells`` around it, the weight of the second, inside?"""
+        position = (np.arange(self.source) + 0.5) * self.scale + self.offset
+        inside = (position >= 0) & (position <= self.model)
+        cell = np.clip(position * cells / self.model - 0.5, 0, cells - 1)
+        low = np.floor(cell).astype(np.int64)
+        high = np.minimum(low + 1, cells - 1)
+        return low, high, (cell - low).astype(np.float32), inside
+
+
+def spread(heat_map: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
+    """Spread a map over the source image.
+
+    Args:
+        heat_map: (h, w), any grid that covers ``rows.model`` by ``columns.model`` pixels of the frame.
+        rows: The vertical axis.
+        columns: The horizontal one.
+
+    Returns:
+        (H, W) float32 in source pixels, bilinear between cell centres; NaN for pixels whose centre lies outside.
+    """
+    grid = np.asarray(heat_map, dtype=np.float32)
+    y_low, y_high, y_part, y_in = rows.samples(grid.shape[0])
+    x_low, x_high, x_part, x_in = columns.samples(grid.shape[1])
+    lines = grid[y_low] * (1 - y_part[:, None]) + grid[y_high] * y_part[:, None]
+    result = lines[:, x_low] * (1 - x_part) + lines[:, x_high] * x_part
+    result[~y_in] = np.nan
+    result[:, ~x_in] = np.nan
+    return np.asarray(result, dtype=np.float32)
+
+
+@dataclass(frozen=True)
 class Geometry:
     """A scale and a shift: ``model = source * scale + offset``, in both axes, continuous pixel coordinates.
 
@@ -52,23 +99,9 @@ class Geometry:
             (H, W) float32 in source pixels, bilinear between cell centres; NaN for pixels whose centre lies outside
             the model's frame.
         """
-        grid = np.asarray(heat_map, dtype=np.float32)
-        y_low, y_high, y_part, y_in = self._samples(self.source_height, self.offset_y, grid.shape[0])
-        x_low, x_high, x_part, x_in = self._samples(self.source_width, self.offset_x, grid.shape[1])
-        rows = grid[y_low] * (1 - y_part[:, None]) + grid[y_high] * y_part[:, None]
-        result = rows[:, x_low] * (1 - x_part) + rows[:, x_high] * x_part
-        result[~y_in] = np.nan
-        result[:, ~x_in] = np.nan
-        return np.asarray(result, dtype=np.float32)
-
-    def _samples(self, length: int, offset: float, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """For each source pixel centre along an axis: the two cells around it, the weight of the second, inside?"""
-        position = (np.arange(length) + 0.5) * self.scale + offset
-        inside = (position >= 0) & (position <= self.size)
-        cell = np.clip(position * cells / self.size - 0.5, 0, cells - 1)
-        low = np.floor(cell).astype(np.int64)
-        high = np.minimum(low + 1, cells - 1)
-        return low, high, (cell - low).astype(np.float32), inside
+        rows = Axis(self.source_height, self.size, self.scale, self.offset_y)
+        columns = Axis(self.source_width, self.size, self.scale, self.offset_x)
+        return spread(heat_map, rows, columns)
 
     @property
     def _shift(self) -> np.ndarray:

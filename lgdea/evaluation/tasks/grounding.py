@@ -12,7 +12,7 @@ from lgdea.evaluation.bootstrap import class_means, cluster_bootstrap, side_by_s
 from lgdea.evaluation.config import GroundingConfig
 from lgdea.evaluation.images import track
 from lgdea.evaluation.metrics import grounding as metrics
-from lgdea.evaluation.models import EvaluableModel, Pixels, as_evaluable, model_name
+from lgdea.evaluation.models import EvaluableModel, Pixels, as_evaluable, model_name, notes_of
 from lgdea.evaluation.results import Result, Value, values
 from lgdea.evaluation.tasks import common
 
@@ -70,7 +70,7 @@ def grounding(
         config=config.model_dump(mode="json"),
         items=items,
         skipped=source.skipped,
-        notes=_notes(items),
+        notes=_notes(items) + notes_of(model),
     )
 
 

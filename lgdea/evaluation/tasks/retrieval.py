@@ -16,7 +16,7 @@ from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean, weighte
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.images import ImageSource, track
 from lgdea.evaluation.metrics import retrieval as metrics
-from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, unit
+from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, notes_of, unit
 from lgdea.evaluation.results import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.graded import study_evidence
@@ -86,7 +86,7 @@ def retrieval(
         config=config.model_dump(mode="json"),
         items=pd.concat(parts, ignore_index=True),
         skipped=skipped + source.skipped,
-        notes=[f"{len(images)} images and {len(reports)} reports of {len(studies)} studies", *notes],
+        notes=[f"{len(images)} images and {len(reports)} reports of {len(studies)} studies", *notes, *notes_of(model)],
     )
 
 

@@ -14,7 +14,7 @@ from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean
 from lgdea.evaluation.config import ZeroShotConfig
 from lgdea.evaluation.images import ImageSource, track
 from lgdea.evaluation.metrics import classification as metrics
-from lgdea.evaluation.models import EvaluableModel, as_evaluable, check_output, model_name
+from lgdea.evaluation.models import EvaluableModel, as_evaluable, check_output, model_name, notes_of
 from lgdea.evaluation.results import Result, Value, values
 from lgdea.evaluation.tasks import common
 
@@ -72,7 +72,7 @@ def zero_shot(
         config={**config.model_dump(mode="json"), "texts": style, "labeller": str(labels["labeller"].iloc[0])},
         items=_items(images, classes, scores, truth),
         skipped=source.skipped,
-        notes=notes,
+        notes=notes + notes_of(model),
     )
 
 
