@@ -18,19 +18,25 @@ Floats = NDArray[np.floating[Any]]
 
 
 @runtime_checkable
-class EvaluableModel(Protocol):
-    """Any model that can be evaluated; a third party's needs no base class and no torch.
+class ImageEncoder(Protocol):
+    """Anything that embeds images; a third party's needs no base class and no torch.
 
-    Images are source pixels (H, W) in [0, 1], bright = dense, of sizes that may differ; the model prepares them.
+    Images are source pixels (H, W) in [0, 1], bright = dense, of sizes that may differ; the encoder prepares them.
+    A list ``notes`` that it may have goes into the results: what a reader must know about it.
     """
-
-    scoring: str
-    """``presence``: a phrase's score says by itself whether it holds; ``global``: it is a cosine, to be compared with
-    that of the opposite phrase."""
 
     def encode_images(self, images: Sequence[Pixels]) -> Floats:
         """Unit embeddings (B, D)."""
         ...
+
+
+@runtime_checkable
+class EvaluableModel(ImageEncoder, Protocol):
+    """An image encoder with a text side in the same space: all tasks can evaluate it."""
+
+    scoring: str
+    """``presence``: a phrase's score says by itself whether it holds; ``global``: it is a cosine, to be compared with
+    that of the opposite phrase."""
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
         """Unit embeddings of reports (T, D)."""
@@ -53,6 +59,7 @@ class LgdeaEvaluable:
         if model.preprocess is None:
             raise UsageError("the model has no preprocessing", remedy="load it from a model folder")
         self.scoring: str = model.scoring
+        self.name = model.name
 
     def encode_images(self, images: Sequence[Pixels]) -> Floats:
         """Unit embeddings (B, D)."""
@@ -78,16 +85,31 @@ class LgdeaEvaluable:
         return [geometry.map_to_source(grid) for grid in grids]
 
 
-def as_evaluable(model: EvaluableModel | LgdeaModel) -> EvaluableModel:
-    """``model`` itself when it has the evaluation methods, else the wrapped :class:`LgdeaModel`."""
-    if isinstance(model, EvaluableModel):
-        return model
-    return LgdeaEvaluable(model)
+def as_evaluable(model: ImageEncoder | LgdeaModel) -> EvaluableModel:
+    """``model`` itself when it has the evaluation methods, else the wrapped :class:`LgdeaModel`.
+
+    Raises:
+        UsageError: The model only embeds images.
+    """
+    encoder = as_image_encoder(model)
+    if not isinstance(encoder, EvaluableModel):
+        raise UsageError(f"{model_name(model)} has no text side", remedy="this task needs a model of images and texts")
+    return encoder
+
+
+def as_image_encoder(model: ImageEncoder | LgdeaModel) -> ImageEncoder:
+    """``model`` itself when it embeds images, else the wrapped :class:`LgdeaModel`."""
+    return model if isinstance(model, ImageEncoder) else LgdeaEvaluable(model)
 
 
 def model_name(model: object) -> str:
     """How results name the model: its ``name``, else its class."""
     return str(getattr(model, "name", None) or type(model).__name__)
+
+
+def notes_of(model: object) -> list[str]:
+    """What the model itself has to say to the reader of a result."""
+    return list(getattr(model, "notes", ()))
 
 
 def check_output(output: Floats, shape: tuple[int, ...], what: str) -> Floats:

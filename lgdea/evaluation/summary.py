@@ -27,6 +27,8 @@ _KEYS = {
     "zero-shot": ["image_id", "class"],
     "retrieval": ["direction", "query_id"],
     "grounding": ["image_id", "phrase"],
+    "probe": ["image_id", "class"],
+    "features": ["image_id"],
 }
 
 
@@ -154,7 +156,12 @@ def _tests(better: Result, base: Result, replicates: int, seed: int) -> dict[str
     if len(both) != len(better.items) or len(both) != len(base.items):
         return {}
     if better.task == "zero-shot":
-        return {"auroc_macro": _auroc_test(both, replicates, seed)}
+        return {"auroc_macro": _auroc_test(both, "score", replicates, seed)}
+    if better.task == "probe":
+        # With draws of the training patients the value is a mean over them, and chance is not in the patients alone.
+        whole = [c.removesuffix("/0") for c in better.items if c.endswith("/0") and f"{c[:-1]}1" not in better.items]
+        tested = [setting for setting in whole if f"{setting}/0_base" in both]
+        return {f"{s}/auroc_macro": _auroc_test(both, f"{s}/0", replicates, seed) for s in tested}
     tests = {}
     for metric in better.metrics:
         rows, column = both, metric
@@ -171,10 +178,10 @@ def _tests(better: Result, base: Result, replicates: int, seed: int) -> dict[str
     return tests
 
 
-def _auroc_test(both: pd.DataFrame, replicates: int, seed: int) -> Comparison:
+def _auroc_test(both: pd.DataFrame, score: str, replicates: int, seed: int) -> Comparison:
     """Macro AUROC; scores of two models share no scale, so each is ranked within its model and class first."""
     ranked: list[Any] = []
-    for column in ("score", "score_base"):
+    for column in (score, f"{score}_base"):
         rank = both.groupby("class")[column].rank()
         ranked.append(both.assign(rank=rank).pivot(index="image_id", columns="class", values="rank"))
     truth = both.pivot(index="image_id", columns="class", values="label").to_numpy(float)

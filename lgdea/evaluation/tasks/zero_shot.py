@@ -49,7 +49,7 @@ def zero_shot(
     name, model = model_name(model), as_evaluable(model)
     labels = common.labels_of(archive, config.labeller)
     images = common.images_of(archive, config.split)
-    classes, truth, notes = _scorable(_classes(config.classes, labels), labels, images, config, archive)
+    classes, truth, notes = _scorable(common.scored_classes(config.classes, labels), labels, images, config, archive)
     style = config.texts if config.texts != "auto" else ("phrase" if model.scoring == "presence" else "pair")
 
     source = common.image_source(archive, config)
@@ -99,16 +99,6 @@ def _texts(finding: str, style: str) -> tuple[list[str], list[str]]:
         return [canonical_phrase(finding)], []
     positive, negative = class_texts(finding)
     return positive, negative if style == "pair" else []
-
-
-def _classes(wanted: str | tuple[str, ...], labels: pd.DataFrame) -> list[ScoredClass]:
-    from lgdea.vocabulary import ScoredClass, load_vocabulary
-
-    vocabulary = load_vocabulary()
-    if isinstance(wanted, str) and wanted != "labels":
-        return vocabulary.classes(wanted)
-    names = sorted(labels["finding"].unique()) if wanted == "labels" else list(wanted)
-    return [ScoredClass(name, vocabulary.descendants(name)) for name in names]
 
 
 def _scorable(
