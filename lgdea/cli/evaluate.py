@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +10,16 @@ import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
 from lgdea.cli.pretrain import config_files
+from lgdea.errors import UsageError
 
 if TYPE_CHECKING:
     from lgdea.evaluation.results import Result
+    from lgdea.models.lgdea_model import LgdeaModel
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 
 ModelArgument = Annotated[Path, typer.Argument(help="Model folder: the `model/` of a run.")]
+EncoderArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder: the `model/` of a run.")]
 ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder.")]
 OutOption = Annotated[Path, typer.Option(help="Results folder; gets TASK.json and TASK.parquet.")]
 ConfigOption = Annotated[
@@ -96,6 +100,63 @@ def grounding(
     _write(task(load_model(model), Archive.open(archive), resolved), out, json)
 
 
+@app.command()
+def probe(
+    model: EncoderArgument,
+    archive: ArchiveArgument,
+    out: OutOption,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Train linear and k-NN probes on frozen image embeddings, with 1, 10 and 100% of the training labels.
+
+    Example: `lgdea eval probe runs/chest/model archives/nih --config probe --out results/chest`
+    """
+    from lgdea.config import load_config
+    from lgdea.evaluation.config import ProbeConfig
+    from lgdea.evaluation.tasks import probe as task
+    from lgdea.records.archive import Archive
+
+    resolved = load_config(ProbeConfig, config_files("eval", config), overrides or [])
+    _write(task(_load(model), Archive.open(archive), resolved), out, json)
+
+
+@app.command()
+def features(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Model folders, the baseline first.")],
+    archive: ArchiveArgument,
+    out: Annotated[Path, typer.Option(help="Results folder; gets a folder per model, and features.md, .csv, .html.")],
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Measure how far classes lie apart in the image embeddings of models, and how far burnt-in text moves them.
+
+    Example: `lgdea eval features runs/clip/model runs/lgdea/model archives/nih -c features --out results/features`
+    """
+    from lgdea.config import load_config
+    from lgdea.evaluation.config import FeaturesConfig
+    from lgdea.evaluation.results import write_result
+    from lgdea.evaluation.summary import compare, to_rich
+    from lgdea.evaluation.tasks import features as task
+    from lgdea.records.archive import Archive
+    from lgdea.reporting.features_page import write_features
+
+    resolved = load_config(FeaturesConfig, config_files("eval", config), overrides or [])
+    opened, results, content = Archive.open(archive), {}, {}
+    for label, model in _labels(models).items():
+        result = task(_load(model), opened, resolved)
+        results[label], content[label] = write_result(result, out / label).parent, result.to_dict()
+    files = write_features(results, opened, out)
+    if json:
+        show_json(content)
+        return
+    for table in compare(results, task="features"):
+        console.print(to_rich(table))
+    console.print(f"results: {', '.join(str(file) for file in files)}", highlight=False)
+
+
 def embed(
     model: ModelArgument,
     archive: ArchiveArgument,
@@ -111,6 +172,25 @@ def embed(
 
     embed_archive(load_model(model), Archive.open(archive), out, model_folder=model)
     console.print(f"embeddings: {out}")
+
+
+def _load(model: str) -> LgdeaModel:
+    from lgdea import load_model
+
+    return load_model(model)
+
+
+def _labels(models: list[str]) -> dict[str, str]:
+    """A short name, fit for a folder, of each model: a run's own name for the `model` in it."""
+    labels: dict[str, str] = {}
+    for model in models:
+        path = Path(model)
+        name = path.resolve().parent.name if path.name == "model" else path.name if path.is_dir() else model
+        label = re.sub(r"[^A-Za-z0-9._@-]+", "-", name).strip("-.") or "model"
+        if label in labels:
+            raise UsageError(f"two models are called {label}: {labels[label]} and {model}", remedy="rename a folder")
+        labels[label] = model
+    return labels
 
 
 def _write(result: Result, out: Path, json: bool) -> None:

@@ -159,9 +159,9 @@ def _tests(better: Result, base: Result, replicates: int, seed: int) -> dict[str
         return {"auroc_macro": _auroc_test(both, "score", replicates, seed)}
     if better.task == "probe":
         # With draws of the training patients the value is a mean over them, and chance is not in the patients alone.
-        whole = [c.removesuffix("/0") for c in better.items if c.endswith("/0") and f"{c[:-1]}1" not in better.items]
-        tested = [setting for setting in whole if f"{setting}/0_base" in both]
-        return {f"{s}/auroc_macro": _auroc_test(both, f"{s}/0", replicates, seed) for s in tested}
+        settings = [metric.removesuffix("/auroc_macro") for metric in better.metrics if metric.endswith("/auroc_macro")]
+        whole = [s for s in settings if f"{s}/0_base" in both and f"{s}/1" not in both and f"{s}/1_base" not in both]
+        return {f"{s}/auroc_macro": _auroc_test(both, f"{s}/0", replicates, seed) for s in whole}
     tests = {}
     for metric in better.metrics:
         rows, column = both, metric

@@ -35,6 +35,8 @@ VERBS = [
     ("eval", "zero-shot"),
     ("eval", "retrieval"),
     ("eval", "grounding"),
+    ("eval", "probe"),
+    ("eval", "features"),
     ("bench", "extract"),
     ("bench", "graph"),
     ("bench", "pairing"),

@@ -60,7 +60,7 @@ def frechet_distance(a: Gaussians, b: Gaussians) -> Floats:
         >>> float(frechet_distance(one, Gaussians(np.full(1, 3.0), np.full((1, 1), 4.0))))
         10.0
     """
-    known = np.isfinite(a.covariance).all(axis=(-1, -2)) & np.isfinite(b.covariance).all(axis=(-1, -2))
+    known = np.asarray(np.isfinite(a.covariance + b.covariance).all(axis=(-1, -2)))
     first = np.where(known[..., None, None], a.covariance, 0.0)
     second = np.where(known[..., None, None], b.covariance, 0.0)
     values, vectors = np.linalg.eigh(first)

@@ -152,7 +152,7 @@ def _embed(
     images = common.images_of(archive, split)
     truth = common.label_matrix(labels, images, classes)
     known = ~np.isnan(truth).all(axis=1)
-    wanted = images[known].reset_index(drop=True)
+    wanted = images.iloc[np.flatnonzero(known)].reset_index(drop=True)
     done, vectors = common.embed_images(encoder, source, wanted, config.batch_size, f"encoding {split} images")
     return _Part(done, vectors, truth[known][wanted["image_id"].isin(done["image_id"]).to_numpy()])
 

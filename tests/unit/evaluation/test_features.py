@@ -32,7 +32,7 @@ class Noisy:
         number = number_of(image)
         vector = np.random.default_rng(number).normal(size=10) * self.noise
         vector[:3] += [self.signal * (f in truth_of(number)) for f in FINDINGS]
-        vector[3] += self.burnt * (np.asarray(image)[1:] > 0.41).any()
+        vector[0] += self.burnt * (np.asarray(image)[1:] > 0.41).any()
         return vector
 
 
@@ -99,7 +99,8 @@ def test_burnt_in_text_is_measured_against_the_distance_of_the_classes(mini):
     little, much = (features(Noisy(noise=0.05, burnt=b), mini, **FAST) for b in (0.1, 20.0))
     assert 0 < little.metrics["overlay_shift"].value < 0.2
     assert little.metrics["overlay_changed"].value == 0
-    assert much.metrics["L/overlay_shift"].value > 0.8  # the lines are too faint in pictures this small
+    # Two of three classes move all the way to the third; the longer texts are too faint in pictures this small.
+    assert 0.5 < much.metrics["L/overlay_shift"].value < 1
     assert much.metrics["overlay_changed"].value > 0.2
     marked = much.items["L/shift"].notna()
     assert marked.sum() == 12 == much.metrics["L/overlay_shift"].n
