@@ -127,13 +127,20 @@ def _context(results: Mapping[str, Path], read: Mapping[str, Result], archive: A
 
 
 def _split_rows(table: measures.TaskTables) -> dict[str, Any]:
-    """Rows of the separability, and those of the markers."""
-    marked = [row for row in table.rows if "overlay" in row.metric]
+    """Rows of the separability, and one table for each thing that the markers do, with a row per text."""
+    marked = [
+        (caption, [row for row in table.rows if row.metric.endswith(f"overlay_{what}")])
+        for what, caption in (("shift", "shift"), ("changed", "changed, share of images"))
+    ]
     return {
         "definition": table.definition,
         "labels": table.labels,
-        "general": [row for row in table.rows if row not in marked],
-        "markers": marked,
+        "general": [row for row in table.rows if "overlay" not in row.metric],
+        "markers": [
+            (caption, rows, [row.metric.rpartition("/")[0] or "all texts" for row in rows])
+            for caption, rows in marked
+            if rows
+        ],
         "per_class": table.per_class,
     }
 

@@ -229,18 +229,24 @@ def _class_tables(by_label: Mapping[str, Result], baseline: str | None) -> list[
 
 
 def _scores(found: Sequence[Mapping[str, Value]]) -> list[str]:
-    """Metric names in order, without those that are the chance level of another one or no score."""
+    """Metric names in order, without those that are the one chance level of another one or no score."""
     names = list(dict.fromkeys(name for metrics in found for name in metrics))
-    chances = {chance_metric(name) for name in names}
+    # A chance level that is not the same for all models, as that of a distance in their own space, has its own row.
+    chances = {chance_metric(name) for name in names if len(_told_chances(name, found)) == 1}
     return [name for name in names if name not in chances and name not in NO_SCORE]
 
 
 def _chance(metric: str, found: Sequence[Mapping[str, Value]]) -> float | None:
-    told = next((m[chance_metric(metric)] for m in found if _known(m.get(chance_metric(metric)))), None)
-    if told is not None:
-        return told.value
-    bare = metric.rpartition("/")[2]
-    return next((level for name, level in CHANCE.items() if bare in (name, f"{name}_macro")), None)
+    told = _told_chances(metric, found)
+    if told:
+        return told[0] if len(told) == 1 else None
+    return CHANCE.get(re.sub(r".*/|_(macro|micro)$", "", metric))
+
+
+def _told_chances(metric: str, found: Sequence[Mapping[str, Value]]) -> list[float]:
+    """The different chance levels that the models' results hold for a metric."""
+    told = [m[chance_metric(metric)].value for m in found if _known(m.get(chance_metric(metric)))]
+    return [level for i, level in enumerate(told) if not any(math.isclose(level, other) for other in told[:i])]
 
 
 def _row(

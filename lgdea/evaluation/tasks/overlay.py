@@ -16,7 +16,7 @@ from lgdea.evaluation.metrics import separability
 from lgdea.evaluation.models import ImageEncoder, check_output, unit
 from lgdea.evaluation.probes import nearest_mean
 from lgdea.evaluation.results import Value
-from lgdea.evaluation.tasks.features_values import Codes, Tables, intervals
+from lgdea.evaluation.tasks.features_values import Codes, Tables, definition_id, intervals
 
 if TYPE_CHECKING:
     from lgdea.evaluation.images import ImageSource
@@ -92,21 +92,25 @@ def _summarise(
 ) -> Tables:
     shifts, changes = np.column_stack([shift.mean(axis=1), shift]), np.column_stack([changed.mean(axis=1), changed])
 
-    def metrics(weights: Floats) -> Floats:
+    def ratio(weights: Floats) -> Floats:
         apart = separability.weighted_centroid_distance(products, codes, weights)[:, None]
         mean = weighted_mean(shifts)(weights)
-        ratio = np.divide(mean, apart, out=np.full(mean.shape, np.nan), where=apart > 0)
-        return np.concatenate([ratio, weighted_mean(changes)(weights)], axis=1)
+        return np.divide(mean, apart, out=np.full(mean.shape, np.nan), where=apart > 0)
 
     stems = ["", *(f"{text}/" for text in texts)]
-    keys = [f"{stem}{end}" for end in ("overlay_shift", "overlay_changed") for stem in stems]
-    ids = [f"features/{end}-v1" for end in ("overlay-shift", "overlay-changed") for _ in stems]
+    count = int((~np.isnan(changes[:, 0])).sum())
+    # Copies in a bootstrap sample move class means apart, so only the ratio is centred.
+    overall = intervals(
+        ratio, items, config, [f"{s}overlay_shift" for s in stems], count, definition_id("overlay_shift"), centred=True
+    )
+    changed_id = definition_id("overlay_changed")
+    names_changed = [f"{s}overlay_changed" for s in stems]
+    overall |= intervals(weighted_mean(changes), items, config, names_changed, count, changed_id)
     known = ~np.isnan(changes[:, 0])
-    overall = intervals(metrics, items, config, keys, int(known.sum()), *ids, centred=True)
     per_class: dict[str, dict[str, Value]] = {}
     for c, name in enumerate(names):
         rows = codes == c
         if count := int((known & rows).sum()):
             mean = weighted_mean(changes[rows, :1])
-            per_class[name] = intervals(mean, items[rows], config, ["overlay_changed"], count, ids[-1])
+            per_class[name] = intervals(mean, items[rows], config, ["overlay_changed"], count, changed_id)
     return overall, per_class
