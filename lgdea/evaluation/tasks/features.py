@@ -13,7 +13,7 @@ from lgdea.evaluation.config import FeaturesConfig
 from lgdea.evaluation.crossval import Called, call_classes, patient_folds
 from lgdea.evaluation.metrics import frechet, separability
 from lgdea.evaluation.metrics.classification import macro
-from lgdea.evaluation.models import ImageEncoder, as_image_encoder, model_name
+from lgdea.evaluation.models import ImageEncoder, as_image_encoder, model_name, notes_of
 from lgdea.evaluation.projection import principal_components, umap_plane
 from lgdea.evaluation.results import Result, Value
 from lgdea.evaluation.tasks import common
@@ -80,7 +80,7 @@ def features(
         config={**config.model_dump(mode="json"), "labeller": str(labels["labeller"].iloc[0])},
         items=items,
         skipped=source.skipped,
-        notes=[*notes, *called.notes, *drawn],
+        notes=[*notes_of(encoder), *notes, *called.notes, *drawn],
     )
 
 

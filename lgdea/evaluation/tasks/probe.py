@@ -14,7 +14,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean
 from lgdea.evaluation.config import ProbeConfig
 from lgdea.evaluation.metrics import classification as metrics
-from lgdea.evaluation.models import ImageEncoder, as_image_encoder, model_name
+from lgdea.evaluation.models import ImageEncoder, as_image_encoder, model_name, notes_of
 from lgdea.evaluation.probes import LinearProbe, Standardised, neighbour_scores, nested_subsets
 from lgdea.evaluation.results import Result, Value, values
 from lgdea.evaluation.tasks import common
@@ -100,7 +100,7 @@ def probe(
         },
         items=_items(test, [c.name for c in classes], scores.by_setting),
         skipped=source.skipped,
-        notes=[counts, *notes, *scores.notes],
+        notes=[*notes_of(encoder), counts, *notes, *scores.notes],
     )
 
 

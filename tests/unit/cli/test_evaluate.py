@@ -1,25 +1,29 @@
 import json
 
-import numpy as np
 import pytest
+import torch
 
 from lgdea.cli import evaluate, main
 from lgdea.errors import UsageError
+from lgdea.imaging.transforms import Preprocess
+from lgdea.models.image_tower import build_image_tower
+from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.text_tower import build_text_tower, train_tokenizer
 from lgdea.phantom import generate
 
 
-class Blocks:
-    """Embeds an image as a small picture of itself."""
-
-    def __init__(self, name):
-        self.name, self.side = name, int(name.removeprefix("blocks"))
-
-    def encode_images(self, images):
-        rows = []
-        for image in images:
-            parts = [np.array_split(band, self.side, axis=1) for band in np.array_split(image, self.side)]
-            rows.append([part.mean() for band in parts for part in band])
-        return np.array(rows)
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two runs' models with other random weights."""
+    tokenizer = train_tokenizer(["The heart is enlarged.", "No pneumothorax."])
+    folders = []
+    for seed, run in enumerate(("clip", "chest")):
+        torch.manual_seed(seed)
+        text = build_text_tower("small-bert", False, tokenizer, hidden=64)
+        tower = build_image_tower("mobilenetv3_small_050", False, 64, 16)
+        model = LgdeaModel(tower, text, tokenizer, dim=32, lesion_queries=4, prototypes=4, preprocess=Preprocess(64))
+        folders.append(model.save(tmp_path_factory.mktemp("runs") / run / "model"))
+    return folders
 
 
 @pytest.fixture(scope="module")
@@ -34,29 +38,27 @@ def run(capsys, *arguments):
     return left.value.code, captured.out, captured.err
 
 
-def test_probe(archive, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "_load", Blocks)
+def test_probe(archive, models, tmp_path, capsys):
     settings = ("-s", "draws=2", "-s", "costs=[0.1]", "-s", "bootstrap_replicates=20", "-s", "min_positive=1")
-    code, out, err = run(capsys, "probe", "blocks4", archive, "--out", tmp_path, *settings, "--json")
+    code, out, err = run(capsys, "probe", models[1], archive, "--out", tmp_path, *settings, "--json")
     assert (code, err) == (0, "")
     shown = json.loads(out)
-    assert shown["task"] == "probe"
+    assert (shown["task"], shown["model"]) == ("probe", "chest")
     assert {"linear@1%/auroc_macro", "knn@100%/auprc_macro"} <= set(shown["metrics"])
     assert (tmp_path / "probe.parquet").is_file()
-    assert run(capsys, "probe", "blocks4", archive, "--out", tmp_path, "-s", "split=train")[0] == 2
+    assert run(capsys, "probe", models[1], archive, "--out", tmp_path, "-s", "split=train")[0] == 2
 
 
-def test_features(archive, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "_load", Blocks)
+def test_features(archive, models, tmp_path, capsys):
     settings = ("split=all", "umap=false", "bootstrap_replicates=20", "marked_images=5", "min_images=4", "costs=[0.1]")
     options = [word for setting in settings for word in ("-s", setting)]
-    code, out, err = run(capsys, "features", "blocks2", "blocks4", archive, "--out", tmp_path, *options)
+    code, out, err = run(capsys, "features", *models, archive, "--out", tmp_path, *options)
     assert (code, err) == (0, "")
     assert "silhouette" in out
-    assert {p.name for p in tmp_path.iterdir()} == {"blocks2", "blocks4"} | {
+    assert {p.name for p in tmp_path.iterdir()} == {"clip", "chest"} | {
         f"features.{end}" for end in ("md", "csv", "html")
     }
-    assert json.loads((tmp_path / "blocks4" / "features.json").read_text())["model"] == "blocks4"
+    assert json.loads((tmp_path / "chest" / "features.json").read_text())["model"] == "chest"
 
 
 def test_models_are_called_as_their_runs(tmp_path):

@@ -160,6 +160,7 @@ def test_principal_components_are_sklearns():
     assert principal_components(x[:3], 9)[0].shape == (3, 9)
 
 
+@pytest.mark.slow  # compiles for half a minute where nothing is cached
 def test_umap_repeats_with_its_seed():
     pytest.importorskip("umap")
     x = np.random.default_rng(0).normal(size=(24, 5))
