@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -105,6 +106,68 @@ def grounding(
     _write(prepared.sign(result, model), out, json)
 
 
+@app.command()
+def probe(
+    model: ModelArgument,
+    archive: ArchiveArgument,
+    out: OutOption,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Train linear and k-NN probes on frozen image embeddings, with 1, 10 and 100% of the training labels.
+
+    Example: `lgdea eval probe runs/chest/model archives/nih --config probe --out results/chest`
+    """
+    from lgdea.config import load_config
+    from lgdea.evaluation.config import ProbeConfig
+    from lgdea.evaluation.encoders import load_encoder
+    from lgdea.evaluation.prepare import Prepared
+    from lgdea.evaluation.tasks import probe as task
+    from lgdea.records.archive import Archive
+
+    prepared = Prepared(Archive.open(archive), load_config(ProbeConfig, config_files("eval", config), overrides or []))
+    result = task(load_encoder(model), prepared.archive, prepared.config)
+    _write(prepared.sign(result, model), out, json)
+
+
+@app.command()
+def features(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As of the other tasks, the baseline first.")],
+    archive: ArchiveArgument,
+    out: Annotated[Path, typer.Option(help="Results folder; gets a folder per model, and features.md, .csv, .html.")],
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Measure how far classes lie apart in the image embeddings of models, and how far burnt-in text moves them.
+
+    Example: `lgdea eval features runs/clip/model runs/lgdea/model archives/nih -c features --out results/features`
+    """
+    from lgdea.config import load_config
+    from lgdea.evaluation.config import FeaturesConfig
+    from lgdea.evaluation.encoders import load_encoder
+    from lgdea.evaluation.prepare import Prepared
+    from lgdea.evaluation.results import write_result
+    from lgdea.evaluation.summary import compare, to_rich
+    from lgdea.evaluation.tasks import features as task
+    from lgdea.records.archive import Archive
+    from lgdea.reporting.features_page import write_features
+
+    resolved = load_config(FeaturesConfig, config_files("eval", config), overrides or [])
+    prepared, results, content = Prepared(Archive.open(archive), resolved), {}, {}
+    for label, model in _labels(models).items():
+        result = prepared.sign(task(load_encoder(model), prepared.archive, prepared.config), model)
+        results[label], content[label] = write_result(result, out / label).parent, result.to_dict()
+    files = write_features(results, prepared.archive, out)
+    if json:
+        show_json(content)
+        return
+    for table in compare(results, task="features"):
+        console.print(to_rich(table))
+    console.print(f"results: {', '.join(str(file) for file in files)}", highlight=False)
+
+
 def embed(
     model: ModelArgument,
     archive: ArchiveArgument,
@@ -147,6 +210,19 @@ def _load(model: str) -> EvaluableModel:
     from lgdea.evaluation.models import as_evaluable
 
     return as_evaluable(load_encoder(model))
+
+
+def _labels(models: list[str]) -> dict[str, str]:
+    """A short name, fit for a folder, of each model: a run's own name for the `model` in it."""
+    labels: dict[str, str] = {}
+    for model in models:
+        path = Path(model)
+        name = path.resolve().parent.name if path.name == "model" else path.name if path.is_dir() else model
+        label = re.sub(r"[^A-Za-z0-9._@-]+", "-", name).strip("-.") or "model"
+        if label in labels:
+            raise UsageError(f"two models are called {label}: {labels[label]} and {model}", remedy="rename a folder")
+        labels[label] = model
+    return labels
 
 
 def _write(result: Result, out: Path, json: bool) -> None:

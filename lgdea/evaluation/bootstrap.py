@@ -28,7 +28,13 @@ class Interval(NamedTuple):
 
 
 def cluster_bootstrap(
-    statistic: Statistic, clusters: ArrayLike, *, replicates: int = 1000, seed: int = 0, level: float = 0.95
+    statistic: Statistic,
+    clusters: ArrayLike,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    centred: bool = False,
 ) -> Interval:
     """Percentile bootstrap over clusters (Efron & Tibshirani 1993, section 13).
 
@@ -38,6 +44,8 @@ def cluster_bootstrap(
         replicates: Bootstrap replicates; 0 gives no bounds.
         seed: Seed of the draws; the same seed draws the same patients for every model.
         level: Coverage.
+        centred: Whether to move the replicates so that their mean is the value: for a statistic that a sample with
+            copies changes by itself, as it does a scatter between class means.
 
     Returns:
         The value with equal weights and its bounds, shaped as one row of the statistic. Bounds are NaN with fewer than
@@ -49,6 +57,9 @@ def cluster_bootstrap(
     if replicates == 0 or len(np.unique(clusters)) < 2:
         return Interval(value, blank, blank)
     draws = np.concatenate([np.asarray(statistic(w)) for w in cluster_weights(clusters, replicates, seed)])
+    if centred:
+        with np.errstate(invalid="ignore"):  # an infinite value has no bounds
+            draws = draws + (value - _mean(draws))
     low, high = _quantiles(draws, ((1 - level) / 2, (1 + level) / 2))
     return Interval(value, low, high)
 
@@ -221,6 +232,14 @@ def swap_tests(
         beyond += statistic(np.where(swap, b, a)) - statistic(np.where(swap, a, b)) >= observed - 1e-12
     p_values = np.where(np.isnan(observed), np.nan, (1 + beyond) / (1 + replicates))
     return [Comparison(float(d), float(p), len(a)) for d, p in zip(observed, p_values, strict=True)]
+
+
+def _mean(draws: Floats) -> Floats:
+    """Mean down the first axis, NaN left out."""
+    known = ~np.isnan(draws)
+    count = known.sum(axis=0)
+    total = np.where(known, draws, 0.0).sum(axis=0)
+    return np.asarray(np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0))
 
 
 def _quantiles(draws: Floats, levels: tuple[float, float]) -> tuple[Floats, Floats]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from lgdea.config import Config
+from lgdea.evaluation.markers import MARKERS, Marker
 from lgdea.evaluation.metrics.grounding import THRESHOLDS
 
 EvaluatedSplit = Literal["train", "val", "test", "all"]
@@ -62,3 +63,57 @@ class GroundingConfig(EvaluationConfig):
     thresholds: tuple[float, ...] = THRESHOLDS
     pointing_tolerance_pixels: float = Field(0.0, ge=0)
     """Allowed distance from a box, in source pixels."""
+
+
+class ProbeConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.probe`."""
+
+    classes: str | tuple[str, ...] = "labels"
+    """As in :class:`ZeroShotConfig`."""
+    labeller: str | None = None
+    """Whose labels are the truth; may be left out when there is only one."""
+    train_split: EvaluatedSplit = "train"
+    choose_split: EvaluatedSplit = "val"
+    """Where the cost and the number of neighbours are chosen."""
+    min_positive: int = Field(5, ge=1)
+    """A class with fewer positive or fewer negative images in ``split`` is not scored."""
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((0.01, 0.1, 1.0), min_length=1)
+    """Shares of the training patients whose labels are used."""
+    draws: int = Field(5, ge=1)
+    """Random choices of the patients below 100%."""
+    costs: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0), min_length=1)
+    """Inverse penalties of the logistic regression to choose from."""
+    neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20, 50), min_length=1)
+    """Numbers of neighbours to choose from."""
+    temperature: float = Field(0.07, gt=0)
+    """Of the neighbours' votes (Caron et al. 2021)."""
+
+
+class FeaturesConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.features`."""
+
+    classes: str | tuple[str, ...] = "labels"
+    """As in :class:`ZeroShotConfig`; images with exactly one of them present, and all others absent, are used."""
+    labeller: str | None = None
+    """Whose labels are the truth; may be left out when there is only one."""
+    min_images: int = Field(10, ge=2)
+    """A class with fewer images is left out."""
+    max_images: int = Field(300, ge=2)
+    """Of a class with more images so many are drawn; distances between all pairs are kept in memory."""
+    folds: int = Field(5, ge=2)
+    """Of the cross-validation by patient of the probes and the nearest class mean."""
+    costs: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
+    """Inverse penalties of the logistic regression to choose from, on a fifth of the training patients."""
+    neighbours: int = Field(20, ge=1)
+    temperature: float = Field(0.07, gt=0)
+    """Of the neighbours' votes (Caron et al. 2021)."""
+    frechet_components: int = Field(16, ge=1)
+    """Principal components in which the classes' Gaussians are fitted; fewer where a class has fewer images."""
+    permutations: int = Field(20, ge=1)
+    """Shufflings of the classes whose mean is the chance level of the geometric metrics."""
+    markers: tuple[Marker, ...] = MARKERS
+    """Texts burnt into the images; none for no such test."""
+    marked_images: int = Field(200, ge=1)
+    """How many images get every marker, drawn when there are more."""
+    umap: bool = True
+    """Whether to draw a UMAP too, where umap-learn is installed."""

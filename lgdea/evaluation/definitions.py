@@ -31,6 +31,32 @@ DEFINITIONS: dict[str, str] = {
     "grounding/miou-v1": "Mean over thresholds of IoU(map > threshold, union of boxes), source pixels.",
     "grounding/pointing-v1": "Share of (image, phrase) whose map is highest inside a box; tied maxima share.",
     "grounding/pointing-chance-v1": "grounding/pointing-v1 of a random pixel: the boxes' share of the crop.",
+    "probe/linear-auroc-v1": "Area under the ROC curve, mean over draws of the training patients, of logistic "
+    "regressions on frozen embeddings, standardised over all training images; the cost, one for all classes of a draw, "
+    "has the best macro AUROC on the validation split. A class whose drawn labels are all of one kind is at chance.",
+    "probe/linear-auprc-v1": "Average precision of the scores of probe/linear-auroc-v1, mean over draws.",
+    "probe/knn-auroc-v1": "As probe/linear-auroc-v1 of the share of votes, exp(cosine / temperature), of the k nearest "
+    "labelled training images; k, one for all classes of a draw, has the best macro AUROC on the validation split.",
+    "probe/knn-auprc-v1": "Average precision of the scores of probe/knn-auroc-v1, mean over draws.",
+    "probe/draw-sd-v1": "Standard deviation of the macro AUROC over the draws of the training patients.",
+    "probe/prevalence-v1": "Share of positive among labelled images: the chance level of AUPRC.",
+    "features/linear-balanced-accuracy-v1": "Mean over classes of the share of images called rightly by a multinomial "
+    "logistic regression on standardised embeddings, cross-validated by patient; classes weigh the same in training, "
+    "the cost is chosen on a fifth of the training patients.",
+    "features/knn-balanced-accuracy-v1": "As features/linear-balanced-accuracy-v1 of the class with the most votes, "
+    "exp(cosine / temperature), of the k nearest training images, divided by the class's number of training images.",
+    "features/accuracy-chance-v1": "1 / number of classes.",
+    "features/silhouette-v1": "Mean silhouette with cosine distance.",
+    "features/fisher-ratio-v1": "Trace of the scatter between classes / trace of that within them, unit embeddings.",
+    "features/davies-bouldin-v1": "Davies-Bouldin index of unit embeddings, Euclidean; lower is better.",
+    "features/frechet-v1": "Squared Frechet distance of Gaussian fits to the first principal components of the unit "
+    "embeddings, scaled so that their total variance is 1: of a pair of classes, or of a class and all others.",
+    "features/frechet-variance-v1": "Share of the embeddings' variance in the components of features/frechet-v1.",
+    "features/permuted-v1": "The metric's mean over shufflings of the classes: what it is when they mean nothing.",
+    "features/overlay-shift-v1": "Mean distance that a burnt-in text moves a unit embedding / mean distance between "
+    "two class means of the images without it; lower is better.",
+    "features/overlay-changed-v1": "Share of images whose nearest class mean, from the other folds, changes with a "
+    "burnt-in text; lower is better.",
 }
 """Definition id to its meaning. ``macro`` is the mean over classes, ``micro`` the mean over items; intervals are 95%
 percentile bootstrap over patients."""

@@ -36,6 +36,8 @@ KEYS = {
     "zero-shot": ["image_id", "class"],
     "retrieval": ["direction", "query_id"],
     "grounding": ["image_id", "phrase"],
+    "probe": ["image_id", "class"],
+    "features": ["image_id"],
 }
 """What identifies an item of a task."""
 
@@ -131,7 +133,8 @@ def _differences(both: pd.DataFrame, model: Result, base: Result, replicates: in
     if model.task == "zero-shot":
         parts = _zero_shot(both, model, base, replicates, seed)
     else:
-        parts = (_retrieval if model.task == "retrieval" else _class_means)(both, model, replicates, seed)
+        by_task = {"retrieval": _retrieval, "probe": _probe, "features": _item_means}
+        parts = by_task.get(model.task, _class_means)(both, model, replicates, seed)
     found: dict[Name, Difference] = {}
     for names, statistic, clusters, n, tests in parts:
         interval = cluster_bootstrap(statistic, clusters, replicates=replicates, seed=seed)
@@ -169,6 +172,36 @@ def _zero_shot(both: pd.DataFrame, model: Result, base: Result, replicates: int,
 
 
 _SIDES = ("score", "score_base")
+
+
+def _probe(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
+    # With draws of the training patients a value is a mean over them, and chance is not in the scored patients alone.
+    settings = [metric.removesuffix("/auroc_macro") for metric in model.metrics if metric.endswith("/auroc_macro")]
+    for setting in settings:
+        column = f"{setting}/0"
+        if f"{column}_base" not in both or {f"{setting}/1", f"{setting}/1_base"} & set(both):
+            continue
+        labels = both.pivot(index="image_id", columns="class", values="label")
+        truth = labels.to_numpy(float)
+        sides = [
+            both.pivot(index="image_id", columns="class", values=name).to_numpy(float)
+            for name in (column, f"{column}_base")
+        ]
+
+        def statistic(weights: Floats, sides: list[Floats] = sides, truth: Floats = truth) -> Floats:
+            a, b = (
+                np.stack([metrics.weighted_auroc(side[:, c], truth[:, c], weights) for c in range(truth.shape[1])])
+                for side in sides
+            )
+            table = np.concatenate([a - b, metrics.macro(a, axis=0)[None] - metrics.macro(b, axis=0)[None]])
+            return np.asarray(table.T)
+
+        classes = [str(c) for c in labels.columns]
+        tested = auroc_tests(both, column, replicates=replicates, seed=seed)
+        tests = {(c, f"{setting}/auroc" if c else f"{setting}/auroc_macro"): test for c, test in tested.items()}
+        counts = [int(k) for k in (~np.isnan(truth)).sum(axis=0)] + [len(truth)]
+        names = [*((c, f"{setting}/auroc") for c in classes), ("", f"{setting}/auroc_macro")]
+        yield names, statistic, _patients(both, labels.index), counts, tests
 
 
 def auroc_tests(both: pd.DataFrame, column: str, *, replicates: int = 1000, seed: int = 0) -> dict[str, Comparison]:
@@ -254,6 +287,17 @@ def _retrieval(both: pd.DataFrame, model: Result, replicates: int, seed: int) ->
             for i, name in enumerate(names[: len(columns)])
         }
         yield names, side_by_side(*parts), clusters, counts, tests
+
+
+def _item_means(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
+    """Metrics that are plain means of an item's column of the same name."""
+    clusters = both["patient_id"].to_numpy()
+    for metric in (m for m in map(str, model.metrics) if m in model.items and _compared(m, both)):
+        a, b = both[metric].to_numpy(float), both[f"{metric}_base"].to_numpy(float)
+        test = permutation_test(a, b, clusters, replicates=replicates, seed=seed)
+        difference = _column(_subtract(weighted_mean(a), weighted_mean(b)))
+        count = int((~np.isnan(a) & ~np.isnan(b)).sum())
+        yield [("", metric)], difference, clusters, [count], {("", metric): test}
 
 
 def _compared(column: str, both: pd.DataFrame) -> bool:

@@ -17,6 +17,8 @@ HEADLINE = {
     "zero-shot": ("auroc_macro", "auprc_macro", "mcc_macro"),
     "retrieval": ("evidence_precision@10", "evidence_ndcg@10", "/recall@10"),
     "grounding": ("pointing_macro", "cnr_macro", "miou_macro"),
+    "probe": ("linear@100%/auroc_macro", "linear@10%/auroc_macro", "linear@1%/auroc_macro"),
+    "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
 }
 """What the first table shows of each task: for each of these the first metric whose name ends with it."""
 
@@ -24,9 +26,9 @@ CHANCE = {"auroc": 0.5, "mcc": 0.0}
 """What knowing nothing scores, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
 for a random map too."""
 
-LOWER_IS_BETTER = ("median_rank",)
-NO_SCORE = ("threshold",)
-"""Facts among the metrics of a class that are no score."""
+LOWER_IS_BETTER = ("median_rank", "davies_bouldin", "overlay_shift", "overlay_changed")
+NO_SCORE = ("threshold", "frechet_variance")
+"""Facts among the metrics that are no score."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,9 @@ def chance_metric(metric: str) -> str:
     """
     if metric == "single_label_accuracy":
         return "single_label_chance"
-    if metric.startswith("auprc"):
-        return metric.replace("auprc", "prevalence", 1)
+    bare = metric.rpartition("/")[2]
+    if bare.startswith("auprc"):  # whatever the probe, as `linear@10%/auprc`
+        return bare.replace("auprc", "prevalence", 1)
     stem, end = re.fullmatch(r"(.*?)(@\d+|_macro|_micro|)", metric).groups()  # type: ignore[union-attr]
     return f"{stem}_chance{end}"
 
@@ -247,17 +250,24 @@ def _class_tables(
 
 
 def _scores(found: Sequence[Mapping[str, Value]]) -> list[str]:
-    """Metric names in order, without those that are the chance level of another one or no score."""
+    """Metric names in order, without those that are the one chance level of another one or no score."""
     names = list(dict.fromkeys(name for metrics in found for name in metrics))
-    chances = {chance_metric(name) for name in names}
+    # A chance level that is not the same for all models, as that of a distance in their own space, has its own row.
+    chances = {chance_metric(name) for name in names if len(_told_chances(name, found)) == 1}
     return [name for name in names if name not in chances and name not in NO_SCORE]
 
 
 def _chance(metric: str, found: Sequence[Mapping[str, Value]]) -> float | None:
-    told = next((m[chance_metric(metric)] for m in found if _known(m.get(chance_metric(metric)))), None)
-    if told is not None:
-        return told.value
-    return next((level for name, level in CHANCE.items() if metric.split("_", maxsplit=1)[0] == name), None)
+    told = _told_chances(metric, found)
+    if told:
+        return told[0] if len(told) == 1 else None
+    return CHANCE.get(re.sub(r".*/|_(macro|micro)$", "", metric))
+
+
+def _told_chances(metric: str, found: Sequence[Mapping[str, Value]]) -> list[float]:
+    """The different chance levels that the models' results hold for a metric."""
+    told = [m[chance_metric(metric)].value for m in found if _known(m.get(chance_metric(metric)))]
+    return [level for i, level in enumerate(told) if not any(math.isclose(level, other) for other in told[:i])]
 
 
 def _row(

@@ -37,6 +37,8 @@ VERBS = [
     ("eval", "grounding"),
     ("eval", "suites"),
     ("eval", "freeze"),
+    ("eval", "probe"),
+    ("eval", "features"),
     ("bench", "extract"),
     ("bench", "graph"),
     ("bench", "pairing"),

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from lgdea.config import explain
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig
-from lgdea.evaluation.images import ImageSource
+from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.models import ImageEncoder, unit
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -153,3 +154,22 @@ def scored_classes(wanted: str | tuple[str, ...], labels: pd.DataFrame) -> list[
         return vocabulary.classes(wanted)
     names = sorted(labels["finding"].unique()) if wanted == "labels" else list(wanted)
     return [ScoredClass(name, vocabulary.descendants(name)) for name in names]
+
+
+def embed_images(
+    model: ImageEncoder, source: ImageSource, images: pd.DataFrame, batch_size: int, what: str = "encoding images"
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """Embed the images of a table: the rows that could be read, and their vectors (N, D) at unit length.
+
+    Raises:
+        DataError: An embedding is not finite.
+    """
+    blocks: list[NDArray[np.float64]] = []
+    done: list[str] = []
+    batches = source.batches(images["image_id"].tolist(), batch_size)
+    for ids, pixels in track(batches, what, len(images), lambda batch: len(batch[0])):
+        blocks.append(np.asarray(unit(model.encode_images(pixels), "image embeddings"), np.float64))
+        done += ids
+    keep = images["image_id"].isin(done).to_numpy()
+    vectors = np.concatenate(blocks) if blocks else np.zeros((0, 1))
+    return images[keep].reset_index(drop=True), vectors

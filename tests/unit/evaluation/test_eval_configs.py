@@ -2,11 +2,12 @@ import pytest
 
 from lgdea.config import load_config
 from lgdea.errors import ConfigError
-from lgdea.evaluation.config import GroundingConfig, RetrievalConfig, ZeroShotConfig
+from lgdea.evaluation.config import FeaturesConfig, GroundingConfig, ProbeConfig, RetrievalConfig, ZeroShotConfig
 from lgdea.shipped import shipped
 
 FILES = sorted(file.name for file in shipped("configs").joinpath("eval").iterdir() if file.name.endswith(".yaml"))
 TASKS = {"zero-shot": ZeroShotConfig, "retrieval": RetrievalConfig, "grounding": GroundingConfig}
+TASKS |= {"probe": ProbeConfig, "features": FeaturesConfig}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -92,6 +92,8 @@ def test_classes_are_sorted_by_the_first_model_and_facts_are_no_scores(tmp_path:
     [
         ("auprc_macro", "prevalence_macro"),
         ("auprc", "prevalence"),
+        ("linear@10%/auprc_macro", "prevalence_macro"),
+        ("frechet_pair_macro", "frechet_pair_chance_macro"),
         ("single_label_accuracy", "single_label_chance"),
         ("report_to_image/evidence_ndcg@5", "report_to_image/evidence_ndcg_chance@5"),
         ("pointing_micro", "pointing_chance_micro"),
@@ -106,6 +108,26 @@ def test_chance_is_the_metric_beside_it_and_no_row(tmp_path: Path, metric: str, 
 
 def test_an_absolute_contrast_has_no_chance_level_of_zero(tmp_path: Path) -> None:
     assert one_table(tmp_path, "grounding", {"cnr_macro": Value(0.5)}).rows[0].chance is None
+
+
+def test_the_area_of_a_probe_has_the_chance_of_an_area_and_its_spread_has_none(tmp_path: Path) -> None:
+    names = ["linear@1%/auroc_macro", "linear@1%/auroc_draw_sd"]
+    table = one_table(tmp_path, "probe", {name: Value(0.6) for name in names})
+    assert [row.chance for row in table.rows] == [0.5, None]
+
+
+def test_a_chance_level_that_differs_between_models_has_a_row_of_its_own(tmp_path: Path) -> None:
+    folders = {}
+    for label, chance in (("a", 0.1), ("b", 0.2)):
+        metrics = {"fisher_ratio": Value(0.5), "fisher_ratio_chance": Value(chance), "knn": Value(0.6)}
+        folders[label] = put(tmp_path / label, "features", metrics | {"knn_chance": Value(0.25)})
+    (table,) = task_tables(folders)
+    assert [(row.metric, row.chance) for row in table.rows] == [
+        ("fisher_ratio", None),
+        ("fisher_ratio_chance", None),
+        ("knn", 0.25),
+    ]
+    assert [cell.value.value for cell in table.rows[1].cells if cell.value] == [0.1, 0.2]
 
 
 def test_headline_takes_one_row_per_key_in_order(tmp_path: Path) -> None:
