@@ -77,7 +77,7 @@ def retrieval(
         ids = queries["image_id" if direction == "image_to_report" else "report_id"]
         head = {"direction": direction, "query_id": ids, **{c: queries[c] for c in ("study_id", "patient_id")}}
         parts.append(pd.DataFrame(head).reset_index(drop=True).join(table))
-        overall |= _summarise(parts[-1], direction, config)
+        overall |= summarise(parts[-1], direction, config)
     return Result(
         task="retrieval",
         definition="retrieval-v1",
@@ -98,7 +98,8 @@ def word_key(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _summarise(items: pd.DataFrame, direction: str, config: RetrievalConfig) -> dict[str, Value]:
+def summarise(items: pd.DataFrame, direction: str, config: RetrievalConfig) -> dict[str, Value]:
+    """Means over the queries of one direction (the items of :func:`retrieval`) with their intervals."""
     names = [c for c in items.columns if "@" in c]
     clusters, settings = items["patient_id"].to_numpy(), (config.bootstrap_replicates, config.seed)
     table = items[names].to_numpy(float)
