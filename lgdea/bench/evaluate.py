@@ -1,7 +1,7 @@
 """What evaluation costs: retrieval of a large split from given embeddings, and embedding beside the bare encoders.
 
-Every part leaves one JSON file; what is there is not measured again. Retrieval of each size has a process of its own, so
-that its peak memory is its own, and one thread.
+Every part leaves one JSON file; what is there is not measured again. Retrieval of each size has one thread and a
+process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class EvalBenchConfig(Config):
     dim: PositiveInt = 128
     findings: PositiveInt = 20
     bootstrap_replicates: int = Field(1000, ge=0)
-    phantom: PhantomSettings = PhantomSettings(studies=200, size=512, difficulty="easy")
+    phantom: PhantomSettings = PhantomSettings(studies=400, size=512, difficulty="easy")
     """The archive that is embedded."""
     pretrain: str = "limited-pairing"
     """A shipped pretraining configuration, whose towers embed it with random weights."""
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = 16
     seed: int = 0
 
 
@@ -70,7 +70,8 @@ def run_eval(config: EvalBenchConfig, out: Path, *, say: Callable[[str], Any]) -
             out / f"retrieval-{size}.json", ranking, partial(_alone, measure_retrieval, size, config)
         )
         say(
-            f"{size:,} images x {size:,} reports: {part['seconds']['total']:.0f} s on one thread, "
+            f"{size:,} images x {size:,} reports: {part['seconds']['total']:.0f} s on one thread "
+            f"({part['cpu_seconds']:.0f} s of CPU), "
             f"{part['peak_gib']:.2f} GiB"
         )
     part = found["embedding"] = _kept(out / "embedding.json", embedding, partial(measure_embedding, config, out))
@@ -83,18 +84,23 @@ def measure_retrieval(size: int, config: EvalBenchConfig) -> dict[str, Any]:
     """Both directions of the retrieval task from given embeddings, intervals included, on one thread.
 
     Returns:
-        ``seconds`` by part, ``peak_gib`` of this process and, of it, ``before_gib`` (libraries and embeddings), and
-        ``metrics`` beside their chance.
+        ``seconds`` by part; ``cpu_seconds`` in all, which other work on the machine does not lengthen; ``peak_gib`` of
+        this process and, of it, ``before_gib`` (libraries and embeddings); and ``metrics`` beside their chance.
     """
     from threadpoolctl import threadpool_limits
 
     from lgdea.evaluation.config import RetrievalConfig
     from lgdea.evaluation.ranking import DIRECTIONS, rank
+    from lgdea.evaluation.tasks.common import resolve
     from lgdea.evaluation.tasks.retrieval import summarise
 
-    settings = RetrievalConfig(bootstrap_replicates=config.bootstrap_replicates, seed=config.seed)
+    settings = resolve(
+        RetrievalConfig, None, {"bootstrap_replicates": config.bootstrap_replicates, "seed": config.seed}
+    )
     gallery = synthetic_gallery(size, config)
-    before, seconds, shown = _peak_gib(), {}, {}
+    before, cpu = _peak_gib(), time.process_time()
+    seconds: dict[str, float] = {}
+    shown: dict[str, float] = {}
     with threadpool_limits(1):
         for direction in DIRECTIONS:
             began = time.perf_counter()
@@ -110,6 +116,7 @@ def measure_retrieval(size: int, config: EvalBenchConfig) -> dict[str, Any]:
         "size": size,
         "texts": len(gallery.text_vectors),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "cpu_seconds": round(time.process_time() - cpu, 2),
         "peak_gib": _peak_gib(),
         "before_gib": before,
         "metrics": shown,
@@ -147,7 +154,9 @@ def measure_embedding(config: EvalBenchConfig, out: Path) -> dict[str, Any]:
     model, archive = _random_model(config, out)
     images, texts, ours = archive.images["image_id"].tolist(), archive.reports["text"].tolist(), LgdeaEvaluable(model)
     starts = range(0, min(len(images), len(texts)) - config.batch_size + 1, config.batch_size)
-    batches = [_Batch(model, archive, images[i : i + config.batch_size], texts[i : i + config.batch_size]) for i in starts]
+    batches = [
+        _Batch(model, archive, images[i : i + config.batch_size], texts[i : i + config.batch_size]) for i in starts
+    ]
 
     def bare(tower: Any, inputs: Callable[[_Batch], tuple[Any, ...]]) -> Callable[[_Batch], Any]:
         return lambda batch: tower(*inputs(batch))
@@ -155,7 +164,9 @@ def measure_embedding(config: EvalBenchConfig, out: Path) -> dict[str, Any]:
     with torch.inference_mode():
         from_files, from_pixels, image_tower, encode, text_tower = alternate(
             [
-                lambda batch: [ours.encode_images(pixels) for _, pixels in batch.source.batches(batch.ids, len(batch.ids))],
+                lambda batch: [
+                    ours.encode_images(pixels) for _, pixels in batch.source.batches(batch.ids, len(batch.ids))
+                ],
                 lambda batch: ours.encode_images(batch.pixels),
                 bare(model.image_tower, lambda batch: (batch.tensor,)),
                 lambda batch: ours.encode_texts(batch.texts),

@@ -24,7 +24,7 @@ CHANCE = {"auroc": 0.5, "mcc": 0.0}
 """What knowing nothing scores, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
 for a random map too."""
 
-LOWER_IS_BETTER = ("median_rank",)
+LOWER_IS_BETTER = ("median_rank", "iou_false", "iobb_false")
 NO_SCORE = ("threshold",)
 """Facts among the metrics of a class that are no score."""
 
@@ -139,7 +139,7 @@ def metric_name(metric: str) -> str:
     text = f"{average}_{stem}" if average in ("macro", "micro") else metric
     text = text.replace("image_to_report", "image→report").replace("report_to_image", "report→image")
     words = [_WRITTEN.get(word.lower(), word) for word in re.split(r"[_/ ]+", text)]
-    return " ".join(words) + (", lower is better" if metric.endswith(LOWER_IS_BETTER) else "")
+    return " ".join(words) + (", lower is better" if any(word in metric for word in LOWER_IS_BETTER) else "")
 
 
 def chance_metric(metric: str) -> str:

@@ -58,7 +58,8 @@ def hit_share(ratios: ArrayLike, threshold: float) -> float:
 def false_boxes(ratios: ArrayLike, threshold: float) -> int:
     """How many found boxes overlap no true box by more than ``threshold``.
 
-    Definitions ``grounding/iou-false-v1`` and ``grounding/iobb-false-v1`` (false positives per image of Wang et al. 2017).
+    Definitions ``grounding/iou-false-v1`` and ``grounding/iobb-false-v1`` (Wang et al. 2017, who count them per
+    image).
 
     Example:
         >>> false_boxes([[0.4, 0.0], [0.2, 0.1]], 0.3)
@@ -92,7 +93,9 @@ def match(ious: ArrayLike, scores: ArrayLike, threshold: float) -> Bools:
     if ious.size == 0:
         return right
     free = np.ones(ious.shape[1], bool)
-    for i in np.lexsort((-ious.max(axis=1), -scores)):
+    largest = ious.max(axis=1)
+    order = np.lexsort((-largest, -scores))
+    for i in order[largest[order] >= threshold]:
         overlap = np.where(free, ious[i], -1.0)
         best = int(overlap.argmax())
         if overlap[best] >= threshold:
@@ -150,10 +153,14 @@ def weighted_average_precision(found: Detections, weights: Floats) -> Floats:
     all_found = np.cumsum(count, axis=1)[:, ends]
     precision = np.divide(right, all_found, out=np.zeros_like(right), where=all_found > 0)
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    for row in np.flatnonzero(truth > 0):
-        # A recall of 0.3 reached exactly must not be missed by the last bit of 3 / 10.
-        at = np.searchsorted(right[row], RECALL_POINTS * truth[row] - 1e-9 * truth[row])
-        result[row] = np.sum(precision[row, at[at < len(ends)]]) / len(RECALL_POINTS)
+    known = np.flatnonzero(truth > 0)
+    # One search for all rows: recalls lie in [0, 1], so each row gets a range of its own. A recall of 0.3 that is
+    # reached exactly must not be missed by the last bit of 3 / 10.
+    shift = 2.0 * np.arange(len(known))[:, None]
+    at = np.searchsorted((right[known] / truth[known, None] + shift).ravel(), (RECALL_POINTS - 1e-9 + shift).ravel())
+    at = at.reshape(len(known), len(RECALL_POINTS)) - np.arange(len(known))[:, None] * len(ends)
+    reached = np.take_along_axis(precision[known], np.minimum(at, len(ends) - 1), axis=1)
+    result[known] = np.where(at < len(ends), reached, 0.0).mean(axis=1)
     return result
 
 

@@ -1,8 +1,8 @@
 """Retrieval: tie-aware, multi-positive Recall@k; evidence precision@k and nDCG@k with graded relevance; chance.
 
-Letters: Q queries, N candidates, F evidence facts, M (query, candidate) pairs, E distinct sets of facts. All results are
-expectations over a random order of tied candidates, so a constant scorer gets exactly chance, and scores may have any
-sign. Callers with large galleries pass blocks of queries with sparse right answers, and grade no more pairs than
+Letters: Q queries, N candidates, F evidence facts, M (query, candidate) pairs, E distinct sets of facts. All results
+are expectations over a random order of tied candidates, so a constant scorer gets exactly chance, and scores may have
+any sign. Callers with large galleries pass blocks of queries with sparse right answers, and grade no more pairs than
 :func:`top_pairs` names.
 """
 

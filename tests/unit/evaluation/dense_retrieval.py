@@ -20,7 +20,9 @@ def rank_densely(gallery, direction, config) -> pd.DataFrame:
     if direction == "report_to_image":
         scores, right = scores.T, right.T
         pairs = [[(r, i) for i in gallery.image_study] for r in gallery.report_study]
-    grades = None if gallery.facts is None else [[overlap(*(gallery.facts[s] for s in p)) for p in row] for row in pairs]
+    grades = (
+        None if gallery.facts is None else [[overlap(*(gallery.facts[s] for s in p)) for p in row] for row in pairs]
+    )
     rows = []
     for number, row in enumerate(scores):
         grade = None if grades is None else grades[number]

@@ -9,7 +9,9 @@ from sklearn.metrics import average_precision_score
 from lgdea.evaluation.metrics import detection as m
 
 corner = st.integers(0, 6)
-box = st.tuples(corner, corner, st.integers(1, 6), st.integers(1, 6)).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+box = st.tuples(corner, corner, st.integers(1, 6), st.integers(1, 6)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
 boxes = st.lists(box, max_size=4)
 scored = st.lists(st.tuples(box, st.sampled_from([-0.6, -0.1, 0.0, 0.4, 0.9])), max_size=4)
 images = st.lists(st.tuples(scored, boxes), min_size=1, max_size=4)

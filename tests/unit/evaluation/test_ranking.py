@@ -71,7 +71,9 @@ def test_the_top_pairs_hold_the_first_k_with_all_their_ties(seed, candidates, k,
     for query, row in enumerate(scores):
         kth = np.sort(row)[::-1][min(k, candidates) - 1]
         assert set(np.flatnonzero(row >= kth)) <= set(columns[rows == query])
-        assert all((row >= row[c]).sum() == (row[columns[rows == query]] >= row[c]).sum() for c in columns[rows == query])
+        assert all(
+            (row >= row[c]).sum() == (row[columns[rows == query]] >= row[c]).sum() for c in columns[rows == query]
+        )
 
 
 def test_few_pairs_are_graded_in_a_large_gallery():
