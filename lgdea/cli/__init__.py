@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import bench, data, evaluate, extract, inspect, pretrain, prompts, review
+from lgdea.cli import bench, data, evaluate, extract, heatmap, inspect, pretrain, prompts, review
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -53,6 +53,7 @@ app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.config_app, name="config")
 app.command("embed")(evaluate.embed)
 app.add_typer(evaluate.app, name="eval")
+app.command("heatmap")(heatmap.heatmap)
 app.add_typer(bench.app, name="bench")
 app.command("report")(inspect.report)
 app.command("doctor")(inspect.doctor)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lgdea.vocabulary import ScoredClass
 
 C = TypeVar("C", bound=EvaluationConfig)
+BOX_EDGES = ["x_min", "y_min", "x_max", "y_max"]
 
 
 def resolve(cls: type[C], config: C | None, settings: dict[str, Any]) -> C:
@@ -60,6 +61,26 @@ def image_source(archive: Archive, config: EvaluationConfig) -> ImageSource:
     from lgdea.imaging.cache import ImageCache
 
     return ImageSource(archive, cache=ImageCache(config.image_cache), workers=config.workers)
+
+
+def phrase_boxes(archive: Archive, split: str) -> pd.DataFrame:
+    """Boxes of findings in a split, each with its image's and patient's ids, size and ``phrase``.
+
+    A box without a phrase stands for the canonical phrase of its finding.
+
+    Raises:
+        DataError: There are none.
+    """
+    from lgdea.vocabulary.phrases import canonical_phrase
+
+    boxes = archive.boxes[archive.boxes["kind"] == "finding"]
+    boxes = boxes.merge(images_of(archive, split), on="image_id")
+    if boxes.empty:
+        raise DataError(
+            f"the {split} split has no boxes of findings", file=archive.folder, remedy="choose another split or archive"
+        )
+    named = boxes["phrase"].notna()
+    return boxes.assign(phrase=boxes["phrase"].where(named, boxes["finding"].map(canonical_phrase)))
 
 
 def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from lgdea.evaluation.models import EvaluableModel, Pixels, as_evaluable, model_
 from lgdea.evaluation.results import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.grounding_boxes import KINDS, BoxScores, average_precisions, score_boxes
-from lgdea.evaluation.tasks.grounding_prior import BOX_EDGES, add_prior, phrase_boxes
+from lgdea.evaluation.tasks.grounding_prior import add_prior
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
@@ -46,7 +46,7 @@ def grounding(
     """
     config = common.resolve(GroundingConfig, config, settings)
     name, model = model_name(model), as_evaluable(model)
-    boxes = phrase_boxes(archive, config.split)
+    boxes = common.phrase_boxes(archive, config.split)
     source = common.image_source(archive, config.model_copy(update={"image_cache": None}))
     order = boxes["image_id"].drop_duplicates().tolist()
     groups = dict(iter(boxes.groupby("image_id", sort=False)))
@@ -101,7 +101,7 @@ def _ground(
         if heat.shape != pixels.shape:
             raise DataError(f"the model gave a map of shape {heat.shape} for an image of shape {pixels.shape}")
         mine = boxes[boxes["phrase"] == phrase]
-        edges = mine[BOX_EDGES].to_numpy(float)
+        edges = mine[common.BOX_EDGES].to_numpy(float)
         try:
             mask = metrics.box_mask(edges, *heat.shape)
         except ValueError as error:

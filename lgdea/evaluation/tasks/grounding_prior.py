@@ -17,29 +17,8 @@ if TYPE_CHECKING:
     from lgdea.records.archive import Archive
 
 Floats = NDArray[np.float64]
-BOX_EDGES = ["x_min", "y_min", "x_max", "y_max"]
 FOLDS = 5
 Place = tuple[float, float]
-
-
-def phrase_boxes(archive: Archive, split: str) -> pd.DataFrame:
-    """Boxes of findings in a split, each with its image's and patient's ids, size and ``phrase``.
-
-    A box without a phrase stands for the canonical phrase of its finding.
-
-    Raises:
-        DataError: There are none.
-    """
-    from lgdea.vocabulary.phrases import canonical_phrase
-
-    boxes = archive.boxes[archive.boxes["kind"] == "finding"]
-    boxes = boxes.merge(common.images_of(archive, split), on="image_id")
-    if boxes.empty:
-        raise DataError(
-            f"the {split} split has no boxes of findings", file=archive.folder, remedy="choose another split or archive"
-        )
-    named = boxes["phrase"].notna()
-    return boxes.assign(phrase=boxes["phrase"].where(named, boxes["finding"].map(canonical_phrase)))
 
 
 def add_prior(items: pd.DataFrame, boxes: pd.DataFrame, archive: Archive, config: GroundingConfig) -> list[str]:
@@ -50,7 +29,7 @@ def add_prior(items: pd.DataFrame, boxes: pd.DataFrame, archive: Archive, config
 
     Args:
         items: Scored (image, phrase) with ``image_id, phrase, patient_id, class``.
-        boxes: Their boxes, of :func:`phrase_boxes`.
+        boxes: Their boxes, of :func:`common.phrase_boxes`.
         archive: Has the boxes of the other splits.
         config: ``prior_splits``, ``pointing_tolerance_pixels`` and ``seed``.
 
@@ -68,7 +47,7 @@ def add_prior(items: pd.DataFrame, boxes: pd.DataFrame, archive: Archive, config
         shares, fold = _shares(boxes, boxes["patient_id"].map(fold_of).to_numpy(int))
         by_fold = {f: _places(shares, fold, without=f) for f in range(FOLDS)}
         note = f"pointing priors: places chosen on the scored boxes themselves, in {FOLDS} folds by patient"
-    edges, sizes = boxes[BOX_EDGES].to_numpy(float), boxes[["height", "width"]].to_numpy(int)
+    edges, sizes = boxes[common.BOX_EDGES].to_numpy(float), boxes[["height", "width"]].to_numpy(int)
     groups = boxes.reset_index(drop=True).groupby(["image_id", "phrase"], sort=False).indices
     found: dict[str, list[float]] = {"pointing_prior": [], "pointing_class_prior": []}
     for item in items[["image_id", "phrase", "patient_id", "class"]].to_dict("records"):
@@ -89,7 +68,7 @@ def _other_boxes(archive: Archive, patients: set[str], splits: tuple[str, ...]) 
     tables = []
     for split in splits:
         try:
-            table = phrase_boxes(archive, split)
+            table = common.phrase_boxes(archive, split)
         except DataError:  # no image or no box there
             continue
         tables.append(table[~table["patient_id"].isin(patients)])
@@ -102,7 +81,7 @@ def _shares(
     """How often each cell is covered, and by how many (image, phrase), for each fold and class."""
     covered: dict[tuple[int, str], Floats] = {}
     count: dict[tuple[int, str], int] = {}
-    edges, sizes = boxes[BOX_EDGES].to_numpy(float), boxes[["height", "width"]].to_numpy(int)
+    edges, sizes = boxes[common.BOX_EDGES].to_numpy(float), boxes[["height", "width"]].to_numpy(int)
     classes = boxes["finding"].to_numpy()
     for rows in boxes.reset_index(drop=True).groupby(["image_id", "phrase"], sort=False).indices.values():
         key = int(folds[rows[0]]), str(classes[rows[0]])
