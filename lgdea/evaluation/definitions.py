@@ -40,8 +40,7 @@ DEFINITIONS: dict[str, str] = {
     "Small and many boxes raise it, so read it with grounding/iobb-false-v1.",
     "grounding/iou-false-v1": "Boxes of a map that overlap no true box with IoU > T; lower is better.",
     "grounding/iobb-false-v1": "Boxes of a map that overlap no true box with IoBB > T; lower is better.",
-    "grounding/iou-hit-whole-v1": "grounding/iou-hit-v1 of one box around the whole image.",
-    "grounding/iobb-hit-whole-v1": "grounding/iobb-hit-v1 of one box around the whole image.",
+    "grounding/iou-hit-whole-v1": "grounding/iou-hit-v1 of one box around the whole image; its IoBB is the same.",
     "grounding/iou-hit-centre-v1": "grounding/iou-hit-v1 of one box in the middle, half as wide and high as the image.",
     "grounding/iobb-hit-centre-v1": "grounding/iobb-hit-v1 of that box.",
     "grounding/ap-v1": "Average precision of a class's boxes at IoU >= T: COCO's matching and 101 recall points, tied "

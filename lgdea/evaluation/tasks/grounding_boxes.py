@@ -52,11 +52,11 @@ def score_boxes(heat: Floats, edges: Floats, config: GroundingConfig) -> tuple[d
     ious = {}
     for kind, (boxes, _) in found.items():
         ious[kind], iobb = metrics.overlaps(boxes, truth)
-        for name, ratios in (("iou", ious[kind]), ("iobb", iobb)):
-            for t in config.hit_thresholds:
-                columns[f"{name}_hit{kind}@{t:g}"] = metrics.hit_share(ratios, t)
-                if not kind:
-                    columns[f"{name}_false@{t:g}"] = metrics.false_boxes(ratios, t)
+        # Of a box of the whole image both are the same.
+        for name, ratios in {"iou": ious[kind], "iobb": iobb}.items() if kind != "_whole" else [("iou", ious[kind])]:
+            columns |= {f"{name}_hit{kind}@{t:g}": metrics.hit_share(ratios, t) for t in config.hit_thresholds}
+            if not kind:
+                columns |= {f"{name}_false@{t:g}": metrics.false_boxes(ratios, t) for t in config.hit_thresholds}
     return columns, BoxScores(len(truth), ious, {kind: scores for kind, (_, scores) in found.items()})
 
 
