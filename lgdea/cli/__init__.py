@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import bench, compare, data, evaluate, extract, inspect, pretrain, prompts, review, suites
+from lgdea.cli import bench, compare, data, evaluate, extract, heatmap, inspect, pretrain, prompts, review, suites
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -55,6 +55,7 @@ app.command("embed")(evaluate.embed)
 compare.register(evaluate.app)
 suites.register(evaluate.app)
 app.add_typer(evaluate.app, name="eval")
+app.command("heatmap")(heatmap.heatmap)
 app.add_typer(bench.app, name="bench")
 app.command("report")(inspect.report)
 app.command("doctor")(inspect.doctor)

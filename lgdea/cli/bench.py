@@ -188,6 +188,25 @@ def train(
         console.print(f"clip here takes {result['open_clip']['ratio']:.2f} of open_clip's time", highlight=False)
 
 
+@app.command("eval")
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder to write; what is there is not measured again.")],
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Retrieval up to 100,000 images x 100,000 reports on one thread; embedding beside the bare encoders.
+
+    Example: `lgdea bench eval --set sizes=[10000] --out bench/eval`
+    """
+    from lgdea.bench.evaluate import EvalBenchConfig, run_eval
+    from lgdea.config import load_config
+
+    settings = load_config(EvalBenchConfig, [], overrides or [])
+    result = run_eval(settings, out, say=lambda line: console.print(line, highlight=False))
+    if json:
+        show_json(result)
+
+
 def _overhead(
     backend: str, model: str | None, url: str | None, texts: list[str], prompt: str, max_tokens: int, repeats: int
 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from lgdea.config import Config
 from lgdea.evaluation.markers import MARKERS, Marker
 from lgdea.evaluation.metrics.grounding import THRESHOLDS
+from lgdea.imaging.boxes import LEVEL
 
 EvaluatedSplit = Literal["train", "val", "test", "all"]
 
@@ -63,6 +64,16 @@ class GroundingConfig(EvaluationConfig):
     thresholds: tuple[float, ...] = THRESHOLDS
     pointing_tolerance_pixels: float = Field(0.0, ge=0)
     """Allowed distance from a box, in source pixels."""
+    prior_splits: tuple[EvaluatedSplit, ...] = ("train", "val")
+    """On whose boxes the fixed places of the pointing priors are chosen; scored patients never count."""
+    box_level: float = Field(LEVEL, ge=0, le=1)
+    """How warm a box's region is: 0 above the map's mean, 1 its peak (:func:`~lgdea.imaging.boxes.boxes_of_map`)."""
+    box_min_area: float = Field(0.001, ge=0, le=1)
+    """Smaller regions of the map get no box; share of what the model saw."""
+    hit_thresholds: tuple[float, ...] = (0.1, 0.3, 0.5)
+    """Of IoU and of IoBB, for hits and false boxes."""
+    ap_thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    """Of IoU, for average precision."""
 
 
 class ProbeConfig(EvaluationConfig):

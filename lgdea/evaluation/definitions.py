@@ -57,6 +57,22 @@ DEFINITIONS: dict[str, str] = {
     "two class means of the images without it; lower is better.",
     "features/overlay-changed-v1": "Share of images whose nearest class mean, from the other folds, changes with a "
     "burnt-in text; lower is better.",
+    "grounding/pointing-prior-v1": "grounding/pointing-v1 of one fixed place in every image, in shares of width and "
+    "height: the one that most boxes of other patients cover, classes weighing the same.",
+    "grounding/pointing-class-prior-v1": "grounding/pointing-prior-v1 with a fixed place for each class.",
+    "grounding/iou-hit-v1": "Share of the true boxes of an (image, phrase) that a box of its map overlaps with "
+    "IoU > T. Boxes: connected regions of the map at or above mean + level (peak - mean).",
+    "grounding/iobb-hit-v1": "grounding/iou-hit-v1 with IoBB, intersection over the area of the map's box. "
+    "Small and many boxes raise it, so read it with grounding/iobb-false-v1.",
+    "grounding/iou-false-v1": "Boxes of a map that overlap no true box with IoU > T; lower is better.",
+    "grounding/iobb-false-v1": "Boxes of a map that overlap no true box with IoBB > T; lower is better.",
+    "grounding/iou-hit-whole-v1": "grounding/iou-hit-v1 of one box around the whole image; its IoBB is the same.",
+    "grounding/iou-hit-centre-v1": "grounding/iou-hit-v1 of one box in the middle, half as wide and high as the image.",
+    "grounding/iobb-hit-centre-v1": "grounding/iobb-hit-v1 of that box.",
+    "grounding/ap-v1": "Average precision of a class's boxes at IoU >= T: COCO's matching and 101 recall points, tied "
+    "scores one threshold; score = mean of the map over the box's region, one image for each (image, phrase).",
+    "grounding/ap-whole-v1": "grounding/ap-v1 of one box around the whole image, all with the same score.",
+    "grounding/ap-centre-v1": "grounding/ap-v1 of the box of grounding/iou-hit-centre-v1, all with the same score.",
 }
 """Definition id to its meaning. ``macro`` is the mean over classes, ``micro`` the mean over items; intervals are 95%
 percentile bootstrap over patients."""

@@ -41,8 +41,8 @@ KEYS = {
 }
 """What identifies an item of a task."""
 
-NO_SCORE = ("chance",)
-"""Words in the names of references, which are the same for every model: not compared."""
+NO_SCORE = ("chance", "_prior", "_whole", "_centre", "_false")
+"""In the names of references, which are the same for every model, and of counts where lower is better: not compared."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
 from torch import Tensor
 
 from lgdea.errors import ImageError, UsageError
+from lgdea.imaging.boxes import boxes_of_map
 from lgdea.imaging.read import bits_used, read_image
 from lgdea.models.heads import local_similarity, similarity
 from lgdea.vocabulary import load_vocabulary
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 ImageInput = str | Path | Image.Image | np.ndarray
 BATCH = 64
-# A box holds what is at least half as warm as the warmest place, counted from the map's mean.
-BOX_LEVEL = 0.5
 
 
 @contextmanager
@@ -136,7 +134,8 @@ def evidence(model: LgdeaModel, image: ImageInput, top: int = 10) -> list[dict[s
     boxes: list[list[int] | None] = [None] * len(chosen)
     if model.scoring == "presence" and chosen:
         maps = phrase_maps(model, tensor[None], [candidates[i][2] for i in chosen])[0].cpu().numpy()
-        boxes = [_warm_box(grid, geometry) for grid in maps]
+        warm = [boxes_of_map(geometry.map_to_source(grid)) for grid in maps]
+        boxes = [list(found[0].box) if found else None for found in warm]
     return [
         {
             "finding": candidates[i][0],
@@ -217,15 +216,3 @@ def _candidates(model: LgdeaModel) -> list[tuple[str, str, str]]:
         sides = ("unspecified", "left", "right") if place and place.paired else ("unspecified",)
         result += [(key, side, canonical_phrase(key, laterality=side)) for side in sides]
     return result
-
-
-def _warm_box(grid: np.ndarray, geometry: Geometry) -> list[int] | None:
-    """The bounding box, in source pixels, of the warm region around the map's peak; None for a flat map."""
-    source = geometry.map_to_source(grid)
-    known = np.nan_to_num(source, nan=-np.inf)
-    peak, mean = float(known.max()), float(np.nanmean(source))
-    if not peak > mean:
-        return None
-    labels, _ = ndimage.label(known >= mean + BOX_LEVEL * (peak - mean))
-    rows, columns = np.nonzero(labels == labels[np.unravel_index(known.argmax(), known.shape)])
-    return [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]

@@ -26,7 +26,7 @@ CHANCE = {"auroc": 0.5, "mcc": 0.0}
 """What knowing nothing scores, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
 for a random map too."""
 
-LOWER_IS_BETTER = ("median_rank", "davies_bouldin", "overlay_shift", "overlay_changed")
+LOWER_IS_BETTER = ("median_rank", "davies_bouldin", "overlay_shift", "overlay_changed", "iou_false", "iobb_false")
 NO_SCORE = ("threshold", "frechet_variance")
 """Facts among the metrics that are no score."""
 
@@ -165,7 +165,7 @@ def metric_name(metric: str) -> str:
     text = f"{average}_{stem}" if average in ("macro", "micro") else metric
     text = text.replace("image_to_report", "image→report").replace("report_to_image", "report→image")
     words = [_WRITTEN.get(word.lower(), word) for word in re.split(r"[_/ ]+", text)]
-    return " ".join(words) + (", lower is better" if metric.endswith(LOWER_IS_BETTER) else "")
+    return " ".join(words) + (", lower is better" if any(word in metric for word in LOWER_IS_BETTER) else "")
 
 
 def chance_metric(metric: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from lgdea.reporting.palette import BOX, HEAT_MAP
+from lgdea.reporting.palette import BOX, FOUND_BOX, HEAT_MAP
 
 MAX_ALPHA = 0.8
 
@@ -52,6 +53,7 @@ def overlay(
     *,
     heat: np.ndarray | None = None,
     boxes: Sequence[tuple[float, float, float, float]] = (),
+    found: Sequence[tuple[float, float, float, float]] = (),
     max_side: int = 512,
 ) -> Image.Image:
     """Lay a heat map and boxes over an image.
@@ -59,7 +61,8 @@ def overlay(
     Args:
         pixels: (H, W) in [0, 1], the source image.
         heat: (H, W) in source pixels, or None.
-        boxes: (x_min, y_min, x_max, y_max), half-open source pixels.
+        boxes: True boxes, (x_min, y_min, x_max, y_max), half-open source pixels.
+        found: Boxes made of the map, likewise.
         max_side: Longer side of the picture, pixels.
 
     Returns:
@@ -74,13 +77,58 @@ def overlay(
     draw = ImageDraw.Draw(picture)
     scale_x, scale_y = picture.width / pixels.shape[1], picture.height / pixels.shape[0]
     width = max(2, round(max(picture.size) / 160))
-    for x_min, y_min, x_max, y_max in boxes:
+    for (x_min, y_min, x_max, y_max), colour in [(b, FOUND_BOX) for b in found] + [(b, BOX) for b in boxes]:
         # Half-open: the last pixel inside is x_max - 1.
         frame = (x_min * scale_x, y_min * scale_y, x_max * scale_x - 1, y_max * scale_y - 1)
         outer = (frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1)
         draw.rectangle(outer, outline="black", width=width + 2)
-        draw.rectangle(frame, outline=BOX, width=width)
+        draw.rectangle(frame, outline=colour, width=width)
     return picture
+
+
+def with_legend(
+    picture: Image.Image, heat: np.ndarray, title: str, *, keys: Sequence[tuple[str, str]] = ()
+) -> Image.Image:
+    """Set what the colours mean beside a picture; the picture itself keeps its place and its pixels.
+
+    Args:
+        picture: Of :func:`overlay`.
+        heat: (H, W) the map behind it: the bar goes from its lowest to its highest finite value.
+        title: The phrase.
+        keys: (colour, meaning) of the boxes.
+
+    Returns:
+        RGB picture, wider, and as high as the legend needs.
+    """
+    size = int(np.clip(max(picture.size) / 40, 11, 48))
+    font = ImageFont.load_default(size)
+    width = 12 * size
+    lines = textwrap.wrap(title, 20) or [""]
+    line = round(1.35 * size)
+    bar_top, bar = size + (len(lines) + 1) * line, max(10 * line, picture.height // 3)
+    canvas = Image.new(
+        "RGB", (picture.width + width, max(picture.height, bar_top + bar + (len(keys) + 2) * line)), "white"
+    )
+    canvas.paste(picture, (0, 0))
+    draw, left = ImageDraw.Draw(canvas), picture.width + size
+    for i, text in enumerate(lines):
+        draw.text((left, size + i * line), text, "black", font=font)
+    # As over a mid-grey image: the weaker the evidence, the more of it shows through.
+    ramp = Image.fromarray(np.repeat(heat_rgba(np.linspace(1, 0, bar)[:, None]), 2 * size, axis=1))
+    canvas.paste(
+        Image.alpha_composite(Image.new("RGBA", ramp.size, (96, 96, 96, 255)), ramp).convert("RGB"), (left, bar_top)
+    )
+    seen = heat[np.isfinite(heat)]
+    low, high = (float(seen.min()), float(seen.max())) if seen.size else (float("nan"), float("nan"))
+    for share, value in ((0.0, high), (0.5, (low + high) / 2), (1.0, low)):
+        y = bar_top + share * bar
+        draw.line((left + 2 * size, y, left + 2.4 * size, y), "black", max(1, size // 12))
+        draw.text((left + 2.8 * size, y - size * 0.6), f"{value:.3f}", "black", font=font)
+    for i, (colour, meaning) in enumerate(keys):
+        y = bar_top + bar + (i + 1) * line
+        draw.rectangle((left, y, left + size, y + size), fill=colour, outline="black")
+        draw.text((left + 1.6 * size, y), meaning, "black", font=font)
+    return canvas
 
 
 def photo(pixels: np.ndarray, *, max_side: int = 384) -> bytes:

@@ -9,6 +9,9 @@ ASSERTIONS = {"present": "#d55e00", "absent": "#0072b2", "uncertain": "#8a5fa8"}
 BOX = "#56d0f5"
 """True boxes: the one hue that neither an X-ray nor the heat map has."""
 
+FOUND_BOX = "#ffffff"
+"""Boxes made of a heat map."""
+
 HEAT_MAP = "inferno"
 
 

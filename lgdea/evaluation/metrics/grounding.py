@@ -1,4 +1,4 @@
-"""Phrase grounding: contrast-to-noise ratio, mean IoU over thresholds, pointing game.
+"""Phrase grounding: contrast-to-noise ratio, mean IoU over thresholds, pointing game and its references.
 
 A map is (H, W) in source pixels, higher where the phrase is seen, NaN outside the model's crop. Boxes are (M, 4)
 ``x_min, y_min, x_max, y_max``, half-open, source pixels; several boxes of one phrase count as their union.
@@ -7,6 +7,7 @@ A map is (H, W) in source pixels, higher where the phrase is seen, NaN outside t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 Bools = NDArray[np.bool_]
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+PRIOR_CELLS = 64
+"""Side of the grid of places from which a fixed one is chosen."""
 
 
 def box_mask(boxes: ArrayLike, height: int, width: int) -> Bools:
@@ -32,11 +35,7 @@ def box_mask(boxes: ArrayLike, height: int, width: int) -> Bools:
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes must be (M, 4), not {boxes.shape}")
     mask = np.zeros((height, width), bool)
-    for x_min, y_min, x_max, y_max in boxes:
-        if x_max <= 0 or y_max <= 0 or x_min >= width or y_min >= height:
-            continue
-        left, top = _edges(x_min, width), _edges(y_min, height)
-        right, bottom = max(round(x_max), left + 1), max(round(y_max), top + 1)
+    for left, top, right, bottom in _pixel_edges(boxes, height, width):
         mask[top:bottom, left:right] = True
     if not mask.any():
         raise ValueError(f"no box lies inside the image of {width} x {height} pixels")
@@ -120,11 +119,7 @@ def pointing(heat: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0) -> float
     rows, columns = np.nonzero(heat == np.nanmax(heat))
     hit = mask[rows, columns]
     if tolerance > 0:
-        left, top, right, bottom = (edge[:, None] for edge in np.asarray(boxes, np.float64).T)
-        x, y = columns + 0.5, rows + 0.5
-        away_x = np.maximum(np.maximum(left - x, x - right), 0.0)
-        away_y = np.maximum(np.maximum(top - y, y - bottom), 0.0)
-        hit = hit | (np.hypot(away_x, away_y).min(axis=0) <= tolerance)
+        hit = hit | (_distances(columns + 0.5, rows + 0.5, boxes) <= tolerance)
     return float(hit.mean())
 
 
@@ -138,8 +133,67 @@ def pointing_chance(heat: ArrayLike, mask: ArrayLike) -> float:
     return float(mask[seen].mean()) if seen.any() else float("nan")
 
 
-def _edges(low: float, size: int) -> int:
-    return min(max(round(low), 0), size - 1)
+def point_hit(place: tuple[float, float], boxes: ArrayLike, height: int, width: int, tolerance: float = 0.0) -> bool:
+    """:func:`pointing` of a map whose highest pixel is at ``place``.
+
+    Args:
+        place: (x, y) in shares of the image's width and height, each in [0, 1).
+        boxes: (M, 4) boxes, source pixels.
+        height: Of the image, pixels.
+        width: Likewise.
+        tolerance: As for :func:`pointing`.
+
+    Example:
+        >>> point_hit((0.5, 0.5), [[4, 4, 6, 6]], 10, 10)
+        True
+    """
+    x, y = min(int(place[0] * width), width - 1), min(int(place[1] * height), height - 1)
+    hit = any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in _pixel_edges(boxes, height, width))
+    near = tolerance > 0 and _distances(np.array([x + 0.5]), np.array([y + 0.5]), boxes)[0] <= tolerance
+    return bool(hit or near)
+
+
+def coverage(boxes: ArrayLike, height: int, width: int, cells: int = PRIOR_CELLS) -> Bools:
+    """Which cells of a (cells, cells) grid laid over the image have their centre in a box."""
+    scale = np.array([width, height, width, height]) / cells
+    mask = np.zeros((cells, cells), bool)
+    edges = np.clip(np.ceil(np.asarray(boxes, np.float64) / scale - 0.5), 0, cells).astype(np.int64)
+    for left, top, right, bottom in edges:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def best_place(shares: ArrayLike) -> tuple[float, float]:
+    """The place that most items have in a box: (x, y) in shares of width and height.
+
+    Of equally good cells, the one nearest to their middle: a place at the rim of a plateau is the best only by chance.
+
+    Args:
+        shares: (cells, cells) how often each cell was covered, any scale.
+    """
+    shares = np.asarray(shares, np.float64)
+    best = np.argwhere(shares >= shares.max() * (1 - 1e-9))
+    y, x = best[np.square(best - best.mean(axis=0)).sum(axis=1).argmin()]
+    return (float(x) + 0.5) / shares.shape[1], (float(y) + 0.5) / shares.shape[0]
+
+
+def _pixel_edges(boxes: ArrayLike, height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Boxes that touch the image, to the nearest pixel border, clipped, one pixel at least."""
+    edges = []
+    for x_min, y_min, x_max, y_max in np.asarray(boxes, np.float64):
+        if x_max > 0 and y_max > 0 and x_min < width and y_min < height:
+            left, top = min(max(round(x_min), 0), width - 1), min(max(round(y_min), 0), height - 1)
+            right, bottom = max(min(round(x_max), width), left + 1), max(min(round(y_max), height), top + 1)
+            edges.append((left, top, right, bottom))
+    return edges
+
+
+def _distances(x: NDArray[Any], y: NDArray[Any], boxes: ArrayLike) -> NDArray[np.float64]:
+    """Distance of each point (N,) to the nearest of the boxes, 0 inside."""
+    left, top, right, bottom = (edge[:, None] for edge in np.asarray(boxes, np.float64).T)
+    away_x = np.maximum(np.maximum(left - x, x - right), 0.0)
+    away_y = np.maximum(np.maximum(top - y, y - bottom), 0.0)
+    return np.asarray(np.hypot(away_x, away_y).min(axis=0))
 
 
 def _checked(heat: ArrayLike, mask: ArrayLike) -> tuple[NDArray[np.float64], Bools]:

@@ -1,8 +1,9 @@
 """Retrieval: tie-aware, multi-positive Recall@k; evidence precision@k and nDCG@k with graded relevance; chance.
 
-Letters: Q queries, N candidates, F evidence facts. All results are expectations over a random order of tied
-candidates, so a constant scorer gets exactly chance, and scores may have any sign. Callers with large galleries pass
-blocks of queries.
+Letters: Q queries, N candidates, F evidence facts, M (query, candidate) pairs, E distinct sets of facts. All results
+are expectations over a random order of tied candidates, so a constant scorer gets exactly chance, and scores may have
+any sign. Callers with large galleries pass blocks of queries with sparse right answers, and grade no more pairs than
+:func:`top_pairs` names.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 
 def recall_at_k(scores: ArrayLike, positives: ArrayLike, k: int) -> Floats:
@@ -65,15 +68,23 @@ def recall_chance(n_positives: ArrayLike, n_candidates: int, k: int) -> Floats:
     return np.where(hits > 0, 1.0 - _none_drawn(total, hits, np.minimum(float(k), total)), np.nan)
 
 
-def ties_at_best_positive(scores: ArrayLike, positives: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Candidates above the best positive, candidates tied with it, positives among the tied: three (Q,)."""
-    scores, positives = _checked(scores, positives)
-    positives = positives.astype(bool)
-    best = np.where(positives, scores, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
-    tied = scores == best
-    above = np.count_nonzero(scores > best, axis=1)
-    counts = np.count_nonzero(tied, axis=1), np.count_nonzero(tied & positives, axis=1)
-    return above.astype(np.float64), counts[0].astype(np.float64), counts[1].astype(np.float64)
+def ties_at_best_positive(scores: ArrayLike, positives: ArrayLike | csr_matrix) -> tuple[Floats, Floats, Floats]:
+    """Candidates above the best positive, candidates tied with it, positives among the tied: three (Q,).
+
+    Args:
+        scores: (Q, N) finite similarities.
+        positives: (Q, N) bool, dense or sparse.
+    """
+    right = positives if isinstance(positives, csr_matrix) else csr_matrix(np.atleast_2d(np.asarray(positives, bool)))
+    scores = _checked(scores, right)
+    rows = np.repeat(np.arange(len(scores)), np.diff(right.indptr))
+    found = scores[rows, right.indices]
+    best = np.full(len(scores), -np.inf, scores.dtype if scores.dtype.kind == "f" else np.float64)
+    np.maximum.at(best, rows, found)
+    hits = np.bincount(rows[found == best[rows]], minlength=len(scores))
+    above = np.count_nonzero(scores > best[:, None], axis=1)
+    tied = np.count_nonzero(scores == best[:, None], axis=1)
+    return above.astype(np.float64), tied.astype(np.float64), hits.astype(np.float64)
 
 
 def precision_at_k(scores: ArrayLike, grades: ArrayLike, k: int) -> Floats:
@@ -121,11 +132,18 @@ def ndcg_from_gains(gains: Floats, ideal: Floats, k: int) -> Floats:
     return np.where(best > 0, gains[:, :k] @ discount / np.where(best > 0, best, 1.0), np.nan)
 
 
-def chance_gains(grades: ArrayLike, k: int) -> Floats:
-    """:func:`expected_gains` of a random order: the mean grade at every rank, (Q, min(k, N))."""
+def chance_gains(grades: ArrayLike, k: int, counts: ArrayLike | None = None) -> Floats:
+    """:func:`expected_gains` of a random order: the mean grade at every rank, (Q, min(k, candidates)).
+
+    Args:
+        grades: (Q, N) grades, or (Q, E) with ``counts``.
+        k: Ranks.
+        counts: (E,) how many candidates have each grade; one by default.
+    """
     grades = np.asarray(grades)
-    mean = grades.mean(axis=1, dtype=np.float64)
-    return np.repeat(mean[:, None], min(k, grades.shape[1]), axis=1)
+    many = np.ones(grades.shape[1]) if counts is None else np.asarray(counts, np.float64)
+    total = many.sum()
+    return np.repeat((grades @ many / total)[:, None], min(k, int(total)), axis=1)
 
 
 def expected_gains(scores: ArrayLike, grades: ArrayLike, k: int) -> Floats:
@@ -133,28 +151,74 @@ def expected_gains(scores: ArrayLike, grades: ArrayLike, k: int) -> Floats:
 
     The gains at the first ranks do not depend on k, so one call serves every smaller k.
     """
-    scores, grades = _checked(scores, grades)
-    k = min(k, scores.shape[1])
-    top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    top_scores = np.take_along_axis(scores, top, axis=1)
-    order = np.argsort(-top_scores, axis=1, kind="stable")
-    top_scores = np.take_along_axis(top_scores, order, axis=1)
-    gains = np.take_along_axis(grades, np.take_along_axis(top, order, axis=1), axis=1).astype(np.float64)
-    same = top_scores[:, :, None] == top_scores[:, None, :]
-    shared = np.einsum("qij,qj->qi", same, gains) / same.sum(axis=2)
-    # Only the last group may go on beyond rank k: its mean is taken over the whole row.
-    last = top_scores[:, -1:]
-    group = scores == last
-    last_mean = np.sum(grades, axis=1, where=group, dtype=np.float64) / np.count_nonzero(group, axis=1)
-    return np.asarray(np.where(top_scores == last, last_mean[:, None], shared))
-
-
-def ideal_gains(grades: ArrayLike, k: int) -> Floats:
-    """The k highest grades, descending: (Q, min(k, N))."""
     grades = np.asarray(grades)
-    k = min(k, grades.shape[1])
-    best = np.partition(grades, grades.shape[1] - k, axis=1)[:, grades.shape[1] - k :]
-    return np.asarray(np.sort(best, axis=1)[:, ::-1], np.float64)
+    scores = _checked(scores, grades)
+    rows, columns = top_pairs(scores, k)
+    return gains_of_pairs(rows, scores[rows, columns], grades[rows, columns], len(scores), min(k, scores.shape[1]))
+
+
+def top_pairs(scores: ArrayLike, k: int) -> tuple[Indices, Indices]:
+    """Every (query, candidate) that can stand among the first k in some order of the ties, and a few more.
+
+    No row is sorted or partitioned: the k-th highest of the maxima of some groups of candidates is never above the
+    k-th highest score, so what reaches it has all of the first k and all that tie with the last of them.
+
+    Args:
+        scores: (Q, N) finite similarities.
+        k: Ranks.
+
+    Returns:
+        Rows and columns, two (M,), by row; with every score its whole group of ties.
+    """
+    scores = np.asarray(scores)
+    queries, candidates = scores.shape
+    k = min(k, candidates)
+    width = max(1, candidates // max(16 * k, int(candidates**0.5)))
+    whole = candidates // width
+    maxima = scores[:, : whole * width].reshape(queries, whole, width).max(axis=2)
+    bound = np.partition(maxima, whole - k, axis=1)[:, whole - k]
+    rows, columns = np.nonzero(scores >= bound[:, None])
+    return rows, columns
+
+
+def gains_of_pairs(rows: ArrayLike, scores: ArrayLike, grades: ArrayLike, queries: int, k: int) -> Floats:
+    """:func:`expected_gains` from the pairs of :func:`top_pairs`: (Q, k).
+
+    Args:
+        rows: (M,) query of each pair, ascending; every query has k pairs or more.
+        scores: (M,) their similarities.
+        grades: (M,) their relevance.
+        queries: Q.
+        k: Ranks, no more than there are candidates.
+    """
+    rows, scores = np.asarray(rows), np.asarray(scores)
+    if len(rows) == 0:
+        return np.zeros((queries, k))
+    order = np.lexsort((-scores, rows))
+    rows, scores, grades = rows[order], scores[order], np.asarray(grades, np.float64)[order]
+    opens = np.r_[True, (rows[1:] != rows[:-1]) | (scores[1:] != scores[:-1])]
+    starts = np.flatnonzero(opens)
+    means = np.add.reduceat(grades, starts) / np.diff(np.r_[starts, len(rows)])
+    first = np.searchsorted(rows, np.arange(queries))
+    return np.asarray(means[(np.cumsum(opens) - 1)[first[:, None] + np.arange(k)]])
+
+
+def ideal_gains(grades: ArrayLike, k: int, counts: ArrayLike | None = None) -> Floats:
+    """The k highest grades, descending: (Q, min(k, candidates)); arguments as for :func:`chance_gains`."""
+    grades = np.asarray(grades)
+    if counts is None:
+        k = min(k, grades.shape[1])
+        best = np.partition(grades, grades.shape[1] - k, axis=1)[:, grades.shape[1] - k :]
+        return np.asarray(np.sort(best, axis=1)[:, ::-1], np.float64)
+    counts = np.asarray(counts, np.int64)
+    grades, counts = grades[:, counts > 0], counts[counts > 0]
+    k, sets = min(k, int(counts.sum())), min(k, len(counts))
+    top = np.argpartition(grades, len(counts) - sets, axis=1)[:, len(counts) - sets :]
+    best = np.take_along_axis(grades, top, axis=1)
+    order = np.argsort(-best, axis=1, kind="stable")
+    best, until = np.take_along_axis(best, order, axis=1), np.cumsum(counts[np.take_along_axis(top, order, axis=1)], 1)
+    at = (until[:, :, None] <= np.arange(k)).sum(axis=1)  # rank r has the first grade whose copies reach beyond r
+    return np.asarray(np.take_along_axis(best, at, axis=1), np.float64)
 
 
 def jaccard(queries: ArrayLike, candidates: ArrayLike) -> NDArray[np.float32]:
@@ -170,6 +234,14 @@ def jaccard(queries: ArrayLike, candidates: ArrayLike) -> NDArray[np.float32]:
     return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0))
 
 
+def jaccard_of_pairs(queries: ArrayLike, candidates: ArrayLike) -> NDArray[np.float32]:
+    """:func:`jaccard` of each row with its fellow: (M, F), (M, F) bool to (M,)."""
+    a, b = np.asarray(queries, bool), np.asarray(candidates, bool)
+    both = np.count_nonzero(a & b, axis=1).astype(np.float32)
+    either = np.count_nonzero(a | b, axis=1).astype(np.float32)
+    return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0))
+
+
 def _none_drawn(total: Floats, hits: Floats, places: Floats) -> Floats:
     """C(total - hits, places) / C(total, places): no hit among ``places`` drawn without return."""
     miss = total - hits
@@ -179,12 +251,12 @@ def _none_drawn(total: Floats, hits: Floats, places: Floats) -> Floats:
     return np.where(possible, np.exp(log), 0.0)
 
 
-def _checked(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    scores, truth = np.asarray(scores), np.asarray(truth)
+def _checked(scores: ArrayLike, truth: NDArray[Any] | csr_matrix) -> NDArray[Any]:
+    scores = np.asarray(scores)
     if scores.ndim != 2 or scores.shape != truth.shape:
         raise ValueError(f"scores {scores.shape} and truth {truth.shape} must both be (Q, N)")
     if scores.shape[1] == 0:
         raise ValueError("there are no candidates")
-    if not np.isfinite(scores).all():
+    if scores.size and not np.isfinite([scores.min(), scores.max()]).all():  # NaN is both; no array of answers is made
         raise ValueError("a score is not finite")
-    return scores, truth
+    return scores

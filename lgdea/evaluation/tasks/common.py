@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lgdea.vocabulary import ScoredClass
 
 C = TypeVar("C", bound=EvaluationConfig)
+BOX_EDGES = ["x_min", "y_min", "x_max", "y_max"]
 
 
 def resolve(cls: type[C], config: C | None, settings: dict[str, Any]) -> C:

@@ -15,23 +15,25 @@ from lgdea.evaluation.metrics import grounding as metrics
 from lgdea.evaluation.models import EvaluableModel, Pixels, as_evaluable, model_name, notes_of
 from lgdea.evaluation.results import Result, Value, values
 from lgdea.evaluation.tasks import common
+from lgdea.evaluation.tasks.grounding_boxes import KINDS, BoxScores, average_precisions, score_boxes
+from lgdea.evaluation.tasks.grounding_prior import add_prior
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
     from lgdea.records.archive import Archive
 
-METRICS = ("cnr", "miou", "pointing", "pointing_chance")
-DEFINITIONS = [f"grounding/{metric.replace('_', '-')}-v1" for metric in METRICS]
-BOX_EDGES = ["x_min", "y_min", "x_max", "y_max"]
+HEAD = ("image_id", "study_id", "patient_id", "class", "phrase", "n_boxes")
 
 
 def grounding(
     model: EvaluableModel | LgdeaModel, archive: Archive, config: GroundingConfig | None = None, **settings: Any
 ) -> Result:
-    """Compare the heat map of each (image, phrase) with the union of its boxes, in source pixels.
+    """Compare the heat map of each (image, phrase) with its boxes, in source pixels.
 
-    Only boxes of findings count; a box without a phrase stands for the canonical phrase of its finding. The result's
-    items are ``image_id, study_id, patient_id, class, phrase, n_boxes`` and the metrics.
+    CNR, mIoU and pointing take the map and the union of the boxes; hits and average precision take the boxes that
+    :func:`~lgdea.imaging.boxes.boxes_of_map` makes of the map. Only boxes of findings count; a box without a phrase
+    stands for the canonical phrase of its finding. The result's items are ``image_id, study_id, patient_id, class,
+    phrase, n_boxes`` and the metrics.
 
     Args:
         model: The model.
@@ -49,16 +51,20 @@ def grounding(
     order = boxes["image_id"].drop_duplicates().tolist()
     groups = dict(iter(boxes.groupby("image_id", sort=False)))
     rows: list[dict[str, Any]] = []
+    found: list[BoxScores] = []
     for ids, pixels in track(source.batches(order, 1), "grounding phrases", len(order)):
         try:
-            rows += _ground(model, pixels[0], groups[ids[0]], config)
+            for row, scores in _ground(model, pixels[0], groups[ids[0]], config):
+                rows.append(row)
+                found.append(scores)
         except _WrongSizeError as error:
             source.skipped.append({"id": ids[0], "reason": str(error)})
     if not rows:
         reason = source.skipped[0]["reason"] if source.skipped else "no boxes"
         raise DataError(f"no image with boxes can be scored ({reason})", file=archive.folder, remedy="check image_root")
     items = pd.DataFrame(rows)
-    overall, per_class = _summarise(items, config)
+    notes = _notes(items) + add_prior(items, boxes, archive, config) + notes_of(model)
+    overall, per_class = _summarise(items, found, config)
     return Result(
         task="grounding",
         definition="grounding-v1",
@@ -70,7 +76,7 @@ def grounding(
         config=config.model_dump(mode="json"),
         items=items,
         skipped=source.skipped,
-        notes=_notes(items) + notes_of(model),
+        notes=notes,
     )
 
 
@@ -80,7 +86,7 @@ class _WrongSizeError(DataError):
 
 def _ground(
     model: EvaluableModel, pixels: Pixels, boxes: pd.DataFrame, config: GroundingConfig
-) -> list[dict[str, Any]]:
+) -> list[tuple[dict[str, Any], BoxScores]]:
     first = boxes.iloc[0]
     if pixels.shape != (first["height"], first["width"]):
         raise _WrongSizeError(
@@ -95,7 +101,7 @@ def _ground(
         if heat.shape != pixels.shape:
             raise DataError(f"the model gave a map of shape {heat.shape} for an image of shape {pixels.shape}")
         mine = boxes[boxes["phrase"] == phrase]
-        edges = mine[BOX_EDGES].to_numpy(float)
+        edges = mine[common.BOX_EDGES].to_numpy(float)
         try:
             mask = metrics.box_mask(edges, *heat.shape)
         except ValueError as error:
@@ -107,32 +113,41 @@ def _ground(
             "pointing": metrics.pointing(heat, edges, config.pointing_tolerance_pixels),
             "pointing_chance": metrics.pointing_chance(heat, mask),
         }
-        rows.append({**head, "class": mine.iloc[0]["finding"], "phrase": phrase, "n_boxes": len(mine), **scores})
+        columns, found = score_boxes(np.asarray(heat, np.float64), edges, config)
+        head |= {"class": mine.iloc[0]["finding"], "phrase": phrase, "n_boxes": len(mine)}
+        rows.append((head | scores | columns, found))
     return rows
 
 
-def _summarise(items: pd.DataFrame, config: GroundingConfig) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
+def _summarise(
+    items: pd.DataFrame, found: list[BoxScores], config: GroundingConfig
+) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
     classes, clusters = items["class"].to_numpy(str), items["patient_id"].to_numpy()
     names = [str(name) for name in np.unique(classes)]
     per_class: dict[str, dict[str, Value]] = {name: {} for name in names}
     overall: dict[str, dict[str, Value]] = {"macro": {}, "micro": {}}
-    for metric, definition in zip(METRICS, DEFINITIONS, strict=True):
-        # An infinite contrast (a noiseless two-valued map) has no mean; see `_notes`.
-        scores = items[metric].replace([np.inf, -np.inf], np.nan).to_numpy(float)
-        interval = cluster_bootstrap(
-            side_by_side(class_means(scores, classes), weighted_mean(scores[:, None])),
-            clusters,
-            replicates=config.bootstrap_replicates,
-            seed=config.seed,
-        )
-        known = ~np.isnan(scores)
+    metric_names = [str(column) for column in items if column not in HEAD]
+    # An infinite contrast (a noiseless two-valued map) has no mean; see `_notes`.
+    table = items[metric_names].replace([np.inf, -np.inf], np.nan).to_numpy(float)
+    interval = cluster_bootstrap(
+        side_by_side(*(part for s in table.T for part in (class_means(s, classes), weighted_mean(s[:, None])))),
+        clusters,
+        replicates=config.bootstrap_replicates,
+        seed=config.seed,
+    )
+    width = len(names) + 2
+    for i, metric in enumerate(metric_names):
+        known = ~np.isnan(table[:, i])
         counts = [int(known[classes == name].sum()) for name in names] + [int(known.sum())] * 2
-        columns = values([*names, "macro", "micro"], interval, counts, [definition] * (len(names) + 2))
+        mine = [part[i * width : (i + 1) * width] for part in interval]
+        definition = f"grounding/{metric.split('@')[0].replace('_', '-')}-v1"
+        columns = values([*names, "macro", "micro"], mine, counts, [definition] * width)
         for part in ("macro", "micro"):
             overall[part][f"{metric}_{part}"] = columns[part]
-        for name in names:
+        for name in names if not metric.split("@")[0].endswith(KINDS[1:]) else ():
             per_class[name][metric] = columns[name]
-    return overall["macro"] | overall["micro"], per_class
+    areas, areas_per_class = average_precisions(found, classes, clusters, config)
+    return overall["macro"] | areas | overall["micro"], {n: per_class[n] | areas_per_class[n] for n in names}
 
 
 def _notes(items: pd.DataFrame) -> list[str]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from lgdea.errors import DataError
 from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean, weighted_median
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.metrics import retrieval as metrics
 from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, notes_of, unit
+from lgdea.evaluation.ranking import DIRECTIONS, Gallery, rank
 from lgdea.evaluation.results import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.graded import study_evidence
@@ -25,9 +23,7 @@ if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
     from lgdea.records.archive import Archive
 
-Bools = NDArray[np.bool_]
 Vectors = NDArray[np.float32]
-_CELLS = 4_000_000  # similarities held at once
 
 
 def retrieval(
@@ -65,16 +61,23 @@ def retrieval(
     text_vectors = _embed_texts(model, reports)
     studies = pd.Index(images["study_id"].unique())
     facts, notes = study_evidence(archive, studies, evidence, config)
-    gallery = _Gallery.build(images, reports, studies, image_vectors, text_vectors, facts)
+    gallery = Gallery(
+        image_vectors=image_vectors,
+        text_vectors=text_vectors,
+        image_study=studies.get_indexer(pd.Index(images["study_id"])),
+        report_study=studies.get_indexer(pd.Index(reports["study_id"])),
+        report_text=reports["text_code"].to_numpy(),
+        facts=facts,
+    )
 
     parts: list[pd.DataFrame] = []
     overall: dict[str, Value] = {}
-    for direction, queries in (("image_to_report", images), ("report_to_image", reports)):
-        table = _rank(gallery, direction, config)
+    for direction, queries in zip(DIRECTIONS, (images, reports), strict=True):
+        table = rank(gallery, direction, config)
         ids = queries["image_id" if direction == "image_to_report" else "report_id"]
         head = {"direction": direction, "query_id": ids, **{c: queries[c] for c in ("study_id", "patient_id")}}
         parts.append(pd.DataFrame(head).reset_index(drop=True).join(table))
-        overall |= _summarise(parts[-1], direction, config)
+        overall |= summarise(parts[-1], direction, config)
     return Result(
         task="retrieval",
         definition="retrieval-v1",
@@ -95,85 +98,8 @@ def word_key(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-@dataclass(frozen=True)
-class _Gallery:
-    """Everything needed to rank either side in blocks; T distinct texts."""
-
-    image_vectors: Vectors  # (images, D)
-    text_vectors: Vectors  # (T, D)
-    right: csr_matrix  # (studies, T): the study has this text
-    facts: Bools | None  # (studies, F)
-    image_study: NDArray[np.int64]
-    report_study: NDArray[np.int64]
-    report_text: NDArray[np.int64]
-
-    @classmethod
-    def build(
-        cls,
-        images: pd.DataFrame,
-        reports: pd.DataFrame,
-        studies: pd.Index,
-        image_vectors: Vectors,
-        text_vectors: Vectors,
-        facts: Bools | None,
-    ) -> _Gallery:
-        image_study = studies.get_indexer(pd.Index(images["study_id"]))
-        report_study = studies.get_indexer(pd.Index(reports["study_id"]))
-        text = reports["text_code"].to_numpy()
-        cells = np.ones(len(text), bool), (report_study, text)
-        right = csr_matrix(cells, shape=(len(studies), len(text_vectors)), dtype=bool)
-        return cls(image_vectors, text_vectors, right, facts, image_study, report_study, text)
-
-    def block(self, direction: str, rows: slice) -> tuple[Vectors, Bools, Vectors | None]:
-        """Similarities, right answers and grades of some queries to all candidates."""
-        # Identical reports are one column here, so that their similarities are equal to the last bit.
-        if direction == "image_to_report":
-            scores = (self.image_vectors[rows] @ self.text_vectors.T)[:, self.report_text]
-            right = self.right[self.image_study[rows]].toarray()[:, self.report_text]
-            own, others = self.image_study[rows], self.report_study
-        else:
-            scores = self.text_vectors[self.report_text[rows]] @ self.image_vectors.T
-            right = self.right.T.tocsr()[self.report_text[rows]].toarray()[:, self.image_study]
-            own, others = self.report_study[rows], self.image_study
-        grades = None if self.facts is None else metrics.jaccard(self.facts[own], self.facts[others])
-        return scores, right, grades
-
-
-def _rank(gallery: _Gallery, direction: str, config: RetrievalConfig) -> pd.DataFrame:
-    sizes = len(gallery.image_study), len(gallery.report_study)
-    queries, candidates = sizes if direction == "image_to_report" else sizes[::-1]
-    step = max(1, _CELLS // candidates)
-    starts = range(0, queries, step)
-    blocks = [
-        _score_block(*gallery.block(direction, slice(start, start + step)), config)
-        for start in track(starts, f"ranking {direction.replace('_', ' ')}", len(starts))
-    ]
-    return pd.concat(blocks, ignore_index=True)
-
-
-def _score_block(scores: Vectors, right: Bools, grades: Vectors | None, config: RetrievalConfig) -> pd.DataFrame:
-    n_positive = np.count_nonzero(right, axis=1)
-    ties = metrics.ties_at_best_positive(scores, right)
-    columns: dict[str, NDArray[Any]] = {
-        "n_positive": n_positive,
-        "first_positive_rank": metrics.first_positive_rank(*ties),
-    }
-    for k in config.recall_at:
-        columns[f"recall@{k}"] = metrics.recall_from_ties(*ties, k)
-        columns[f"recall_chance@{k}"] = metrics.recall_chance(n_positive, scores.shape[1], k)
-    if grades is not None:
-        depth = max(config.evidence_at)
-        gains, ideal = metrics.expected_gains(scores, grades, depth), metrics.ideal_gains(grades, depth)
-        chance = metrics.chance_gains(grades, depth)
-        for k in config.evidence_at:
-            columns[f"evidence_precision@{k}"] = metrics.precision_from_gains(gains, ideal, k)
-            columns[f"evidence_precision_chance@{k}"] = metrics.precision_from_gains(chance, ideal, k)
-            columns[f"evidence_ndcg@{k}"] = metrics.ndcg_from_gains(gains, ideal, k)
-            columns[f"evidence_ndcg_chance@{k}"] = metrics.ndcg_from_gains(chance, ideal, k)
-    return pd.DataFrame(columns)
-
-
-def _summarise(items: pd.DataFrame, direction: str, config: RetrievalConfig) -> dict[str, Value]:
+def summarise(items: pd.DataFrame, direction: str, config: RetrievalConfig) -> dict[str, Value]:
+    """Means over the queries of one direction (the items of :func:`retrieval`) with their intervals."""
     names = [c for c in items.columns if "@" in c]
     clusters, settings = items["patient_id"].to_numpy(), (config.bootstrap_replicates, config.seed)
     table = items[names].to_numpy(float)

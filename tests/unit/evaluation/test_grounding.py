@@ -109,3 +109,78 @@ def test_no_boxes_is_one_clear_error(mini, tmp_path):
 def test_every_value_has_a_known_definition(mini):
     result = grounding(Noisy(), mini, bootstrap_replicates=0)
     assert {value.definition for value in result.metrics.values()} <= set(DEFINITIONS)
+
+
+def test_an_oracles_boxes_are_the_true_ones(mini):
+    result = grounding(Noisy(), mini, bootstrap_replicates=50)
+    for t in (0.1, 0.3, 0.5, 0.7):
+        assert (value := result.metrics[f"ap@{t}_macro"]).value == pytest.approx(1)
+        assert (value.low, value.high) == pytest.approx((1, 1))
+    for name in ("iou_hit@0.5", "iobb_hit@0.5"):
+        assert result.metrics[f"{name}_macro"].value == result.metrics[f"{name}_micro"].value == 1
+    assert result.metrics["iou_false@0.5_micro"].value == 0
+    assert result.per_class["cardiomegaly"]["ap@0.5"].n == (result.items["class"] == "cardiomegaly").sum()
+    assert not [name for values in result.per_class.values() for name in values if "whole" in name or "centre" in name]
+
+
+def test_boxes_of_the_whole_image_and_of_its_middle_are_the_references(mini):
+    result = grounding(Noisy(), mini, bootstrap_replicates=0, hit_thresholds=(0.04, 0.06), ap_thresholds=(0.04, 0.06))
+    share = 6 * 4 / (WIDTH * HEIGHT)
+    assert 0.04 < share < 0.06
+    for t, right in ((0.04, 1), (0.06, 0)):
+        assert result.metrics[f"iou_hit_whole@{t}_micro"].value == right
+    # One true box per (image, phrase), so a box that is always right has all precision and recall.
+    assert result.metrics["ap_whole@0.04_macro"].value == 1
+    assert result.metrics["ap_whole@0.06_macro"].value == 0
+    hits = []
+    for _, box in mini.boxes[mini.boxes["image_id"].isin(result.items["image_id"])].iterrows():
+        width = max(0, min(box["x_max"], 18) - max(box["x_min"], 6))
+        height = max(0, min(box["y_max"], 15) - max(box["y_min"], 5))
+        hits.append(width * height / (24 + 12 * 10 - width * height) > 0.06)
+    assert result.metrics["iou_hit_centre@0.06_micro"].value == pytest.approx(np.mean(hits))
+
+
+def covered(archive, splits, finding=None):
+    """Share of the boxes over each of 64 x 64 places, by loop over places."""
+    boxes = archive.boxes.merge(archive.images, on="image_id").merge(archive.studies, on="study_id")
+    boxes = boxes[boxes["split"].isin(splits) & ((boxes["finding"] == finding) | (finding is None))]
+    edges = boxes[["x_min", "y_min", "x_max", "y_max"]].to_numpy()
+    shares = np.zeros((64, 64))
+    for r in range(64):
+        for c in range(64):
+            x, y = (c + 0.5) / 64 * WIDTH, (r + 0.5) / 64 * HEIGHT
+            shares[r, c] = np.mean([x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in edges])
+    return shares
+
+
+def test_the_prior_is_the_best_fixed_place_of_the_other_splits(mini):
+    result = grounding(Shuffled(), mini, bootstrap_replicates=0)
+    items, test = result.items, mini.boxes[mini.boxes["image_id"].isin(result.items["image_id"])]
+    assert f"places chosen on {len(mini.boxes) - len(test)} boxes of train and val" in result.notes[-1]
+    by_class = {name: covered(mini, ("train", "val"), name) for name in FINDINGS}
+    for column, of in (("pointing_class_prior", by_class), ("pointing_prior", None)):
+        for name in FINDINGS:
+            shares = of[name] if of else np.mean(list(by_class.values()), axis=0)
+            best = np.argwhere(shares == shares.max())
+            # A place of the plateau that is nearest to its middle.
+            y, x = (best[np.hypot(*(best - best.mean(axis=0)).T).argmin()] + 0.5) / 64
+            mine = test[test["finding"] == name]
+            x, y = int(x * WIDTH), int(y * HEIGHT)
+            hits = (mine["x_min"] <= x) & (x < mine["x_max"]) & (mine["y_min"] <= y) & (y < mine["y_max"])
+            assert items.loc[items["class"] == name, column].mean() == pytest.approx(hits.mean())
+    assert result.metrics["pointing_class_prior_macro"].value > result.metrics["pointing_chance_macro"].value + 0.2
+    assert result.metrics["pointing_class_prior_macro"].value >= result.metrics["pointing_prior_macro"].value
+
+
+def test_without_other_boxes_the_prior_is_chosen_on_other_patients(mini):
+    everything = grounding(Shuffled(), mini, split="all", bootstrap_replicates=0)
+    assert "in 5 folds by patient" in everything.notes[-1]
+    assert everything.metrics["pointing_class_prior_macro"].value > 0.4
+
+
+def test_a_patient_alone_has_no_prior(mini, tmp_path):
+    boxes = mini.boxes[mini.boxes["image_id"] == "mini:25-a"]
+    result = grounding(Shuffled(), rewrite(mini, tmp_path / "one", boxes=boxes), bootstrap_replicates=0)
+    assert np.isnan(result.metrics["pointing_prior_micro"].value)
+    assert np.isnan(result.metrics["pointing_class_prior_macro"].value)
+    assert result.metrics["pointing_micro"].n == len(boxes)

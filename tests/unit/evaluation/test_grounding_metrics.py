@@ -117,3 +117,26 @@ def test_shapes_must_fit():
         m.miou(np.zeros((3, 4)), np.zeros((3, 4), bool))
     with pytest.raises(ValueError, match=r"\(M, 4\)"):
         m.box_mask([1, 2, 3, 4], 5, 5)
+
+
+@given(boxes_in_ten, st.integers(0, 99), st.integers(0, 99), st.sampled_from([0.0, 1.5]))
+def test_a_place_hits_as_a_map_that_is_highest_there(boxes, x, y, tolerance):
+    heat = np.zeros((10, 10))
+    heat[y // 10, x // 10] = 1
+    assert m.point_hit((x / 100, y / 100), boxes, 10, 10, tolerance) == m.pointing(heat, boxes, tolerance)
+
+
+@given(boxes_in_ten, st.sampled_from([1, 4, 7]))
+def test_coverage_by_loop(boxes, cells):
+    mask = m.coverage(boxes, 10, 10, cells)
+    for r in range(cells):
+        for c in range(cells):
+            x, y = (c + 0.5) * 10 / cells, (r + 0.5) * 10 / cells
+            assert mask[r, c] == any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes)
+
+
+def test_the_best_place_is_in_the_middle_of_its_plateau():
+    shares = np.zeros((8, 16))
+    shares[2:5, 4:9] = 0.5
+    assert m.best_place(shares) == (6.5 / 16, 3.5 / 8)
+    assert m.best_place(np.eye(1)) == (0.5, 0.5)

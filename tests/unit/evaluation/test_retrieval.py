@@ -1,10 +1,9 @@
-import sys
-
 import numpy as np
 import pytest
 from mini_archive import Oracle, Shuffled, truth_of
 
 from lgdea.errors import DataError, UsageError
+from lgdea.evaluation import ranking
 from lgdea.evaluation.definitions import DEFINITIONS
 from lgdea.evaluation.tasks import retrieval
 from lgdea.evaluation.tasks.retrieval import word_key
@@ -107,7 +106,7 @@ def test_evidence_precision_by_loop(mini):
 
 def test_blocks_of_queries_change_nothing(mini, monkeypatch):
     whole = retrieval(Shuffled(), mini, bootstrap_replicates=0)
-    monkeypatch.setattr(sys.modules["lgdea.evaluation.tasks.retrieval"], "_CELLS", 200)
+    monkeypatch.setattr(ranking, "_CELLS", 200)
     parts = retrieval(Shuffled(), mini, bootstrap_replicates=0)
     for name, value in whole.metrics.items():
         assert parts.metrics[name].value == pytest.approx(value.value)

@@ -1,0 +1,68 @@
+"""``lgdea heatmap``: where in an image a phrase is seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.evaluate import ModelArgument
+from lgdea.errors import UsageError
+
+
+def heatmap(
+    model: ModelArgument,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE] [PHRASE]...", help="An image and phrases; with --archive phrases only."),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; an unfinished one is resumed.")],
+    archive: Annotated[Path | None, typer.Option(help="Archive folder instead of one image.")] = None,
+    split: Annotated[str, typer.Option(help="Part of the archive: train, val, test or all.")] = "test",
+    of: Annotated[
+        Literal["boxes", "labels"],
+        typer.Option(help="Whose phrases, where none are given: the archive's boxes', or its positive labels'."),
+    ] = "boxes",
+    labeller: Annotated[str | None, typer.Option(help="Whose labels, where there are several.")] = None,
+    level: Annotated[float, typer.Option(min=0, max=1, help="Warmth of a box: 0 above the mean, 1 the peak.")] = 0.5,
+    min_area: Annotated[float, typer.Option(min=0, max=1, help="Least share of the image for a box.")] = 0.001,
+    maps: Annotated[bool, typer.Option(help="Write the raw maps, 4 bytes per source pixel.")] = True,
+    overlays: Annotated[bool, typer.Option(help="Write the pictures.")] = True,
+    json: JsonFlag = False,
+) -> None:
+    """Write the heat map of phrases: overlay (.png), raw map in source pixels (.npy) and boxes (boxes.json).
+
+    Example: `lgdea heatmap runs/chest/model chest.png "left pleural effusion" "cardiomegaly" --out maps`
+
+    Example: `lgdea heatmap demo/runs/lgdea/model --archive demo/archive --split test --out maps`
+    """
+    from lgdea import load_model
+    from lgdea.records.archive import Archive
+    from lgdea.reporting.heatmaps import HeatMapConfig, maps_of_archive, maps_of_image
+
+    words = list(what or [])
+    config = HeatMapConfig(level=level, min_area=min_area, maps=maps, overlays=overlays)
+    if archive is not None:
+        source = Archive.open(archive)
+        entries = maps_of_archive(
+            load_model(model), source, out, config,
+            split=split, phrases=words, of=of, labeller=labeller, model_folder=model,
+        )  # fmt: skip
+    elif len(words) >= 2:
+        entries = maps_of_image(load_model(model), Path(words[0]), words[1:], out, config, model_folder=model)
+    else:
+        raise UsageError("nothing to draw", remedy="give an image and phrases, or --archive")
+    if json:
+        show_json(entries)
+        return
+    rows = [
+        (e["image_id"], e["phrase"], ", ".join(map(str, e["boxes"][0]["box"])), f"{e['boxes'][0]['score']:.3f}")
+        if e["boxes"]
+        else (e["image_id"], e["phrase"], "-", "-")
+        for e in entries[:20]
+    ]
+    show_table(f"{len(entries)} heat maps", ["image", "phrase", "warmest box", "score"], rows)
+    console.print(f"heat maps: {out}")
