@@ -11,8 +11,8 @@ from lgdea.evaluation.results import Value
 from lgdea.evaluation.summary import ResultTable
 
 COLUMNS = (
-    "task", "task_definition", "archive", "split", "model", "baseline", "class", "metric", "definition",
-    "value", "low", "high", "n", "difference", "difference_low", "difference_high", "p_value", "p_holm",
+    "task", "task_definition", "archive", "split", "suite", "ids_sha256", "model", "baseline", "class", "metric",
+    "definition", "value", "low", "high", "n", "difference", "difference_low", "difference_high", "p_value", "p_holm",
 )  # fmt: skip
 """``class`` is empty for values over all classes; numbers that are not defined are blank."""
 
@@ -36,6 +36,8 @@ def _rows(table: ResultTable) -> list[dict[str, object]]:
             "task_definition": table.definition,
             "archive": table.archive,
             "split": table.split,
+            "suite": table.suite,
+            "ids_sha256": table.ids_sha256,
             "model": label,
             "baseline": table.labels[0],
         }

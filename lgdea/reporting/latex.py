@@ -75,7 +75,7 @@ def escape(text: str) -> str:
 
 def _caption(table: TaskTables, classes: ClassTable | None, baseline: str | None, starred: bool) -> str:
     what = "all metrics" if classes is None else f"{classes.name.replace('_', ' ')} by class"
-    source = f"archive {table.archive}, {table.split} split, definition {table.definition}"
+    source = f"archive {table.about}, definition {table.definition}"
     if classes is not None:
         ids = dict.fromkeys(v.definition for r in classes.rows for c in r.cells if (v := c.value) and v.definition)
         source += f" ({', '.join(ids)})" if ids else ""

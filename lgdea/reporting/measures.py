@@ -105,6 +105,12 @@ class TaskTables:
     source: ResultTable
     """The same numbers, none left out."""
 
+    @property
+    def about(self) -> str:
+        """Whose items its numbers are of: archive and split, the suite if any, and the beginning of the ids' hash."""
+        ids = f"ids {self.source.ids_sha256[:8]}" if self.source.ids_sha256 else ""
+        return ", ".join(part for part in (self.archive, f"{self.split} split", self.source.suite, ids) if part)
+
 
 def task_tables(
     folders: Mapping[str, Path],

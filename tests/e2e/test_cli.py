@@ -39,10 +39,13 @@ VERBS = [
     ("eval", "freeze"),
     ("eval", "probe"),
     ("eval", "features"),
+    ("eval", "compare"),
     ("bench", "extract"),
     ("bench", "graph"),
     ("bench", "pairing"),
     ("bench", "train"),
+    ("bench", "eval"),
+    ("heatmap",),
     ("report",),
     ("doctor",),
 ]

@@ -85,7 +85,7 @@ def test_the_caption_says_what_the_numbers_are_and_who_wins_beyond_chance(world)
     tables = task_tables({k: world.results[k] for k in ("lgdea", "clip")}, baseline="clip")
     retrieval = next(t for t in tables if t.task == "retrieval")
     text = latex_table(retrieval, "clip")
-    assert "archive toy, test split, definition retrieval-v1, up to 40 items." in text
+    assert re.search(r"archive toy, test split, ids [0-9a-f]{8}, definition retrieval-v1, up to 40 items\.", text)
     assert r"\textbf{0.700}$^{*}$" in text
     assert "$^{*}$ better than clip, one-sided $p < 0.05$." in text
 

@@ -108,7 +108,9 @@ def test_grounding_misses_come_first_lowest_contrast_first(tmp_path: Path) -> No
 
 
 def test_an_item_that_one_model_did_not_score_is_called_that(tmp_path: Path) -> None:
-    a, b = zero_shot([0.1, 0.9], [1, 1]), zero_shot([0.9], [1])
+    # The same images, but b was not asked for this class in one of them.
+    other = zero_shot([0.5, 0.5], [np.nan, np.nan]).assign(**{"class": "nodule"})
+    a, b = (pd.concat([own, other]) for own in (zero_shot([0.1, 0.9], [1, 1]), zero_shot([0.9], [1])))
     table = tables(tmp_path, "zero-shot", {"a": a, "b": b}, per_class=THRESHOLD)
     *_, worst = worst_cases(table, "a")
     case = next(c for c in worst.cases if c.item == "i1")
