@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import math
 import re
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -58,14 +60,16 @@ def read_csv(file: Path, required: Iterable[str], *, card: str, optional: Iterab
     required = list(required)
     wanted = {*required, *(optional or ())}
     try:
-        frame = pd.read_csv(
-            file,
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            encoding="utf-8-sig",
-            usecols=None if optional is None else lambda column: column.strip() in wanted,
-        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                file,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                encoding="utf-8-sig",
+                usecols=None if optional is None else lambda column: column.strip() in wanted,
+            )
     except pd.errors.EmptyDataError:
         raise DataError("is empty", file=file, remedy="fetch it again") from None
     except pd.errors.ParserError as error:
@@ -75,11 +79,27 @@ def read_csv(file: Path, required: Iterable[str], *, card: str, optional: Iterab
         raise
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"cannot be read ({error})", file=file, remedy="fetch it again") from None
+    if any(issubclass(warning.category, pd.errors.ParserWarning) for warning in caught):
+        _refuse_extra_cells(file)
     frame.columns = frame.columns.str.strip()
     missing = [column for column in required if column not in frame.columns]
     if missing:
         raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy=layout)
     return frame.astype(object).where(frame != "", None)
+
+
+def _refuse_extra_cells(file: Path) -> None:
+    """pandas drops what stands beyond the header; a comma at the end of a line is no harm, a word is.
+
+    Raises:
+        DataError: A row has more filled cells than the header has columns.
+    """
+    rows = csv.reader(read_utf8(file, first_row=0).splitlines(keepends=True))
+    width = len(next(rows))
+    for row, cells in enumerate(rows, start=1):
+        if any(cells[width:]):
+            problem = f"has {len(cells)} cells where the header has {width}"
+            raise DataError(problem, file=file, row=row, remedy="put quotes around cells that hold a comma")
 
 
 def require_cells(frame: pd.DataFrame, column: str, *, file: Path) -> None:
