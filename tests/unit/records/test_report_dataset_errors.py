@@ -114,7 +114,11 @@ def test_a_broken_coco_file(tmp_path, content, message):
         MS.build(source, tmp_path / "out")
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"dicom_id,split\n" * 99)[:-12], gzip.compress(b"")])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(b"dicom_id,split\n" * 99)[:-12], gzip.compress(b"")],
+    ids=["other", "cut", "empty"],  # the bytes hold the time of day
+)
 def test_a_damaged_gzip_file_is_named(tmp_path, content):
     source = layouts.mimic(tmp_path / "source")
     (source / METADATA).write_bytes(content)
