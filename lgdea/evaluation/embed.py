@@ -8,7 +8,8 @@ NaN and the reason in ``error``. An encoder without a text side leaves no report
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,15 @@ from numpy.typing import NDArray
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.models import EvaluableModel, ImageEncoder, as_image_encoder, model_name, notes_of, unit
+from lgdea.evaluation.models import (
+    EvaluableModel,
+    ImageEncoder,
+    as_image_encoder,
+    frame_of,
+    model_name,
+    notes_of,
+    unit,
+)
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
@@ -66,21 +75,25 @@ def embed_archive(
     reader = encoder if isinstance(encoder, EvaluableModel) else None
     black = np.zeros((64, 64), np.float32)
     dim = np.shape(encoder.encode_images([black]) if reader is None else reader.encode_texts(["normal chest"]))[1]
-    source = ImageSource(archive, workers=workers)
+    source = ImageSource(archive, workers=workers, frame=frame_of(encoder))
     texts = dict(zip(archive.reports["report_id"], archive.reports["text"], strict=True))
 
-    def embed_images(ids: list[str]) -> Block:
-        vectors = np.full((len(ids), dim), np.nan, np.float32)
-        for done, pixels in source.batches(ids, len(ids)):
-            vectors[[ids.index(i) for i in done]] = unit(encoder.encode_images(pixels), "image embeddings")
-        reasons = {item["id"]: item["reason"] for item in source.skipped}
-        return vectors, {row: reasons[image_id] for row, image_id in enumerate(ids) if image_id in reasons}
+    def embed_images(ids: list[str]) -> Iterator[Block]:
+        outcomes = source.read_ahead(ids, 2 * batch_size)
+        while block := list(islice(outcomes, batch_size)):
+            vectors = np.full((len(block), dim), np.nan, np.float32)
+            pixels = {row: outcome for row, outcome in enumerate(block) if not isinstance(outcome, str)}
+            if pixels:
+                vectors[list(pixels)] = unit(encoder.encode_images(list(pixels.values())), "image embeddings")
+            yield vectors, {row: outcome for row, outcome in enumerate(block) if isinstance(outcome, str)}
 
     counts = {"images": _fill(out, "image", archive.images["image_id"].tolist(), dim, batch_size, embed_images)}
     if reader is not None:
 
-        def embed_reports(ids: list[str]) -> Block:
-            return unit(reader.encode_texts([texts[i] for i in ids]), "report embeddings"), {}
+        def embed_reports(ids: list[str]) -> Iterator[Block]:
+            for start in range(0, len(ids), batch_size):
+                block = [texts[i] for i in ids[start : start + batch_size]]
+                yield unit(reader.encode_texts(block), "report embeddings"), {}
 
         counts["reports"] = _fill(out, "report", list(texts), dim, batch_size, embed_reports)
     runs.finish(out, not_embedded=counts, notes=notes_of(encoder))
@@ -100,7 +113,9 @@ def read_embeddings(folder: str | Path, side: str) -> tuple[Vectors, pd.DataFram
     return np.load(folder / f"{side}s.npy", mmap_mode="r"), ids
 
 
-def _fill(out: Path, side: str, ids: list[str], dim: int, batch_size: int, embed: Callable[[list[str]], Block]) -> int:
+def _fill(
+    out: Path, side: str, ids: list[str], dim: int, batch_size: int, embed: Callable[[list[str]], Iterator[Block]]
+) -> int:
     """Write ``<side>s.npy`` block by block and the ids last; returns how many items were not embedded."""
     table, progress_file, array_file = (out / f"{side}s.{end}" for end in ("parquet", "progress.json", "npy"))
     if table.exists():
@@ -113,8 +128,8 @@ def _fill(out: Path, side: str, ids: list[str], dim: int, batch_size: int, embed
     else:
         np.save(array_file, np.zeros((0, dim), np.float32))  # an empty file cannot be mapped
     starts = range(done, len(ids), batch_size)
-    for start in track(starts, f"embedding {side}s", len(starts)):
-        vectors, wrong = embed(ids[start : start + batch_size])
+    blocks = zip(starts, embed(ids[done:]), strict=True)
+    for start, (vectors, wrong) in track(blocks, f"embedding {side}s", len(starts)):
         memory = np.lib.format.open_memmap(array_file, mode="r+")
         memory[start : start + len(vectors)] = vectors
         memory.flush()

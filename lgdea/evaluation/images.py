@@ -29,12 +29,22 @@ class ImageSource:
         archive: Where the images are.
         cache: Model frames by image id; its framing must be that of the model.
         workers: Threads that read ahead.
+        frame: What the threads do to an image that they have read: bring it into the model's frame, so that the
+            model's own thread does not have to (:func:`lgdea.evaluation.models.frame_of`).
     """
 
-    def __init__(self, archive: Archive, *, cache: ImageCache | None = None, workers: int = 4) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        *,
+        cache: ImageCache | None = None,
+        workers: int = 4,
+        frame: Callable[[Pixels], Pixels] | None = None,
+    ) -> None:
         self._archive = archive
         self._cache = cache
         self._workers = workers
+        self._frame = frame
         self.skipped: list[dict[str, str]] = []
 
     def read(self, image_id: str) -> Pixels:
@@ -47,13 +57,14 @@ class ImageSource:
 
         if self._cache is not None and image_id in self._cache:
             return np.asarray(self._cache[int(self._cache.index([image_id])[0])] / np.float32(255))
-        return np.asarray(read_image(self._archive.image_path(image_id)).pixels)
+        pixels = np.asarray(read_image(self._archive.image_path(image_id)).pixels)
+        return pixels if self._frame is None else self._frame(pixels)
 
     def batches(self, image_ids: Sequence[str], batch_size: int) -> Iterator[tuple[list[str], list[Pixels]]]:
         """Yield (ids, pixels) of at most ``batch_size`` readable images; the others are added to ``skipped``."""
         ids: list[str] = []
         pixels: list[Pixels] = []
-        for image_id, outcome in zip(image_ids, self._read_ahead(image_ids, 2 * batch_size), strict=True):
+        for image_id, outcome in zip(image_ids, self.read_ahead(image_ids, 2 * batch_size), strict=True):
             if isinstance(outcome, str):
                 self.skipped.append({"id": image_id, "reason": outcome})
             else:
@@ -65,7 +76,8 @@ class ImageSource:
         if ids:
             yield ids, pixels
 
-    def _read_ahead(self, image_ids: Sequence[str], ahead: int) -> Iterator[Pixels | str]:
+    def read_ahead(self, image_ids: Sequence[str], ahead: int) -> Iterator[Pixels | str]:
+        """The pixels of each image, or why it cannot be read, in order; at most ``ahead`` wait to be taken."""
         waiting: deque[Future[Pixels | str]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             for image_id in image_ids:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -61,6 +61,13 @@ class LgdeaEvaluable:
         self.scoring: str = model.scoring
         self.name = model.name
 
+    def frame(self, pixels: Pixels) -> Pixels:
+        """An image in the model's frame, (size, size) in [0, 1]; the model sees the same in it as in the image."""
+        from lgdea.imaging.geometry import fit
+
+        prepare: Any = self._model.preprocess
+        return np.asarray(fit(pixels, prepare.size, prepare.mode)[0] / np.float32(255))
+
     def encode_images(self, images: Sequence[Pixels]) -> Floats:
         """Unit embeddings (B, D)."""
         return np.asarray(self._model.encode_image(list(images)))
@@ -100,6 +107,11 @@ def as_evaluable(model: ImageEncoder | LgdeaModel) -> EvaluableModel:
 def as_image_encoder(model: ImageEncoder | LgdeaModel) -> ImageEncoder:
     """``model`` itself when it embeds images, else the wrapped :class:`LgdeaModel`."""
     return model if isinstance(model, ImageEncoder) else LgdeaEvaluable(model)
+
+
+def frame_of(model: object) -> Callable[[Pixels], Pixels] | None:
+    """A model's ``frame``, which brings an image into the form that it looks at and may run in other threads."""
+    return getattr(model, "frame", None)
 
 
 def model_name(model: object) -> str:

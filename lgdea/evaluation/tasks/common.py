@@ -14,7 +14,7 @@ from lgdea.config import explain
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.models import ImageEncoder, unit
+from lgdea.evaluation.models import ImageEncoder, frame_of, unit
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -55,10 +55,10 @@ def studies_of(archive: Archive, split: str) -> pd.DataFrame:
     return studies if split == "all" else studies[studies["split"] == split]
 
 
-def image_source(archive: Archive, config: EvaluationConfig) -> ImageSource:
-    """The images of ``archive``, through the cache that ``config`` names."""
+def image_source(archive: Archive, config: EvaluationConfig, model: object = None) -> ImageSource:
+    """The images of ``archive``, through the cache that ``config`` names, else in the frame of ``model``."""
     if config.image_cache is None:
-        return ImageSource(archive, workers=config.workers)
+        return ImageSource(archive, workers=config.workers, frame=frame_of(model))
     from lgdea.imaging.cache import ImageCache
 
     return ImageSource(archive, cache=ImageCache(config.image_cache), workers=config.workers)

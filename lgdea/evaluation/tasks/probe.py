@@ -70,7 +70,7 @@ def probe(
     labels = common.labels_of(archive, config.labeller)
     _check_patients(archive, config)
     classes, notes = _scorable(common.scored_classes(config.classes, labels), labels, archive, config)
-    source = common.image_source(archive, config)
+    source = common.image_source(archive, config, encoder)
     train, choose, test = (
         _embed(encoder, source, archive, split, labels, classes, config)
         for split in (config.train_split, config.choose_split, config.split)

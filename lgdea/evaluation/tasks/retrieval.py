@@ -53,7 +53,7 @@ def retrieval(
     config = common.resolve(RetrievalConfig, config, settings)
     name, model = model_name(model), as_evaluable(model)
     images, reports, skipped = both_sides(archive, config.split)
-    source = common.image_source(archive, config)
+    source = common.image_source(archive, config, model)
     images, image_vectors = _embed_images(model, source, images, config.batch_size)
     if images.empty:
         raise DataError("no image with a report can be read", file=archive.folder, remedy="check image_root")

@@ -52,7 +52,7 @@ def zero_shot(
     classes, truth, notes = _scorable(common.scored_classes(config.classes, labels), labels, images, config, archive)
     style = config.texts if config.texts != "auto" else ("phrase" if model.scoring == "presence" else "pair")
 
-    source = common.image_source(archive, config)
+    source = common.image_source(archive, config, model)
     images, truth, scores = _score(model, source, images, truth, classes, style, config.batch_size)
     if images.empty:
         raise DataError("none of the labelled images can be read", file=archive.folder, remedy="check image_root")

@@ -7,7 +7,7 @@ from mini_archive import STUDIES, Oracle, text_of
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.embed import embed_archive, read_embeddings
-from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, unit
+from lgdea.evaluation.models import EvaluableModel, as_evaluable, frame_of, model_name, unit
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
@@ -44,6 +44,16 @@ def test_the_wrapper_answers_as_the_model_does(model, pixels):
         np.testing.assert_allclose(heat, model.heat_map(pixels[1], phrase), atol=1e-6)
         assert heat.shape == (40, 30)
         assert np.isnan(heat[:5]).all()
+
+
+@pytest.mark.parametrize("mode", ["center_crop", "letterbox"])
+def test_an_image_in_the_models_frame_is_the_image_to_it(model, pixels, monkeypatch, mode):
+    monkeypatch.setattr(model, "preprocess", Preprocess(32, mode=mode))
+    wrapped = as_evaluable(model)
+    framed = [frame_of(wrapped)(p) for p in pixels]
+    assert [f.shape for f in framed] == [(32, 32)] * 2
+    np.testing.assert_array_equal(wrapped.encode_images(framed), wrapped.encode_images(pixels))
+    assert frame_of(Oracle()) is None
 
 
 def test_a_model_that_has_the_methods_is_taken_as_it_is():
