@@ -149,7 +149,8 @@ def choose_example(archive: Archive, evidence: pd.DataFrame, model: HeatMapper, 
 
 def _heading(pen: ImageDraw.ImageDraw, x: int, title: str, note: str) -> None:
     pen.text((x, 36), title, INK, _font(27, bold=True))
-    pen.text((x, 72), note, MUTED, _font(21))
+    size = next((size for size in range(21, 12, -1) if _font(size).getlength(note) <= SIDE), 12)
+    pen.text((x, 72), note, MUTED, _font(size))
 
 
 def _report(pen: ImageDraw.ImageDraw, x: int, width: int, example: Example) -> None:

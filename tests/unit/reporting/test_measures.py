@@ -96,8 +96,8 @@ def test_classes_are_sorted_by_the_first_model_and_facts_are_no_scores(tmp_path:
         ("frechet_pair_macro", "frechet_pair_chance_macro"),
         ("single_label_accuracy", "single_label_chance"),
         ("report_to_image/evidence_ndcg@5", "report_to_image/evidence_ndcg_chance@5"),
-        ("pointing_micro", "pointing_chance_micro"),
-        ("pointing", "pointing_chance"),
+        ("pointing_micro", "pointing_prior_micro"),
+        ("pointing", "pointing_prior"),
     ],
 )
 def test_chance_is_the_metric_beside_it_and_no_row(tmp_path: Path, metric: str, chance: str) -> None:
