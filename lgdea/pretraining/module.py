@@ -14,6 +14,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgdea.errors import UsageError
 from lgdea.models.heads import similarity
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather
@@ -37,6 +38,7 @@ from lgdea.pretraining.losses import (
 from lgdea.pretraining.propagation import Propagated
 from lgdea.pretraining.schedule import learning_rate
 
+SHARDED = "lgdea_sharded"
 PROPAGATED = ("unpaired_images", "unpaired_presence", "unpaired_reports", "higher_order")
 
 
@@ -250,6 +252,25 @@ class Pretraining(L.LightningModule):
             for model in (self.model, self.average):
                 sharding.shard_towers(model, mesh["data_parallel"])
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say by which names the optimiser's state is kept."""
+        checkpoint[SHARDED] = self.device_mesh is not None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse what would give weights the optimiser state of others.
+
+        A sharded run's optimiser state is numbered by the model's order, that of others by its own groups. The first
+        can be taken up by any strategy, the second cannot by a sharded one.
+
+        Raises:
+            UsageError: A sharded run was to take up one that was not.
+        """
+        if self.device_mesh is not None and not checkpoint.get(SHARDED, False):
+            raise UsageError(
+                "a run that was begun without trainer.strategy=fsdp cannot be finished with it",
+                remedy="go on with the strategy that it had, or start a new run",
+            )
+
     def on_after_backward(self) -> None:
         """What is not sharded has its gradient averaged here."""
         if self.device_mesh is not None:
@@ -261,12 +282,14 @@ class Pretraining(L.LightningModule):
         """AdamW, no decay of biases, norms, scales and embeddings of position; warm-up, then cosine."""
         used = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
         settings = self.config.optimizer
+        # Towers apart from the rest: where they are sharded no kernel takes both, and a run may go on elsewhere.
+        towers = {id(p) for part in (self.model.image_tower, self.model.text_tower) for p in part.parameters()}
         groups = [
             {"params": members, "weight_decay": decay}
-            for sharded in (False, True)  # one kernel does not take both
+            for in_tower in (False, True)
             for decay, members in (
-                (settings.weight_decay, [p for _, p in used if p.ndim > 1 and sharding.is_sharded(p) == sharded]),
-                (0.0, [p for _, p in used if p.ndim <= 1 and sharding.is_sharded(p) == sharded]),
+                (settings.weight_decay, [p for _, p in used if p.ndim > 1 and (id(p) in towers) == in_tower]),
+                (0.0, [p for _, p in used if p.ndim <= 1 and (id(p) in towers) == in_tower]),
             )
             if members
         ]
