@@ -61,7 +61,10 @@ def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) ->
         wanted = settings(f"objective.name={objective}", "schedule.evidence_share=0", "graph.first_share=0")
         rows.append({"objective": objective, **measure_step(wanted, out, config.steps)})
         say(f"{objective}: {rows[-1]['seconds']:.3f} s a step, {rows[-1]['ratio']:.2f} of the bare towers")
-    result: dict[str, Any] = {"steps": rows, "loader": measure_loader(settings(), out, config.steps)}
+    result: dict[str, Any] = {
+        "steps": rows,
+        "loader": measure_loader(settings("schedule.evidence_share=0"), out, config.steps),
+    }
     if importlib.util.find_spec("open_clip"):
         from lgdea.bench.train_open_clip import measure_open_clip
 

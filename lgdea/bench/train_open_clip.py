@@ -16,6 +16,11 @@ def measure_open_clip(config: PretrainConfig, out: Path, steps: int) -> dict[str
 
     open_clip's image tower is the same timm model (on three channels, which it needs, without the feature pyramid); its
     text transformer has the same width, layers and number of tokens. Both get the same pixels; only ours augments them.
+
+    Returns:
+        ``seconds``, ``open_clip_seconds`` and ``ratio``; nothing for a tower that open_clip does not put together: it
+        sizes its projection by timm's ``num_features``, which is not what a tower with a convolution behind its pooling
+        (MobileNetV3) gives.
     """
     import open_clip
 
@@ -37,6 +42,9 @@ def measure_open_clip(config: PretrainConfig, out: Path, steps: int) -> dict[str
             "layers": config.text.layers,
         },
     )
+    trunk = peer.visual.trunk
+    if getattr(trunk, "head_hidden_size", trunk.num_features) != trunk.num_features:
+        return {}
     loss = open_clip.ClipLoss()
     ours, theirs = optimiser_of(module), optimiser_of(peer)
     module.train()

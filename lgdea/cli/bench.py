@@ -184,7 +184,7 @@ def train(
         f"graphs take {result['graph_share']:.1%} of a run",
         highlight=False,
     )
-    if "open_clip" in result:
+    if result.get("open_clip"):
         console.print(f"clip here takes {result['open_clip']['ratio']:.2f} of open_clip's time", highlight=False)
 
 
