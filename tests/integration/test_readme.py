@@ -45,7 +45,7 @@ def test_the_demo_shows_what_the_readme_says(folder: Path) -> None:
     for task, name in (
         ("zero-shot", "auroc_macro"),
         ("retrieval", "image_to_report/evidence_ndcg@10"),
-        ("grounding", "pointing_macro"),
+        ("grounding", "cnr_macro"),
     ):
         lgdea, clip = metric("lgdea", task, name), metric("clip", task, name)
         # Clearly ahead: each value lies outside the other's 95% interval.
