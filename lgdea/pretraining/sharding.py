@@ -70,11 +70,11 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> None:
     """Scale all gradients so that their norm over all processes is at most ``largest``; 0 does nothing."""
-    if largest <= 0:
-        return
     gradients = [p.grad for p in parameters if p.grad is not None]
+    if largest <= 0 or not gradients:
+        return
     squares = [own_part(g).float().pow(2).sum() for g in gradients if is_sharded(g)]
-    total = torch.stack(squares).sum() if squares else torch.zeros(())
+    total = torch.stack(squares).sum() if squares else torch.zeros((), device=gradients[0].device)
     dist.all_reduce(total)
     for gradient in gradients:
         if not is_sharded(gradient):

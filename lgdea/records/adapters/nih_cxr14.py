@@ -120,10 +120,6 @@ def _study(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _follow_up(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"study_id": _id(entry), "follow_up": whole(entry["Follow-up #"])}
-
-
 def _image(entry: dict[str, Any], file: Path, source: Path) -> dict[str, Any]:
     width, height = read_size(file)
     return {
