@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import open_clip
 import pytest
-import tiny_models
+import tiny_encoders
 import torch
 import torch.nn.functional as F
 from PIL import Image as Picture
@@ -39,7 +39,7 @@ LONG = "effusion " * 200
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     for kind in ("clip", "siglip", "native", "biomed"):
-        getattr(tiny_models, kind)(root / kind)
+        getattr(tiny_encoders, kind)(root / kind)
     return root
 
 
@@ -117,7 +117,7 @@ def test_heat_maps_are_source_pixels_and_nan_outside_the_crop(model, named, pixe
 
 def planted(folder, kind):
     """A model of idle layers whose patches point along ``PHRASE`` where they are bright, else the other way."""
-    net = getattr(tiny_models, kind)(folder, layers=int(kind == "native"))
+    net = getattr(tiny_encoders, kind)(folder, layers=int(kind == "native"))
     name = f"hf:{folder}" if kind == "clip" else f"open_clip:local-dir:{folder}"
     phrase = torch.from_numpy(load_encoder(name, device="cpu").encode_texts([PHRASE])[0])
     vision = net.vision_model if kind == "clip" else net.visual
@@ -139,7 +139,7 @@ def planted(folder, kind):
     if kind == "clip":
         net.save_pretrained(folder)
     else:
-        tiny_models.save_weights(net, folder)
+        tiny_encoders.save_weights(net, folder)
     return load_encoder(name, device="cpu")
 
 
@@ -168,14 +168,14 @@ def test_a_planted_patch_is_warm_where_it_was_planted(pointing, size, box):
 @pytest.mark.parametrize("kind", ["siglip", "biomed"])
 def test_a_patch_goes_the_way_of_the_pooled_token(kind, tmp_path):
     """A picture of one grey level has equal patches, so that each is what the whole picture is."""
-    net = tiny_models.siglip(tmp_path) if kind == "siglip" else tiny_models.biomed(tmp_path, pool="avg")
+    net = tiny_encoders.siglip(tmp_path) if kind == "siglip" else tiny_encoders.biomed(tmp_path, pool="avg")
     if kind == "biomed":
         net.visual.trunk.pos_embed.data.zero_()
         for block in net.visual.trunk.blocks:  # the class token would be mixed in
             for layer in (block.attn.proj, block.mlp.fc2):
                 layer.weight.data.zero_()
                 layer.bias.data.zero_()
-        tiny_models.save_weights(net, tmp_path)
+        tiny_encoders.save_weights(net, tmp_path)
     name = f"hf:{tmp_path}" if kind == "siglip" else f"open_clip:local-dir:{tmp_path}"
     model = load_encoder(name, device="cpu")
     dark, light = np.full((64, 96), 0.1, np.float32), np.full((64, 96), 0.9, np.float32)
@@ -327,7 +327,7 @@ def test_a_pooling_that_was_never_trained_is_not_used(tmp_path, pixels):
 
 def test_weights_that_a_checkpoint_lacks_are_told(folders, tmp_path):
     net = CLIPModel.from_pretrained(folders / "clip")
-    tiny_models.clip(tmp_path)
+    tiny_encoders.clip(tmp_path)
     state = {k: v for k, v in net.state_dict().items() if k != "visual_projection.weight"}
     net.save_pretrained(tmp_path, state_dict=state)
     assert load_encoder(f"hf:{tmp_path}").notes == [
@@ -360,7 +360,7 @@ def test_biovil_answers_as_its_own_package_does(name, side, monkeypatch):
 
     from lgdea.evaluation.hi_ml import _image_tower
 
-    words = tiny_models.tokenizer()
+    words = tiny_encoders.tokenizer()
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CXRBertConfig(vocab_size=len(words), max_position_embeddings=24, projection_size=128, **sizes)
     load = "get_biovil_t_bert" if name == "biovil_t" else "get_cxr_bert"
