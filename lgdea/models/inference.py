@@ -79,7 +79,7 @@ def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Te
 
 
 def encode_image(model: LgdeaModel, images: ImageInput | Sequence[ImageInput]) -> np.ndarray:
-    """Embeddings (N, D) to compare with those of reports, float32, unit length; one image gives N = 1."""
+    """Embeddings (N, E) to compare with those of reports, float32, unit length; one image gives N = 1."""
     single = isinstance(images, str | Path | Image.Image | np.ndarray)
     items: list[ImageInput] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
     rows = []
@@ -87,18 +87,18 @@ def encode_image(model: LgdeaModel, images: ImageInput | Sequence[ImageInput]) -
         for start in range(0, len(items), BATCH):
             batch = torch.stack([_prepare(model, item)[0] for item in items[start : start + BATCH]])
             rows.append(model.embed_images(model.forward_image(batch.to(model.device))).cpu())
-    return torch.cat(rows).numpy() if rows else np.zeros((0, model.dim), dtype=np.float32)
+    return torch.cat(rows).numpy() if rows else np.zeros((0, model.embedding_dim), dtype=np.float32)
 
 
 def encode_text(model: LgdeaModel, texts: str | Sequence[str]) -> np.ndarray:
-    """Report embeddings (N, D), float32, unit length; one text gives N = 1."""
+    """Report embeddings (N, E), float32, unit length; one text gives N = 1."""
     items = [texts] if isinstance(texts, str) else list(texts)
     rows = []
     with inferring(model):
         for start in range(0, len(items), BATCH):
             tokens = model.tokenize(items[start : start + BATCH])
             rows.append(model.embed_reports(model.forward_text(**tokens)).cpu())
-    return torch.cat(rows).numpy() if rows else np.zeros((0, model.dim), dtype=np.float32)
+    return torch.cat(rows).numpy() if rows else np.zeros((0, model.embedding_dim), dtype=np.float32)
 
 
 def heat_map(model: LgdeaModel, image: ImageInput, phrase: str) -> np.ndarray:

@@ -200,21 +200,40 @@ class LgdeaModel(nn.Module):
         )
         return self.presence_scale * (patches + lesions) / 2 + self.presence_bias
 
-    def embed_images(self, image_out: dict[str, Tensor]) -> Tensor:
-        """What images are compared with reports by: the pooled embedding, with ``presence`` scoring centred and joined
-        with the image's evidence (:class:`lgdea.models.whole.WholeComparison`).
+    def image_logits(self, image_out: dict[str, Tensor], z: Tensor) -> Tensor:
+        """What a whole image tells of evidence: the mean of :meth:`presence_logits` and of the pooled embedding's.
 
         Shapes:
-            the result of :meth:`forward_image`; result (B, D), unit length.
+            the result of :meth:`forward_image`; z (U, D); result (B, U).
+        """
+        pooled = self.presence_scale * similarity(image_out["pooled"], z) + self.presence_bias
+        return (self.presence_logits(image_out, z) + pooled) / 2
+
+    def report_logits(self, text_out: dict[str, Tensor], z: Tensor) -> Tensor:
+        """What a report tells of evidence, the result of :meth:`forward_text` and z (U, D) -> (B, U)."""
+        return self.presence_scale * similarity(text_out["pooled"], z) + self.presence_bias
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of :meth:`embed_images` and :meth:`embed_reports`."""
+        return self.dim if self.scoring != "presence" else self.whole.dim
+
+    def embed_images(self, image_out: dict[str, Tensor]) -> Tensor:
+        """What images are compared with reports by: the pooled embedding, with ``presence`` scoring joined with the
+        image's evidence (:class:`lgdea.models.whole.WholeComparison`).
+
+        Shapes:
+            the result of :meth:`forward_image`; result (B, E = ``embedding_dim``), unit length.
         """
         if self.scoring != "presence":
             return image_out["pooled"]
-        presence = self.presence_logits(image_out, self.whole.finding_vectors).sigmoid()
-        return self.whole.images(image_out["pooled"], presence)
+        return self.whole.images(image_out["pooled"], self.image_logits(image_out, self.whole.phrases))
 
     def embed_reports(self, text_out: dict[str, Tensor]) -> Tensor:
-        """What reports are compared with images by, of the result of :meth:`forward_text`; (B, D), unit length."""
-        return text_out["pooled"] if self.scoring != "presence" else self.whole.reports(text_out["pooled"])
+        """What reports are compared with images by, of the result of :meth:`forward_text`; as :meth:`embed_images`."""
+        if self.scoring != "presence":
+            return text_out["pooled"]
+        return self.whole.reports(text_out["pooled"], self.report_logits(text_out, self.whole.phrases))
 
     def score_phrases(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Scores of phrases in preprocessed images, without gradient; higher = more likely present.
@@ -235,11 +254,11 @@ class LgdeaModel(nn.Module):
         return inference.phrase_maps(self, images, phrases)
 
     def encode_image(self, images: inference.ImageInput | Sequence[inference.ImageInput]) -> np.ndarray:
-        """Embeddings (N, D) of a path, PIL image, array, or a list of them; see :meth:`embed_images`."""
+        """Embeddings (N, E) of a path, PIL image, array, or a list of them; see :meth:`embed_images`."""
         return inference.encode_image(self, images)
 
     def encode_text(self, texts: str | Sequence[str]) -> np.ndarray:
-        """Report embeddings (N, D) of one text or a list; see :meth:`embed_reports`."""
+        """Report embeddings (N, E) of one text or a list; see :meth:`embed_reports`."""
         return inference.encode_text(self, texts)
 
     def heat_map(self, image: inference.ImageInput, phrase: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
 from lgdea.version import __version__
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESS = "preprocess.json"
@@ -102,8 +102,9 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
             remedy="it was changed by hand or written by an incompatible version",
         ) from None
     weights = _read_weights(folder / WEIGHTS, remedy="copy the whole folder")
-    if version < FORMAT_VERSION:  # nothing was known yet of what is typical of the archive (1), or of its patches (2)
-        weights = {f"whole.{name}": value for name, value in model.whole.state_dict().items()} | weights
+    if version < FORMAT_VERSION:  # less, or nothing, was known of what is typical of the archive
+        usual = {f"whole.{name}": value for name, value in model.whole.state_dict().items()}
+        weights = usual | {n: value for n, value in weights.items() if n in usual or not n.startswith("whole.")}
     _fill(model, weights, folder / WEIGHTS, remedy=f"take it and {CONFIG} from the same model")
     place = folder.resolve()
     model.name = place.parent.name if place.name == "model" else place.name  # a run's model is called as the run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import lightning as L
@@ -16,8 +16,10 @@ from lgdea.imaging.transforms import Preprocess
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather, world_size
 from lgdea.objectives.histograms import report_histogram
+from lgdea.objectives.presence import PRESENT
 from lgdea.objectives.prototypes import assign
 from lgdea.pretraining.batches import BatchBuilder, Tokens
+from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.phrases import UNIT_WEIGHTS
 from lgdea.pretraining.propagation import Nodes
@@ -61,17 +63,39 @@ def settle_comparison(model: LgdeaModel, builder: BatchBuilder, preprocess: Prep
         most: Images and reports that are looked at, evenly spread over the archive.
     """
     z = model.embed_phrases([canonical_phrase(finding) for finding in model.findings])
-    pooled, presence, patches, reports = [], [], [], []
+    pooled, logits, patches, reports, told = [], [], [], [], []
     for rows in _spread(len(builder.pixels), most):
         frames = torch.from_numpy(builder.pixels[rows])[:, None].to(model.device)
         out = model.forward_image(preprocess.normalise(frames))
         pooled.append(out["pooled"])
-        presence.append(model.presence_logits(out, z).sigmoid())
+        logits.append(model.image_logits(out, z))
         patches.append(out["patches"].mean(dim=1))
     for rows in _spread(len(builder.reports), most):
         ids, mask = builder.reports.pad(rows)
-        reports.append(model.forward_text(ids.to(model.device), mask.to(model.device))["pooled"])
-    model.whole.settle(torch.cat(pooled), torch.cat(presence), torch.cat(reports), torch.cat(patches), z)
+        out = model.forward_text(ids.to(model.device), mask.to(model.device))
+        reports.append(out["pooled"])
+        told.append(model.report_logits(out, z))
+    model.whole.settle(
+        images=torch.cat(pooled),
+        image_logits=torch.cat(logits),
+        reports=torch.cat(reports),
+        report_logits=torch.cat(told),
+        patches=torch.cat(patches),
+        phrases=z,
+        rates=finding_rates(builder.corpus, model.findings).to(model.device),
+    )
+
+
+def finding_rates(corpus: Corpus, findings: Sequence[str]) -> Tensor:
+    """Share of the training reports that state each of F findings as present, (F,)."""
+    table = corpus.phrases
+    place = {finding: i for i, finding in enumerate(findings)}
+    count = torch.zeros(len(findings))
+    for units in corpus.report_units:
+        present = table.unit_phrase[units[table.unit_status[units] == PRESENT]]
+        stated = {table.keys[phrase][0] for phrase in present}
+        count[[place[finding] for finding in stated if finding in place]] += 1
+    return count / max(len(corpus.report_units), 1)
 
 
 def _spread(count: int, most: int) -> Iterator[NDArray[np.int64]]:

@@ -101,12 +101,12 @@ def test_path_picture_and_array_give_the_same_embedding(make_model: Callable[...
     picture.save(tmp_path / "a.png")
     forms = [tmp_path / "a.png", str(tmp_path / "a.png"), picture, pixels, pixels / 255]
     embeddings = model.encode_image(forms)
-    assert embeddings.shape == (5, 32)
+    assert embeddings.shape == (5, model.embedding_dim)
     assert embeddings.dtype == np.float32
     np.testing.assert_allclose(embeddings, np.repeat(embeddings[:1], 5, axis=0), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(model.encode_image(picture).shape, (1, 32))
-    assert model.encode_image([]).shape == (0, 32)
+    np.testing.assert_array_equal(model.encode_image(picture).shape, (1, model.embedding_dim))
+    assert model.encode_image([]).shape == (0, model.embedding_dim)
 
 
 def test_sixteen_bit_and_colour_pictures_are_scaled_as_from_a_file(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_text_embeddings_do_not_depend_on_their_batch(make_model: Callable[..., 
     model = make_model()
     texts = ["No effusion.", "Moderate left pleural effusion with compressive atelectasis."]
     together = model.encode_text(texts * 40)
-    assert together.shape == (80, 32)
+    assert together.shape == (80, model.embedding_dim)
     np.testing.assert_allclose(together[0], model.encode_text(texts[0])[0], atol=1e-5)
-    assert model.encode_text([]).shape == (0, 32)
+    assert model.encode_text([]).shape == (0, model.embedding_dim)
 
 
 def test_what_is_no_image_is_one_clear_line(make_model: Callable[..., LgdeaModel], tmp_path: Path) -> None:

@@ -100,12 +100,12 @@ def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format_version=4, lgdea_version="9.0")
-    with pytest.raises(UsageError, match=r"format version 4.*upgrade lgdea .*9\.0"):
+    edit(folder, format_version=5, lgdea_version="9.0")
+    with pytest.raises(UsageError, match=r"format version 5.*upgrade lgdea .*9\.0"):
         load_model(folder)
 
 
-def test_a_model_of_the_first_format_embeds_as_it_did(folder: Path) -> None:
+def test_a_model_of_the_first_format_ranks_by_its_pooled_embeddings(folder: Path) -> None:
     weights = {n: v for n, v in load_file(folder / "model.safetensors").items() if not n.startswith("whole.")}
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(DataError, match=r"whole\.\w+ is missing"):
@@ -115,13 +115,16 @@ def test_a_model_of_the_first_format_embeds_as_it_did(folder: Path) -> None:
     tokens = model.tokenize(TEXTS)
     with torch.no_grad():
         pooled = model.forward_text(**tokens)["pooled"]
-    np.testing.assert_allclose(model.encode_text(TEXTS), pooled.numpy(), atol=1e-6)
+    found = model.encode_text(TEXTS)[:, -model.dim :]
+    np.testing.assert_allclose(found / np.linalg.norm(found, axis=1, keepdims=True), pooled.numpy(), atol=1e-6)
 
 
 def test_a_model_of_the_second_format_keeps_its_centres(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
-    del weights["whole.patch_centre"]
+    for name in ("patch_centre", "phrases", "image_shift", "report_shift"):
+        del weights[f"whole.{name}"]
     weights["whole.image_centre"] += 1
+    weights["whole.usual_presence"] = torch.ones(3)  # no longer known
     save_file(weights, folder / "model.safetensors")
     edit(folder, format_version=2)
     model = load_model(folder)
