@@ -81,7 +81,7 @@ def test_an_untrained_model_is_near_chance_on_every_task(model, mini, task):
 
 def test_an_archive_is_embedded(model, mini, tmp_path):
     vectors, ids = read_embeddings(embed_archive(model, mini, tmp_path / "e"), "report")
-    assert vectors.shape == (STUDIES, 16)
+    assert vectors.shape == (STUDIES, model.embedding_dim)
     np.testing.assert_allclose(vectors[5], model.encode_text(ids["report_id"].map(
         dict(zip(mini.reports["report_id"], mini.reports["text"], strict=True))
     ).iloc[5])[0], atol=1e-5)  # fmt: skip

@@ -41,7 +41,7 @@ def test_a_run_leaves_a_model_that_loads_and_all_its_records(config, tmp_path, n
     model = load_model(fit(config(name), run))
     assert model.scoring == config_module.OBJECTIVES[name].scoring
     image = np.random.default_rng(0).integers(0, 255, (40, 32)).astype(np.uint8)
-    assert model.encode_image(image).shape == (1, 16)
+    assert model.encode_image(image).shape == (1, model.embedding_dim)
     assert model.heat_map(image, "left pleural effusion").shape == (40, 32)
     assert {p.name for p in run.iterdir()} >= {
         "config.yaml",
