@@ -24,8 +24,12 @@ DEFINITIONS: dict[str, str] = {
     "retrieval/evidence-precision-v1": "Mean evidence overlap (Jaccard of present findings, with the side when so "
     "configured) of the first k candidates.",
     "retrieval/evidence-precision-chance-v1": "retrieval/evidence-precision-v1 of a random order.",
+    "retrieval/evidence-precision-prior-v1": "retrieval/evidence-precision-v1 of the best list of candidates that is "
+    "the same for every query, chosen by the queries themselves.",
     "retrieval/evidence-ndcg-v1": "nDCG@k with linear gain = evidence overlap, discount 1/log2(rank+1), tie-aware.",
     "retrieval/evidence-ndcg-chance-v1": "retrieval/evidence-ndcg-v1 of a random order.",
+    "retrieval/evidence-ndcg-prior-v1": "retrieval/evidence-ndcg-v1 of the best list of candidates that is the same "
+    "for every query, chosen by the queries themselves.",
     "grounding/cnr-v1": "|m_in - m_out| / sqrt(v_in + v_out) of the map clamped at 0, source pixels, one map per "
     "(image, phrase), inside = union of its boxes.",
     "grounding/miou-v1": "Mean over thresholds of IoU(map > threshold, union of boxes), source pixels.",

@@ -1,13 +1,13 @@
 """Ranking every image for every report and every report for every image, block by block in bounded memory.
 
 Of a block of queries only the similarities are dense. Right answers are sparse, evidence is graded for no more pairs
-than can stand among the first k, and what the best order and a random one would gain is worked out once for each
-distinct set of evidence.
+than can stand among the first k, and what the best order, a random one and the best that is the same for every query
+would gain is worked out once for each distinct set of evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ def rank(gallery: Gallery, direction: Direction, config: RetrievalConfig) -> pd.
     queries, candidates = sizes if direction == "image_to_report" else sizes[::-1]
     step = max(1, _CELLS // candidates)
     starts = range(0, queries, step)
-    grader = None if gallery.facts is None else _Grader.build(gallery, direction, max(config.evidence_at))
+    grader = None if gallery.facts is None else _Grader.build(gallery, direction, config.evidence_at)
     blocks = [
         _score_block(scores, right, rows, grader, config)
         for scores, right, rows in track(
@@ -99,24 +99,33 @@ class _Grader:
     sets: Bools  # (E, F) distinct sets of facts
     own: Codes  # (queries,) set of each query
     others: Codes  # (candidates,)
-    ideal: Floats  # (E, k) of :func:`ideal_gains`
+    ideal: Floats  # (E, k) of :func:`ideal_gains`, k the largest
     chance: Floats  # (E, k)
+    prior: dict[str, Floats]  # (E, k') by metric, `precision@k'` and `ndcg@k'`: the best list for all queries at once
 
     @classmethod
-    def build(cls, gallery: Gallery, direction: Direction, k: int) -> _Grader:
+    def build(cls, gallery: Gallery, direction: Direction, depths: Sequence[int]) -> _Grader:
         assert gallery.facts is not None
         sets, of_study = np.unique(gallery.facts, axis=0, return_inverse=True)
         of_study = of_study.reshape(-1)
         sides = of_study[gallery.image_study], of_study[gallery.report_study]
         own, others = sides if direction == "image_to_report" else sides[::-1]
         counts = np.bincount(others, minlength=len(sets))
-        step = max(1, _CELLS // len(sets))
-        ideal, chance = [], []
+        asked = np.bincount(own, minlength=len(sets))
+        lists = [(name, depth) for name in metrics.GRADED for depth in depths]
+        step, k = max(1, _CELLS // len(sets)), max(depths)
+        ideal, chance, worth = [], [], np.zeros((len(lists), len(sets)))
         for start in range(0, len(sets), step):
-            grades = metrics.jaccard(sets[start : start + step], sets)
+            part = slice(start, start + step)
+            grades = metrics.jaccard(sets[part], sets)
             ideal.append(metrics.ideal_gains(grades, k, counts))
             chance.append(metrics.chance_gains(grades, k, counts))
-        return cls(sets, own, others, np.concatenate(ideal), np.concatenate(chance))
+            worth += [asked[part] * metrics.worth_of_grades(ideal[-1], *one) @ grades for one in lists]
+        prior = {}
+        for (name, depth), order in zip(lists, np.argsort(-worth, axis=1, kind="stable"), strict=True):
+            first = np.repeat(order, counts[order])[:depth]
+            prior[f"{name}@{depth}"] = metrics.jaccard(sets, sets[first]).astype(np.float64)
+        return cls(sets, own, others, np.concatenate(ideal), np.concatenate(chance), prior)
 
     def grades(self, queries: NDArray[np.intp], candidates: NDArray[np.intp]) -> Vectors:
         """Grades of pairs: (M,), (M,) to (M,)."""
@@ -147,10 +156,10 @@ def _score_block(
         gains = metrics.gains_of_pairs(query, scores[query, candidate], grades, len(scores), depth)
         ideal, chance = grader.ideal[grader.own[rows]], grader.chance[grader.own[rows]]
         for k in config.evidence_at:
-            columns[f"evidence_precision@{k}"] = metrics.precision_from_gains(gains, ideal, k)
-            columns[f"evidence_precision_chance@{k}"] = metrics.precision_from_gains(chance, ideal, k)
-            columns[f"evidence_ndcg@{k}"] = metrics.ndcg_from_gains(gains, ideal, k)
-            columns[f"evidence_ndcg_chance@{k}"] = metrics.ndcg_from_gains(chance, ideal, k)
+            for name, score in metrics.GRADED.items():
+                prior = grader.prior[f"{name}@{k}"][grader.own[rows]]
+                for level, gained in (("", gains), ("_chance", chance), ("_prior", prior)):
+                    columns[f"evidence_{name}{level}@{k}"] = score(gained, ideal, k)
     return pd.DataFrame(columns)
 
 

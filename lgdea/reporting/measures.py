@@ -177,7 +177,8 @@ def metric_name(metric: str) -> str:
 def chance_metric(metric: str) -> str:
     """The metric that holds the chance level of ``metric``, as the evaluation tasks name it.
 
-    For the pointing game it is the best fixed place: a random pixel knows less than one who never saw the image.
+    For the pointing game it is the best fixed place, for evidence found the best fixed list: a random pixel or order
+    knows less than one who never saw the image.
 
     >>> chance_metric("image_to_report/recall@10"), chance_metric("pointing_macro")
     ('image_to_report/recall_chance@10', 'pointing_prior_macro')
@@ -188,7 +189,8 @@ def chance_metric(metric: str) -> str:
     if bare.startswith("auprc"):  # whatever the probe, as `linear@10%/auprc`
         return bare.replace("auprc", "prevalence", 1)
     stem, end = re.fullmatch(r"(.*?)(@\d+|_macro|_micro|)", metric).groups()  # type: ignore[union-attr]
-    return f"{stem}_prior{end}" if stem == "pointing" else f"{stem}_chance{end}"
+    fixed = stem == "pointing" or stem.rpartition("/")[2].startswith("evidence_")
+    return f"{stem}_prior{end}" if fixed else f"{stem}_chance{end}"
 
 
 _WRITTEN = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}

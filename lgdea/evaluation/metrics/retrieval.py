@@ -132,6 +132,25 @@ def ndcg_from_gains(gains: Floats, ideal: Floats, k: int) -> Floats:
     return np.where(best > 0, gains[:, :k] @ discount / np.where(best > 0, best, 1.0), np.nan)
 
 
+GRADED = {"precision": precision_from_gains, "ndcg": ndcg_from_gains}
+"""What the grades at the first k ranks come to, by the metric's name."""
+
+
+def worth_of_grades(ideal: Floats, name: str, k: int) -> Floats:
+    """What a grade of 1 at the first rank adds to a query's metric: (Q,), 0 for a query that is left out.
+
+    Times a candidate's grade and summed over the queries it is what the candidate is worth to all of them at once;
+    the best list that is the same for every query has the candidates by falling worth.
+
+    Args:
+        ideal: (Q, k or more) of :func:`ideal_gains`.
+        name: A key of :data:`GRADED`.
+        k: Ranks.
+    """
+    first = np.broadcast_to(np.eye(1, min(k, ideal.shape[1])), (len(ideal), min(k, ideal.shape[1])))
+    return np.nan_to_num(GRADED[name](first, ideal, k))
+
+
 def chance_gains(grades: ArrayLike, k: int, counts: ArrayLike | None = None) -> Floats:
     """:func:`expected_gains` of a random order: the mean grade at every rank, (Q, min(k, candidates)).
 

@@ -1,5 +1,7 @@
 """Ranking in blocks beside whole matrices and loops: ties, duplicates, several right answers, sets of evidence."""
 
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,12 +32,42 @@ def gallery(seed, studies=6, levels=2, dim=2, facts=3, graded=True):
     )
 
 
+def assert_like_whole_matrices(case, direction):
+    """Priors are one list for all queries, and have a test of their own."""
+    ours = ranking.rank(case, direction, CONFIG)
+    expected = rank_densely(case, direction, CONFIG)
+    pd.testing.assert_frame_equal(
+        ours[[name for name in ours if "prior" not in name]], expected, check_dtype=False, rtol=1e-9
+    )
+
+
 @pytest.mark.parametrize("direction", ranking.DIRECTIONS)
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(0, 3), st.booleans())
 def test_blocks_give_what_whole_matrices_give(direction, seed, studies, levels, graded):
     case = gallery(seed, studies, levels, graded=graded)
-    ours, expected = ranking.rank(case, direction, CONFIG), rank_densely(case, direction, CONFIG)
-    pd.testing.assert_frame_equal(ours, expected, check_dtype=False, rtol=1e-9)
+    assert_like_whole_matrices(case, direction)
+
+
+@pytest.mark.parametrize("direction", ranking.DIRECTIONS)
+@given(st.integers(0, 10_000), st.integers(1, 4))
+def test_a_prior_is_the_best_of_all_lists_that_are_the_same_for_every_query(direction, seed, studies):
+    case = gallery(seed, studies)
+    images, reports = case.facts[case.image_study], case.facts[case.report_study]
+    queries, candidates = (images, reports) if direction == "image_to_report" else (reports, images)
+    known, ours = m.jaccard(queries, candidates), ranking.rank(case, direction, CONFIG)
+    if known.any():
+        for k in (1, 3):
+            for name, of in (("precision", m.precision_at_k), ("ndcg", m.ndcg_at_k)):
+                lists = permutations(range(len(candidates)), min(k, len(candidates)))
+                best = max(np.nanmean(of(in_order(order, known.shape), known, k)) for order in lists)
+                assert ours[f"evidence_{name}_prior@{k}"].mean() == pytest.approx(best)
+
+
+def in_order(first, shape):
+    """Similarities that put ``first`` first in every row, and tie the rest."""
+    scores = np.zeros(shape[1])
+    scores[list(first)] = range(len(first), 0, -1)
+    return np.broadcast_to(scores, shape)
 
 
 @pytest.mark.parametrize("direction", ranking.DIRECTIONS)
@@ -43,8 +75,7 @@ def test_a_larger_gallery_in_small_blocks(direction, monkeypatch):
     case = gallery(1, studies=150, levels=3, dim=8, facts=6)
     monkeypatch.setattr(ranking, "_CELLS", 2000)
     monkeypatch.setattr(ranking, "_PAIRS", 7)
-    ours, expected = ranking.rank(case, direction, CONFIG), rank_densely(case, direction, CONFIG)
-    pd.testing.assert_frame_equal(ours, expected, check_dtype=False, rtol=1e-9)
+    assert_like_whole_matrices(case, direction)
 
 
 def test_all_cosines_negative():
@@ -59,9 +90,7 @@ def test_all_cosines_negative():
         case.facts,
     )
     for direction in ranking.DIRECTIONS:
-        pd.testing.assert_frame_equal(
-            ranking.rank(away, direction, CONFIG), rank_densely(away, direction, CONFIG), check_dtype=False
-        )
+        assert_like_whole_matrices(away, direction)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 400), st.integers(1, 12), st.integers(1, 50))

@@ -95,7 +95,7 @@ def test_classes_are_sorted_by_the_first_model_and_facts_are_no_scores(tmp_path:
         ("linear@10%/auprc_macro", "prevalence_macro"),
         ("frechet_pair_macro", "frechet_pair_chance_macro"),
         ("single_label_accuracy", "single_label_chance"),
-        ("report_to_image/evidence_ndcg@5", "report_to_image/evidence_ndcg_chance@5"),
+        ("report_to_image/evidence_ndcg@5", "report_to_image/evidence_ndcg_prior@5"),
         ("pointing_micro", "pointing_prior_micro"),
         ("pointing", "pointing_prior"),
     ],
