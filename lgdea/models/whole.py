@@ -2,11 +2,12 @@
 
 An image is compared by what it probably shows: the probability of each finding, at the rate at which the training
 reports state it. Training balances present and absent evidence, so that its own probabilities are far too high for
-rare findings, and few links make it too sure of them. The product of an image's and a report's embedding is then their
-expected overlap of evidence. The pooled embeddings add what findings do not say, side and severity for one. They are
-centred: all images point somewhat one way and all reports another, and a plain cosine ranks first the reports that
-happen to lie near the images' common direction (hubs; Liang et al. 2022, "Mind the gap"). Patches share a direction
-too: what makes one patch unlike the others is what a heat map has to show.
+rare findings, and few links make it too sure of them. An image and a report then agree by their expected overlap of
+evidence, divided by 1 + the expected number of findings of each: what says much overlaps by chance. The pooled
+embeddings add what findings do not say, side and severity for one. They are centred: all images point somewhat one way
+and all reports another, and a plain cosine ranks first the reports that happen to lie near the images' common
+direction (hubs; Liang et al. 2022, "Mind the gap"). Patches share a direction too: what makes one patch unlike the
+others is what a heat map has to show.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from lgdea.models.heads import unit
 
 SURENESS = 0.5
 """Factor on an image's logits: how sure few links make a model."""
-DETAIL = 0.2
+DETAIL = 0.02
 """Weight of the pooled embeddings' cosine beside the overlap of evidence."""
 
 
 class WholeComparison(nn.Module):
     """What is typical of the training archive; until :meth:`settle` wholes are ranked by their pooled embeddings.
 
-    Embeddings have F + 1 + D numbers: evidence, what brings a report's to unit length, and the pooled embedding.
+    Embeddings have F + 2 + D numbers: evidence, what brings an image's and what a report's to unit length, and the
+    pooled embedding.
 
     Args:
         dim: D.
@@ -50,8 +52,8 @@ class WholeComparison(nn.Module):
 
     @property
     def dim(self) -> int:
-        """F + 1 + D."""
-        return self.phrases.shape[0] + 1 + self.phrases.shape[1]
+        """F + 2 + D."""
+        return self.phrases.shape[0] + 2 + self.phrases.shape[1]
 
     def settle(
         self,
@@ -82,32 +84,40 @@ class WholeComparison(nn.Module):
         """Embeddings of images.
 
         Shapes:
-            pooled (B, D); logits (B, F) of the findings; result (B, F + 1 + D), unit length.
+            pooled (B, D); logits (B, F) of the findings; result (B, F + 2 + D), unit length.
         """
-        evidence = unit((SURENESS * logits.float() + self.image_shift).sigmoid())
-        return self._join(evidence, torch.zeros(len(pooled), 1, device=pooled.device), pooled - self.image_centre)
+        evidence, rest = _overlapping((SURENESS * logits.float() + self.image_shift).sigmoid())
+        return _join(evidence, rest, torch.zeros_like(rest), pooled - self.image_centre)
 
     def reports(self, pooled: Tensor, logits: Tensor) -> Tensor:
         """Embeddings of reports.
 
-        Evidence is divided by 1 + the expected number of findings: a report that says much overlaps by chance. Its
-        length, below 1, has to survive: the remainder to 1 goes where images have 0 (Bachrach et al. 2014).
-
         Shapes:
-            pooled (B, D); logits (B, F) of the findings; result (B, F + 1 + D), unit length.
+            pooled (B, D); logits (B, F) of the findings; result (B, F + 2 + D), unit length.
         """
-        evidence = (logits.float() + self.report_shift).sigmoid()
-        evidence = evidence / (1 + evidence.sum(dim=1, keepdim=True))
-        rest = (1 - evidence.square().sum(dim=1, keepdim=True)).sqrt()
-        return self._join(evidence, rest, pooled - self.report_centre)
+        evidence, rest = _overlapping((logits.float() + self.report_shift).sigmoid())
+        return _join(evidence, torch.zeros_like(rest), rest, pooled - self.report_centre)
 
     def patches(self, patches: Tensor) -> Tensor:
         """Patches as heat maps compare them with phrases, (B, P, D) -> (B, P, D), unit length."""
         return unit(patches - self.patch_centre)
 
-    @staticmethod
-    def _join(evidence: Tensor, rest: Tensor, pooled: Tensor) -> Tensor:
-        return unit(torch.cat([evidence, rest, DETAIL**0.5 * unit(pooled)], dim=1))
+
+def _overlapping(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Evidence whose products are overlaps, and what is missing to unit length.
+
+    The length of evidence, below 1, has to survive a cosine: the remainder goes where the other side has 0, as an
+    inner product is made a cosine (Bachrach et al. 2014, "Speeding up the Xbox recommender system").
+
+    Shapes:
+        probabilities (B, F); result (B, F) and (B, 1).
+    """
+    evidence = probabilities / (1 + probabilities.sum(dim=1, keepdim=True))
+    return evidence, (1 - evidence.square().sum(dim=1, keepdim=True)).sqrt()
+
+
+def _join(evidence: Tensor, image_rest: Tensor, report_rest: Tensor, pooled: Tensor) -> Tensor:
+    return unit(torch.cat([evidence, image_rest, report_rest, DETAIL**0.5 * unit(pooled)], dim=1))
 
 
 def shift_to_rates(logits: Tensor, rates: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def test_a_common_direction_no_longer_decides():
 
 
 def test_evidence_is_compared_by_its_expected_overlap():
-    """Without pooled embeddings the order of reports is that of C R / (1 + |R|), summed finding by finding."""
+    """Without pooled embeddings cosines are C R / ((1 + |C|) (1 + |R|)), summed finding by finding, whichever asks."""
     torch.manual_seed(0)
     image_logits, report_logits, rates = 3 * torch.randn(30, 6), 5 * torch.randn(30, 6), 0.1 + 0.5 * torch.rand(6)
     compare = settled(WholeComparison(4, 6), image_logits=image_logits, report_logits=report_logits, rates=rates)
@@ -60,8 +60,9 @@ def test_evidence_is_compared_by_its_expected_overlap():
     found = compare.images(nothing, image_logits) @ compare.reports(nothing, report_logits).T
     shows = (0.5 * image_logits + compare.image_shift).sigmoid()
     says = (report_logits + compare.report_shift).sigmoid()
-    expected = torch.stack([(image * says).sum(1) / (1 + says.sum(1)) for image in shows])
-    assert torch.equal(found.argsort(dim=1), expected.argsort(dim=1))
+    overlap = torch.stack([(image * says).sum(dim=1) for image in shows])
+    expected = overlap / (1 + shows.sum(dim=1, keepdim=True)) / (1 + says.sum(dim=1))
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_rare_finding_needs_more_than_a_common_one():
