@@ -264,6 +264,7 @@ def _scores(found: Sequence[Mapping[str, Value]]) -> list[str]:
     names = list(dict.fromkeys(name for metrics in found for name in metrics))
     # A chance level that is not the same for all models, as that of a distance in their own space, has its own row.
     chances = {chance_metric(name) for name in names if len(_told_chances(name, found)) == 1}
+    chances |= {level.replace("_prior", "_chance") for level in chances}  # who knows less than the chance level
     return [name for name in names if name not in chances and name not in NO_SCORE]
 
 

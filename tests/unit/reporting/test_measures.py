@@ -106,6 +106,12 @@ def test_chance_is_the_metric_beside_it_and_no_row(tmp_path: Path, metric: str, 
     assert [(r.metric, r.chance) for r in table.rows] == [(metric, 0.02)]
 
 
+def test_a_random_order_has_no_row_where_the_best_fixed_list_is_the_chance_level(tmp_path: Path) -> None:
+    levels = {"x/evidence_ndcg_chance@5": Value(0.1), "x/evidence_ndcg_prior@5": Value(0.3)}
+    (row,) = one_table(tmp_path, "retrieval", {"x/evidence_ndcg@5": Value(0.4), **levels}).rows
+    assert (row.metric, row.chance) == ("x/evidence_ndcg@5", 0.3)
+
+
 def test_an_absolute_contrast_has_no_chance_level_of_zero(tmp_path: Path) -> None:
     assert one_table(tmp_path, "grounding", {"cnr_macro": Value(0.5)}).rows[0].chance is None
 
