@@ -154,7 +154,7 @@ def _search_lists(unit: np.ndarray, width: int, probes: int, seed: int) -> tuple
     # Better centres would not find more neighbours: with these, 1,000,000 vectors train in a minute, not in five.
     index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = seed, 8, 64
     index.train(unit)
-    index.nprobe = min(probes, lists)
+    index.nprobe, index.parallel_mode = min(probes, lists), 3  # over queries; by default this search has one thread
     nearness, near = index.quantizer.search(unit, index.nprobe)  # once, for filling the lists and for looking at them
     order = np.argsort(near[:, 0], kind="stable")
     unit, nearness, near = unit[order], nearness[order], near[order]
