@@ -147,7 +147,11 @@ def _search(unit: np.ndarray, width: int, kind: str, probes: int, seed: int) -> 
 
 
 def _search_lists(unit: np.ndarray, width: int, probes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search inverted lists, list by list: nodes of one list look at the same lists, which then are in the cache."""
+    """Search inverted lists, list by list: nodes of one list look at the same lists, which then are in the cache.
+
+    Shapes:
+        unit (N, D) of unit rows; result scores (N, width) and rows (N, width), -1 where there is none.
+    """
     count, dim = unit.shape
     lists = max(1, min(int(4 * count**0.5), count // 39))  # FAISS wants at least 39 points per list
     index: Any = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
