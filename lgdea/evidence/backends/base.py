@@ -75,11 +75,19 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
     try:
         create = found[name].load()
     except ImportError as error:
-        raise UsageError(
-            f"backend {name!r} needs {error.name or error}", remedy=f"pip install 'lgdea[{name}]'"
-        ) from None
+        raise UsageError(f"backend {name!r} needs {error.name or error}", remedy=_install(found[name])) from None
     try:
         backend: ExtractorBackend = create(**options)
     except TypeError as error:
         raise UsageError(f"backend {name!r} does not take these options ({error})") from None
     return backend
+
+
+def _install(entry: metadata.EntryPoint) -> str | None:
+    """Return the command that installs what a backend needs: its package, with the extra of its name if it has one."""
+    if entry.dist is None:
+        return None
+    extras = entry.dist.metadata.get_all("Provides-Extra") or []
+    return (
+        f"pip install '{entry.dist.name}[{entry.name}]'" if entry.name in extras else f"pip install {entry.dist.name}"
+    )
