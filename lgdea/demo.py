@@ -74,7 +74,7 @@ def run_demo(
 
 def comparison(results: Path) -> list[list[str]]:
     """Rows of metric, clip [interval], lgdea [interval], difference."""
-    from lgdea.evaluation.results import read_result
+    from lgdea.evaluation.results.result import read_result
 
     rows = []
     for task, metrics in SHOWN.items():
@@ -114,9 +114,9 @@ def _pair(archive: Path, file: Path, fraction: float, seed: int, clock: _Clock) 
 
 
 def _extract(archive: Path, folder: Path, clock: _Clock) -> Path:
+    from lgdea.annotation.scoring import score
     from lgdea.evidence.backends.base import get_backend
     from lgdea.evidence.runner import extract
-    from lgdea.evidence.scoring import score
     from lgdea.records.archive import Archive
 
     with clock.stage("evidence: rules extraction"):
@@ -142,7 +142,7 @@ def _pretrain(
 
 def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int, clock: _Clock) -> None:
     from lgdea import load_model
-    from lgdea.evaluation.results import write_result
+    from lgdea.evaluation.results.result import write_result
     from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
     from lgdea.records.archive import Archive
 

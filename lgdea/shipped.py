@@ -5,6 +5,7 @@ In a source checkout they stand at the top of the repository; the wheel carries 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -26,3 +27,22 @@ def shipped(kind: str) -> Traversable:
     if in_checkout.is_dir():
         return in_checkout
     raise UsageError(f"this installation ships no {kind}", remedy="reinstall lgdea")
+
+
+def config_files(kind: str, names: Sequence[str] | None) -> list[Path]:
+    """Resolve the configuration files of a stage: each a path as given, or a shipped one by its bare name.
+
+    Args:
+        kind: ``extract``, ``pretrain``, ``eval`` or ``suites``.
+        names: Paths or bare names (``demo-lgdea``), in the order in which they are merged.
+    """
+    return resolve_configs(Path(str(shipped("configs"))) / kind, names)
+
+
+def resolve_configs(folder: Path, names: Sequence[str] | None) -> list[Path]:
+    """Resolve configuration files as :func:`config_files` does, with bare names looked up in ``folder``."""
+    files = []
+    for name in names or ():
+        named = folder / f"{name}.yaml"
+        files.append(named if not Path(name).exists() and named.exists() else Path(name))
+    return files

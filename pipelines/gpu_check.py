@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.archive import PhantomSettings
+from benchmarks.train import make_inputs, measure_step
 from lgdea import runs
-from lgdea.bench.archive import PhantomSettings
-from lgdea.bench.train import make_inputs, measure_step
 from lgdea.config import load_config
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.shipped import shipped

@@ -15,12 +15,12 @@ import argparse
 from pathlib import Path
 
 from lgdea import load_model, runs
+from lgdea.annotation.scoring import score
 from lgdea.config import load_config
-from lgdea.evaluation.results import write_result
+from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import grounding, zero_shot
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.runner import extract
-from lgdea.evidence.scoring import score
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.fit import fit
 from lgdea.records.adapters.base import get_adapter

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import bench, compare, data, evaluate, extract, heatmap, inspect, pretrain, prompts, review, suites
+from lgdea.cli import compare, data, evaluate, extract, heatmap, inspect, pretrain, prompts, review, suites
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -56,12 +56,11 @@ compare.register(evaluate.app)
 suites.register(evaluate.app)
 app.add_typer(evaluate.app, name="eval")
 app.command("heatmap")(heatmap.heatmap)
-app.add_typer(bench.app, name="bench")
 app.command("report")(inspect.report)
 app.command("doctor")(inspect.doctor)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_name: str = "lgdea") -> None:
     """Run the command line; errors become one line on stderr and an honest exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
@@ -69,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [a for a in arguments if a != "--debug"]
     code: object
     try:
-        code = app(args=arguments, prog_name="lgdea", standalone_mode=False)
+        code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
             _say("interrupted; repeat the command to resume", INTERRUPTED)
     except typer.Abort:

@@ -91,8 +91,8 @@ def label_folders(items: Sequence[str]) -> dict[str, Path]:
 
 
 def _text(tables: Sequence[TaskTables], baseline: str | None, wanted: Format) -> str:
-    from lgdea.evaluation.long_table import long_table, to_csv
-    from lgdea.evaluation.summary import markdown_table
+    from lgdea.evaluation.results.compare import markdown_table
+    from lgdea.evaluation.results.long_table import long_table, to_csv
     from lgdea.reporting.latex import latex_table
 
     sources = [table.source for table in tables]
@@ -132,7 +132,7 @@ def _parts(table: TaskTables) -> list[tuple[str, list[str], list[list[str]]]]:
 
 
 def _cells(row: MetricRow, labels: Sequence[str]) -> list[str]:
-    from lgdea.evaluation.summary import format_value
+    from lgdea.evaluation.results.compare import format_value
 
     cells = {cell.label: cell for cell in row.cells}
     texts = []

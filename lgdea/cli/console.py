@@ -21,6 +21,11 @@ from rich.progress import (
 from rich.table import Table
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option("--config", "-c", help="YAML file, or the name of a shipped one (demo-lgdea); later files win."),
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: optimizer.lr=1e-4")]
 
 console = Console()
 

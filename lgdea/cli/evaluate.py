@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
-from lgdea.cli.pretrain import config_files
 from lgdea.errors import UsageError
+from lgdea.shipped import config_files
 
 if TYPE_CHECKING:
-    from lgdea.evaluation.models import EvaluableModel
-    from lgdea.evaluation.prepare import Prepared
-    from lgdea.evaluation.results import Result
+    from lgdea.evaluation.encoders.protocol import EvaluableModel
+    from lgdea.evaluation.results.result import Result
+    from lgdea.evaluation.suites.prepare import Prepared
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 
@@ -121,8 +121,8 @@ def probe(
     """
     from lgdea.config import load_config
     from lgdea.evaluation.config import ProbeConfig
-    from lgdea.evaluation.encoders import load_encoder
-    from lgdea.evaluation.prepare import Prepared
+    from lgdea.evaluation.encoders.registry import load_encoder
+    from lgdea.evaluation.suites.prepare import Prepared
     from lgdea.evaluation.tasks import probe as task
     from lgdea.records.archive import Archive
 
@@ -146,10 +146,10 @@ def features(
     """
     from lgdea.config import load_config
     from lgdea.evaluation.config import FeaturesConfig
-    from lgdea.evaluation.encoders import load_encoder
-    from lgdea.evaluation.prepare import Prepared
-    from lgdea.evaluation.results import write_result
-    from lgdea.evaluation.summary import compare, to_rich
+    from lgdea.evaluation.encoders.registry import load_encoder
+    from lgdea.evaluation.results.compare import compare, to_rich
+    from lgdea.evaluation.results.result import write_result
+    from lgdea.evaluation.suites.prepare import Prepared
     from lgdea.evaluation.tasks import features as task
     from lgdea.records.archive import Archive
     from lgdea.reporting.features_page import write_features
@@ -180,7 +180,7 @@ def embed(
     Example: `lgdea embed demo/runs/lgdea/model demo/archive --out embeddings`
     """
     from lgdea.evaluation.embed import embed_archive
-    from lgdea.evaluation.encoders import load_encoder, local_folder
+    from lgdea.evaluation.encoders.registry import load_encoder, local_folder
     from lgdea.records.archive import Archive
 
     embed_archive(load_encoder(model), Archive.open(archive), out, model_folder=local_folder(model))
@@ -196,8 +196,8 @@ def _prepare(
 ) -> Prepared:
     """The archive and the settings of a task: as given, or the part and the settings that a suite fixes."""
     from lgdea.config import load_config
-    from lgdea.evaluation.prepare import Prepared, prepare
-    from lgdea.evaluation.suites import CONFIGS, load_suite
+    from lgdea.evaluation.suites.prepare import Prepared, prepare
+    from lgdea.evaluation.suites.suite import CONFIGS, load_suite
     from lgdea.records.archive import Archive
 
     resolved = load_config(CONFIGS[task], config_files("eval", config), overrides or [])
@@ -206,8 +206,8 @@ def _prepare(
 
 
 def _load(model: str) -> EvaluableModel:
-    from lgdea.evaluation.encoders import load_encoder
-    from lgdea.evaluation.models import as_evaluable
+    from lgdea.evaluation.encoders.protocol import as_evaluable
+    from lgdea.evaluation.encoders.registry import load_encoder
 
     return as_evaluable(load_encoder(model))
 
@@ -226,7 +226,7 @@ def _labels(models: list[str]) -> dict[str, str]:
 
 
 def _write(result: Result, out: Path, json: bool) -> None:
-    from lgdea.evaluation.results import write_result
+    from lgdea.evaluation.results.result import write_result
 
     file = write_result(result, out)
     if json:

@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table, stage_bar
-from lgdea.cli.pretrain import config_files
 from lgdea.errors import UsageError
+from lgdea.shipped import config_files
 
 _WHO = {"rich_help_panel": "Who extracts"}
 _WHERE = {"rich_help_panel": "Where"}
@@ -94,7 +94,7 @@ def run(
     """
     from lgdea.config import load_config
     from lgdea.evidence.config import ExtractConfig
-    from lgdea.evidence.launch import launch
+    from lgdea.evidence.runner import launch
     from lgdea.records.archive import Archive
 
     named = {
@@ -141,7 +141,7 @@ def score(
 
     Example: `lgdea extract score evidence/openi --gold openi-14 --archive archives/openi`
     """
-    from lgdea.evidence.scoring import score as score_evidence
+    from lgdea.annotation.scoring import score as score_evidence
     from lgdea.records.archive import Archive
 
     result = score_evidence(evidence, gold, Archive.open(archive))

@@ -7,13 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli.console import console, show_json
-
-ConfigOption = Annotated[
-    list[str] | None,
-    typer.Option("--config", "-c", help="YAML file, or the name of a shipped one (demo-lgdea); later files win."),
-]
-SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: optimizer.lr=1e-4")]
+from lgdea.cli.console import ConfigOption, SetOption, console, show_json
+from lgdea.shipped import config_files
 
 
 def pretrain(
@@ -59,15 +54,3 @@ def show(config: ConfigOption = None, overrides: SetOption = None) -> None:
 
     resolved = load_config(PretrainConfig, config_files("pretrain", config), overrides or [])
     typer.echo(dump_yaml(resolved))
-
-
-def config_files(kind: str, names: list[str] | None) -> list[Path]:
-    """Configuration files: each a path as given, or a shipped one by its bare name."""
-    from lgdea.shipped import shipped
-
-    files = []
-    for name in names or []:
-        path = Path(name)
-        shipped_file = Path(str(shipped("configs"))) / kind / f"{name}.yaml"
-        files.append(shipped_file if not path.exists() and shipped_file.exists() else path)
-    return files

@@ -64,9 +64,9 @@ def diff(
 
     Example: `lgdea extract diff evidence/rules evidence/model --archive archives/openi`
     """
-    from lgdea.evidence.difference import TIERS, compare_runs, describe
+    from lgdea.annotation.compare_runs import TIERS, compare_runs, describe
+    from lgdea.annotation.export_review import reports_read
     from lgdea.evidence.io import read_evidence
-    from lgdea.evidence.review import reports_read
     from lgdea.records.archive import Archive
 
     ids = reports_read([first, second], Archive.open(archive))
@@ -106,8 +106,8 @@ def review(
 
     Example: `lgdea extract review evidence/rules --archive archives/openi --out review.csv --n 50`
     """
+    from lgdea.annotation.export_review import write_review
     from lgdea.errors import UsageError
-    from lgdea.evidence.review import write_review
     from lgdea.records.archive import Archive
 
     if out.exists():
@@ -133,7 +133,7 @@ def corrections(
 
     Example: `lgdea extract corrections review.csv --archive archives/openi --out corrections/openi`
     """
-    from lgdea.evidence.corrections import CONFLICTS, InvalidReviewError, import_corrections
+    from lgdea.annotation.corrections import CONFLICTS, InvalidReviewError, import_corrections
     from lgdea.records.archive import Archive
 
     try:

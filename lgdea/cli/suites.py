@@ -21,7 +21,7 @@ def suites(json: JsonFlag = False) -> None:
 
     Example: `lgdea eval suites`
     """
-    from lgdea.evaluation.suites import list_suites
+    from lgdea.evaluation.suites.suite import list_suites
 
     facts: list[dict[str, Any]] = [
         {
@@ -63,9 +63,9 @@ def freeze(
 
     Example: `lgdea eval freeze nih-boxes archives/nih --out nih-boxes.yaml`
     """
-    from lgdea.evaluation.prepare import freeze as fix
-    from lgdea.evaluation.prepare import shortfall
-    from lgdea.evaluation.suites import load_suite, task_named, write_suite
+    from lgdea.evaluation.suites.prepare import freeze as fix
+    from lgdea.evaluation.suites.prepare import shortfall
+    from lgdea.evaluation.suites.suite import load_suite, task_named, write_suite
     from lgdea.records.archive import Archive
 
     chosen = load_suite(suite)

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.models import (
+from lgdea.evaluation.encoders.protocol import (
     EvaluableModel,
     ImageEncoder,
     as_image_encoder,
@@ -29,6 +28,7 @@ from lgdea.evaluation.models import (
     notes_of,
     unit,
 )
+from lgdea.evaluation.images import ImageSource, track
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel

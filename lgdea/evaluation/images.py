@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from lgdea.errors import DataError
-from lgdea.evaluation.models import Pixels
+from lgdea.evaluation.encoders.protocol import Pixels
 
 if TYPE_CHECKING:
     from lgdea.imaging.cache import ImageCache
@@ -30,7 +30,7 @@ class ImageSource:
         cache: Model frames by image id; its framing must be that of the model.
         workers: Threads that read ahead.
         frame: What the threads do to an image that they have read: bring it into the model's frame, so that the
-            model's own thread does not have to (:func:`lgdea.evaluation.models.frame_of`).
+            model's own thread does not have to (:func:`lgdea.evaluation.encoders.protocol.frame_of`).
     """
 
     def __init__(

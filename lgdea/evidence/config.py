@@ -10,7 +10,7 @@ from lgdea.config import Config
 
 
 class RayConfig(Config):
-    """Where a run of ``runner: ray`` works (see :class:`~lgdea.evidence.ray.RayBackend`)."""
+    """Where a run of ``runner: ray`` works (see :class:`~lgdea.evidence.backends.ray_backend.RayBackend`)."""
 
     workers: int = Field(2, ge=1)
     """Backends that work at the same time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from lgdea.evidence.reading import Reading
+from lgdea.evidence.postprocess import Reading
 
 
 class Quality:

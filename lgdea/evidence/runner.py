@@ -18,16 +18,17 @@ from typing import Any
 
 import pandas as pd
 
-from lgdea.errors import EvidenceError, RejectedShareError
-from lgdea.evidence.asking import Item, Progress, Questions, ask
-from lgdea.evidence.backends.base import ExtractorBackend
+from lgdea.errors import EvidenceError, RejectedShareError, UsageError
+from lgdea.evidence.answer_log import RawLog
+from lgdea.evidence.backends.base import ExtractorBackend, get_backend
+from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS
-from lgdea.evidence.prompts import Prompt
+from lgdea.evidence.postprocess import Reader, Reading
+from lgdea.evidence.prompts import Prompt, load_prompt
 from lgdea.evidence.quality import Quality
-from lgdea.evidence.raw import RawLog
-from lgdea.evidence.reading import Reader, Reading
+from lgdea.evidence.report_reader import Reports
+from lgdea.evidence.request_loop import Item, Progress, Questions, ask
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
-from lgdea.evidence.source import Reports
 from lgdea.evidence.verification import Verification
 from lgdea.records.archive import Archive
 from lgdea.records.streams import TableWriter
@@ -36,6 +37,9 @@ from lgdea.runs import MANIFEST, SUCCESS, atomic, finish, is_finished, record, s
 
 _IDENTITY = ("lgdea_version", "config", "input_hashes")
 _PROGRESS_EVERY = 512  # reports
+
+DEFAULT_PROMPT = "evidence-v1"
+"""Used where a backend needs a prompt and none was named."""
 
 
 def extract(
@@ -199,3 +203,44 @@ def _check_share(summary: dict[str, Any], allowed: float, out: Path) -> None:
                 file=out / REJECTS,
                 remedy="read the reasons there, or allow more with --max-rejected",
             )
+
+
+def launch(config: ExtractConfig, archive: Archive, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Run the extraction that ``config`` describes; what it started is stopped again.
+
+    Returns:
+        The summary of :func:`~lgdea.evidence.runner.extract`.
+
+    Raises:
+        UsageError: The backend or the prompt does not exist, or the backend does not take these options.
+        EvidenceError, RejectedShareError: As :func:`~lgdea.evidence.runner.extract`.
+    """
+    if config.prompt is not None and config.backend == "rules":
+        raise UsageError("the backend 'rules' reads without a prompt", remedy="leave the prompt out")
+    prompt = load_prompt(config.prompt) if config.prompt is not None else None
+    with ExitStack() as stack:
+        backend = make_backend(config)
+        if hasattr(backend, "close"):
+            stack.callback(backend.close)
+        if prompt is None and backend.needs_prompt:
+            prompt = load_prompt(DEFAULT_PROMPT)
+        return extract(
+            archive,
+            backend,
+            out,
+            prompt=prompt,
+            limit=config.limit,
+            max_attempts=config.max_attempts,
+            max_rejected=config.max_rejected,
+            accept_unanswered=config.accept_unanswered,
+            progress=progress,
+        )
+
+
+def make_backend(config: ExtractConfig) -> ExtractorBackend:
+    """The backend of a configuration, in this process or on a Ray cluster."""
+    if config.runner == "ray":
+        from lgdea.evidence.backends.ray_backend import RayBackend
+
+        return RayBackend(config.backend, config.options, **config.ray.model_dump())
+    return get_backend(config.backend, **config.options)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lgdea.evidence.asking import Item
+from lgdea.evidence.answer_log import RawLog
 from lgdea.evidence.io import Reject
+from lgdea.evidence.postprocess import Lost, Reading, hash_id, read_answer
 from lgdea.evidence.prompts import Verifier
-from lgdea.evidence.raw import RawLog
-from lgdea.evidence.reading import Lost, Reading, hash_id, read_answer
+from lgdea.evidence.request_loop import Item
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.sections import split_sections, split_sentences
 

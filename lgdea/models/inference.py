@@ -1,11 +1,11 @@
-"""What a trained model is asked: embeddings, phrase scores, heat maps and the evidence in an image."""
+"""Inference of :class:`~lgdea.models.lgdea_model.LgdeaModel`: embeddings, phrase scores, heat maps, evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,14 +22,43 @@ from lgdea.vocabulary.phrases import canonical_phrase
 if TYPE_CHECKING:
     from lgdea.imaging.geometry import Geometry
     from lgdea.imaging.transforms import Preprocess
-    from lgdea.models.lgdea_model import LgdeaModel
 
 ImageInput = str | Path | Image.Image | np.ndarray
 BATCH = 64
 
 
+class _InferenceModel(Protocol):
+    """The part of :class:`~lgdea.models.lgdea_model.LgdeaModel` that inference uses, documented there."""
+
+    tokenizer: Any
+    preprocess: Any
+    scoring: Any
+    findings: tuple[str, ...]
+    image_tower: Any
+    project_pooled: Any
+    whole: Any
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def grid(self) -> tuple[int, int]: ...
+    @property
+    def embedding_dim(self) -> int: ...
+    def forward_image(self, images: Tensor) -> dict[str, Tensor]: ...
+    def forward_text(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]: ...
+    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]: ...
+    def embed_phrases(self, phrases: Sequence[str]) -> Tensor: ...
+    def embed_images(self, image_out: dict[str, Tensor]) -> Tensor: ...
+    def embed_reports(self, text_out: dict[str, Tensor]) -> Tensor: ...
+    def presence_logits(self, image_out: dict[str, Tensor], z: Tensor) -> Tensor: ...
+    @property
+    def training(self) -> bool: ...
+    def eval(self) -> Any: ...
+    def train(self, mode: bool = True) -> Any: ...
+
+
 @contextmanager
-def inferring(model: torch.nn.Module) -> Iterator[None]:
+def inferring(model: _InferenceModel) -> Iterator[None]:
     """Evaluation mode and no gradient inside the block; the training mode is restored after it."""
     training = model.training
     model.eval()
@@ -40,7 +69,7 @@ def inferring(model: torch.nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def score_phrases(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
+def score_phrases(model: _InferenceModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
     """Scores (B, U); see :meth:`LgdeaModel.score_phrases`."""
     with inferring(model):
         out = model.forward_image(images.to(model.device))
@@ -54,12 +83,12 @@ def score_phrases(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> 
         return (whole + local_similarity(out["patches"], said["tokens"], _words(model, texts))) / 2
 
 
-def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
+def phrase_maps(model: _InferenceModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
     """Patch cosines (B, U, h, w); see :meth:`LgdeaModel.phrase_maps`.
 
     A ``global`` model has learned no patch projection; its patches go through the pooled one, as is usual when
     CLIP-like models are asked to ground a phrase. A ``local`` model's map is the mean over the phrase's words. With
-    ``presence`` scoring the patches are centred on what is typical (:mod:`lgdea.models.whole`).
+    ``presence`` scoring the patches are centred on what is typical (:mod:`lgdea.models.retrieval_head`).
     """
     with inferring(model):
         images = images.to(model.device)
@@ -78,7 +107,7 @@ def phrase_maps(model: LgdeaModel, images: Tensor, phrases: Sequence[str]) -> Te
         return similarity(patches, z).transpose(1, 2).reshape(len(patches), len(z), rows, columns)
 
 
-def encode_image(model: LgdeaModel, images: ImageInput | Sequence[ImageInput]) -> np.ndarray:
+def encode_image(model: _InferenceModel, images: ImageInput | Sequence[ImageInput]) -> np.ndarray:
     """Embeddings (N, E) to compare with those of reports, float32, unit length; one image gives N = 1."""
     single = isinstance(images, str | Path | Image.Image | np.ndarray)
     items: list[ImageInput] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
@@ -90,7 +119,7 @@ def encode_image(model: LgdeaModel, images: ImageInput | Sequence[ImageInput]) -
     return torch.cat(rows).numpy() if rows else np.zeros((0, model.embedding_dim), dtype=np.float32)
 
 
-def encode_text(model: LgdeaModel, texts: str | Sequence[str]) -> np.ndarray:
+def encode_text(model: _InferenceModel, texts: str | Sequence[str]) -> np.ndarray:
     """Report embeddings (N, E), float32, unit length; one text gives N = 1."""
     items = [texts] if isinstance(texts, str) else list(texts)
     rows = []
@@ -101,7 +130,7 @@ def encode_text(model: LgdeaModel, texts: str | Sequence[str]) -> np.ndarray:
     return torch.cat(rows).numpy() if rows else np.zeros((0, model.embedding_dim), dtype=np.float32)
 
 
-def heat_map(model: LgdeaModel, image: ImageInput, phrase: str) -> np.ndarray:
+def heat_map(model: _InferenceModel, image: ImageInput, phrase: str) -> np.ndarray:
     """Cosine of ``phrase`` with each place of ``image``.
 
     Returns:
@@ -111,7 +140,7 @@ def heat_map(model: LgdeaModel, image: ImageInput, phrase: str) -> np.ndarray:
     return geometry.map_to_source(phrase_maps(model, tensor[None], [phrase])[0, 0].cpu().numpy())
 
 
-def evidence(model: LgdeaModel, image: ImageInput, top: int = 10) -> list[dict[str, Any]]:
+def evidence(model: _InferenceModel, image: ImageInput, top: int = 10) -> list[dict[str, Any]]:
     """What ``image`` most probably shows.
 
     Args:
@@ -187,7 +216,7 @@ def _full_scale(array: np.ndarray) -> float:
     return 2.0 ** bits_used(float(array.max())) - 1 if np.issubdtype(array.dtype, np.integer) else 1.0
 
 
-def _words(model: LgdeaModel, texts: dict[str, Tensor]) -> Tensor:
+def _words(model: _InferenceModel, texts: dict[str, Tensor]) -> Tensor:
     """``(U, T)`` 1 where a token is a word of the phrase: neither padding nor a mark like [CLS]."""
     ids = texts["input_ids"]
     marks = torch.isin(ids, torch.tensor(model.tokenizer.all_special_ids, device=ids.device))
@@ -195,7 +224,7 @@ def _words(model: LgdeaModel, texts: dict[str, Tensor]) -> Tensor:
     return (texts["attention_mask"].bool() & (~marks | unknown)).long()
 
 
-def _prepare(model: LgdeaModel, image: ImageInput) -> tuple[Tensor, Geometry]:
+def _prepare(model: _InferenceModel, image: ImageInput) -> tuple[Tensor, Geometry]:
     preprocess: Preprocess | None = model.preprocess
     if preprocess is None:
         raise UsageError(
@@ -205,7 +234,7 @@ def _prepare(model: LgdeaModel, image: ImageInput) -> tuple[Tensor, Geometry]:
     return tensor, geometry
 
 
-def _candidates(model: LgdeaModel) -> list[tuple[str, str, str]]:
+def _candidates(model: _InferenceModel) -> list[tuple[str, str, str]]:
     """(finding, laterality, phrase) of every finding that the model knows, with both sides where there are two."""
     vocabulary = load_vocabulary()
     known = model.findings or tuple(key for key, finding in vocabulary.findings.items() if "xray" in finding.modalities)

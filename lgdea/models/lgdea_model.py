@@ -6,7 +6,6 @@ Shapes: B batch, P patches, L lesion queries, K prototypes, U evidence units, T 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 from lgdea.errors import ConfigError
 from lgdea.models import inference
 from lgdea.models.heads import LesionQueries, Projection, Prototypes, similarity, smooth_max
+from lgdea.models.retrieval_head import WholeComparison
 from lgdea.models.text_tower import MAX_TOKENS
-from lgdea.models.whole import WholeComparison
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -220,7 +219,7 @@ class LgdeaModel(nn.Module):
 
     def embed_images(self, image_out: dict[str, Tensor]) -> Tensor:
         """What images are compared with reports by: the pooled embedding, with ``presence`` scoring joined with the
-        image's evidence (:class:`lgdea.models.whole.WholeComparison`).
+        image's evidence (:class:`lgdea.models.retrieval_head.WholeComparison`).
 
         Shapes:
             the result of :meth:`forward_image`; result (B, E = ``embedding_dim``), unit length.
@@ -268,9 +267,3 @@ class LgdeaModel(nn.Module):
     def evidence(self, image: inference.ImageInput, top: int = 10) -> list[dict[str, Any]]:
         """The ``top`` most probable findings of ``image``; see :func:`lgdea.models.inference.evidence`."""
         return inference.evidence(self, image, top)
-
-    def save(self, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
-        """Write the model folder; see :func:`lgdea.models.serialization.save_model`."""
-        from lgdea.models.serialization import save_model
-
-        return save_model(self, folder, card or {})

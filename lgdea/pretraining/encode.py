@@ -54,7 +54,7 @@ def encode_images(model: LgdeaModel, pixels: Frames, preprocess: Preprocess) -> 
 
 
 def settle_comparison(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, most: int = 2000) -> None:
-    """Tell a model of evidence what is typical of its training archive (:mod:`lgdea.models.whole`).
+    """Tell a model of evidence what is typical of its training archive (:mod:`lgdea.models.retrieval_head`).
 
     Args:
         model: In evaluation mode; every process may do this by itself.

@@ -29,15 +29,15 @@ from lgdea.pretraining.callbacks import Checkpoints, LossCheck, ProgressLine, Va
 from lgdea.pretraining.chunks import run_in_chunks
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
+from lgdea.pretraining.csv_logger import CsvMetrics, cut_back
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import settle_comparison
-from lgdea.pretraining.metrics import CsvMetrics, cut_back
+from lgdea.pretraining.graph_refresh import Stages
 from lgdea.pretraining.module import Pretraining
-from lgdea.pretraining.processes import ALONE, WHERE, Place, in_turn, place
+from lgdea.pretraining.process_info import ALONE, WHERE, Place, in_turn, place
 from lgdea.pretraining.propagation import evidence_targets
 from lgdea.pretraining.sampler import MixedSampler, proportions
 from lgdea.pretraining.sharding import NAME, trainer_settings, whole_state
-from lgdea.pretraining.stages import Stages
 from lgdea.pretraining.validation import ValidationSet, validation_set
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lgdea.evidence.difference import is_actionable
-from lgdea.evidence.golds import Comparison
+from lgdea.annotation.compare_runs import is_actionable
+from lgdea.annotation.gold_standards import Comparison
 from lgdea.evidence.io import REJECTS, Reject, iter_rejects
 from lgdea.runs import MANIFEST
 

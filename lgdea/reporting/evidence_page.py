@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lgdea.evidence.difference import TIERS, Difference, Pair, compare_runs, describe
-from lgdea.evidence.golds import Comparison
+from lgdea.annotation.compare_runs import TIERS, Difference, Pair, compare_runs, describe
+from lgdea.annotation.export_review import report_texts, reports_asked, reports_read, sentence_around
+from lgdea.annotation.gold_standards import Comparison
+from lgdea.annotation.scoring import compare
+from lgdea.annotation.unit_matching import units_by_report
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.matching import units_by_report
-from lgdea.evidence.review import report_texts, reports_asked, reports_read, sentence_around
-from lgdea.evidence.scoring import compare
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
 from lgdea.reporting.counts import ASSERTIONS, count_evidence
@@ -45,7 +45,7 @@ def build_evidence_page(
         evidence: Evidence folder.
         archive: The archive that it was extracted from.
         out: HTML file to write.
-        gold: A gold standard as in :func:`lgdea.evidence.scoring.score`.
+        gold: A gold standard as in :func:`lgdea.annotation.scoring.score`.
         against: Another evidence folder of the same archive.
         limit: How many reports the page holds at most. Those that differ from the gold or from the other run, or that
             have refused units, come first; the rest are drawn so that every finding is represented.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from lgdea.evidence.difference import Pair
+from lgdea.annotation.compare_runs import Pair
 from lgdea.evidence.io import Reject
 from lgdea.reporting.evidence_counts import GoldError, refused_text
 

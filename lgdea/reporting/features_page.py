@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.definitions import DEFINITIONS
 from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.markers import Marker, burn
-from lgdea.evaluation.results import Result, read_result
-from lgdea.evaluation.summary import compare, to_markdown
+from lgdea.evaluation.results.compare import compare, to_markdown
+from lgdea.evaluation.results.definitions import DEFINITIONS
+from lgdea.evaluation.results.result import Result, read_result
 from lgdea.reporting import measures
 from lgdea.reporting.overlays import data_uri, photo
 from lgdea.reporting.palette import series_index

@@ -19,8 +19,8 @@ from pydantic import Field
 from lgdea import runs
 from lgdea.config import Config
 from lgdea.errors import DataError, UsageError
+from lgdea.evaluation.encoders.protocol import EvaluableModel, Pixels, as_evaluable, model_name
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.models import EvaluableModel, Pixels, as_evaluable, model_name
 from lgdea.evaluation.tasks import common
 from lgdea.imaging.boxes import LEVEL, boxes_of_map
 from lgdea.reporting.overlays import overlay, to_png, with_legend

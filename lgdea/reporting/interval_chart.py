@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from lgdea.evaluation.results import Value
+from lgdea.evaluation.results.result import Value
 from lgdea.reporting.curves import short, ticks
 from lgdea.reporting.measures import ClassTable, MetricRow, TaskTables, metric_name
 from lgdea.reporting.palette import SERIES

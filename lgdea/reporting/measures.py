@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.differences import Difference, Name
-from lgdea.evaluation.results import Result, Value, list_results
-from lgdea.evaluation.summary import ResultTable, compare
+from lgdea.evaluation.results.compare import ResultTable, compare
+from lgdea.evaluation.results.differences import Difference, Name
+from lgdea.evaluation.results.result import Result, Value, list_results
 
 HEADLINE = {
     "zero-shot": ("auroc_macro", "auprc_macro", "mcc_macro"),

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.definitions import DEFINITIONS
+from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.reporting import counts, examples, measures
 from lgdea.reporting.curves import Curve, line_chart
 from lgdea.reporting.palette import series_index

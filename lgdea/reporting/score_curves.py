@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from lgdea.evaluation.results import Result
+from lgdea.evaluation.results.result import Result
 from lgdea.reporting.curves import Curve, share_chart
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from lgdea.errors import LgdeaError
-from lgdea.evaluation.long_table import long_table
+from lgdea.evaluation.results.long_table import long_table
 from lgdea.reporting.examples import HeatMapper, ImageExample, image_examples
 from lgdea.reporting.interval_chart import Plot, class_plot, table_plots
 from lgdea.reporting.latex import latex_table

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lgdea.evaluation.differences import KEYS
-from lgdea.evaluation.results import Result
+from lgdea.evaluation.results.differences import KEYS
+from lgdea.evaluation.results.result import Result
 from lgdea.reporting.measures import TaskTables
 
 PER_CLASS = 2

@@ -13,8 +13,8 @@ import pytest
 
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Request, get_backend
+from lgdea.evidence.backends.ray_backend import RayBackend
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.ray import RayBackend
 from lgdea.evidence.runner import extract
 
 pytest.importorskip("ray")
@@ -244,7 +244,7 @@ def run(code, **environment):
 def test_without_ray_one_line_says_what_to_install():
     code = (
         "import sys; sys.modules['ray'] = None\n"
-        "from lgdea.evidence.ray import RayBackend\n"
+        "from lgdea.evidence.backends.ray_backend import RayBackend\n"
         "try:\n    RayBackend('rules')\n"
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
@@ -256,7 +256,7 @@ def test_a_cluster_that_is_not_there_is_one_line():
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         code = (
-            "from lgdea.evidence.ray import RayBackend\n"
+            "from lgdea.evidence.backends.ray_backend import RayBackend\n"
             f"try:\n    RayBackend('rules', address='{address}')\n"
             "except Exception as error:\n    print(type(error).__name__, error)"
         )
@@ -269,7 +269,7 @@ def test_a_cluster_that_is_not_there_is_one_line():
 def test_it_works_in_silence_and_leaves_nothing_running():
     code = (
         "from lgdea.evidence.backends.base import Request\n"
-        "from lgdea.evidence.ray import RayBackend\n"
+        "from lgdea.evidence.backends.ray_backend import RayBackend\n"
         "if __name__ == '__main__':\n"
         "    with RayBackend('rules') as backend:\n"
         "        n = len(list(backend.respond(Request(str(i), 'No effusion.') for i in range(9))))\n"

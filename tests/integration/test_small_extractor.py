@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 from vllm_environment import ENVIRONMENT, PYTHON, ROOT, needs_vllm
 
+from lgdea.annotation.scoring import Result, score
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.prompts import load_prompt
-from lgdea.evidence.scoring import Result, score
 from lgdea.phantom import generate
 from lgdea.records.archive import Archive
 

@@ -1,1 +1,1 @@
-"""Metrics as pure functions of NumPy arrays; each has a definition id in :mod:`lgdea.evaluation.definitions`."""
+"""Metrics as pure functions of NumPy arrays, with ids in :mod:`lgdea.evaluation.results.definitions`."""

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from lgdea.config import explain
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig
+from lgdea.evaluation.encoders.protocol import ImageEncoder, frame_of, unit
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.models import ImageEncoder, frame_of, unit
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from lgdea.errors import DataError
 from lgdea.evaluation.config import FeaturesConfig
-from lgdea.evaluation.crossval import Called, call_classes, patient_folds
+from lgdea.evaluation.encoders.protocol import ImageEncoder, as_image_encoder, model_name, notes_of
 from lgdea.evaluation.metrics import frechet, separability
 from lgdea.evaluation.metrics.classification import macro
-from lgdea.evaluation.models import ImageEncoder, as_image_encoder, model_name, notes_of
-from lgdea.evaluation.projection import principal_components, umap_plane
-from lgdea.evaluation.results import Result, Value
+from lgdea.evaluation.results.result import Result, Value
 from lgdea.evaluation.tasks import common
+from lgdea.evaluation.tasks.crossval import Called, call_classes, patient_folds
 from lgdea.evaluation.tasks.features_values import Tables, definition_id, intervals, join, permuted
 from lgdea.evaluation.tasks.overlay import marker_metrics
+from lgdea.evaluation.tasks.projection import principal_components, umap_plane
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel

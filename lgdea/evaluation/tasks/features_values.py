@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lgdea.evaluation.bootstrap import Statistic, cluster_bootstrap
 from lgdea.evaluation.config import FeaturesConfig
-from lgdea.evaluation.results import Value, values
+from lgdea.evaluation.results.result import Value, values
+from lgdea.statistics.bootstrap import Statistic, cluster_bootstrap
 
 Codes = NDArray[np.int64]
 Tables = tuple[dict[str, Value], dict[str, dict[str, Value]]]

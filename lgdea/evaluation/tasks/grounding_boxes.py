@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lgdea.evaluation.bootstrap import Interval, cluster_bootstrap
 from lgdea.evaluation.config import GroundingConfig
 from lgdea.evaluation.metrics import detection as metrics
 from lgdea.evaluation.metrics.classification import macro
-from lgdea.evaluation.results import Value, values
+from lgdea.evaluation.results.result import Value, values
 from lgdea.imaging.boxes import boxes_of_map
+from lgdea.statistics.bootstrap import Interval, cluster_bootstrap
 
 Floats = NDArray[np.float64]
 KINDS = ("", "_whole", "_centre")

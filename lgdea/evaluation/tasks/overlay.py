@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lgdea.evaluation.bootstrap import weighted_mean
 from lgdea.evaluation.config import FeaturesConfig
+from lgdea.evaluation.encoders.protocol import ImageEncoder, check_output, unit
 from lgdea.evaluation.images import track
 from lgdea.evaluation.markers import burn
 from lgdea.evaluation.metrics import separability
-from lgdea.evaluation.models import ImageEncoder, check_output, unit
-from lgdea.evaluation.probes import nearest_mean
-from lgdea.evaluation.results import Value
+from lgdea.evaluation.results.result import Value
+from lgdea.evaluation.tasks.classifiers import nearest_mean
 from lgdea.evaluation.tasks.features_values import Codes, Tables, definition_id, intervals
+from lgdea.statistics.bootstrap import weighted_mean
 
 if TYPE_CHECKING:
     from lgdea.evaluation.images import ImageSource

@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean
 from lgdea.evaluation.config import ProbeConfig
+from lgdea.evaluation.encoders.protocol import ImageEncoder, as_image_encoder, model_name, notes_of
 from lgdea.evaluation.metrics import classification as metrics
-from lgdea.evaluation.models import ImageEncoder, as_image_encoder, model_name, notes_of
-from lgdea.evaluation.probes import LinearProbe, Standardised, neighbour_scores, nested_subsets
-from lgdea.evaluation.results import Result, Value, values
+from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
+from lgdea.evaluation.tasks.classifiers import LinearProbe, Standardised, neighbour_scores, nested_subsets
+from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
 
 if TYPE_CHECKING:
     from lgdea.evaluation.images import ImageSource

@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea.errors import DataError
-from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean, weighted_median
 from lgdea.evaluation.config import RetrievalConfig
+from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, model_name, notes_of, unit
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.evaluation.models import EvaluableModel, as_evaluable, model_name, notes_of, unit
-from lgdea.evaluation.ranking import DIRECTIONS, Gallery, rank
-from lgdea.evaluation.results import Result, Value, values
+from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.graded import study_evidence
+from lgdea.evaluation.tasks.ranking import DIRECTIONS, Gallery, rank
+from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean, weighted_median
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel

@@ -10,13 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.bootstrap import cluster_bootstrap, weighted_mean
 from lgdea.evaluation.config import ZeroShotConfig
+from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, check_output, model_name, notes_of
 from lgdea.evaluation.images import ImageSource, track
 from lgdea.evaluation.metrics import classification as metrics
-from lgdea.evaluation.models import EvaluableModel, as_evaluable, check_output, model_name, notes_of
-from lgdea.evaluation.results import Result, Value, values
+from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
+from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel

@@ -21,7 +21,7 @@ from lgdea.errors import EvidenceError
 from lgdea.evidence.backends.base import Failure, Request, Response
 from lgdea.evidence.backends.http_address import Address
 from lgdea.evidence.backends.http_client import Answer, Refused, Server, Trouble, unknown_model
-from lgdea.evidence.backends.probe import check_probe, probe_request
+from lgdea.evidence.backends.schema_check import check_probe, probe_request
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from typing import Any
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Failure, Request, Response
 from lgdea.evidence.backends.model_id import resolve_revision
-from lgdea.evidence.backends.probe import check_probe, probe_request
+from lgdea.evidence.backends.schema_check import check_probe, probe_request
 from lgdea.evidence.backends.vllm_engine import (
     explain_death,
     one_line,

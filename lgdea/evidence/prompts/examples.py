@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lgdea.evidence.alignment import Aligner
+from lgdea.evidence.alignment.aligner import Aligner
 from lgdea.evidence.prompts.sentence import SentenceUnit, parse_sentence
 from lgdea.evidence.prompts.verify import VerdictAnswer, statement
 from lgdea.evidence.response import InvalidResponse, check_ids, dump_response, parse_response

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lgdea.cli import main
-from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evaluation.results.result import Result, Value, write_result
 
 
 @pytest.fixture

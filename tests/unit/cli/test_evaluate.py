@@ -8,6 +8,7 @@ from lgdea.errors import UsageError
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.serialization import save_model
 from lgdea.models.text_tower import build_text_tower, train_tokenizer
 from lgdea.phantom import generate
 
@@ -22,7 +23,7 @@ def models(tmp_path_factory):
         text = build_text_tower("small-bert", False, tokenizer, hidden=64)
         tower = build_image_tower("mobilenetv3_small_050", False, 64, 16)
         model = LgdeaModel(tower, text, tokenizer, dim=32, lesion_queries=4, prototypes=4, preprocess=Preprocess(64))
-        folders.append(model.save(tmp_path_factory.mktemp("runs") / run / "model"))
+        folders.append(save_model(model, tmp_path_factory.mktemp("runs") / run / "model"))
     return folders
 
 

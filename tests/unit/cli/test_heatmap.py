@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from lgdea.cli import main
+from lgdea.models.serialization import save_model
 from lgdea.records.archive import write_archive
 from lgdea.records.schema import Box, Study
 from lgdea.records.schema import Image as ImageRow
@@ -33,7 +34,7 @@ def model(tmp_path_factory):
         build_text_tower("small-bert", False, tokenizer, hidden=32),
     )
     model = LgdeaModel(*towers, tokenizer, preprocess=Preprocess(64), dim=16, prototypes=4, lesion_queries=2)
-    return model.save(tmp_path_factory.mktemp("model") / "model")
+    return save_model(model, tmp_path_factory.mktemp("model") / "model")
 
 
 @pytest.fixture

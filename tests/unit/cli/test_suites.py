@@ -8,9 +8,9 @@ import yaml
 from suite_archives import ms_cxr, openi
 
 from lgdea.cli import main
-from lgdea.evaluation.identity import ids_sha256, model_identity
-from lgdea.evaluation.results import read_result
-from lgdea.evaluation.suites import list_suites, load_suite
+from lgdea.evaluation.results.identity import ids_sha256, model_identity
+from lgdea.evaluation.results.result import read_result
+from lgdea.evaluation.suites.suite import list_suites, load_suite
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel

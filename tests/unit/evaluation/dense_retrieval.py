@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def rank_densely(gallery, direction, config) -> pd.DataFrame:
-    """What :func:`lgdea.evaluation.ranking.rank` gives, query by query over lists."""
+    """What :func:`lgdea.evaluation.tasks.ranking.rank` gives, query by query over lists."""
     scores = gallery.image_vectors @ gallery.text_vectors[gallery.report_text].T
     texts_of: dict[int, set[int]] = {}
     for study, text in zip(gallery.report_study, gallery.report_text, strict=True):

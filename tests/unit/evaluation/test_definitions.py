@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from lgdea.evaluation.definitions import DEFINITIONS, meaning
+from lgdea.evaluation.results.definitions import DEFINITIONS, meaning
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
 

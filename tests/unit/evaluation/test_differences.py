@@ -6,10 +6,10 @@ import pytest
 from mini_archive import Oracle, Shuffled
 from scipy import stats
 
-from lgdea.evaluation import differences as d
-from lgdea.evaluation import paired
 from lgdea.evaluation.metrics import classification
-from lgdea.evaluation.results import Result, Value
+from lgdea.evaluation.results import differences as d
+from lgdea.evaluation.results import paired_tests
+from lgdea.evaluation.results.result import Result, Value
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 
 
@@ -63,7 +63,7 @@ def test_all_metrics_that_items_can_tell_are_compared(results):
     assert precision
     for task, missing in (("zero_shot", {"single_label_accuracy"}), ("retrieval", set()), ("grounding", precision)):
         found = d.differences(results[task], replicates=5)["oracle"]
-        references = (*paired.NO_SCORE, "prevalence")
+        references = (*paired_tests.NO_SCORE, "prevalence")
         wanted = {m for m in results[task]["oracle"].metrics if not any(word in m for word in references)}
         assert wanted - {m for name, m in found if not name} == missing
 
@@ -113,7 +113,7 @@ def test_rank_auroc_counts_what_scipy_sorts():
     truth[rng.random((60, 4)) < 0.2] = np.nan
     truth[:, 3] = 1
     ranks = pd.DataFrame(scores).rank().to_numpy()
-    areas = paired._rank_auroc(ranks, truth)
+    areas = paired_tests._rank_auroc(ranks, truth)
     for c in range(3):
         positive, negative = scores[truth[:, c] == 1, c], scores[truth[:, c] == 0, c]
         expected = stats.mannwhitneyu(positive, negative).statistic / (len(positive) * len(negative))

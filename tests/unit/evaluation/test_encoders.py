@@ -14,8 +14,8 @@ from timm.data import create_transform, resolve_model_data_config
 from lgdea.cli import main
 from lgdea.errors import UsageError
 from lgdea.evaluation.embed import read_embeddings
-from lgdea.evaluation.encoders import load_encoder, local_folder
-from lgdea.evaluation.models import EvaluableModel, ImageEncoder, as_evaluable
+from lgdea.evaluation.encoders.protocol import EvaluableModel, ImageEncoder, as_evaluable
+from lgdea.evaluation.encoders.registry import load_encoder, local_folder
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 
 

@@ -24,8 +24,8 @@ from transformers import (
 
 from lgdea.errors import UsageError
 from lgdea.evaluation.embed import read_embeddings
-from lgdea.evaluation.encoders import ForeignImages, ForeignModel, load_encoder
-from lgdea.evaluation.models import EvaluableModel
+from lgdea.evaluation.encoders.protocol import EvaluableModel
+from lgdea.evaluation.encoders.registry import ForeignImages, ForeignModel, load_encoder
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.records.archive import write_archive
 from lgdea.records.schema import Box, Image, Label, Report, Study
@@ -289,7 +289,7 @@ def test_a_built_in_architecture_with_random_weights(pixels):
 
 def test_a_convolutional_tower_has_no_heat_maps(pixels):
     # RN50 is large; its kind of image tower is known by its class.
-    from lgdea.evaluation.libraries import _open_clip_patches
+    from lgdea.evaluation.encoders.load import _open_clip_patches
 
     assert _open_clip_patches(open_clip.modified_resnet.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8)) == (None, None)
 
@@ -358,7 +358,7 @@ def test_biovil_answers_as_its_own_package_does(name, side, monkeypatch):
     from health_multimodal.text.model import CXRBertModel
     from health_multimodal.text.model.configuration_cxrbert import CXRBertConfig
 
-    from lgdea.evaluation.hi_ml import _image_tower
+    from lgdea.evaluation.encoders.hi_ml import _image_tower
 
     words = tiny_encoders.tokenizer()
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -7,7 +7,7 @@ from mini_archive import STUDIES, Oracle, text_of
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.embed import embed_archive, read_embeddings
-from lgdea.evaluation.models import EvaluableModel, as_evaluable, frame_of, model_name, unit
+from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, frame_of, model_name, unit
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower

@@ -7,11 +7,11 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, davies_bouldin_score, silhouette_score
 
 from lgdea.errors import DataError
-from lgdea.evaluation.definitions import DEFINITIONS
-from lgdea.evaluation.projection import principal_components, umap_plane
-from lgdea.evaluation.results import write_result
-from lgdea.evaluation.summary import compare
+from lgdea.evaluation.results.compare import compare
+from lgdea.evaluation.results.definitions import DEFINITIONS
+from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import features
+from lgdea.evaluation.tasks.projection import principal_components, umap_plane
 
 FAST = {"bootstrap_replicates": 30, "umap": False, "marked_images": 12, "frechet_components": 4, "permutations": 5}
 FAST |= {"split": "all", "costs": (0.01, 1.0)}

@@ -3,7 +3,7 @@ import pytest
 from mini_archive import FINDINGS, HEIGHT, WIDTH, Oracle, Shuffled
 
 from lgdea.errors import DataError
-from lgdea.evaluation.definitions import DEFINITIONS
+from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.tasks import grounding
 from lgdea.records.archive import write_archive
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from mini_archive import Oracle
 
-from lgdea.evaluation.identity import ids_sha256, item_ids, model_identity
-from lgdea.evaluation.results import read_result, write_result
+from lgdea.evaluation.results.identity import ids_sha256, item_ids, model_identity
+from lgdea.evaluation.results.result import read_result, write_result
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lgdea.evaluation.long_table import COLUMNS, long_table, to_csv
-from lgdea.evaluation.results import Result, Value, read_result, write_result
-from lgdea.evaluation.summary import compare
+from lgdea.evaluation.results.compare import compare
+from lgdea.evaluation.results.long_table import COLUMNS, long_table, to_csv
+from lgdea.evaluation.results.result import Result, Value, read_result, write_result
 
 NASTY = 'a_b & c%, "d"\n<script>'
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from lgdea.evaluation import bootstrap as b
 from lgdea.evaluation.metrics import classification as c
 from lgdea.evaluation.metrics import detection as d
 from lgdea.evaluation.metrics import grounding as g
 from lgdea.evaluation.metrics import retrieval as r
+from lgdea.statistics import bootstrap as b
 
 CLASSIFICATION = {
     "auroc": c.auroc,

@@ -5,11 +5,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation import probes
-from lgdea.evaluation.definitions import DEFINITIONS
-from lgdea.evaluation.results import write_result
-from lgdea.evaluation.summary import compare
-from lgdea.evaluation.tasks import probe
+from lgdea.evaluation.results.compare import compare
+from lgdea.evaluation.results.definitions import DEFINITIONS
+from lgdea.evaluation.results.result import write_result
+from lgdea.evaluation.tasks import classifiers, probe
 from lgdea.records.archive import write_archive
 
 
@@ -139,7 +138,7 @@ def test_every_value_has_a_known_definition(mini):
 
 def test_subsets_are_patients_and_nested():
     patients = np.repeat(np.arange(40), 3)
-    subsets = probes.nested_subsets(patients, (0.01, 0.1, 1.0), 4, seed=0)
+    subsets = classifiers.nested_subsets(patients, (0.01, 0.1, 1.0), 4, seed=0)
     assert [len(subsets[f]) for f in (0.01, 0.1, 1.0)] == [4, 4, 1]
     for small, large in zip(subsets[0.01], subsets[0.1], strict=True):
         assert (small.sum(), large.sum()) == (3, 12)
@@ -147,7 +146,7 @@ def test_subsets_are_patients_and_nested():
         assert len(np.unique(patients[large])) == 4
     assert subsets[1.0][0].all()
     assert len({mask.tobytes() for mask in subsets[0.1]}) > 1
-    again = probes.nested_subsets(patients, (0.1,), 4, seed=0)
+    again = classifiers.nested_subsets(patients, (0.1,), 4, seed=0)
     assert all((a == b).all() for a, b in zip(again[0.1], subsets[0.1], strict=True))
 
 
@@ -157,7 +156,7 @@ def test_the_linear_probe_is_sklearns_also_with_more_dimensions_than_items(dim):
     x, queries = rng.normal(size=(40, dim)), rng.normal(size=(15, dim))
     labels = (x[:, :2] + rng.normal(size=(40, 2)) > 0).astype(float)
     labels[:10, 1] = np.nan
-    for cost, (scores,) in probes.LinearProbe().label_scores(x, labels, [queries], (1.0, 0.01)):
+    for cost, (scores,) in classifiers.LinearProbe().label_scores(x, labels, [queries], (1.0, 0.01)):
         for c in range(2):
             known = ~np.isnan(labels[:, c])
             reference = LogisticRegression(C=cost, max_iter=5000, tol=1e-8).fit(x[known], labels[known, c])
@@ -178,13 +177,13 @@ def neighbours_by_loop(x, labels, queries, k, temperature):
 
 
 def test_neighbours_vote_as_in_a_plain_loop(monkeypatch):
-    monkeypatch.setattr(probes, "_CELLS", 90)
+    monkeypatch.setattr(classifiers, "_CELLS", 90)
     rng = np.random.default_rng(1)
     x, queries = rng.normal(size=(30, 6)), rng.normal(size=(11, 6))
     x, queries = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, queries))
     labels = rng.integers(0, 2, (30, 4)).astype(float)
     labels[::3, 1], labels[:, 2], labels[:, 3] = np.nan, 1.0, np.nan
-    for k, scores in zip((1, 4, 99), probes.neighbour_scores(x, labels, queries, (1, 4, 99), 0.07), strict=True):
+    for k, scores in zip((1, 4, 99), classifiers.neighbour_scores(x, labels, queries, (1, 4, 99), 0.07), strict=True):
         np.testing.assert_allclose(scores, neighbours_by_loop(x, labels, queries, k, 0.07))
     assert (scores[:, 2:] == 0).all()
 
@@ -193,11 +192,11 @@ def test_rare_classes_are_not_outvoted():
     x = np.repeat(np.eye(2), [10, 2], axis=0)
     targets = np.repeat([7, 9], [10, 2])
     query = np.array([[0.0, 1.0], [1.0, 0.0], [2**-0.5, 2**-0.5]])
-    assert probes.neighbour_classes(x, targets, query, 12, 10.0).tolist() == [9, 7, 7]
-    assert probes.neighbour_classes(x[:3], targets[:3], query, 5, 0.07).tolist() == [7, 7, 7]
-    assert probes.nearest_mean(x, targets, query[:2]).tolist() == [9, 7]
+    assert classifiers.neighbour_classes(x, targets, query, 12, 10.0).tolist() == [9, 7, 7]
+    assert classifiers.neighbour_classes(x[:3], targets[:3], query, 5, 0.07).tolist() == [7, 7, 7]
+    assert classifiers.nearest_mean(x, targets, query[:2]).tolist() == [9, 7]
 
 
 def test_a_constant_feature_is_only_centred():
     x = np.array([[1.0, 0.1 + 0.2], [3.0, 0.3]])
-    np.testing.assert_allclose(probes.Standardised.of(x)(x), [[-1, 0], [1, 0]], atol=1e-12)
+    np.testing.assert_allclose(classifiers.Standardised.of(x)(x), [[-1, 0], [1, 0]], atol=1e-12)

@@ -9,9 +9,9 @@ from dense_retrieval import rank_densely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgdea.evaluation import ranking
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.metrics import retrieval as m
+from lgdea.evaluation.tasks import ranking
 
 CONFIG = RetrievalConfig(recall_at=(1, 3, 10), evidence_at=(1, 3, 10))
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation import definitions
 from lgdea.evaluation.metrics import classification, grounding, retrieval
-from lgdea.evaluation.results import Result, Value, list_results, read_result, write_result
+from lgdea.evaluation.results import definitions
+from lgdea.evaluation.results.result import Result, Value, list_results, read_result, write_result
 
 
 def result(task="grounding", **parts):
@@ -79,7 +79,7 @@ def test_definitions_have_versions_and_sentences():
 
 
 def test_metrics_and_tasks_are_imported_without_torch():
-    modules = "lgdea.evaluation.tasks, lgdea.evaluation.summary, lgdea.evaluation.embed"
+    modules = "lgdea.evaluation.tasks, lgdea.evaluation.results.compare, lgdea.evaluation.embed"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

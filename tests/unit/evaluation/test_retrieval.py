@@ -3,9 +3,8 @@ import pytest
 from mini_archive import Oracle, Shuffled, truth_of
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation import ranking
-from lgdea.evaluation.definitions import DEFINITIONS
-from lgdea.evaluation.tasks import retrieval
+from lgdea.evaluation.results.definitions import DEFINITIONS
+from lgdea.evaluation.tasks import ranking, retrieval
 from lgdea.evaluation.tasks.retrieval import word_key
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.runner import extract

@@ -10,9 +10,9 @@ from suite_archives import BUILDERS, FIVE, Grey, Rows, chexpert, ms_cxr, nih, op
 from lgdea.config import load_config
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import GroundingConfig, ZeroShotConfig
-from lgdea.evaluation.identity import ids_sha256
-from lgdea.evaluation.prepare import freeze, prepare
-from lgdea.evaluation.suites import Suite, list_suites, load_suite, write_suite
+from lgdea.evaluation.results.identity import ids_sha256
+from lgdea.evaluation.suites.prepare import freeze, prepare
+from lgdea.evaluation.suites.suite import Suite, list_suites, load_suite, write_suite
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.records.adapters.nih_cxr14 import NihCxr14
 from lgdea.records.adapters.openi import OpenI, parse_report

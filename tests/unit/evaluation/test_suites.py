@@ -5,8 +5,8 @@ import yaml
 
 from lgdea.errors import ConfigError, UsageError
 from lgdea.evaluation.config import GroundingConfig, ZeroShotConfig
-from lgdea.evaluation.identity import ids_sha256
-from lgdea.evaluation.suites import CONFIGS, FREE, list_suites, load_suite, task_named, write_suite
+from lgdea.evaluation.results.identity import ids_sha256
+from lgdea.evaluation.suites.suite import CONFIGS, FREE, list_suites, load_suite, task_named, write_suite
 from lgdea.shipped import shipped
 from lgdea.vocabulary import load_vocabulary
 

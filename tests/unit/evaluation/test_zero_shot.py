@@ -6,8 +6,8 @@ from sklearn.metrics import roc_auc_score
 
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.evaluation.config import ZeroShotConfig
-from lgdea.evaluation.definitions import DEFINITIONS
 from lgdea.evaluation.metrics import classification
+from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.tasks import common, zero_shot
 from lgdea.records.archive import write_archive
 from lgdea.vocabulary import ScoredClass

@@ -33,7 +33,7 @@ def test_a_reloaded_model_embeds_bit_for_bit_the_same(
     model.train()
     model.forward_image(torch.rand(4, 1, 64, 64))  # move the batch norm statistics away from their defaults
     images = [np.random.default_rng(i).random((70, 50 + i)) for i in range(3)]
-    again = load_model(model.save(tmp_path / "model"))
+    again = load_model(save_model(model, tmp_path / "model"))
     np.testing.assert_array_equal(again.encode_image(images), model.encode_image(images))
     np.testing.assert_array_equal(again.encode_text(TEXTS), model.encode_text(TEXTS))
     np.testing.assert_array_equal(again.heat_map(images[0], "edema"), model.heat_map(images[0], "edema"))

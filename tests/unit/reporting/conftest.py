@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evaluation.results.result import Result, Value, write_result
 from lgdea.evidence.schema import Unit, unit_id
 from lgdea.records.archive import write_archive
 from lgdea.records.tables import write_table

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lgdea.annotation.compare_runs import Pair
+from lgdea.annotation.gold_standards import Comparison
+from lgdea.annotation.unit_matching import units_by_report
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.backends.replay import text_hash
-from lgdea.evidence.difference import Pair
-from lgdea.evidence.golds import Comparison
-from lgdea.evidence.matching import units_by_report
 from lgdea.evidence.runner import extract
 from lgdea.evidence.schema import Unit, unit_id
 from lgdea.records.archive import Archive, write_archive

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Picture
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.results import read_result, write_result
+from lgdea.evaluation.results.result import read_result, write_result
 from lgdea.evaluation.tasks import features
 from lgdea.records.archive import write_archive
 from lgdea.reporting.features_page import write_features

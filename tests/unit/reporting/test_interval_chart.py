@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evaluation.results.result import Result, Value, write_result
 from lgdea.reporting.interval_chart import (
     SHAPES,
     Plot,

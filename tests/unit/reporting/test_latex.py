@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evaluation.results.result import Result, Value, write_result
 from lgdea.reporting.latex import escape, latex_table
 from lgdea.reporting.measures import TaskTables, task_tables
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evaluation.results.result import Result, Value, write_result
 from lgdea.reporting.measures import TaskTables, chance_metric, headline_rows, metric_name, task_tables
 
 Metrics = Mapping[str, Value]

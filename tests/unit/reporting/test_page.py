@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evaluation.results.result import Result, Value, write_result
 from lgdea.reporting import page
 from lgdea.reporting.page import build_report, config_differences, flatten, render
 from lgdea.reporting.run_folder import read_run

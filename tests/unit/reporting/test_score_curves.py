@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics
 
 from lgdea.evaluation.metrics import classification
-from lgdea.evaluation.results import Result
+from lgdea.evaluation.results.result import Result
 from lgdea.reporting.score_curves import class_curves, precision_recall, rank_charts, rank_distribution, roc, simplify
 
 

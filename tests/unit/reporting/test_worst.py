@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lgdea.evaluation.results import Result, Value, write_result
+from lgdea.evaluation.results.result import Result, Value, write_result
 from lgdea.reporting.measures import TaskTables, task_tables
 from lgdea.reporting.worst import PER_CLASS, PER_GROUP, PER_PAIR, worst_cases
 

@@ -1,0 +1,40 @@
+"""Timing of training steps, in turns on the same batches."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+WARM_UP = 3
+"""Batches that do not count: caches fill, kernels are chosen, or compiled."""
+
+
+def alternate(works: Sequence[Callable[[Any], Any]], batches: Sequence[Any], warm: int = WARM_UP) -> list[float]:
+    """Median seconds of each of ``works``, in turns on each batch; the first ``warm`` batches do not count."""
+    times: list[list[float]] = [[] for _ in works]
+    for number, batch in enumerate(batches):
+        for measured, work in zip(times, works, strict=True):
+            began = time.perf_counter()
+            work(batch)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if number >= warm:
+                measured.append(time.perf_counter() - began)
+    return [statistics.median(measured) for measured in times]
+
+
+def optimiser_of(module: nn.Module) -> torch.optim.Optimizer:
+    """AdamW on what is trained of ``module``."""
+    return torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-4)
+
+
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """Backward pass and optimiser step."""
+    loss.backward()
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)

@@ -1,0 +1,1 @@
+"""Annotation quality: gold standards, scores with intervals, agreement of runs, review and corrections."""

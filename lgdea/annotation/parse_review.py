@@ -1,0 +1,285 @@
+"""What a reviewer wrote into a review file, row by row: checked, explained where it is wrong, and turned into units."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
+
+from lgdea.annotation.csv_io import read_csv
+from lgdea.annotation.export_review import COLUMNS, CORRECTED, SHOWN
+from lgdea.evidence.alignment.aligner import Aligned, Aligner
+from lgdea.evidence.response import UNSPECIFIED
+from lgdea.evidence.schema import Assertion, Change, Severity, Unit, unit_id
+from lgdea.evidence.sections import split_sections
+from lgdea.records.schema import Laterality
+from lgdea.vocabulary import load_vocabulary
+
+UNIT_VERDICTS = ("correct", "wrong", "fixed")
+REPORT_VERDICTS = ("complete", "others_correct")
+"""``complete``: every unit row has a verdict and what was missed is added. ``others_correct``: the same, and unit rows
+without a verdict are correct."""
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "assertion": get_args(Assertion),
+    "laterality": get_args(Laterality),
+    "severity": get_args(Severity),
+    "change": get_args(Change),
+}
+_YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+Row = Mapping[str, str]
+
+
+class Problem(ValueError):  # noqa: N818  # one of many findings about a file, not a failure of lgdea
+    """What is wrong with one row, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """The content of one file.
+
+    ``units`` holds the true units of every completely reviewed report; ``reviewers`` says by whom. ``unfinished`` are
+    reports with some verdict but without one on the whole. ``problems`` are lines for the user.
+    """
+
+    file: Path
+    units: dict[str, list[Unit]] = field(default_factory=dict)
+    reviewers: dict[str, str] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_review(file: str | Path, texts: Mapping[str, str]) -> Review:
+    """Read a review file.
+
+    Args:
+        file: A CSV file made by :func:`~lgdea.annotation.export_review.write_review` and filled in.
+        texts: Raw text per report of the archive.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: It is no review file.
+    """
+    review = Review(Path(file))
+    by_report: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+    needed = [name for name in COLUMNS if name not in ("pair", "run", "differs", "context", "section", "comment")]
+    for number, row in read_csv(file, needed):
+        report = row["report_id"].strip()
+        if report in texts:
+            by_report[report].append((number, row))
+        else:
+            review.problems.append(
+                _line(review.file, number, f"the archive has no report {report!r}; do not change report_id")
+            )
+    for report, rows in by_report.items():
+        _read_report(review, report, texts[report], rows)
+    return review
+
+
+def _read_report(review: Review, report: str, text: str, rows: Sequence[tuple[int, Row]]) -> None:
+    heads = [(n, row) for n, row in rows if row["row"].strip().lower() == "report"]
+    if len(heads) > 1:
+        review.problems.append(
+            _line(review.file, heads[1][0], f"{report} has two rows of the kind report; keep one block of it")
+        )
+        return
+    problems = len(review.problems)
+    number, head = heads[0] if heads else (rows[0][0], {"verdict": "", "reviewer": ""})
+    status = ""
+    try:
+        status = _choice("verdict", head["verdict"], REPORT_VERDICTS) if head["verdict"].strip() else ""
+    except Problem as problem:
+        review.problems.append(_line(review.file, number, str(problem)))
+    reader = _ReportReader(report, text, status)
+    for number, row in rows:
+        try:
+            reader.read(number, row)
+        except Problem as problem:
+            review.problems.append(_line(review.file, number, str(problem)))
+    if len(review.problems) > problems:
+        return
+    if status:
+        review.units[report] = reader.units
+        review.reviewers[report] = head.get("reviewer", "").strip() or review.file.stem
+    elif reader.verdicts:
+        review.unfinished.append(report)
+
+
+class _ReportReader:
+    """Turns the rows of one report into its true units."""
+
+    def __init__(self, report: str, text: str, status: str) -> None:
+        self.units: list[Unit] = []
+        self.verdicts = 0
+        self._report, self._text, self._status = report, text, status
+        self._sections = split_sections(text)
+        # Repeated quotes get their occurrences in order.
+        self._stated, self._missed = Aligner(text), Aligner(text)
+        self._accepted: dict[str, int] = {}
+
+    def read(self, number: int, row: Row) -> None:
+        kind = row["row"].strip().lower()
+        if kind == "report":
+            return
+        if kind == "missed":
+            self._add_missed(row)
+        elif kind == "unit":
+            self._judge(number, row)
+        else:
+            raise Problem(f"row is {row['row']!r}; it must be report, unit or missed")
+
+    def _judge(self, number: int, row: Row) -> None:
+        verdict = self._verdict(row)
+        self.verdicts += bool(row["verdict"].strip())
+        if verdict in ("", "wrong"):
+            return
+        pair = row.get("pair", "").strip()
+        if pair and pair in self._accepted:
+            raise Problem(
+                f"and row {self._accepted[pair]} are two readings of one piece of evidence (pair {pair}), both "
+                "accepted; call one of them wrong"
+            )
+        self._accepted[pair] = number
+        place = self._stated_place(row)
+        if row["correct_quote"].strip():
+            place = self._find(Aligner(self._text), row["correct_quote"])
+        self._keep(place, {name: row[f"correct_{name}"].strip() or row[name].strip() for name in SHOWN})
+
+    def _verdict(self, row: Row) -> str:
+        filled = [name for name in CORRECTED if row[name].strip()]
+        if not row["verdict"].strip():
+            if filled:
+                return "fixed"
+            if self._status == "complete":
+                raise Problem(
+                    "has no verdict although its report is complete; write correct, wrong or fixed, "
+                    "or give the report others_correct"
+                )
+            return "correct" if self._status else ""
+        verdict = _choice("verdict", row["verdict"], UNIT_VERDICTS)
+        if verdict == "fixed" and not filled:
+            raise Problem("is fixed but no correct_ column is filled; fill one, or write correct or wrong")
+        if verdict != "fixed" and filled:
+            raise Problem(f"is {verdict} but {filled[0]} is filled; write fixed, or empty that cell")
+        return verdict
+
+    def _add_missed(self, row: Row) -> None:
+        if not any(row[name].strip() for name in CORRECTED):
+            return
+        self.verdicts += 1
+        for name in ("quote", "finding", "assertion"):
+            if not row[f"correct_{name}"].strip():
+                raise Problem(f"adds a unit without correct_{name}; fill correct_quote, _finding and _assertion")
+        place = self._find(self._missed, row["correct_quote"])
+        self._keep(place, {name: row[f"correct_{name}"].strip() for name in SHOWN})
+
+    def _stated_place(self, row: Row) -> Aligned:
+        """Where the row's unit stands; the quote is found again when the spreadsheet has lost the numbers."""
+        quote = row["quote"]
+        try:
+            start, end = int(float(row["start"])), int(float(row["end"]))
+        except ValueError:
+            start = end = -1
+        if 0 <= start < end <= len(self._text) and self._text[start:end].split() == quote.split():
+            return Aligned(start, end, "exact")
+        return self._find(self._stated, quote)
+
+    def _find(self, aligner: Aligner, quote: str) -> Aligned:
+        found = aligner.align(quote)
+        if found is None:
+            raise Problem(f"the report does not hold the words {quote[:60]!r}; copy them from the report's own text")
+        return found
+
+    def _keep(self, place: Aligned, said: Mapping[str, str]) -> None:
+        start, end, alignment = place
+        finding = _term("finding", said["finding"])
+        anatomy = _term("anatomy", said["anatomy"]) if _named(said["anatomy"]) else None
+        values: dict[str, Any] = {
+            name: _choice(name, said[name], choices) if said[name] else UNSPECIFIED
+            for name, choices in _CHOICES.items()
+        }
+        unit = Unit(
+            unit_id=unit_id(self._report, start, end, finding, anatomy, values["laterality"]),
+            report_id=self._report,
+            section=next((s.name for s in reversed(self._sections) if s.start <= start), "body"),
+            quote=self._text[start:end],
+            start=start,
+            end=end,
+            alignment=alignment,
+            finding=finding,
+            finding_text=self._text[start:end],
+            anatomy=anatomy,
+            refers_to_prior=_yes_no("refers_to_prior", said["refers_to_prior"]),
+            run_id="corrections",
+            **values,
+        )
+        for other in self.units:
+            if other.unit_id != unit.unit_id:
+                continue
+            if other == unit:
+                return
+            raise Problem(
+                f"contradicts another accepted row: {finding} is {other.assertion} there and {unit.assertion} here; "
+                "call one of them wrong"
+            )
+        self.units.append(unit)
+
+
+def _named(value: str) -> bool:
+    return value.lower() not in ("", UNSPECIFIED, "none")
+
+
+def _choice(name: str, value: str, choices: Sequence[str]) -> str:
+    plain = value.strip().lower().replace(" ", "_")
+    if plain in choices:
+        return plain
+    raise Problem(f"{name} is {value.strip()[:40]!r}{_suggest(plain, choices)}; it must be one of {', '.join(choices)}")
+
+
+def _yes_no(name: str, value: str) -> bool:
+    plain = value.strip().lower() or "no"
+    if plain not in _YES_NO:
+        raise Problem(f"{name} is {value.strip()[:40]!r}; it must be yes or no")
+    return _YES_NO[plain]
+
+
+def _term(kind: str, value: str) -> str:
+    """The vocabulary id for an id, a name or a synonym."""
+    terms = _terms(kind)
+    plain = " ".join(value.lower().replace("_", " ").split())
+    if plain in terms:
+        return terms[plain]
+    near = get_close_matches(plain, terms, n=3, cutoff=0.6)
+    ids = list(dict.fromkeys(terms[word] for word in near))
+    hint = f"did you mean {' or '.join(ids)}?" if ids else f"see lgdea/vocabulary/{_TABLES[kind]}"
+    raise Problem(f"{kind} {value.strip()[:40]!r} is not in the vocabulary; {hint}")
+
+
+_TABLES = {"finding": "findings.yaml", "anatomy": "anatomy.yaml"}
+
+
+@lru_cache(maxsize=2)
+def _terms(kind: str) -> dict[str, str]:
+    vocabulary = load_vocabulary()
+    entries = vocabulary.findings if kind == "finding" else vocabulary.anatomy
+    terms: dict[str, str] = {}
+    for key, entry in entries.items():
+        for word in (*entry.synonyms, entry.name, key):
+            terms.setdefault(" ".join(word.lower().replace("_", " ").split()), key)
+    for key in entries:  # an id always means itself
+        terms[key.replace("_", " ")] = key
+    return terms
+
+
+def _suggest(value: str, choices: Sequence[str]) -> str:
+    near = get_close_matches(value, choices, n=1, cutoff=0.6)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _line(file: Path, number: int, problem: str) -> str:
+    return f"{file} row {number}: {problem}"

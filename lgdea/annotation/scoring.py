@@ -1,0 +1,211 @@
+"""How good the evidence is: precision, recall and F1 with bootstrap intervals against a gold standard.
+
+Per class the counts are over reports (``openi-14``, ``openi-mesh``) or over units (``phantom``, corrections); see
+:mod:`lgdea.annotation.gold_standards` for what each gold counts. Intervals are 95% BCa intervals over resampled reports
+(:mod:`lgdea.annotation.bootstrap_f1`). Micro sums the counts of all classes; macro is the mean over the classes with at
+least 10 positives, or over all that have any where no class has so many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lgdea.annotation import gold_standards
+from lgdea.annotation.bootstrap_f1 import bca, f1, resample
+from lgdea.annotation.corrections import compare_corrections, is_corrections
+from lgdea.errors import UsageError
+from lgdea.evidence.io import read_evidence
+from lgdea.evidence.sections import split_sentences
+from lgdea.records.archive import Archive
+
+_GOLDS: dict[str, Callable[[pd.DataFrame, Archive], gold_standards.Comparison]] = {
+    "openi-14": gold_standards.compare_openi14,
+    "openi-mesh": gold_standards.compare_mesh,
+    "phantom": gold_standards.compare_phantom,
+}
+_RESAMPLES = 1000
+_WORST = 50
+_ENOUGH = 10  # positives that a class needs to count in the macro mean
+
+
+@dataclass(frozen=True)
+class Row:
+    """Scores of one class, or of all (``micro``); ``low`` and ``high`` bound F1."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    low: float
+    high: float
+    positives: int
+    """True positives and misses: how many the gold has."""
+
+    def f1_text(self) -> str:
+        """F1 with its interval."""
+        return f"{self.f1:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A wrong or missed class of one report, with the sentence that explains it best."""
+
+    report_id: str
+    name: str
+    kind: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.report_id} {self.kind} {self.name}: {self.sentence}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """All scores of one evidence folder against one gold."""
+
+    gold: str
+    definition: str
+    reports: int
+    micro: Row
+    macro_f1: float
+    macro_low: float
+    macro_high: float
+    rows: list[Row]
+    macro_classes: int
+    """How many classes the macro mean is over."""
+    attributes: dict[str, float | int | None] = field(default_factory=dict)
+    worst: list[Disagreement] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def score(evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str | Path, *, seed: int = 0) -> Result:
+    """Score evidence against a gold standard that the archive holds.
+
+    Args:
+        evidence: An evidence folder, or its units.
+        gold: ``openi-14`` (labels of the Open-I archive), ``openi-mesh`` (its extra table ``mesh``), ``phantom``
+            (its extra table ``evidence_truth``), or a folder of corrections (see :mod:`lgdea.annotation.corrections`).
+        archive: The archive that the evidence was extracted from.
+        seed: Of the bootstrap.
+
+    Raises:
+        UsageError: An unknown gold, or the archive does not hold it.
+    """
+    archive = archive if isinstance(archive, Archive) else Archive.open(archive)
+    units = evidence if isinstance(evidence, pd.DataFrame) else read_evidence(evidence)
+    comparison = compare(units, gold, archive)
+    counts = comparison.counts  # (R, C, 3): true positives, false positives, misses
+    sums = resample(counts, _RESAMPLES, seed)
+    total = counts.sum(axis=0)
+    inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.apart]
+    scored = _macro_classes(total, inner)
+    by_class = bca(counts, sums, f1)
+    micro = bca(counts, sums, lambda x: f1(x[:, inner].sum(axis=1, keepdims=True)))
+    macro = bca(counts, sums, lambda x: _macro(x[:, scored], total[scored]))
+    attributes = dict(comparison.attributes)
+    if comparison.apart:
+        attributes[f"micro_f1_with_{'_'.join(comparison.apart)}"] = float(np.nan_to_num(f1(total.sum(axis=0))))
+    found = len(units)
+    attributes["share_aligned"] = float((units["alignment"] != "none").mean()) if found else None
+    attributes["share_exact"] = float((units["alignment"] == "exact").mean()) if found else None
+    rows = [_row(name, total[c], by_class, c) for c, name in enumerate(comparison.classes)]
+    return Result(
+        gold=gold,
+        definition=comparison.definition,
+        reports=len(counts),
+        micro=_row("micro", total[inner].sum(axis=0), micro, 0),
+        macro_f1=float(macro[0][0]),
+        macro_low=float(macro[1][0]),
+        macro_high=float(macro[2][0]),
+        macro_classes=len(scored),
+        rows=sorted(rows, key=lambda row: -row.positives),
+        attributes=attributes,
+        worst=_worst(comparison, units, archive),
+    )
+
+
+def compare(units: pd.DataFrame, gold: str, archive: Archive) -> gold_standards.Comparison:
+    """Counts per report and class of ``gold``, named as in :func:`score`.
+
+    Raises:
+        UsageError: An unknown gold, or the archive does not hold it.
+    """
+    if gold in _GOLDS:
+        return _GOLDS[gold](units, archive)
+    if is_corrections(gold):
+        return compare_corrections(units, archive, gold)
+    raise UsageError(f"no gold {gold!r}", remedy=f"known: {', '.join(_GOLDS)}, or a folder of corrections")
+
+
+def _macro_classes(total: np.ndarray, inner: list[int]) -> list[int]:
+    for least in (_ENOUGH, 1):
+        scored = [c for c in inner if _positives(total[c]) >= least]
+        if scored:
+            return scored
+    return []
+
+
+def _macro(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Mean F1 (N, 1) of samples (N, C, 3); a class that a sample does not hold counts as in ``total`` (C, 3)."""
+    values = f1(counts)
+    if not values.shape[1]:
+        return np.zeros((len(values), 1))
+    mean: np.ndarray = np.where(np.isnan(values), f1(total), values).mean(axis=1, keepdims=True)
+    return mean
+
+
+def _positives(counts: np.ndarray) -> int:
+    return int(counts[0] + counts[2])
+
+
+def _row(name: str, counts: np.ndarray, scores: tuple[np.ndarray, np.ndarray, np.ndarray], c: int) -> Row:
+    tp, fp, fn = (float(x) for x in counts)
+    value, low, high = (float(x[c]) for x in scores)
+    return Row(
+        name=name,
+        precision=tp / (tp + fp) if tp + fp else 0.0,
+        recall=tp / (tp + fn) if tp + fn else 0.0,
+        f1=value,
+        low=low,
+        high=high,
+        positives=_positives(counts),
+    )
+
+
+def _worst(comparison: gold_standards.Comparison, units: pd.DataFrame, archive: Archive) -> list[Disagreement]:
+    """The reports with most disagreements first."""
+    errors = comparison.counts[:, :, 1:].sum(axis=(1, 2))
+    order = np.argsort(-errors, kind="stable")
+    texts = dict(zip(archive.reports["report_id"], archive.reports["text"], strict=True))
+    by_report = dict(tuple(units.groupby("report_id", sort=False)))
+    result: list[Disagreement] = []
+    for r in order:
+        if errors[r] == 0 or len(result) >= _WORST:
+            break
+        report_id = comparison.reports[r]
+        for c in np.flatnonzero(comparison.counts[r, :, 1:].sum(axis=1)):
+            kind = "false" if comparison.counts[r, c, 1] else "missed"
+            sentence = _sentence(texts[report_id], by_report.get(report_id), comparison.members[c])
+            result.append(Disagreement(report_id, comparison.classes[c], kind, sentence))
+    return result[:_WORST]
+
+
+def _sentence(text: str, units: pd.DataFrame | None, findings: frozenset[str]) -> str:
+    """The sentence of the first unit of these findings, else the report's beginning."""
+    if units is not None:
+        mine = units[units["finding"].isin(findings)]
+        if len(mine):
+            unit = mine.iloc[(mine["assertion"] == "absent").argsort(kind="stable")].iloc[0]
+            for start, end in split_sentences(text):
+                if start <= unit["start"] < end:
+                    return f"{' '.join(text[start:end].split())} [{unit['assertion']}]"
+    return " ".join(text.split())[:160] + " [no unit]"

@@ -1,0 +1,221 @@
+"""Models of other libraries as :class:`EvaluableModel` or :class:`ImageEncoder`, by name.
+
+====================================  ==========================================================
+a folder                              a model of lgdea
+``timm:NAME``                         images only
+``hf:NAME`` or ``hf:FOLDER``          transformers: CLIP, SigLIP, BLIP ...; plain vision models
+``open_clip:NAME/PRETRAINED``         a built-in architecture and its weights (a tag or a file)
+``open_clip:hf-hub:NAME``             also ``open_clip:local-dir:FOLDER``
+``hi-ml:biovil_t``, ``hi-ml:biovil``  needs the package hi-ml-multimodal
+``python:PACKAGE.MODULE:FACTORY``     anything else; ``FACTORY()`` gives the model
+====================================  ==========================================================
+
+``@random`` behind a name gives the architecture with random weights, always the same: the floor of a comparison.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lgdea.errors import LgdeaError, UsageError
+from lgdea.evaluation.encoders.load import LIBRARIES
+from lgdea.evaluation.encoders.parts import Parts, TextSide
+from lgdea.evaluation.encoders.preprocessing import Recipe
+from lgdea.evaluation.encoders.protocol import Floats, ImageEncoder, Pixels, as_image_encoder
+
+BATCH = 64
+THREADS = 4
+"""Images prepared at a time; Pillow's filters run without the interpreter's lock."""
+RANDOM = "@random"
+
+
+class ForeignImages:
+    """The image side of another library's model: an :class:`ImageEncoder`."""
+
+    def __init__(self, name: str, parts: Parts) -> None:
+        self.name = name
+        self.notes: list[str] = list(parts.notes)
+        self.device = parts.device
+        self._parts = parts
+        self._pool = ThreadPoolExecutor(THREADS)
+
+    def encode_images(self, images: Sequence[Pixels]) -> Floats:
+        """Unit embeddings (B, D), float32."""
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH):
+                batch = self._batch(images[start : start + BATCH])
+                rows.append(F.normalize(self._parts.embed_images(batch).float(), dim=-1).cpu())
+        return torch.cat(rows).numpy() if rows else np.zeros((0, 0), np.float32)
+
+    def encode_patches(self, image: Pixels) -> Tensor:
+        """Unit embeddings (h, w, D) of the places of one image, in the space of the texts.
+
+        Raises:
+            UsageError: The model has none.
+        """
+        if self._parts.embed_patches is None or not isinstance(self._parts.recipe, Recipe):
+            raise UsageError(
+                f"{self.name} has no patches that can be compared with a text",
+                remedy="heat maps need a ViT of open_clip, or CLIP or SigLIP of transformers",
+            )
+        with torch.inference_mode():
+            return F.normalize(self._parts.embed_patches(self._batch([image]))[0].float(), dim=-1)
+
+    def map_to_source(self, grid: Floats, image: Pixels) -> Floats:
+        """A grid (h, w) of :meth:`encode_patches` as (H, W) in source pixels, NaN outside the crop."""
+        recipe = self._parts.recipe
+        assert isinstance(recipe, Recipe)  # else there are no patches
+        return recipe.frame(*image.shape).map_to_source(grid, self._parts.patch_size)
+
+    def _batch(self, images: Sequence[Pixels]) -> Tensor:
+        recipe = self._parts.recipe
+        if not isinstance(recipe, Recipe):
+            return recipe.batch(images).to(self.device)
+        # Frames travel as bytes and are normalised where the model is.
+        frames = np.stack(list(self._pool.map(recipe.prepare, images)))
+        return recipe.normalise(torch.from_numpy(frames).to(self.device))
+
+
+class ForeignModel:
+    """Another library's model of images and texts: an :class:`EvaluableModel` that scores by cosine."""
+
+    scoring: str = "global"
+
+    def __init__(self, name: str, parts: Parts, text: TextSide) -> None:
+        self.name = name
+        self.images = ForeignImages(name, parts)
+        self._text = text
+        self._phrases: dict[str, Floats] = {}
+        self._cut: set[str] = set()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of its results must know."""
+        cut = f"{len(self._cut)} texts were cut to the {self._text.limit} tokens that the model reads"
+        return [*self.images.notes, *([cut] if self._cut else [])]
+
+    def encode_images(self, images: Sequence[Pixels]) -> Floats:
+        """Unit embeddings (B, D), float32."""
+        return self.images.encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit embeddings (T, D), float32; what the model cannot read of a text is cut and counted in ``notes``."""
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), BATCH):
+                part = list(texts[start : start + BATCH])
+                self._cut |= {text for text, cut in zip(part, self._text.overlong(part), strict=True) if cut}
+                tokens = {key: value.to(self.images.device) for key, value in self._text.tokenize(part).items()}
+                rows.append(F.normalize(self._text.embed(tokens).float(), dim=-1).cpu())
+        return torch.cat(rows).numpy() if rows else np.zeros((0, 0), np.float32)
+
+    def score_phrases(self, images: Sequence[Pixels], phrases: Sequence[str]) -> Floats:
+        """Cosines (B, U)."""
+        return self.encode_images(images) @ self._embed_phrases(phrases).T
+
+    def heat_maps(self, image: Pixels, phrases: Sequence[str]) -> list[Floats]:
+        """Cosine maps (H, W) in source pixels, NaN outside the crop.
+
+        The patches go the way of the pooled token, through the last norm and the projection. No loss has trained them
+        for that.
+
+        Raises:
+            UsageError: The model has no patches in the space of its texts.
+        """
+        patches = self.images.encode_patches(image).cpu().numpy()
+        grids = np.moveaxis(patches @ self._embed_phrases(phrases).T, -1, 0)
+        return [self.images.map_to_source(grid, image) for grid in grids]
+
+    def _embed_phrases(self, phrases: Sequence[str]) -> Floats:
+        """Tasks ask for the same phrases again and again: each is embedded once."""
+        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._phrases]
+        self._phrases |= dict(zip(new, self.encode_texts(new), strict=True))
+        return np.stack([self._phrases[phrase] for phrase in phrases])
+
+
+def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
+    """Load a model by its name; see the module for the names.
+
+    Args:
+        name: Model folder, or ``LIBRARY:NAME``, with ``@random`` behind it for random weights.
+        device: Where to put it; a GPU when there is one.
+
+    Returns:
+        An :class:`~lgdea.evaluation.encoders.protocol.EvaluableModel` when it has a text side.
+
+    Raises:
+        UsageError: No such name, a package is missing, or the model cannot be loaded.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    library, _, rest = str(name).partition(":")
+    if library == "python":
+        return _from_factory(rest)
+    if library not in LIBRARIES or Path(name).is_dir():
+        return _lgdea_model(Path(name), device)
+    wanted = rest.removesuffix(RANDOM)
+    try:
+        parts = LIBRARIES[library](wanted, rest != wanted, torch.device(device))
+    except LgdeaError:
+        raise
+    except ModuleNotFoundError as error:
+        raise _missing(library, error) from None
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(
+            f"{name} cannot be loaded ({lines[0][:200]})",
+            remedy=f"check the name, and the network or the Hugging Face cache; {library}:NAME@random needs no weights",
+        ) from error
+    return ForeignImages(str(name), parts) if parts.text is None else ForeignModel(str(name), parts, parts.text)
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder that a model's name points at, for hashing; None when the name is one of a hub or library."""
+    library, _, rest = name.partition(":")
+    path = Path(rest.removesuffix(RANDOM).removeprefix("local-dir:") if library in LIBRARIES else name)
+    return path if path.is_dir() else None
+
+
+def _lgdea_model(folder: Path, device: str) -> ImageEncoder:
+    from lgdea.models.serialization import load_model
+
+    if not folder.is_dir():
+        known = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+        raise UsageError(
+            "no such model folder", file=folder, remedy=f"check the path, or write {known} or python:MODULE:FACTORY"
+        )
+    return as_image_encoder(load_model(folder, device))
+
+
+def _from_factory(path: str) -> ImageEncoder:
+    module, _, factory = path.partition(":")
+    try:
+        make: Any = getattr(importlib.import_module(module), factory)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"python:{path} cannot be imported ({error})",
+            remedy="write python:PACKAGE.MODULE:FACTORY and put the package on PYTHONPATH",
+        ) from None
+    model = make()
+    if not isinstance(model, ImageEncoder):
+        raise UsageError(
+            f"python:{path} gave a {type(model).__name__} without encode_images", remedy="see ImageEncoder"
+        )
+    return model
+
+
+def _missing(library: str, error: ModuleNotFoundError) -> UsageError:
+    package = {"open_clip": "open_clip_torch", "health_multimodal": "hi-ml-multimodal"}.get(
+        str(error.name).partition(".")[0], error.name
+    )
+    remedy = "pip install 'lgdea[encoders]'" if package == "open_clip_torch" else f"pip install {package}"
+    return UsageError(f"{library}: needs the package {package}", remedy=remedy)

@@ -1,0 +1,1 @@
+"""Results on disk, their definitions and identity, and how two of them differ."""

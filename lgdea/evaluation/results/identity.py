@@ -1,0 +1,44 @@
+"""What a result was made of, in hashes: the items that were scored and the model that scored them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from lgdea import runs
+
+_PROSE = {"README.md"}  # a model card says when and how well a model was trained; it changes nothing that it computes
+
+
+def ids_sha256(ids: Iterable[str]) -> str:
+    """sha256 of a set of ids: UTF-8, sorted, each once, each followed by a line feed; order and repeats do not matter.
+
+    ``LC_ALL=C sort -u ids.txt | sha256sum`` gives the same.
+    """
+    text = "".join(f"{name}\n" for name in sorted(set(ids)))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def item_ids(items: pd.DataFrame) -> list[str]:
+    """The ids that a result's items are about, sorted: its images; in retrieval its images and reports.
+
+    Items that name neither give no ids.
+    """
+    column = next((c for c in ("query_id", "image_id") if c in items), None)
+    return [] if column is None else sorted(set(items[column].dropna().astype(str)))
+
+
+def model_identity(model: str | Path) -> str:
+    """``sha256:...`` of the files of a model's folder, without its card; the name itself of a model that has none."""
+    from lgdea.evaluation.encoders.registry import local_folder
+
+    folder = local_folder(str(model))
+    if folder is None:
+        return str(model)
+    digest = hashlib.sha256()
+    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in _PROSE):
+        digest.update(f"{file.name} {runs.fingerprint(file)}\n".encode())
+    return f"sha256:{digest.hexdigest()}"

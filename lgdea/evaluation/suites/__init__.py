@@ -1,0 +1,1 @@
+"""Benchmark suites: fixed tasks on fixed items, so that two results mean the same."""

@@ -1,0 +1,1 @@
+"""From a quote to its offsets in the raw report."""

@@ -1,0 +1,150 @@
+"""From a quote to its offsets in the raw report. A quote that is not there is never given one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Hashable
+from functools import cached_property
+from typing import NamedTuple
+
+from lgdea.evidence.alignment.fuzzy_match import Resemblance
+from lgdea.evidence.alignment.normalize import Plain, plain
+from lgdea.evidence.schema import Alignment
+
+
+class Aligned(NamedTuple):
+    """Half-open offsets into the raw text and how they were found."""
+
+    start: int
+    end: int
+    alignment: Alignment
+
+
+class Aligner:
+    """Finds quotes in one text; repeated quotes get their occurrences in order.
+
+    Args:
+        text: The raw report.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._words = _Words(text)
+
+    def align(self, quote: str, start: int | None = None, of: Hashable = None) -> Aligned | None:
+        """Offsets of ``quote``, None when the text does not hold it.
+
+        Tried in turn: the given ``start``; the quote as it is; case, blanks, dashes, quotation marks, ligatures,
+        accents' encoding and invisible characters made equal (:func:`~lgdea.evidence.alignment.normalize.plain`); the
+        most similar stretch of words (:class:`~lgdea.evidence.alignment.fuzzy_match.Resemblance`). Without a ``start``,
+        a quote cannot begin or end inside a word or a number of the text: "normal" does not match inside "abnormal",
+        nor "5 mm" inside "15 mm".
+
+        Args:
+            quote: The words.
+            start: Where they are said to stand.
+            of: What the quote is evidence of. The same quote of the same thing again means its next occurrence, of
+                another thing the same one: "No effusion or pneumothorax" is evidence of two absences.
+        """
+        if start is not None and start >= 0 and quote and self.text.startswith(quote, start):
+            return Aligned(start, start + len(quote), "exact")
+        if not quote.strip():
+            return None
+        at = self._words.occurrence(quote, of)
+        if at >= 0:
+            return Aligned(at, at + len(quote), "exact")
+        return self._normalised(quote, of) or self._fuzzy(quote)
+
+    def why_not(self, quote: str) -> str:
+        """Why a quote that :meth:`align` did not find is no quote, for those who read the rejects."""
+        if not plain(quote).text:
+            return "no words"
+        if plain(quote).text in self._plain_text.text:
+            return "stands there only inside other words or numbers"
+        closest = self._resembling.closest(quote)
+        return "none of its words is there" if closest is None else f"closest: {self.text[slice(*closest)][:200]!r}"
+
+    def verbatim(self, words: str) -> str | None:
+        """These words as the text has them, None when it does not hold them even when made plain."""
+        if words in self.text:
+            return words
+        wanted = plain(words).text
+        at = self._plain_text.text.find(wanted) if wanted else -1
+        if at < 0:
+            return None
+        return self.text[self._plain_text.starts[at] : self._plain_text.ends[at + len(wanted) - 1]]
+
+    def _normalised(self, quote: str, of: Hashable) -> Aligned | None:
+        wanted = plain(quote).text
+        at = self._plain_words.occurrence(wanted, of) if wanted else -1
+        if at < 0:
+            return None
+        _, starts, ends = self._plain_text
+        return Aligned(starts[at], ends[at + len(wanted) - 1], "normalised")
+
+    def _fuzzy(self, quote: str) -> Aligned | None:
+        found = self._resembling.find(quote)
+        return None if found is None else Aligned(*found, "fuzzy")
+
+    @cached_property
+    def _plain_text(self) -> Plain:
+        return plain(self.text)
+
+    @cached_property
+    def _plain_words(self) -> _Words:
+        return _Words(self._plain_text.text)
+
+    @cached_property
+    def _resembling(self) -> Resemblance:
+        return Resemblance(self.text)
+
+
+class _Words:
+    """A text in which only whole words are found."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next: defaultdict[tuple[str, Hashable], int] = defaultdict(int)
+        self._bounds: list[int] = []
+
+    def occurrence(self, quote: str, of: Hashable) -> int:
+        """The next occurrence of a quote; after the last one the first again, -1 when there is none."""
+        at = self._find(quote, self._next[quote, of])
+        if at < 0 < self._next[quote, of]:
+            at = self._find(quote, 0)
+        if at >= 0:
+            self._next[quote, of] = at + 1
+        return at
+
+    def _find(self, quote: str, start: int) -> int:
+        at = self._text.find(quote, start)
+        while at >= 0:
+            if not _cuts(self._text, at) and not _cuts(self._text, at + len(quote)):
+                return at
+            at = self._text.find(quote, self._bound_after(at))
+        return -1
+
+    def _bound_after(self, at: int) -> int:
+        if not self._bounds:
+            self._bounds = [k for k in range(len(self._text) + 1) if not _cuts(self._text, k)]
+        return self._bounds[bisect_right(self._bounds, at)]
+
+
+def _cuts(text: str, at: int) -> bool:
+    """Whether ``at`` is inside a word of a script that sets words apart, or inside a number."""
+    if not 0 < at < len(text):
+        return False
+    before, after = text[at - 1], text[at]
+    if before.isdigit() and after.isdigit():
+        return True
+    if _is_cased(before) and _is_cased(after):
+        return True
+    if before in ".," and after.isdigit():
+        return at > 1 and text[at - 2].isdigit()
+    return before.isdigit() and after in ".," and at + 1 < len(text) and text[at + 1].isdigit()
+
+
+def _is_cased(character: str) -> bool:
+    # The scripts with upper and lower case are those that set words apart by blanks; Chinese and Thai do neither.
+    return character.lower() != character.upper()

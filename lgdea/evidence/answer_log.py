@@ -1,0 +1,209 @@
+"""Raw responses on disk: appended and flushed one by one, so that a kill loses at most the one being written."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from lgdea.errors import UsageError
+from lgdea.evidence.backends.base import Response
+from lgdea.evidence.io import RawRecord, parse_raw, raw_shards, scan_shard
+from lgdea.records.tables import writing
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
+
+_OPEN_FILES = 16
+_BUFFER = 16 * 1024  # answers in another order than the reports' are read from all over the file
+
+_KEY = "S12"  # a request id is 24 hexadecimal digits
+
+
+class Place(NamedTuple):
+    """Number of the file and offset of the line in it, bytes."""
+
+    file: int
+    offset: int
+
+
+class AnswerIndex:
+    """From request id to place, 22 bytes per answer.
+
+    What is appended can be found after :meth:`settle`; of several answers to one request the last counts.
+    """
+
+    def __init__(self) -> None:
+        self._keys = np.empty(0, _KEY)  # sorted, each once
+        self._files = np.empty(0, np.uint16)
+        self._offsets = np.empty(0, np.uint64)
+        self._new_keys = bytearray()
+        self._new_files = array("H")
+        self._new_offsets = array("Q")
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def append(self, request_id: str, place: Place) -> None:
+        """Remember a place.
+
+        Raises:
+            ValueError: The id is not 24 hexadecimal digits.
+        """
+        key = bytes.fromhex(request_id)
+        if len(key) != 12:
+            raise ValueError(f"request id {request_id!r} has not 24 digits")
+        self._new_keys += key
+        self._new_files.append(place.file)
+        self._new_offsets.append(place.offset)
+
+    def settle(self) -> None:
+        """Let the appended answers be found."""
+        if not self._new_offsets:
+            return
+        keys = np.concatenate([self._keys, np.frombuffer(bytes(self._new_keys), _KEY)])
+        files = np.concatenate([self._files, np.array(self._new_files, np.uint16)])
+        offsets = np.concatenate([self._offsets, np.array(self._new_offsets, np.uint64)])
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        last = np.append(ordered[1:] != ordered[:-1], True)
+        self._keys, order = ordered[last], order[last]
+        self._files, self._offsets = files[order], offsets[order]
+        self._new_keys, self._new_files, self._new_offsets = bytearray(), array("H"), array("Q")
+
+    def find(self, request_id: str) -> Place | None:
+        """The place of the last settled answer, None when there is none."""
+        if not len(self._keys):
+            return None
+        key = bytes.fromhex(request_id)
+        at = int(self._keys.searchsorted(key))
+        if at == len(self._keys) or self._keys[at] != key.rstrip(b"\0"):  # NumPy gives strings without final zeros
+            return None
+        return Place(int(self._files[at]), int(self._offsets[at]))
+
+
+class RawLog:
+    """The answers of one run: a shard that is appended to, and an index over all shards of the folder.
+
+    Args:
+        folder: The ``raw`` folder; made when it is not there.
+        shard: The name of the shard that is appended to.
+
+    Raises:
+        DataError: A line is no raw response, or the folder cannot be written.
+        UsageError: Another process is writing to this shard.
+    """
+
+    def __init__(self, folder: Path, shard: str = "part-00000") -> None:
+        self._file = folder / f"{shard}.jsonl"
+        self._readers: dict[int, IO[bytes]] = {}
+        self._index = AnswerIndex()
+        self.tokens = 0
+        """Tokens of all answers, as far as the backend says."""
+        with writing(self._file):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._stream: IO[bytes] = self._file.open("ab")
+        try:
+            _lock(self._stream, self._file)
+            _cut_torn_line(self._file)
+            self._end = self._file.stat().st_size
+            self._files = raw_shards(folder)
+            self._number = self._files.index(self._file)
+            self._scan()
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def append(self, response: Response, report_id: str = "", attempt: int = 1) -> None:
+        """Write one response and hand it to the operating system before anything looks at it."""
+        record: dict[str, Any] = {"request_id": response.request_id, "report_id": report_id}
+        if attempt > 1:
+            record["attempt"] = attempt
+        if response.failure is None:
+            record["text"] = response.text
+        else:
+            record.update(failure=response.failure, detail=response.detail)
+        if response.tokens is not None:
+            record["tokens"] = response.tokens
+        with writing(self._file):
+            line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
+            self._stream.write(line)
+            self._stream.flush()
+        self._index.append(response.request_id, Place(self._number, self._end))
+        self._end += len(line)
+        self.tokens += response.tokens or 0
+
+    def settle(self) -> None:
+        """Let :meth:`read` find what was appended."""
+        self._index.settle()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def read(self, request_id: str) -> RawRecord | None:
+        """The last settled answer to a request, None when there is none."""
+        place = self._index.find(request_id)
+        if place is None:
+            return None
+        stream = self._readers.get(place.file) or self._open(place.file)
+        stream.seek(place.offset)
+        return parse_raw(stream.readline(), self._files[place.file])
+
+    def __enter__(self) -> RawLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in self._readers.values():
+            stream.close()
+        self._readers.clear()
+        with writing(self._file):
+            self._stream.close()
+
+    def _scan(self) -> None:
+        for number, file in enumerate(self._files):
+            for offset, record in scan_shard(file):
+                self._index.append(record.request_id, Place(number, offset))
+                self.tokens += record.tokens or 0
+        self._index.settle()
+
+    def _open(self, number: int) -> IO[bytes]:
+        if len(self._readers) >= _OPEN_FILES:
+            self._readers.pop(next(iter(self._readers))).close()
+        self._readers[number] = self._files[number].open("rb", buffering=_BUFFER)
+        return self._readers[number]
+
+
+def _lock(stream: IO[bytes], file: Path) -> None:
+    """Hold the shard as long as the stream is open, or until the process is gone."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            "another process is extracting into this folder", file=file.parent.parent, remedy="wait for it, or end it"
+        ) from None
+    except OSError:
+        return  # a file system without locks
+
+
+def _cut_torn_line(file: Path) -> None:
+    """Cut what a kill left of the last line, so that the next record starts on a line of its own."""
+    with file.open("rb+") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        at = size
+        while at > 0:
+            step = min(65536, at)
+            stream.seek(at - step)
+            newline = stream.read(step).rfind(b"\n")
+            if newline >= 0:
+                stream.truncate(at - step + newline + 1)
+                return
+            at -= step
+        stream.truncate(0)

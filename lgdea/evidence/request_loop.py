@@ -1,0 +1,162 @@
+"""Asking a backend until every question has an answer that can be used, or has used up its attempts.
+
+Answers are on disk before they are looked at. A question is asked when the log holds no answer to it, or a
+``backend_error``; it is asked again, with more tokens, when the answer was cut (``length``) or cannot be read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from lgdea.errors import EvidenceError, LgdeaError
+from lgdea.evidence.answer_log import RawLog
+from lgdea.evidence.backends.base import ExtractorBackend, Request, Response
+from lgdea.evidence.io import RawRecord
+from lgdea.evidence.response import InvalidResponse
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many reports are done and how many there are."""
+
+_PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question.
+
+    ``parse`` raises :class:`~lgdea.evidence.response.InvalidResponse` for an answer that cannot be used.
+    """
+
+    request_id: str
+    report_id: str
+    text: str
+    messages: tuple[Mapping[str, str], ...]
+    parse: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """All that is to be asked: ``per_report`` starts a new walk over the reports and gives the questions of each."""
+
+    per_report: Callable[[], Iterator[list[Item]]]
+    reports: int
+    json_schema: Mapping[str, Any]
+    what: str
+    """What the progress bar says."""
+
+
+def ask(
+    backend: ExtractorBackend, questions: Questions, log: RawLog, *, max_attempts: int, progress: Progress | None = None
+) -> int:
+    """Ask what the log does not answer yet; afterwards the log is settled.
+
+    Args:
+        backend: Who answers. One that needs no prompt would only repeat itself, so it has one attempt.
+        questions: What is to be asked.
+        log: Where the answers go.
+        max_attempts: How often a question is asked whose answer is cut or cannot be read.
+        progress: Called some times a second.
+
+    Returns:
+        The number of answers that came.
+
+    Raises:
+        EvidenceError: The backend broke; what it answered is in the log.
+    """
+    attempts = max_attempts if backend.needs_prompt else 1
+    answered = 0
+    again: dict[str, int] | None = None
+    while again is None or again:
+        turn = _Round(questions, log, attempts, again)
+        answered += turn.run(backend, progress)
+        log.settle()
+        again = turn.again
+    return answered
+
+
+class _Round:
+    """One walk over the reports. The first asks all that the log lacks, later ones what the round before left over."""
+
+    def __init__(self, questions: Questions, log: RawLog, attempts: int, only: Mapping[str, int] | None) -> None:
+        self.again: dict[str, int] = {}
+        """Request ids to be asked in the next round, and the number of that attempt."""
+        self._questions = questions
+        self._log = log
+        self._attempts = attempts
+        self._only = only
+        self._flying: dict[str, tuple[Item, int]] = {}
+        self._passed = 0
+
+    def run(self, backend: ExtractorBackend, progress: Progress | None) -> int:
+        requests = self._requests()
+        first = next(requests, None)
+        if first is None:  # a backend that has nothing to do is not even started
+            return 0
+        answered, shown = 0, 0.0
+        for response in _guarded(backend, chain([first], requests)):
+            flying = self._flying.pop(response.request_id, None)
+            if flying is None:  # answered twice; the first answer stands
+                continue
+            item, attempt = flying
+            self._log.append(response, item.report_id, attempt)
+            answered += 1
+            if attempt < self._attempts and _is_worth_another(response, item):
+                self.again[item.request_id] = attempt + 1
+            if progress is not None and time.monotonic() - shown > _PROGRESS_SECONDS:
+                shown = time.monotonic()
+                done = max(0, self._passed - len(self._flying))
+                progress(self._questions.what, done, self._questions.reports)
+        return answered
+
+    def _requests(self) -> Iterator[Request]:
+        for items in self._questions.per_report():
+            self._passed += 1
+            for item in items:
+                attempt = self._attempt(item)
+                if attempt is not None:
+                    self._flying[item.request_id] = (item, attempt)
+                    yield Request(item.request_id, item.text, item.messages, self._questions.json_schema, attempt)
+
+    def _attempt(self, item: Item) -> int | None:
+        """The number of the attempt that is due, None when the question is settled."""
+        if self._only is not None:
+            return self._only.get(item.request_id)
+        record = self._log.read(item.request_id)
+        if record is None:
+            return 1
+        if is_unanswered(record):
+            return record.attempt
+        if record.attempt < self._attempts and _is_worth_another(record, item):
+            return record.attempt + 1
+        return None
+
+
+def is_unanswered(answer: Response | RawRecord) -> bool:
+    """Whether the next run should ask this again: the backend, not the model, failed."""
+    return answer.failure == "backend_error" or (answer.failure is None and answer.text is None)
+
+
+def _is_worth_another(answer: Response | RawRecord, item: Item) -> bool:
+    if answer.failure is not None or answer.text is None:
+        return answer.failure == "length"
+    try:
+        item.parse(answer.text)
+    except InvalidResponse:
+        return True
+    return False
+
+
+def _guarded(backend: ExtractorBackend, requests: Iterable[Request]) -> Iterator[Response]:
+    try:
+        yield from backend.respond(requests)
+    except LgdeaError:
+        raise
+    except Exception as error:
+        raise EvidenceError(
+            f"backend {backend.name!r} stopped ({type(error).__name__}: {error})",
+            remedy="run the same command again; what was answered is kept",
+        ) from error

@@ -1,0 +1,1 @@
+"""Uncertainty: bootstrap intervals by patient and paired tests, for evidence and for models alike."""
