@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lgdea.version import __version__
@@ -9,13 +10,26 @@ from lgdea.version import __version__
 if TYPE_CHECKING:
     from lgdea.models.serialization import load_model as load_model
 
-__all__ = ["__version__", "load_model"]
+# Public name -> module that defines it. Loaded on first use: torch costs seconds to import, and `import lgdea` and
+# `lgdea --help` must not pay for it.
+_EXPORTS = {
+    "load_model": "lgdea.models.serialization",
+}
+_MODULES: tuple[str, ...] = ()
+
+__all__ = ["__version__", *_EXPORTS, *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    # torch costs seconds to import; `import lgdea` and `lgdea --help` must not pay for it.
-    if name == "load_model":
-        from lgdea.models.serialization import load_model
+    if name in _EXPORTS:
+        value = getattr(import_module(_EXPORTS[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"lgdea.{name}")
+    else:
+        raise AttributeError(f"module 'lgdea' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-        return load_model
-    raise AttributeError(f"module 'lgdea' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

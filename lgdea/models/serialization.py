@@ -69,6 +69,11 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
     Raises:
         UsageError: No such folder, or it is no model folder, or a newer lgdea wrote it.
         DataError: A file is missing or damaged, or the weights do not fit the configuration.
+
+    Example:
+        >>> lgdea.load_model(folder / "nowhere")
+        Traceback (most recent call last):
+        lgdea.errors.UsageError: ...nowhere: no such model folder; check the path; `lgdea pretrain` makes one
     """
     from lgdea.imaging.transforms import Preprocess
 

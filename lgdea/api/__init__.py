@@ -1,0 +1,1 @@
+"""The front door for Python: what ``import lgdea`` offers and the command line calls."""
