@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.models.own_code import never_run
 
 SMALL_BERT = "small-bert"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -106,10 +107,11 @@ def build_text_tower(
         )
         return TextTower(_from_config(config, attention=SMALL_ATTENTION), name=name, pooling=pooling)
     try:
-        if pretrained:
-            backbone = AutoModel.from_pretrained(name)
-        else:
-            backbone = _from_config(AutoConfig.from_pretrained(name))
+        with never_run(name):
+            if pretrained:
+                backbone = AutoModel.from_pretrained(name, trust_remote_code=False)
+            else:
+                backbone = _from_config(AutoConfig.from_pretrained(name, trust_remote_code=False))
     except (OSError, ValueError) as error:
         raise _loading_error("text tower", name, error) from None
     return TextTower(_encoder_only(backbone), name=name, pooling=pooling)
@@ -131,7 +133,8 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
         UsageError: It cannot be had.
     """
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(name))
+        with never_run(name):
+            tokenizer: Any = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _loading_error("tokenizer", str(name), error) from None
     if tokenizer.pad_token is None:  # most decoders have none
@@ -190,7 +193,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4000, min_frequency:
 
 def _from_config(config: Any, *, attention: str | None = None) -> nn.Module:
     options = {} if attention is None else {"attn_implementation": attention}
-    model: nn.Module = AutoModel.from_config(config, **options)  # type: ignore[no-untyped-call]
+    model: nn.Module = AutoModel.from_config(config, trust_remote_code=False, **options)  # type: ignore[no-untyped-call]
     return model
 
 

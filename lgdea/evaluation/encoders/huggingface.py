@@ -30,12 +30,12 @@ def build(name: str, random: bool, device: torch.device) -> Parts:
 
     model, missing = _load(name, random)
     model = model.eval().to(device)
-    recipe = recipe_of(AutoImageProcessor.from_pretrained(name))
+    recipe = recipe_of(AutoImageProcessor.from_pretrained(name, trust_remote_code=False))
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         embed = _pooling(model, pooler=not any("pooler" in key for key in missing))
         missing = [key for key in missing if "pooler" not in key]
         return Parts(recipe, embed, device, notes=_notes(missing))
-    text = _text_side(model, AutoTokenizer.from_pretrained(name))
+    text = _text_side(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
 
     def embed_images(images: Tensor) -> Tensor:
         return _pooled(model.get_image_features(pixel_values=images))
@@ -51,9 +51,10 @@ def _load(name: str, random: bool) -> tuple[Any, list[str]]:
 
     if random:
         with seeded(True):
-            return AutoModel.from_config(AutoConfig.from_pretrained(name)), []
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+            return AutoModel.from_config(config, trust_remote_code=False), []
     with seeded(True):  # what the checkpoint lacks is random; the same every time
-        model, info = AutoModel.from_pretrained(name, output_loading_info=True)
+        model, info = AutoModel.from_pretrained(name, output_loading_info=True, trust_remote_code=False)
     return model, sorted(info["missing_keys"])
 
 

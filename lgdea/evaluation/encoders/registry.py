@@ -31,6 +31,7 @@ from lgdea.evaluation.encoders.load import LIBRARIES
 from lgdea.evaluation.encoders.parts import Parts, TextSide
 from lgdea.evaluation.encoders.preprocessing import Recipe
 from lgdea.evaluation.encoders.protocol import Floats, ImageEncoder, Pixels, as_image_encoder
+from lgdea.models.own_code import never_run
 
 BATCH = 64
 THREADS = 4
@@ -164,7 +165,8 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
         return _lgdea_model(Path(name), device)
     wanted = rest.removesuffix(RANDOM)
     try:
-        parts = LIBRARIES[library](wanted, rest != wanted, torch.device(device))
+        with never_run(name):
+            parts = LIBRARIES[library](wanted, rest != wanted, torch.device(device))
     except LgdeaError:
         raise
     except ModuleNotFoundError as error:

@@ -124,6 +124,7 @@ class VllmBackend:
             "model": self._model,
             "revision": None if self._revision.startswith("sha256:") else self._revision,
             "seed": self._seed,
+            "trust_remote_code": False,
             "enable_prefix_caching": True,
             # Without the second key a model may emit white space until its budget ends; it works on the engine only.
             "structured_outputs_config": {"backend": self._structured_outputs, "disable_any_whitespace": True},
