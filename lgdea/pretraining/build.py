@@ -1,4 +1,4 @@
-"""A new model for a run: towers, tokenizer, preprocessing, and what it can be asked for."""
+"""Build the model of a run: towers, tokenizer, preprocessing and the findings that it knows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lgdea.pretraining.corpus import Corpus
 
 
 def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> LgdeaModel:
-    """The model with random, or the named towers' pretrained, weights; grey values normalised as in the archive."""
+    """Build the model with random or pretrained weights; grey values are normalised by the archive's statistics."""
     torch.manual_seed(config.seed)
     if config.text.tower == SMALL_BERT:
         wordings = [text for i in range(len(corpus.phrases)) for text in corpus.phrases.wordings(i)]
@@ -52,7 +52,7 @@ def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> Lgdea
         ),
         tokenizer,
         preprocess=preprocess,
-        scoring=config.objective.uses.scoring,
+        scoring=config.objective.spec.scoring,
         max_tokens=text.max_tokens,
         findings=stated_findings(corpus),
         **options,
@@ -60,7 +60,7 @@ def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> Lgdea
 
 
 def stated_findings(corpus: Corpus, least: int = 5) -> list[str]:
-    """Findings that at least ``least`` training units state as present: what the model can be asked for."""
+    """List the findings that at least ``least`` training units state as present."""
     phrases = corpus.phrases
     units = np.concatenate([*corpus.report_units, np.empty(0, np.int64)]).astype(np.int64)
     present = units[phrases.unit_status[units] == PRESENT]

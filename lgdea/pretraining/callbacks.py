@@ -1,4 +1,4 @@
-"""What happens around the steps: checkpoints, checks for collapse and NaN, validation, progress."""
+"""Callbacks of a run: checkpoints, checks for collapse and NaN, validation, progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 20
 
 
 class Checkpoints(Callback):
-    """Saves every n steps and at the end, atomically, and keeps the newest two.
+    """Save every n steps and at the end, atomically, and keep the newest two.
 
     Args:
         folder: Where ``step-<n>.ckpt`` goes.
@@ -52,17 +52,17 @@ class Checkpoints(Callback):
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             temporary.replace(file)
-            for old in checkpoints(self.folder)[KEEP_CHECKPOINTS:]:
+            for old in list_checkpoints(self.folder)[KEEP_CHECKPOINTS:]:
                 old.unlink()
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, newest first."""
+def list_checkpoints(folder: Path) -> list[Path]:
+    """List the complete checkpoints, newest first."""
     return sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True)
 
 
 class LossCheck(Callback):
-    """Stops at a loss that is no number, and when the evidence space has collapsed.
+    """Stop at a loss that is not a number, and when the evidence space has collapsed.
 
     Collapse is: all evidence on one prototype, or every image with the same histogram, for 20 logged steps in a row
     in the second half of training. KL alone, which has no negatives, does this (METHOD section 4).
@@ -108,7 +108,7 @@ class LossCheck(Callback):
 
 
 class Validation(Callback):
-    """Logs ``val/auroc`` of the averaged model every n steps and at the end.
+    """Log ``val/auroc`` of the averaged model every n steps and at the end.
 
     Args:
         data: Labels.
@@ -135,7 +135,7 @@ class Validation(Callback):
 
 
 class ProgressLine(Callback):
-    """One rich progress bar with the loss; nothing at all where there is no terminal."""
+    """Show a progress bar with the loss; nothing where there is no terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -164,5 +164,5 @@ class ProgressLine(Callback):
         self._progress.stop()
 
     def on_exception(self, *_: Any) -> None:
-        """Give the terminal back."""
+        """Restore the terminal."""
         self._progress.stop()

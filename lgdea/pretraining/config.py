@@ -118,8 +118,8 @@ class LossWeights(Config):
 
 
 @dataclass(frozen=True)
-class Uses:
-    """What an objective takes from the batch besides linked pairs, and how its model scores a phrase."""
+class ObjectiveSpec:
+    """Requirements of an objective: items of the batch besides linked pairs, and how its model scores a phrase."""
 
     images: bool = False
     """Unlinked images."""
@@ -130,11 +130,11 @@ class Uses:
 
 
 OBJECTIVES = {
-    "lgdea": Uses(images=True, reports=True, evidence=True, scoring="presence"),
-    "clip": Uses(),
-    "gloria": Uses(scoring="local"),
-    "medclip": Uses(reports=True, evidence=True),
-    "sclip": Uses(images=True, evidence=True),
+    "lgdea": ObjectiveSpec(images=True, reports=True, evidence=True, scoring="presence"),
+    "clip": ObjectiveSpec(),
+    "gloria": ObjectiveSpec(scoring="local"),
+    "medclip": ObjectiveSpec(reports=True, evidence=True),
+    "sclip": ObjectiveSpec(images=True, evidence=True),
 }
 
 
@@ -157,8 +157,8 @@ class ObjectiveConfig(Config):
     """Phrases of the batch, filled up with others of the corpus as negatives."""
 
     @property
-    def uses(self) -> Uses:
-        """What the objective takes from the batch."""
+    def spec(self) -> ObjectiveSpec:
+        """Requirements of the objective."""
         return OBJECTIVES[self.name]
 
 
@@ -267,13 +267,13 @@ class PretrainConfig(Config):
         """Optimiser steps of the run."""
         return int(self.trainer["max_steps"])
 
-    def step_of(self, share: float) -> int:
-        """The step at which ``share`` of the run is done."""
-        return round(share * self.max_steps)
+    def step_at_fraction(self, fraction: float) -> int:
+        """Step at which this fraction of the run is done."""
+        return round(fraction * self.max_steps)
 
     @property
     def propagates(self) -> bool:
-        """Whether any loss needs the graph."""
+        """True if any loss needs the graph."""
         weights = self.objective.weights
         needed = weights.unpaired_images + weights.unpaired_presence + weights.unpaired_reports + weights.higher_order
         return self.objective.name == "lgdea" and needed > 0

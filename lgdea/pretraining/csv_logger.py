@@ -14,7 +14,7 @@ from lgdea import runs
 HEADER = "step,name,value\n"
 
 
-class CsvMetrics(Logger):
+class CsvLogger(Logger):
     """Lightning logger that appends to one long CSV and flushes at once.
 
     Args:
@@ -27,29 +27,29 @@ class CsvMetrics(Logger):
 
     @property
     def name(self) -> str:
-        """Lightning wants one."""
+        """Required by ``lightning.Logger``."""
         return "metrics"
 
     @property
     def version(self) -> str:
-        """Lightning wants one."""
+        """Required by ``lightning.Logger``."""
         return ""
 
     @rank_zero_only
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """The configuration stands in ``config.yaml``."""
+        """Do nothing: the configuration is in ``config.yaml``."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append numbers; ``epoch``, which Lightning adds, says nothing here."""
+        """Append numbers, without the constant ``epoch`` that Lightning adds."""
         lines = [f"{step},{name},{float(value):.6g}\n" for name, value in metrics.items() if name != "epoch"]
         new = not self.file.exists()
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write("".join([HEADER, *lines] if new else lines))
 
 
-def cut_back(file: Path, step: int) -> None:
-    """Drop what was logged at or after ``step``: a resumed run does these steps again, and a kill may tear a line."""
+def truncate_after(file: Path, step: int) -> None:
+    """Drop lines of ``step`` and later: a resumed run does these steps again, and a kill may leave half a line."""
     if not file.exists():
         return
     kept = []

@@ -1,4 +1,4 @@
-"""Lightning's view of the data: batches by step, augmented on the device."""
+"""LightningDataModule of a run: batches by step, augmented on the device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lgdea.pretraining.sampler import MixedSampler
 
 
 class PretrainData(L.LightningDataModule):
-    """One endless epoch of batches.
+    """Batches of a run as one endless epoch.
 
     Args:
         builder: Assembles a batch from a draw.
@@ -45,7 +45,7 @@ class PretrainData(L.LightningDataModule):
         self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches from the step at which the trainer stands."""
+        """Load batches from the trainer's current step on."""
         if self.trainer is not None:
             self.sampler.start = self.trainer.global_step * self.trainer.accumulate_grad_batches
         return DataLoader(self.builder, batch_size=None, sampler=self.sampler, collate_fn=_as_it_is)  # type: ignore[arg-type]

@@ -25,19 +25,19 @@ from lgdea.imaging.transforms import Augment
 from lgdea.models.serialization import save_model
 from lgdea.pretraining.batches import BatchBuilder
 from lgdea.pretraining.build import build_model
-from lgdea.pretraining.callbacks import Checkpoints, LossCheck, ProgressLine, Validation, checkpoints
+from lgdea.pretraining.callbacks import Checkpoints, LossCheck, ProgressLine, Validation, list_checkpoints
 from lgdea.pretraining.chunks import run_in_chunks
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
-from lgdea.pretraining.csv_logger import CsvMetrics, cut_back
+from lgdea.pretraining.csv_logger import CsvLogger, truncate_after
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import settle_comparison
 from lgdea.pretraining.graph_refresh import Stages
 from lgdea.pretraining.module import Pretraining
-from lgdea.pretraining.process_info import ALONE, WHERE, Place, in_turn, place
+from lgdea.pretraining.process_info import DEVICE_KEYS, SINGLE_PROCESS, ProcessInfo, detect_rank, exclusive_lock
 from lgdea.pretraining.propagation import evidence_targets
 from lgdea.pretraining.sampler import MixedSampler, proportions
-from lgdea.pretraining.sharding import NAME, trainer_settings, whole_state
+from lgdea.pretraining.sharding import FSDP, trainer_settings, whole_state
 from lgdea.pretraining.validation import ValidationSet, validation_set
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing
@@ -47,7 +47,7 @@ STAGE = "pretrain"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything read from disk: the training corpus with its pixels, and the validation images."""
+    """Inputs read from disk: the training corpus with its pixels, and the validation images."""
 
     archive: Archive
     corpus: Corpus
@@ -69,7 +69,7 @@ def fit(config: PretrainConfig, out: Path) -> Path:
     Raises:
         UsageError: An input is missing or unfinished, or ``out`` holds another run.
         DataError: The inputs do not fit each other.
-        TrainingError: The loss is no number, the evidence space collapsed, or no checkpoint can be read.
+        TrainingError: The loss is not a number, the evidence space collapsed, or no checkpoint can be read.
     """
     out = Path(out)
     _check_inputs(config)
@@ -77,10 +77,10 @@ def fit(config: PretrainConfig, out: Path) -> Path:
     if config.image.weights is not None:
         sources["image_weights"] = config.image.weights
     with _quiet():
-        where = place(config)
-        with in_turn(out, where):
+        where = detect_rank(config)
+        with exclusive_lock(out, where):
             settings = config.model_dump(mode="json")
-            resumed = runs.start(out, stage=STAGE, config=settings, inputs=sources, free=WHERE)
+            resumed = runs.start(out, stage=STAGE, config=settings, inputs=sources, free=DEVICE_KEYS)
         if resumed and runs.is_finished(out):
             return out / "model"
         L.seed_everything(config.seed, verbose=False)
@@ -122,17 +122,19 @@ def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
     )
 
 
-def build(config: PretrainConfig, inputs: Inputs, where: Place = ALONE) -> tuple[Pretraining, PretrainData]:
-    """The module and its data, for this process."""
+def build(
+    config: PretrainConfig, inputs: Inputs, where: ProcessInfo = SINGLE_PROCESS
+) -> tuple[Pretraining, PretrainData]:
+    """Build the module and its data for this process."""
     rank, processes = where.rank, where.processes
     corpus = inputs.corpus
-    uses = config.objective.uses
+    spec = config.objective.spec
     pool = (len(corpus.pairs), len(corpus.unpaired_images), len(corpus.unpaired_reports))
     linked, images, reports = proportions(
         batch_size=config.data.batch_size_per_device,
         paired_share=config.data.paired_share,
         reports=config.data.unpaired_reports_per_device,
-        pool=(pool[0] // processes, pool[1] // processes * uses.images, pool[2] // processes * uses.reports),
+        pool=(pool[0] // processes, pool[1] // processes * spec.images, pool[2] // processes * spec.reports),
     )
     model = build_model(config, corpus, inputs.pixels)
     if config.speed.channels_last:
@@ -151,7 +153,7 @@ def build(config: PretrainConfig, inputs: Inputs, where: Place = ALONE) -> tuple
         inputs.pixels,
         model.tokenizer,
         max_tokens=config.text.max_tokens,
-        phrases_per_step=config.objective.phrases_per_step * uses.evidence,
+        phrases_per_step=config.objective.phrases_per_step * spec.evidence,
         seed=config.seed,
         images_from=module.evidence_steps * config.trainer.get("accumulate_grad_batches", 1),
         rank=rank,
@@ -193,7 +195,7 @@ def _train(
     trainer = L.Trainer(
         **trainer_settings(settings),
         max_epochs=1,
-        logger=CsvMetrics(out / "metrics.csv"),
+        logger=CsvLogger(out / "metrics.csv"),
         callbacks=callbacks,
         default_root_dir=out,
         enable_checkpointing=False,
@@ -204,12 +206,12 @@ def _train(
     (out / "checkpoints").mkdir(exist_ok=True)
     start = newest_checkpoint(out / "checkpoints")
     if trainer.is_global_zero:
-        cut_back(out / "metrics.csv", step_of(start))
-    if step_of(start) >= config.max_steps:
+        truncate_after(out / "metrics.csv", checkpoint_step(start))
+    if checkpoint_step(start) >= config.max_steps:
         content = torch.load(start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
         module.load_state_dict(content["state_dict"])
         return
-    whole = copy.deepcopy(module.average) if settings.get("strategy") == NAME else None
+    whole = copy.deepcopy(module.average) if settings.get("strategy") == FSDP else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
     except SystemExit:
@@ -230,12 +232,12 @@ def _train(
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that can be read.
+    """Find the newest checkpoint that can be read.
 
     Raises:
         TrainingError: There are some, but none can be read.
     """
-    files = checkpoints(folder)
+    files = list_checkpoints(folder)
     for file in files:
         try:
             torch.load(file, map_location="meta", weights_only=True)
@@ -247,8 +249,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def step_of(checkpoint: Path | None) -> int:
-    """The number in a checkpoint's name; 0 without one."""
+def checkpoint_step(checkpoint: Path | None) -> int:
+    """Step number in a checkpoint's name; 0 without one."""
     return int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
 
 
@@ -269,7 +271,7 @@ def _save(config: PretrainConfig, out: Path, module: Pretraining, inputs: Inputs
 
 
 def last_values(file: Path) -> dict[str, float]:
-    """The last value of each logged number; none when the run was shorter than the logging interval."""
+    """Read the last value of each metric; empty when the run was shorter than the logging interval."""
     if not file.exists():
         return {}
     table = pd.read_csv(file)
@@ -295,7 +297,7 @@ def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:
             file=config.data.pairing,
             remedy="pair a larger fraction",
         )
-    if config.objective.uses.evidence and not len(corpus.phrases):
+    if config.objective.spec.evidence and not len(corpus.phrases):
         raise DataError(
             "holds no evidence of the training reports",
             file=config.data.evidence,
@@ -315,7 +317,7 @@ def _cache(config: PretrainConfig, out: Path, archive: Archive, wanted: list[str
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's advertisements, and without warnings that ask for what is done on purpose."""
+    """Silence Lightning's tips and expected warnings."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels: list[Any] = [logger.level for logger in loggers]
     for logger in loggers:

@@ -47,7 +47,7 @@ class Stages(Callback):
 
     def _graph_steps(self, module: Pretraining) -> list[int]:
         config = module.config
-        every = max(1, config.step_of(config.graph.every_share))
+        every = max(1, config.step_at_fraction(config.graph.every_share))
         return list(range(module.graph_step, config.max_steps, every)) if config.propagates else []
 
     def _place_prototypes(self, trainer: L.Trainer, module: Pretraining) -> None:

@@ -200,7 +200,7 @@ class Pretraining(L.LightningModule):
     def evidence_steps(self) -> int:
         """Steps of the first stage; only ``lgdea`` has one."""
         lgdea = self.config.objective.name == "lgdea"
-        return self.config.step_of(self.config.schedule.evidence_share) if lgdea else 0
+        return self.config.step_at_fraction(self.config.schedule.evidence_share) if lgdea else 0
 
     @property
     def prototype_step(self) -> int:
@@ -210,11 +210,11 @@ class Pretraining(L.LightningModule):
     @property
     def graph_step(self) -> int:
         """The step before which the first graph is made."""
-        return max(self.config.step_of(self.config.graph.first_share), self.evidence_steps)
+        return max(self.config.step_at_fraction(self.config.graph.first_share), self.evidence_steps)
 
     def ramp(self, start: int) -> float:
         """Rises from 0 at step ``start`` to 1."""
-        length = max(1, self.config.step_of(self.config.schedule.ramp_share))
+        length = max(1, self.config.step_at_fraction(self.config.schedule.ramp_share))
         return min(1.0, max(0.0, (self.global_step + 1 - start) / length))
 
     def set_propagated(self, propagated: Propagated) -> None:
@@ -297,7 +297,7 @@ class Pretraining(L.LightningModule):
         fused = self.device.type == "cuda" and not self._scales_gradients if fused is None else fused
         optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
         schedule = self.config.schedule
-        warmup = self.config.step_of(schedule.warmup_share)
+        warmup = self.config.step_at_fraction(schedule.warmup_share)
         steps = self.config.max_steps
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate(step, steps=steps, warmup=warmup, final=schedule.final_lr_share)
@@ -338,8 +338,8 @@ class Pretraining(L.LightningModule):
         decay = min(self.config.model.ema_decay, (1 + step) / (10 + step))
         if self.config.model.ema_decay == 0:
             decay = 0.0
-        targets: list[Tensor] = [sharding.own_part(p) for p in self.average.parameters()]
-        sources: list[Tensor] = [sharding.own_part(p) for p in self.model.parameters()]
+        targets: list[Tensor] = [sharding.local_part(p) for p in self.average.parameters()]
+        sources: list[Tensor] = [sharding.local_part(p) for p in self.model.parameters()]
         torch._foreach_lerp_(targets, sources, 1 - decay)
         for target, source in zip(self.average.buffers(), self.model.buffers(), strict=True):
             target.copy_(source)

@@ -1,4 +1,4 @@
-"""A run of several processes: which one this is, and how they take turns.
+"""Rank of this process in a run of several, and a lock for what one process does for all.
 
 Every process runs the same code from its configuration on: they meet first inside ``Trainer.fit``. What one has to do
 for all before that, opening the run folder and filling the image cache, is done under a file lock by whoever comes
@@ -18,24 +18,24 @@ from filelock import FileLock
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.sharding import trainer_settings
 
-WHERE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
-"""Settings that say where a run takes place: a resumed run may have others."""
+DEVICE_KEYS = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+"""Settings of devices and processes, which a resumed run may change."""
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessInfo:
     """``rank`` of this process among ``processes``."""
 
     rank: int
     processes: int
 
 
-ALONE = Place(0, 1)
+SINGLE_PROCESS = ProcessInfo(0, 1)
 
 
-def place(config: PretrainConfig) -> Place:
-    """What Lightning makes of the ``trainer:`` block and the launcher's environment (torchrun, SLURM, its own)."""
-    names = [name.removeprefix("trainer.") for name in WHERE]
+def detect_rank(config: PretrainConfig) -> ProcessInfo:
+    """Ask Lightning for the rank under the ``trainer:`` block and the launcher's environment (torchrun, SLURM, its own)."""
+    names = [name.removeprefix("trainer.") for name in DEVICE_KEYS]
     settings = {"accelerator": "auto", **{name: config.trainer[name] for name in names if name in config.trainer}}
     trainer = L.Trainer(
         **trainer_settings(settings),
@@ -44,12 +44,12 @@ def place(config: PretrainConfig) -> Place:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    return Place(int(trainer.global_rank), int(trainer.world_size))
+    return ProcessInfo(int(trainer.global_rank), int(trainer.world_size))
 
 
 @contextmanager
-def in_turn(folder: Path, where: Place) -> Iterator[None]:
-    """One process at a time inside the block, by a lock file beside ``folder``; nothing when there is only one."""
+def exclusive_lock(folder: Path, where: ProcessInfo) -> Iterator[None]:
+    """Let one process at a time into the block, by a lock file beside ``folder``; no lock when there is only one."""
     if where.processes == 1:
         yield
         return

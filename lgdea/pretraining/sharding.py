@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from lgdea.models.lgdea_model import LgdeaModel
 
-NAME = "fsdp"
+FSDP = "fsdp"
 
 
 def trainer_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of Lightning's ``Trainer``, with ``strategy: fsdp`` made into what the module shards itself for."""
-    if settings.get("strategy") != NAME:
+    """Replace ``strategy: fsdp`` by a strategy that leaves the sharding to the module; other settings stay."""
+    if settings.get("strategy") != FSDP:
         return settings
     devices, nodes = settings.get("devices", "auto"), settings.get("num_nodes", 1)
     per_node = devices if isinstance(devices, int) and devices > 0 else torch.cuda.device_count()
@@ -37,7 +37,7 @@ def trainer_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def shard_towers(model: LgdeaModel, mesh: DeviceMesh) -> None:
-    """Spread both towers' weights over the processes of ``mesh``; between passes each keeps only its part."""
+    """Shard both towers' weights over the processes of ``mesh``; between passes each keeps only its part."""
     from torch.distributed.fsdp import fully_shard
 
     for tower in (model.image_tower, model.text_tower):
@@ -45,19 +45,19 @@ def shard_towers(model: LgdeaModel, mesh: DeviceMesh) -> None:
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether this process holds only a part of ``tensor``."""
+    """Return whether this process holds only a part of ``tensor``."""
     from torch.distributed.tensor import DTensor
 
     return isinstance(tensor, DTensor)
 
 
-def own_part(tensor: Tensor) -> Tensor:
-    """The part of ``tensor`` that this process holds: a view, all of it where nothing is sharded."""
+def local_part(tensor: Tensor) -> Tensor:
+    """Return the part of ``tensor`` that this process holds: a view; all of it where nothing is sharded."""
     return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined, no-any-return]
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Mean over all processes of the gradients of the parameters that are whole everywhere; one collective."""
+    """Average over all processes the gradients of the parameters that are not sharded; one collective."""
     whole = [p.grad for p in parameters if p.grad is not None and not is_sharded(p)]
     if not whole:
         return
@@ -73,7 +73,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if largest <= 0 or not gradients:
         return
-    squares = [own_part(g).float().pow(2).sum() for g in gradients if is_sharded(g)]
+    squares = [local_part(g).float().pow(2).sum() for g in gradients if is_sharded(g)]
     total = torch.stack(squares).sum() if squares else torch.zeros((), device=gradients[0].device)
     dist.all_reduce(total)
     for gradient in gradients:
@@ -81,11 +81,11 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> None:
             total = total + gradient.float().pow(2).sum()
     share = (largest / (total.sqrt() + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
-        own_part(gradient).mul_(share)
+        local_part(gradient).mul_(share)
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """All weights, unsharded, on the CPU; every process must call this, only the first gets them."""
+    """Collect all weights, unsharded, on the CPU; every process must call this, only the first gets them."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))

@@ -53,4 +53,4 @@ def test_a_wrong_key_or_value_is_named(override, message):
 def test_the_trainer_block_keeps_its_keys():
     config = load_config(PretrainConfig, [], [*DATA, "trainer.max_steps=70", "trainer.precision=bf16-mixed"])
     assert config.trainer == {"max_steps": 70, "precision": "bf16-mixed"}
-    assert config.step_of(0.1) == 7
+    assert config.step_at_fraction(0.1) == 7

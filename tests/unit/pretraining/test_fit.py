@@ -18,7 +18,7 @@ from lgdea.errors import DataError, TrainingError, UsageError
 from lgdea.models.serialization import load_model
 from lgdea.pretraining import config as config_module
 from lgdea.pretraining.build import stated_findings
-from lgdea.pretraining.callbacks import checkpoints
+from lgdea.pretraining.callbacks import list_checkpoints
 from lgdea.pretraining.fit import fit, newest_checkpoint, read_inputs
 from lgdea.pretraining.module import Pretraining
 
@@ -113,7 +113,7 @@ def test_an_interrupted_run_ends_bit_for_bit_like_an_uninterrupted_one(config, t
     monkeypatch.setattr(Pretraining, "training_step", failing)
     with pytest.raises(_StopError):
         fit(config(name), tmp_path / "run")
-    assert [p.name for p in checkpoints(tmp_path / "run" / "checkpoints")] == ["step-0000005.ckpt"]
+    assert [p.name for p in list_checkpoints(tmp_path / "run" / "checkpoints")] == ["step-0000005.ckpt"]
     monkeypatch.setattr(Pretraining, "training_step", original)
     resumed = weights(fit(config(name), tmp_path / "run"))
     for key, value in whole.items():
@@ -139,18 +139,18 @@ def test_kill_nine_and_the_same_command_again(config, tmp_path):
     command = [sys.executable, "-c", code, str(file), str(run)]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen(command, cwd=root, env=environment)
-    while not checkpoints(run / "checkpoints"):
+    while not list_checkpoints(run / "checkpoints"):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    reached = max(int(p.stem.removeprefix("step-")) for p in checkpoints(run / "checkpoints"))
+    reached = max(int(p.stem.removeprefix("step-")) for p in list_checkpoints(run / "checkpoints"))
     assert 0 < reached < 60
     assert not runs.is_finished(run)
     again = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     assert again.stderr == ""
     assert runs.is_finished(run)
-    assert checkpoints(run / "checkpoints")[0].name == "step-0000060.ckpt"
+    assert list_checkpoints(run / "checkpoints")[0].name == "step-0000060.ckpt"
     steps = values(run, "loss")["step"].tolist()
     assert steps == list(range(1, 60, 2))
     assert load_model(run / "model").dim == 16
