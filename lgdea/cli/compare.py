@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What the comparison is written as."""
+    """Format of the written comparison."""
 
     terminal = "terminal"
     markdown = "markdown"

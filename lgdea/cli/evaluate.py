@@ -1,4 +1,4 @@
-"""``lgdea eval`` and ``lgdea embed``: what a model is worth on an archive."""
+"""``lgdea eval`` and ``lgdea embed``: evaluate models on an archive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lgdea.shipped import config_files
 if TYPE_CHECKING:
     from lgdea.evaluation.encoders.protocol import EvaluableModel
     from lgdea.evaluation.results.result import Result
-    from lgdea.evaluation.suites.prepare import Prepared
+    from lgdea.evaluation.suites.prepare import TaskInput
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 
@@ -54,9 +54,9 @@ def zero_shot(
     """
     from lgdea.evaluation.tasks import zero_shot as task
 
-    prepared = _prepare("zero-shot", archive, suite, config, overrides)
-    result = task(_load(model), prepared.archive, prepared.config)
-    _write(prepared.sign(result, model), out, json)
+    task_input = _prepare("zero-shot", archive, suite, config, overrides)
+    result = task(_load(model), task_input.archive, task_input.config)
+    _write(task_input.annotate_result(result, model), out, json)
 
 
 @app.command()
@@ -72,7 +72,7 @@ def retrieval(
     overrides: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Image to report and report to image: Recall@k, evidence precision@k and nDCG@k.
+    """Retrieve reports for images and images for reports: Recall@k, evidence precision@k and nDCG@k.
 
     Example: `lgdea eval retrieval demo/runs/lgdea/model demo/archive --out results/demo`
     """
@@ -80,9 +80,9 @@ def retrieval(
         raise UsageError("a suite grades by the archive's labels", remedy="leave out --evidence or --suite")
     from lgdea.evaluation.tasks import retrieval as task
 
-    prepared = _prepare("retrieval", archive, suite, config, overrides)
-    result = task(_load(model), prepared.archive, prepared.config, evidence=evidence)
-    _write(prepared.sign(result, model), out, json)
+    task_input = _prepare("retrieval", archive, suite, config, overrides)
+    result = task(_load(model), task_input.archive, task_input.config, evidence=evidence)
+    _write(task_input.annotate_result(result, model), out, json)
 
 
 @app.command()
@@ -95,15 +95,15 @@ def grounding(
     overrides: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Does the heat map of a phrase fall into its boxes: pointing game, CNR, mIoU.
+    """Compare the heat map of each phrase with its boxes: pointing game, CNR, mIoU.
 
     Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
     from lgdea.evaluation.tasks import grounding as task
 
-    prepared = _prepare("grounding", archive, suite, config, overrides)
-    result = task(_load(model), prepared.archive, prepared.config)
-    _write(prepared.sign(result, model), out, json)
+    task_input = _prepare("grounding", archive, suite, config, overrides)
+    result = task(_load(model), task_input.archive, task_input.config)
+    _write(task_input.annotate_result(result, model), out, json)
 
 
 @app.command()
@@ -122,13 +122,15 @@ def probe(
     from lgdea.config import load_config
     from lgdea.evaluation.config import ProbeConfig
     from lgdea.evaluation.encoders.registry import load_encoder
-    from lgdea.evaluation.suites.prepare import Prepared
+    from lgdea.evaluation.suites.prepare import TaskInput
     from lgdea.evaluation.tasks import probe as task
     from lgdea.records.archive import Archive
 
-    prepared = Prepared(Archive.open(archive), load_config(ProbeConfig, config_files("eval", config), overrides or []))
-    result = task(load_encoder(model), prepared.archive, prepared.config)
-    _write(prepared.sign(result, model), out, json)
+    task_input = TaskInput(
+        Archive.open(archive), load_config(ProbeConfig, config_files("eval", config), overrides or [])
+    )
+    result = task(load_encoder(model), task_input.archive, task_input.config)
+    _write(task_input.annotate_result(result, model), out, json)
 
 
 @app.command()
@@ -147,23 +149,23 @@ def features(
     from lgdea.config import load_config
     from lgdea.evaluation.config import FeaturesConfig
     from lgdea.evaluation.encoders.registry import load_encoder
-    from lgdea.evaluation.results.compare import compare, to_rich
+    from lgdea.evaluation.results.compare import compare_results, to_rich
     from lgdea.evaluation.results.result import write_result
-    from lgdea.evaluation.suites.prepare import Prepared
+    from lgdea.evaluation.suites.prepare import TaskInput
     from lgdea.evaluation.tasks import features as task
     from lgdea.records.archive import Archive
     from lgdea.reporting.features_page import write_features
 
     resolved = load_config(FeaturesConfig, config_files("eval", config), overrides or [])
-    prepared, results, content = Prepared(Archive.open(archive), resolved), {}, {}
+    task_input, results, content = TaskInput(Archive.open(archive), resolved), {}, {}
     for label, model in _labels(models).items():
-        result = prepared.sign(task(load_encoder(model), prepared.archive, prepared.config), model)
+        result = task_input.annotate_result(task(load_encoder(model), task_input.archive, task_input.config), model)
         results[label], content[label] = write_result(result, out / label).parent, result.to_dict()
-    files = write_features(results, prepared.archive, out)
+    files = write_features(results, task_input.archive, out)
     if json:
         show_json(content)
         return
-    for table in compare(results, task="features"):
+    for table in compare_results(results, task="features"):
         console.print(to_rich(table))
     console.print(f"results: {', '.join(str(file) for file in files)}", highlight=False)
 
@@ -193,16 +195,16 @@ def _prepare(
     suite: str | None,
     config: list[str] | None,
     overrides: list[str] | None,
-) -> Prepared:
+) -> TaskInput:
     """The archive and the settings of a task: as given, or the part and the settings that a suite fixes."""
     from lgdea.config import load_config
-    from lgdea.evaluation.suites.prepare import Prepared, prepare
+    from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
     from lgdea.evaluation.suites.suite import CONFIGS, load_suite
     from lgdea.records.archive import Archive
 
     resolved = load_config(CONFIGS[task], config_files("eval", config), overrides or [])
     opened = Archive.open(archive)
-    return Prepared(opened, resolved) if suite is None else prepare(load_suite(suite), task, opened, resolved)
+    return TaskInput(opened, resolved) if suite is None else prepare_task(load_suite(suite), task, opened, resolved)
 
 
 def _load(model: str) -> EvaluableModel:

@@ -1,4 +1,4 @@
-"""``lgdea heatmap``: where in an image a phrase is seen."""
+"""``lgdea heatmap``: heat maps of phrases in images."""
 
 from __future__ import annotations
 

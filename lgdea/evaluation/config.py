@@ -15,29 +15,33 @@ EvaluatedSplit = Literal["train", "val", "test", "all"]
 
 
 class EvaluationConfig(Config):
-    """What all tasks share."""
+    """Settings that all tasks share."""
 
     split: EvaluatedSplit = "test"
+    """Split whose items are scored; ``all`` takes every study."""
     batch_size: int = Field(64, ge=1)
+    """Images given to the model at a time."""
     workers: int = Field(4, ge=1)
     """Threads that read images."""
     image_cache: str | None = None
     """Folder of an image cache made with the model's own framing; images it lacks are read from their files."""
     bootstrap_replicates: int = Field(1000, ge=0)
+    """Bootstrap replicates of the 95% percentile intervals; 0 for no intervals."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
 
 class ZeroShotConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.zero_shot`."""
 
     classes: str | tuple[str, ...] = "labels"
-    """A class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
+    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
     labeller: str | None = None
-    """Whose labels are the truth; may be left out when there is only one."""
+    """Name of the labeller whose labels are the truth; may be left out when there is only one."""
     threshold_split: EvaluatedSplit = "val"
+    """Split on which the thresholds of F1 and MCC are chosen."""
     texts: Literal["auto", "phrase", "ensemble", "pair"] = "auto"
-    """What a class is scored by: its canonical ``phrase``; the mean over the ``ensemble`` of its positive texts; the
+    """Texts that score a class: its canonical ``phrase``; the mean over the ``ensemble`` of its positive texts; the
     ensemble minus that of its negative texts (``pair``). ``auto`` is ``phrase`` for presence scoring, which is trained
     on canonical phrases, and ``pair`` for the others."""
     min_positive: int = Field(5, ge=1)
@@ -45,47 +49,52 @@ class ZeroShotConfig(EvaluationConfig):
     single_label_classes: tuple[str, ...] | None = None
     """Class names that compete in single-label accuracy; all scored findings by default."""
     single_label_per_class: int = Field(200, ge=1)
+    """Most images of a class in single-label accuracy."""
 
 
 class RetrievalConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.retrieval`."""
 
     recall_at: tuple[int, ...] = (1, 5, 10)
+    """Ranks k of Recall@k."""
     evidence_at: tuple[int, ...] = (1, 5, 10)
+    """Ranks k of evidence precision@k and nDCG@k."""
     laterality: bool = False
-    """Whether evidence agrees only when its side does too; needs an evidence folder."""
+    """If true, evidence agrees only when its side does too; needs an evidence folder."""
     labeller: str | None = None
-    """Whose labels grade the results when there is no evidence; may be left out when there is only one."""
+    """Name of the labeller whose labels grade without evidence; may be left out when there is only one."""
 
 
 class GroundingConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.grounding`."""
 
     thresholds: tuple[float, ...] = THRESHOLDS
+    """Thresholds of the map, over which IoU is averaged (mIoU)."""
     pointing_tolerance_pixels: float = Field(0.0, ge=0)
     """Allowed distance from a box, in source pixels."""
     prior_splits: tuple[EvaluatedSplit, ...] = ("train", "val")
-    """On whose boxes the fixed places of the pointing priors are chosen; scored patients never count."""
+    """Splits on whose boxes the fixed places of the pointing priors are chosen; scored patients never count."""
     box_level: float = Field(LEVEL, ge=0, le=1)
-    """How warm a box's region is: 0 above the map's mean, 1 its peak (:func:`~lgdea.imaging.boxes.boxes_of_map`)."""
+    """Warmth of a box's region: 0 above the map's mean, 1 its peak (:func:`~lgdea.imaging.boxes.boxes_of_map`)."""
     box_min_area: float = Field(0.001, ge=0, le=1)
     """Smaller regions of the map get no box; share of what the model saw."""
     hit_thresholds: tuple[float, ...] = (0.1, 0.3, 0.5)
-    """Of IoU and of IoBB, for hits and false boxes."""
+    """Thresholds of IoU and of IoBB, for hits and false boxes."""
     ap_thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-    """Of IoU, for average precision."""
+    """Thresholds of IoU, for average precision."""
 
 
 class ProbeConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.probe`."""
 
     classes: str | tuple[str, ...] = "labels"
-    """As in :class:`ZeroShotConfig`."""
+    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
     labeller: str | None = None
-    """Whose labels are the truth; may be left out when there is only one."""
+    """Name of the labeller whose labels are the truth; may be left out when there is only one."""
     train_split: EvaluatedSplit = "train"
+    """Split on which the probes are trained."""
     choose_split: EvaluatedSplit = "val"
-    """Where the cost and the number of neighbours are chosen."""
+    """Split on which the cost and the number of neighbours are chosen."""
     min_positive: int = Field(5, ge=1)
     """A class with fewer positive or fewer negative images in ``split`` is not scored."""
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((0.01, 0.1, 1.0), min_length=1)
@@ -97,27 +106,29 @@ class ProbeConfig(EvaluationConfig):
     neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20, 50), min_length=1)
     """Numbers of neighbours to choose from."""
     temperature: float = Field(0.07, gt=0)
-    """Of the neighbours' votes (Caron et al. 2021)."""
+    """Temperature of the neighbours' votes (Caron et al. 2021)."""
 
 
 class FeaturesConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.features`."""
 
     classes: str | tuple[str, ...] = "labels"
-    """As in :class:`ZeroShotConfig`; images with exactly one of them present, and all others absent, are used."""
+    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table.
+    Images with exactly one of them present, and all others absent, are used."""
     labeller: str | None = None
-    """Whose labels are the truth; may be left out when there is only one."""
+    """Name of the labeller whose labels are the truth; may be left out when there is only one."""
     min_images: int = Field(10, ge=2)
     """A class with fewer images is left out."""
     max_images: int = Field(300, ge=2)
-    """Of a class with more images so many are drawn; distances between all pairs are kept in memory."""
+    """Number of images drawn of a class with more; distances between all pairs are kept in memory."""
     folds: int = Field(5, ge=2)
-    """Of the cross-validation by patient of the probes and the nearest class mean."""
+    """Number of folds of the cross-validation by patient of the probes and the nearest class mean."""
     costs: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
     """Inverse penalties of the logistic regression to choose from, on a fifth of the training patients."""
     neighbours: int = Field(20, ge=1)
+    """Number of neighbours that vote."""
     temperature: float = Field(0.07, gt=0)
-    """Of the neighbours' votes (Caron et al. 2021)."""
+    """Temperature of the neighbours' votes (Caron et al. 2021)."""
     frechet_components: int = Field(16, ge=1)
     """Principal components in which the classes' Gaussians are fitted; fewer where a class has fewer images."""
     permutations: int = Field(20, ge=1)
@@ -125,6 +136,6 @@ class FeaturesConfig(EvaluationConfig):
     markers: tuple[Marker, ...] = MARKERS
     """Texts burnt into the images; none for no such test."""
     marked_images: int = Field(200, ge=1)
-    """How many images get every marker, drawn when there are more."""
+    """Number of images that get every marker, drawn when there are more."""
     umap: bool = True
-    """Whether to draw a UMAP too, where umap-learn is installed."""
+    """If true, a UMAP is drawn too, where umap-learn is installed."""

@@ -24,9 +24,9 @@ from lgdea.evaluation.encoders.protocol import (
     ImageEncoder,
     as_image_encoder,
     frame_of,
+    l2_normalize,
     model_name,
     notes_of,
-    unit,
 )
 from lgdea.evaluation.images import ImageSource, track
 
@@ -84,7 +84,7 @@ def embed_archive(
             vectors = np.full((len(block), dim), np.nan, np.float32)
             pixels = {row: outcome for row, outcome in enumerate(block) if not isinstance(outcome, str)}
             if pixels:
-                vectors[list(pixels)] = unit(encoder.encode_images(list(pixels.values())), "image embeddings")
+                vectors[list(pixels)] = l2_normalize(encoder.encode_images(list(pixels.values())), "image embeddings")
             yield vectors, {row: outcome for row, outcome in enumerate(block) if isinstance(outcome, str)}
 
     counts = {"images": _fill(out, "image", archive.images["image_id"].tolist(), dim, batch_size, embed_images)}
@@ -93,7 +93,7 @@ def embed_archive(
         def embed_reports(ids: list[str]) -> Iterator[Block]:
             for start in range(0, len(ids), batch_size):
                 block = [texts[i] for i in ids[start : start + batch_size]]
-                yield unit(reader.encode_texts(block), "report embeddings"), {}
+                yield l2_normalize(reader.encode_texts(block), "report embeddings"), {}
 
         counts["reports"] = _fill(out, "report", list(texts), dim, batch_size, embed_reports)
     runs.finish(out, not_embedded=counts, notes=notes_of(encoder))

@@ -1,4 +1,4 @@
-"""Images for a model, in batches: from the cache where it has them, else from their files, read ahead by threads.
+"""Image batches for a model: from the cache where it has them, else from their files, read ahead by threads.
 
 An image that cannot be read is named and left out; it never stops an evaluation.
 """
@@ -77,7 +77,7 @@ class ImageSource:
             yield ids, pixels
 
     def read_ahead(self, image_ids: Sequence[str], ahead: int) -> Iterator[Pixels | str]:
-        """The pixels of each image, or why it cannot be read, in order; at most ``ahead`` wait to be taken."""
+        """Yield the pixels of each image, or why it cannot be read, in order; at most ``ahead`` wait to be taken."""
         waiting: deque[Future[Pixels | str]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             for image_id in image_ids:

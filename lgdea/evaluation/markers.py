@@ -27,7 +27,7 @@ class Marker(Config):
     text: str = Field(min_length=1)
     corner: Corner
     height: float = Field(gt=0, le=0.5)
-    """Of the capitals, as a share of the picture's height."""
+    """Height of the capitals, as a share of the picture's height."""
 
 
 MARKERS = (
@@ -42,7 +42,7 @@ picture, overlaid lines 2 to 3%; the date is made up."""
 
 
 def burn(pixels: Pixels, marker: Marker) -> Pixels:
-    """``pixels`` (H, W) in [0, 1] with the marker in white; the input stays as it is."""
+    """Draw the marker in white on ``pixels`` (H, W) in [0, 1]; the input stays as it is."""
     height, width = pixels.shape
     size = max(SMALLEST_PIXELS, round(marker.height * height))
     stencil = _stencil(marker.text, size)

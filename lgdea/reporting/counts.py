@@ -1,4 +1,4 @@
-"""How much data there is: archive, split, pairing and evidence in numbers."""
+"""Counts of data: archive, split, pairing and evidence in numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lgdea.reporting.run_folder import Run
+from lgdea.reporting.run_folder import PretrainingRun
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -55,20 +55,20 @@ class PairingCounts:
 
 @dataclass(frozen=True)
 class FindingCount:
-    """How often one finding is asserted; ``parts`` in the order of :data:`ASSERTIONS`."""
+    """Number of units of one finding; ``parts`` in the order of :data:`ASSERTIONS`."""
 
     name: str
     parts: tuple[int, ...]
 
     @property
     def total(self) -> int:
-        """All its units."""
+        """Number of all its units."""
         return sum(self.parts)
 
 
 @dataclass(frozen=True)
 class EvidenceCounts:
-    """Units of an evidence folder: how many, how asserted, how well located in their reports."""
+    """Units of an evidence folder by number, assertion and location in their reports."""
 
     units: int
     reports: int
@@ -95,8 +95,8 @@ def count_archive(archive: Archive) -> ArchiveCounts:
     return ArchiveCounts(archive.name, tuple(totals), ("studies", "patients", *tables), tuple(splits))
 
 
-def count_pairings(runs: Sequence[Run]) -> list[PairingCounts]:
-    """Count the states of the pairings that the runs were trained with; equal pairings are told once."""
+def count_pairings(runs: Sequence[PretrainingRun]) -> list[PairingCounts]:
+    """Count the states of the pairings that the runs were trained with; equal pairings are counted once."""
     found: dict[tuple[tuple[str, str, int, int], ...], list[str]] = {}
     for run in runs:
         file = _pairing_file(run)
@@ -125,7 +125,7 @@ def count_evidence(units: pd.DataFrame, *, top: int = 12) -> EvidenceCounts:
     )
 
 
-def _pairing_file(run: Run) -> Path | None:
+def _pairing_file(run: PretrainingRun) -> Path | None:
     data = run.config.get("data")
     named = [run.manifest.get("inputs", {}).get("pairing"), data.get("pairing") if isinstance(data, dict) else None]
     candidates = [Path(str(n)) for n in named if n] + [run.folder / "pairing.parquet"]

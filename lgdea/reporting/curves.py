@@ -157,12 +157,12 @@ def share_chart(
         path = "M" + "L".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in chance)
         parts.append(Markup('<path class="chance" d="{}"/>').format(path))
     parts += [_line(curve, [at(x, y) for x, y in zip(curve.steps, curve.values, strict=True)]) for curve in curves]
-    said = f"{title}, {', '.join(curve.label for curve in curves)}"
-    return _svg(said, xs, ys, parts, x_name=x_name, logarithmic=logarithmic)
+    description = f"{title}, {', '.join(curve.label for curve in curves)}"
+    return _svg(description, xs, ys, parts, x_name=x_name, logarithmic=logarithmic)
 
 
 def _placed(xs: tuple[float, float], ys: tuple[float, float]) -> Callable[[float, float], tuple[float, float]]:
-    """Where a value stands in the chart."""
+    """Map values to positions in the chart."""
 
     def at(x: float, y: float) -> tuple[float, float]:
         px = LEFT + (x - xs[0]) / (xs[1] - xs[0]) * (WIDTH - LEFT - RIGHT)
@@ -178,7 +178,7 @@ def _line(curve: Curve, points: Sequence[tuple[float, float]]) -> Markup:
 
 
 def _svg(
-    said: str,
+    description: str,
     xs: tuple[float, float],
     ys: tuple[float, float],
     parts: Sequence[Markup],
@@ -192,7 +192,14 @@ def _svg(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" data-range="{}" data-frame="{}" '
         'data-x="{}"{}>{}</svg>'
     ).format(
-        WIDTH, HEIGHT, said, bounds, frame, x_name, Markup(" data-log") if logarithmic else "", Markup("").join(parts)
+        WIDTH,
+        HEIGHT,
+        description,
+        bounds,
+        frame,
+        x_name,
+        Markup(" data-log") if logarithmic else "",
+        Markup("").join(parts),
     )
 
 

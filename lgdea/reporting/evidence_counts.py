@@ -1,4 +1,4 @@
-"""What an extraction came to, in numbers: counts, refusals, evidence per finding, agreement with a gold."""
+"""Counts of an extraction: units, refusals, evidence per finding, agreement with a gold."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ REASONS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class ExtractionSummary:
     """One extraction: its units, what it refused, and its head counts as (name, value) pairs."""
 
     name: str
     units: pd.DataFrame
     rejects: tuple[Reject, ...]
     facts: tuple[tuple[str, str], ...]
-    """What made it: backend, model, prompt."""
+    """Backend, model and prompt."""
     counts: tuple[tuple[str, int], ...]
     aligned: float | None
     """Share of stated units whose quote was found in the report."""
@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something was refused, how often, and examples as (report id, what was refused)."""
+    """Reason of a refusal, its number, and examples as (report id, what was refused)."""
 
     reason: str
     meaning: str
@@ -97,7 +97,7 @@ class GoldRow:
         return 2 * self.right / total if total else None
 
 
-def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> Run:
+def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> ExtractionSummary:
     """Counts of an evidence folder.
 
     Args:
@@ -119,7 +119,7 @@ def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> Run
         ("refused units", sum(r.unit is not None for r in rejects)),
     )
     aligned = summary.get("share_aligned")
-    return Run(
+    return ExtractionSummary(
         name=name,
         units=units,
         rejects=rejects,
@@ -146,7 +146,7 @@ def count_reasons(rejects: Sequence[Reject]) -> list[Reason]:
 
 
 def refused_text(reject: Reject) -> str:
-    """What was refused in one line: assertion, finding and quote of a unit, and the detail."""
+    """Refused unit in one line: assertion, finding and quote of a unit, and the detail."""
     detail = reject.detail[:200]
     if reject.unit is None:
         return detail
@@ -168,9 +168,9 @@ def gold_errors(comparison: Comparison) -> list[GoldError]:
     found = []
     for r, c, kind in np.argwhere(comparison.counts[:, :, 1:] > 0):
         urgent = any(is_actionable(f) for f in comparison.members[c])
-        apart = comparison.classes[c] in comparison.apart
+        excluded = comparison.classes[c] in comparison.apart
         error = GoldError(comparison.reports[r], comparison.classes[c], ("false", "missed")[kind])
-        found.append((apart, not urgent, float(positives[c]), int(c), int(r), error))
+        found.append((excluded, not urgent, float(positives[c]), int(c), int(r), error))
     return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]
 
 

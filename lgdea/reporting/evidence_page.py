@@ -1,4 +1,4 @@
-"""One self-contained HTML page about an extraction: what it came to, and reports to read, the telling ones first."""
+"""One self-contained HTML page about an extraction: its counts, and reports, the most informative ones first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
 from lgdea.reporting.counts import ASSERTIONS, count_evidence
-from lgdea.reporting.evidence_counts import GoldError, GoldRow, Run, count_reasons, count_run, gold_errors, gold_rows
+from lgdea.reporting.evidence_counts import (
+    ExtractionSummary,
+    GoldError,
+    GoldRow,
+    count_reasons,
+    count_run,
+    gold_errors,
+    gold_rows,
+)
 from lgdea.reporting.evidence_payload import Content, choose, payload
 from lgdea.reporting.template import fill
 from lgdea.runs import now, write_text
@@ -108,7 +116,10 @@ def build_evidence_page(
 
 
 def _content(
-    runs: Sequence[Run], texts: dict[str, str], comparison: Comparison | None, difference: Difference | None
+    runs: Sequence[ExtractionSummary],
+    texts: dict[str, str],
+    comparison: Comparison | None,
+    difference: Difference | None,
 ) -> Content:
     errors = [] if comparison is None else [e for e in gold_errors(comparison) if e.report_id in texts]
     pairs: dict[str, list[Pair]] = {}
@@ -173,7 +184,7 @@ def _with_sentences(content: Content, comparison: Comparison | None) -> list[tup
 
 
 def _sentence(content: Content, error: GoldError) -> str:
-    """Of the units of the class, a present one's; else the first sentence that names the class."""
+    """Sentence of a present unit of the class; else the first sentence that names the class."""
     text, members = content.texts[error.report_id], set(content.members[error.name])
     units = [p.a for p in content.pairs.get(error.report_id, ()) if p.a is not None and p.a.finding in members]
     if units:

@@ -21,7 +21,7 @@ _FIELDS = ("finding", "assertion", "section", "alignment", "anatomy", "lateralit
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that may be shown of the reports, in full.
+    """Full content of the reports of a page.
 
     ``pairs`` holds each report's units (of one run: as pairs without a partner); ``ranked`` are the reports with
     something to read for, most important first.
@@ -31,7 +31,7 @@ class Content:
     pairs: Mapping[str, Sequence[Pair]]
     errors: Sequence[GoldError]
     rejects: Sequence[tuple[int, Reject]]
-    """What was refused, each with the number of its run."""
+    """Refused units, each with the number of its run."""
     ranked: Sequence[str]
     members: Mapping[str, Iterable[str]]
     """Gold class -> findings."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from lgdea.reporting.highlight import Span, highlight
+from lgdea.reporting.highlight import HighlightSpan, highlight
 from lgdea.reporting.overlays import data_uri, heat_layer, photo
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class HeatMapper(Protocol):
-    """What a model must be able to do here."""
+    """Protocol of a model that draws heat maps."""
 
     def heat_map(self, image: Path, phrase: str) -> np.ndarray:
         """Map of ``phrase`` in source pixels (H, W), NaN where the model saw nothing."""
@@ -125,10 +125,10 @@ def phrase_of(box: Any) -> str:
     return canonical_phrase(box.finding)
 
 
-def spans_of(units: pd.DataFrame) -> list[Span]:
+def spans_of(units: pd.DataFrame) -> list[HighlightSpan]:
     """The located units of one report as spans; a unit without a place in the text has none."""
     return [
-        Span(int(u.start), int(u.end), str(u.assertion), _tip(u))
+        HighlightSpan(int(u.start), int(u.end), str(u.assertion), _tip(u))
         for u in _rows(units)
         if u.alignment != "none" and u.end > u.start
     ]

@@ -13,7 +13,7 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.markers import Marker, burn
-from lgdea.evaluation.results.compare import compare, to_markdown
+from lgdea.evaluation.results.compare import compare_results, to_markdown
 from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.results.result import Result, read_result
 from lgdea.reporting import measures
@@ -71,7 +71,7 @@ def _check_alike(read: Mapping[str, Result]) -> None:
 
 
 def _markdown(results: Mapping[str, Path], read: Mapping[str, Result]) -> str:
-    (table,) = compare(results, task=TASK)
+    (table,) = compare_results(results, task=TASK)
     first = next(iter(read.values()))
     lines = [f"# Features of {len(read)} encoders on {first.archive}", "", to_markdown(table)]
     lines.append(

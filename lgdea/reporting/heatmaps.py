@@ -37,7 +37,7 @@ Truth = Mapping[tuple[str, str], list[tuple[float, float, float, float]]]
 
 
 class HeatMapConfig(Config):
-    """How boxes are made of maps, and what is written."""
+    """Settings of the boxes of maps, and of the files."""
 
     level: float = Field(LEVEL, ge=0, le=1)
     min_area: float = Field(0.001, ge=0, le=1)
@@ -59,9 +59,9 @@ def maps_of_image(
     Args:
         model: The model.
         image: PNG, JPEG or DICOM file; its name without ending stands for its id.
-        phrases: What to look for.
+        phrases: Texts to ground.
         out: New folder, or one that an interrupted call with the same inputs left behind.
-        config: How boxes are made of maps, and what is written.
+        config: Settings of the boxes of maps, and of the files.
         model_folder: Where the model came from; hashed, so that two models' maps never mix.
 
     Returns:

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 
 @dataclass(frozen=True)
-class Span:
+class HighlightSpan:
     """Half-open characters ``start``..``end`` of the raw text, what is asserted there and a line that explains it."""
 
     start: int
@@ -19,7 +19,7 @@ class Span:
     tip: str
 
 
-def highlight(text: str, spans: Iterable[Span]) -> Markup:
+def highlight(text: str, spans: Iterable[HighlightSpan]) -> Markup:
     """Mark ``spans`` in ``text``.
 
     The text is cut at every span border, and each piece that some span covers becomes one ``<mark>``, so overlapping
@@ -41,7 +41,7 @@ def highlight(text: str, spans: Iterable[Span]) -> Markup:
     return Markup("").join(pieces)
 
 
-def _mark(piece: Markup, covering: list[tuple[int, int, Span]], left: int, right: int) -> Markup:
+def _mark(piece: Markup, covering: list[tuple[int, int, HighlightSpan]], left: int, right: int) -> Markup:
     start, end, first = covering[0]
     assertions = list(dict.fromkeys(span.assertion for _, _, span in covering))
     classes = ["ev", f"ev-{first.assertion}"]

@@ -27,7 +27,7 @@ NAME_WIDTH = (60, 270)
 SHAPES = ("M-4,0A4,4 0 1 0 4,0A4,4 0 1 0 -4,0Z", "M-3.6,-3.6H3.6V3.6H-3.6Z", "M0,-4.8L4.8,0L0,4.8L-4.8,0Z",
           "M0,-4.6L4.4,3.4H-4.4Z", "M0,4.6L4.4,-3.4H-4.4Z",
           "M-1.5,-4.5H1.5V-1.5H4.5V1.5H1.5V4.5H-1.5V1.5H-4.5V-1.5H-1.5Z")  # fmt: skip
-"""Circle, square, diamond, triangles and cross: models are told apart without their colour too."""
+"""Circle, square, diamond, triangles and cross: models differ by shape as well as by colour."""
 
 
 @dataclass(frozen=True)
@@ -180,16 +180,18 @@ def _mark(
         return Markup('<text class="none" x="{:.1f}" y="{:.1f}">–<title>{}</title></text>').format(
             left + 2, y + 4, f"{label}, {name}: no value"
         )
-    said, whisker = f"{label}, {name}: {value.value:.3f}", Markup("")
+    description, whisker = f"{label}, {name}: {value.value:.3f}", Markup("")
     if math.isfinite(value.low) and math.isfinite(value.high):
-        said += f" [{value.low:.3f}, {value.high:.3f}]"
+        description += f" [{value.low:.3f}, {value.high:.3f}]"
         whisker = Markup('<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>').format(
             at(value.low), at(value.high), y=y
         )
-    said += f", n {value.n}" if value.n else ""
+    description += f", n {value.n}" if value.n else ""
     return Markup(
         '<g class="s{}" data-label="{}">{}<path class="mark" transform="translate({:.1f},{:.1f})" d="{}"/>'
-    ).format(colour, label, whisker, at(value.value), y, SHAPES[colour]) + Markup("<title>{}</title></g>").format(said)
+    ).format(colour, label, whisker, at(value.value), y, SHAPES[colour]) + Markup("<title>{}</title></g>").format(
+        description
+    )
 
 
 def _stem(metric: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.results.compare import ResultTable, compare
-from lgdea.evaluation.results.differences import Difference, Name
+from lgdea.evaluation.results.compare import ResultTable, compare_results
+from lgdea.evaluation.results.differences import Name, PairedDifference
 from lgdea.evaluation.results.result import Result, Value, list_results
 
 HEADLINE = {
@@ -20,10 +20,10 @@ HEADLINE = {
     "probe": ("linear@100%/auroc_macro", "linear@10%/auroc_macro", "linear@1%/auroc_macro"),
     "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
 }
-"""What the first table shows of each task: for each of these the first metric whose name ends with it."""
+"""Metrics in the first table, by task: for each of these the first metric whose name ends with it."""
 
 CHANCE = {"auroc": 0.5, "mcc": 0.0}
-"""What knowing nothing scores, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
+"""Chance level of metrics, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
 for a random map too."""
 
 LOWER_IS_BETTER = ("median_rank", "davies_bouldin", "overlay_shift", "overlay_changed", "iou_false", "iobb_false")
@@ -67,7 +67,7 @@ class MetricRow:
     high: float
 
     def position(self, value: float) -> float:
-        """Where ``value`` stands on the row's scale, in percent, clipped to it."""
+        """Position of ``value`` on the row's scale, in percent, clipped to it."""
         return 100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     @property
@@ -107,7 +107,7 @@ class TaskTables:
 
     @property
     def about(self) -> str:
-        """Whose items its numbers are of: archive and split, the suite if any, and the beginning of the ids' hash."""
+        """Origin of its items: archive and split, the suite if any, and the beginning of the ids' hash."""
         ids = f"ids {self.source.ids_sha256[:8]}" if self.source.ids_sha256 else ""
         return ", ".join(part for part in (self.archive, f"{self.split} split", self.source.suite, ids) if part)
 
@@ -141,7 +141,7 @@ def task_tables(
         return []
     labels = list(folders) if baseline is None else [baseline, *(label for label in folders if label != baseline)]
     ordered = {label: folders[label] for label in labels}
-    compared = compare(ordered, task=task, replicates=0 if baseline is None else replicates, seed=seed)
+    compared = compare_results(ordered, task=task, replicates=0 if baseline is None else replicates, seed=seed)
     tables = [_table(table, [label for label in folders if label in table.labels], baseline) for table in compared]
     order = list(HEADLINE)
     return sorted(tables, key=lambda t: order.index(t.task) if t.task in order else len(order))
@@ -234,12 +234,12 @@ def _table(source: ResultTable, labels: Sequence[str], baseline: str | None) -> 
     )
 
 
-def _of(found: Mapping[str, Mapping[Name, Difference]], name: Name) -> dict[str, Difference]:
+def _of(found: Mapping[str, Mapping[Name, PairedDifference]], name: Name) -> dict[str, PairedDifference]:
     return {label: by_name[name] for label, by_name in found.items() if name in by_name}
 
 
 def _class_tables(
-    by_label: Mapping[str, Result], baseline: str | None, found: Mapping[str, Mapping[Name, Difference]]
+    by_label: Mapping[str, Result], baseline: str | None, found: Mapping[str, Mapping[Name, PairedDifference]]
 ) -> list[ClassTable]:
     task = next(iter(by_label.values())).task
     names = list(dict.fromkeys(name for r in by_label.values() for name in r.per_class))
@@ -247,10 +247,10 @@ def _class_tables(
     for metric in _scores([values for r in by_label.values() for values in r.per_class.values()]):
         rows = []
         for name in names:
-            told = {k: r.per_class.get(name, {}) for k, r in by_label.items()}
-            values = {k: v.get(metric) for k, v in told.items()}
+            by_model = {k: r.per_class.get(name, {}) for k, r in by_label.items()}
+            values = {k: v.get(metric) for k, v in by_model.items()}
             if any(_known(v) for v in values.values()):
-                chance = _chance(metric, list(told.values()))
+                chance = _chance(metric, list(by_model.values()))
                 rows.append(_row(task, metric, name, values, chance, baseline, _of(found, (name, metric))))
         if rows:
             low, high = min(r.low for r in rows), max(r.high for r in rows)
@@ -263,22 +263,22 @@ def _scores(found: Sequence[Mapping[str, Value]]) -> list[str]:
     """Metric names in order, without those that are the one chance level of another one or no score."""
     names = list(dict.fromkeys(name for metrics in found for name in metrics))
     # A chance level that is not the same for all models, as that of a distance in their own space, has its own row.
-    chances = {chance_metric(name) for name in names if len(_told_chances(name, found)) == 1}
+    chances = {chance_metric(name) for name in names if len(_distinct_chances(name, found)) == 1}
     chances |= {level.replace("_prior", "_chance") for level in chances}  # who knows less than the chance level
     return [name for name in names if name not in chances and name not in NO_SCORE]
 
 
 def _chance(metric: str, found: Sequence[Mapping[str, Value]]) -> float | None:
-    told = _told_chances(metric, found)
-    if told:
-        return told[0] if len(told) == 1 else None
+    levels = _distinct_chances(metric, found)
+    if levels:
+        return levels[0] if len(levels) == 1 else None
     return CHANCE.get(re.sub(r".*/|_(macro|micro)$", "", metric))
 
 
-def _told_chances(metric: str, found: Sequence[Mapping[str, Value]]) -> list[float]:
+def _distinct_chances(metric: str, found: Sequence[Mapping[str, Value]]) -> list[float]:
     """The different chance levels that the models' results hold for a metric."""
-    told = [m[chance_metric(metric)].value for m in found if _known(m.get(chance_metric(metric)))]
-    return [level for i, level in enumerate(told) if not any(math.isclose(level, other) for other in told[:i])]
+    levels = [m[chance_metric(metric)].value for m in found if _known(m.get(chance_metric(metric)))]
+    return [level for i, level in enumerate(levels) if not any(math.isclose(level, other) for other in levels[:i])]
 
 
 def _row(
@@ -288,7 +288,7 @@ def _row(
     values: Mapping[str, Value | None],
     chance: float | None,
     baseline: str | None,
-    differences: Mapping[str, Difference],
+    differences: Mapping[str, PairedDifference],
 ) -> MetricRow:
     base = values.get(baseline) if baseline else None
     cells = []
@@ -296,7 +296,7 @@ def _row(
         if label == baseline or value is None or base is None or not _known(value) or not _known(base):
             cells.append(Cell(label, value if _known(value) else None))
             continue
-        d = differences.get(label, Difference(math.nan))
+        d = differences.get(label, PairedDifference(math.nan))
         more = {k: _or_none(getattr(d, k)) for k in ("low", "high", "p_value", "p_holm")}
         cells.append(Cell(label, value, value.value - base.value, **more))
     low, high = _scale([cell.value for cell in cells if cell.value], chance)

@@ -15,7 +15,7 @@ from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.reporting import counts, examples, measures
 from lgdea.reporting.curves import Curve, line_chart
 from lgdea.reporting.palette import series_index
-from lgdea.reporting.run_folder import Run, read_run
+from lgdea.reporting.run_folder import PretrainingRun, read_run
 from lgdea.reporting.template import fill, grouped
 from lgdea.reporting.views import gather_media, task_view
 from lgdea.runs import now, require_finished, write_text
@@ -97,7 +97,7 @@ def render(**context: Any) -> str:
 
 
 def _context(
-    runs: Sequence[Run],
+    runs: Sequence[PretrainingRun],
     tables: Sequence[measures.TaskTables],
     archive: Archive | None,
     units: pd.DataFrame | None,
@@ -138,8 +138,8 @@ def _context(
     }
 
 
-def shared_facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What one wants to know at a glance of how the models were trained: the :data:`FACTS` that all runs share."""
+def shared_facts(runs: Sequence[PretrainingRun]) -> list[tuple[str, str]]:
+    """Facts of training that all runs share, of :data:`FACTS`."""
     flats = [flatten(run.config) for run in runs]
     facts = []
     for name, key in FACTS:
@@ -161,7 +161,7 @@ FACTS = (
 """Shown name and configuration key."""
 
 
-def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def config_differences(runs: Sequence[PretrainingRun]) -> list[tuple[str, list[str]]]:
     """Configuration keys whose values differ between the runs, with one value per run."""
     flats = [flatten(run.config) for run in runs]
     keys = dict.fromkeys(key for flat in flats for key in flat)
@@ -180,7 +180,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def curve_panels(runs: Sequence[Run], colours: Mapping[str, int]) -> list[Panel]:
+def curve_panels(runs: Sequence[PretrainingRun], colours: Mapping[str, int]) -> list[Panel]:
     """One chart per metric, all runs that log it in one chart; losses and validation first."""
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     panels = []
@@ -190,7 +190,7 @@ def curve_panels(runs: Sequence[Run], colours: Mapping[str, int]) -> list[Panel]
     return panels
 
 
-def package_versions(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def package_versions(runs: Sequence[PretrainingRun]) -> list[tuple[str, list[str]]]:
     """Rows of (what, one value per run): lgdea, Python, platform and packages of each run's environment."""
     flats = []
     for run in runs:
@@ -206,7 +206,7 @@ def _baseline_last(folders: Mapping[str, Path]) -> dict[str, Path]:
     return {label: Path(folders[label]) for label in labels[1:] + labels[:1]}
 
 
-def _models(runs: Sequence[Run]) -> dict[str, examples.HeatMapper]:
+def _models(runs: Sequence[PretrainingRun]) -> dict[str, examples.HeatMapper]:
     with_model = {run.label: run.model for run in runs if run.model is not None}
     if not with_model:
         return {}
@@ -215,7 +215,7 @@ def _models(runs: Sequence[Run]) -> dict[str, examples.HeatMapper]:
     return {label: load_model(folder) for label, folder in with_model.items()}
 
 
-def _hashes(run: Run) -> dict[str, str]:
+def _hashes(run: PretrainingRun) -> dict[str, str]:
     hashes = run.manifest.get("input_hashes")
     return {str(k): str(v) for k, v in hashes.items()} if isinstance(hashes, dict) else {}
 

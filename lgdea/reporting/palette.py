@@ -1,4 +1,4 @@
-"""Colours that stay apart for colour-blind eyes (Okabe and Ito, 2008), one meaning each on every page and picture."""
+"""Colours that colour-blind eyes can distinguish (Okabe and Ito, 2008), one meaning each on every page and picture."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lgdea.errors import DataError
 from lgdea.reporting import measures
 from lgdea.reporting.examples import HeatMapper, phrase_of, spans_of
-from lgdea.reporting.highlight import Span
+from lgdea.reporting.highlight import HighlightSpan
 from lgdea.reporting.overlays import overlay, to_png
 from lgdea.reporting.palette import ASSERTIONS, SERIES
 from lgdea.runs import atomic
@@ -39,7 +39,7 @@ class Example:
     """A report with its evidence, and the image, heat map and true boxes of one phrase; see the other modules."""
 
     report: str
-    spans: list[Span]
+    spans: list[HighlightSpan]
     pixels: np.ndarray
     heat: np.ndarray
     phrase: str
@@ -190,7 +190,7 @@ def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[list[tuple
     return lines
 
 
-def _assertion_at(spans: Sequence[Span], position: int) -> str | None:
+def _assertion_at(spans: Sequence[HighlightSpan], position: int) -> str | None:
     covering = [s for s in spans if s.start <= position < s.end]
     return min(covering, key=lambda s: s.end - s.start).assertion if covering else None
 

@@ -16,7 +16,7 @@ from lgdea.runs import CONFIG, MANIFEST, is_finished
 
 
 @dataclass(frozen=True)
-class Run:
+class PretrainingRun:
     """A pretraining run: its configuration, environment, manifest and training curves."""
 
     label: str
@@ -36,7 +36,7 @@ class Run:
         return folder if (folder / "config.json").exists() else None
 
 
-def read_run(label: str, folder: Path) -> Run:
+def read_run(label: str, folder: Path) -> PretrainingRun:
     """Read a run folder; what it lacks is empty.
 
     Raises:
@@ -55,7 +55,7 @@ def read_run(label: str, folder: Path) -> Run:
     except yaml.YAMLError as error:
         raise DataError(f"is not valid YAML ({str(error).splitlines()[0]})", file=config_file) from None
     curves = folder / "metrics.csv"
-    return Run(
+    return PretrainingRun(
         label=label,
         folder=folder,
         config_text=text,

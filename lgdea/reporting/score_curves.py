@@ -1,4 +1,4 @@
-"""What the per-item tables draw: ROC and precision-recall per class, and how deep the right answer of a query lies.
+"""Curves of the per-item tables: ROC and precision-recall per class, rank of a query's right answer.
 
 Every curve is exact before it is thinned, and thinning moves it by less than one pixel, however many items there are.
 """
@@ -21,7 +21,7 @@ Points = tuple[Floats, Floats]
 """x (K,) and y (K,)."""
 
 TOLERANCE = 0.003
-"""Of the axis: a chart is 300 pixels wide."""
+"""Points along the axis: a chart is 300 pixels wide."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the page shows of one task: its tables, and beside each the picture of it and what may be copied."""
+"""Page content of one task: its tables, each with its picture and its text forms to copy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TaskView:
 
 @dataclass(frozen=True)
 class Media:
-    """What the archive adds to the cases; each thing once, however many cases show it."""
+    """Thumbnails, texts and heat maps of the cases, each once however many cases show it."""
 
     thumbnails: Mapping[str, str]
     """Image id to ``data:`` address."""
@@ -74,7 +74,7 @@ class Media:
 
 
 def task_view(table: TaskTables, colours: Mapping[str, int], baseline: str | None) -> TaskView:
-    """Everything of one task that needs no archive."""
+    """Build the view of one task without the parts that need the archive."""
     rows = long_table([table.source])
     overall = rows[(rows["class"] == "") & rows["metric"].isin([row.metric for row in table.rows])]
     classes = [

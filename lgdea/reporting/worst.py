@@ -28,7 +28,7 @@ RIGHT_RANK = 10
 
 @dataclass(frozen=True)
 class Judged:
-    """What one model made of an item; ``right`` is None when that cannot be said."""
+    """One model's outcome for an item; ``right`` is None when that is not defined."""
 
     label: str
     text: str
@@ -37,7 +37,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Case:
-    """One item with what every model made of it."""
+    """One item with the outcome of every model."""
 
     task: str
     item: str
@@ -46,7 +46,7 @@ class Case:
     what: str
     """Class or phrase in words; empty for retrieval."""
     phrase: str
-    """Of grounding, as scored."""
+    """Phrase of a grounding item, as scored."""
     truth: str
     worst_of: tuple[str, ...]
     judged: tuple[Judged, ...]
@@ -59,7 +59,7 @@ class CaseGroup:
     title: str
     cases: tuple[Case, ...]
     pair: bool = False
-    """Whether it tells two models apart rather than listing the worst."""
+    """True for items on which two models differ, False for the worst of one."""
 
 
 def worst_cases(table: TaskTables, baseline: str | None) -> list[CaseGroup]:

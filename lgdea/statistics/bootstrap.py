@@ -44,7 +44,7 @@ def cluster_bootstrap(
         replicates: Bootstrap replicates; 0 gives no bounds.
         seed: Seed of the draws; the same seed draws the same patients for every model.
         level: Coverage.
-        centred: Whether to move the replicates so that their mean is the value: for a statistic that a sample with
+        centred: If true, move the replicates so that their mean is the value: for a statistic that a sample with
             copies changes by itself, as it does a scatter between class means.
 
     Returns:
@@ -65,7 +65,7 @@ def cluster_bootstrap(
 
 
 def cluster_weights(clusters: ArrayLike, replicates: int, seed: int) -> Iterator[Floats]:
-    """How often each item is drawn, in blocks (r, N) with ``replicates`` rows in all."""
+    """Yield how often each item is drawn, in blocks (r, N) with ``replicates`` rows in all."""
     names, codes = np.unique(np.asarray(clusters), return_inverse=True)
     rng = np.random.default_rng(seed)
     block = max(1, _CELLS // max(len(codes), 1))
@@ -121,7 +121,7 @@ def class_means(items: ArrayLike, classes: ArrayLike) -> Statistic:
 
 
 def side_by_side(*statistics: Statistic) -> Statistic:
-    """Several statistics with values (R, M_i) as one with values (R, sum of M_i)."""
+    """Concatenate statistics with values (R, M_i) into one with values (R, sum of M_i)."""
 
     def statistic(weights: Floats) -> Floats:
         return np.concatenate([each(weights) for each in statistics], axis=1)
@@ -129,7 +129,7 @@ def side_by_side(*statistics: Statistic) -> Statistic:
     return statistic
 
 
-class Comparison(NamedTuple):
+class PairedTest(NamedTuple):
     """Difference A - B, the one-sided p-value of "A is better than B" and the number of items."""
 
     difference: float
@@ -139,8 +139,8 @@ class Comparison(NamedTuple):
 
 def permutation_test(
     a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = None, *, replicates: int = 10_000, seed: int = 0
-) -> Comparison:
-    """Paired permutation test on per-item scores: is the mean of A greater than that of B?
+) -> PairedTest:
+    """Paired permutation test on per-item scores of "the mean of A is greater than that of B".
 
     Under the null hypothesis A and B are exchangeable within a patient, so the sign of each patient's summed
     difference is free. All sign patterns are tried when they are no more than ``replicates``, else random ones.
@@ -161,7 +161,7 @@ def permutation_test(
     known = ~(np.isnan(a) | np.isnan(b))
     n = int(known.sum())
     if n == 0:
-        return Comparison(float("nan"), float("nan"), 0)
+        return PairedTest(float("nan"), float("nan"), 0)
     ids = np.arange(len(a)) if clusters is None else np.asarray(clusters)
     _, codes = np.unique(ids[known], return_inverse=True)
     sums = np.bincount(codes, weights=(a - b)[known])
@@ -170,13 +170,13 @@ def permutation_test(
     patterns = 2 ** len(sums) if len(sums) < 20 else None
     if patterns is not None and patterns <= replicates:
         signs = 1.0 - 2.0 * ((np.arange(patterns)[:, None] >> np.arange(len(sums))) & 1)
-        return Comparison(float(observed / n), float(np.mean(signs @ sums >= observed - slack)), n)
+        return PairedTest(float(observed / n), float(np.mean(signs @ sums >= observed - slack)), n)
     rng = np.random.default_rng(seed)
     block, beyond = max(1, _CELLS // len(sums)), 0
     for start in range(0, replicates, block):
         signs = rng.choice([-1.0, 1.0], size=(min(block, replicates - start), len(sums)))
         beyond += int(np.sum(signs @ sums >= observed - slack))
-    return Comparison(float(observed / n), (1 + beyond) / (1 + replicates), n)
+    return PairedTest(float(observed / n), (1 + beyond) / (1 + replicates), n)
 
 
 def swap_test(
@@ -187,8 +187,8 @@ def swap_test(
     *,
     replicates: int = 1000,
     seed: int = 0,
-) -> Comparison:
-    """:func:`permutation_test` for a statistic that is no mean of items, such as AUROC.
+) -> PairedTest:
+    """:func:`permutation_test` for a statistic that is not a mean over items, such as AUROC.
 
     Args:
         statistic: Scores (N, ...) to a number, higher is better.
@@ -216,7 +216,7 @@ def swap_tests(
     *,
     replicates: int = 1000,
     seed: int = 0,
-) -> list[Comparison]:
+) -> list[PairedTest]:
     """:func:`swap_test` for several numbers at once: ``statistic`` gives (M,), and each has its own test.
 
     A number that is not defined (NaN) has p-value NaN.
@@ -231,7 +231,7 @@ def swap_tests(
         swap = rng.integers(2, size=len(names)).astype(bool)[codes].reshape(-1, *[1] * (a.ndim - 1))
         beyond += statistic(np.where(swap, b, a)) - statistic(np.where(swap, a, b)) >= observed - 1e-12
     p_values = np.where(np.isnan(observed), np.nan, (1 + beyond) / (1 + replicates))
-    return [Comparison(float(d), float(p), len(a)) for d, p in zip(observed, p_values, strict=True)]
+    return [PairedTest(float(d), float(p), len(a)) for d, p in zip(observed, p_values, strict=True)]
 
 
 def _mean(draws: Floats) -> Floats:

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.encoders.parts import Parts, TextSide, Tokens, seeded
-from lgdea.evaluation.encoders.preprocessing import Recipe
+from lgdea.evaluation.encoders.parts import EncoderComponents, TextEncoder, Tokens, seeded
+from lgdea.evaluation.encoders.preprocessing import Preprocessing
 
 RESIZE = 512
 CROPS = {"biovil_t": 448, "biovil": 480}
 """Model name to the side of its frame, as ``health_multimodal.image.get_image_inference`` cuts it."""
 
 
-def build(name: str, random: bool, device: torch.device) -> Parts:
-    """``biovil_t`` or ``biovil``; the weights come from the Hugging Face hub.
+def build_hi_ml(name: str, random: bool, device: torch.device) -> EncoderComponents:
+    """Load ``biovil_t`` or ``biovil``; the weights come from the Hugging Face hub.
 
     Raises:
         UsageError: Another name.
@@ -29,7 +29,7 @@ def build(name: str, random: bool, device: torch.device) -> Parts:
     if name not in CROPS:
         raise UsageError(f"hi-ml:{name}: no such model", remedy=f"known: {', '.join(CROPS)}")
     image = _image_tower(name, random).eval().to(device)
-    recipe = Recipe(
+    preprocessing = Preprocessing(
         size=(CROPS[name], CROPS[name]),
         resize="shortest",
         edges=(RESIZE, RESIZE),
@@ -37,11 +37,11 @@ def build(name: str, random: bool, device: torch.device) -> Parts:
         mean=(0.0,) * 3,
         std=(1.0,) * 3,
     )
-    return Parts(
-        recipe=recipe,
+    return EncoderComponents(
+        preprocessing=preprocessing,
         embed_images=lambda images: image(images).projected_global_embedding,
         device=device,
-        text=_text_side(name, random, device),
+        text=_build_text_encoder(name, random, device),
         embed_patches=lambda images: image.get_patchwise_projected_embeddings(images, normalize=False),
     )
 
@@ -58,7 +58,7 @@ def _image_tower(name: str, random: bool) -> Any:
         return ImageModel(img_encoder_type=kind, joint_feature_size=pretrained.JOINT_FEATURE_SIZE)
 
 
-def _text_side(name: str, random: bool, device: torch.device) -> TextSide:
+def _build_text_encoder(name: str, random: bool, device: torch.device) -> TextEncoder:
     from health_multimodal.text import utils
 
     tokenizer, model = utils.get_biovil_t_bert() if name == "biovil_t" else utils.get_cxr_bert()
@@ -79,4 +79,4 @@ def _text_side(name: str, random: bool, device: torch.device) -> TextSide:
         features: Tensor = model.get_projected_text_embeddings(**tokens, normalize_embeddings=False)
         return features
 
-    return TextSide(tokenize, overlong, embed, limit)
+    return TextEncoder(tokenize, overlong, embed, limit)

@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.encoders.parts import Parts, Processor, TextSide, Tokens, noise, seeded
-from lgdea.evaluation.encoders.preprocessing import Recipe
+from lgdea.evaluation.encoders.parts import EncoderComponents, Processor, TextEncoder, Tokens, noise, seeded
+from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Pixels
 
 LEAST_TOKENS_WITHOUT_LIMIT = 100_000
 """Tokenizers that know no limit say some huge number."""
 
 
-def build(name: str, random: bool, device: torch.device) -> Parts:
+def build_huggingface(name: str, random: bool, device: torch.device) -> EncoderComponents:
     """A model of the hub, or of a folder, by :class:`transformers.AutoModel`.
 
     Raises:
@@ -30,19 +30,19 @@ def build(name: str, random: bool, device: torch.device) -> Parts:
 
     model, missing = _load(name, random)
     model = model.eval().to(device)
-    recipe = recipe_of(AutoImageProcessor.from_pretrained(name, trust_remote_code=False))
+    preprocessing = read_preprocessing(AutoImageProcessor.from_pretrained(name, trust_remote_code=False))
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         embed = _pooling(model, pooler=not any("pooler" in key for key in missing))
         missing = [key for key in missing if "pooler" not in key]
-        return Parts(recipe, embed, device, notes=_notes(missing))
-    text = _text_side(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        return EncoderComponents(preprocessing, embed, device, notes=_notes(missing))
+    text = _build_text_encoder(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
 
     def embed_images(images: Tensor) -> Tensor:
         return _pooled(model.get_image_features(pixel_values=images))
 
-    _check_space(name, embed_images(recipe.batch([noise(64, 64)]).to(device)), text, device)
+    _check_space(name, embed_images(preprocessing.batch([noise(64, 64)]).to(device)), text, device)
     patches, patch_size = _patches(model)
-    return Parts(recipe, embed_images, device, text, patches, patch_size, _notes(missing))
+    return EncoderComponents(preprocessing, embed_images, device, text, patches, patch_size, _notes(missing))
 
 
 def _load(name: str, random: bool) -> tuple[Any, list[str]]:
@@ -64,29 +64,29 @@ def _notes(missing: list[str]) -> tuple[str, ...]:
     return (f"{len(missing)} of the model's weights are not in its checkpoint and random, e.g. {missing[0]}",)
 
 
-def recipe_of(processor: Any) -> Recipe | Processor:
-    """What an image processor does as a :class:`Recipe`, when that gives the same pixels; else the processor itself."""
-    own = OwnProcessor(processor)
+def read_preprocessing(processor: Any) -> Preprocessing | Processor:
+    """Describe an image processor as a :class:`Preprocessing`; the processor itself when the pixels would differ."""
+    own = OpaqueProcessor(processor)
     try:
-        recipe = _described(processor)
+        preprocessing = _describe_processor(processor)
     except (AttributeError, TypeError, KeyError, ValueError):
         return own
     # Processors of some models do more than their settings say (ConvNeXT's crop): the outcome decides.
     for picture in (noise(90, 70), noise(333, 500)):
-        expected, got = own.batch([picture]), recipe.batch([picture])
+        expected, got = own.batch([picture]), preprocessing.batch([picture])
         if expected.shape != got.shape or (expected - got).abs().mean() > 0.02:
             return own
-    return recipe
+    return preprocessing
 
 
-def _described(processor: Any) -> Recipe:
+def _describe_processor(processor: Any) -> Preprocessing:
     if not (processor.do_resize and processor.do_rescale):
         raise ValueError("not resized to a fixed frame")
     shortest = _get(processor.size, "shortest_edge")
-    edges = (int(shortest), int(shortest)) if shortest else _sides(processor.size)
-    frame = _sides(processor.crop_size) if processor.do_center_crop else edges
+    edges = (int(shortest), int(shortest)) if shortest else _split_size(processor.size)
+    frame = _split_size(processor.crop_size) if processor.do_center_crop else edges
     mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ((0.0,) * 3, (1.0,) * 3)
-    return Recipe(
+    return Preprocessing(
         size=frame,
         resize="shortest" if shortest else "squash",
         edges=edges,
@@ -102,12 +102,12 @@ def _get(size: Any, key: str) -> Any:
     return size.get(key) if isinstance(size, dict) else getattr(size, key, None)
 
 
-def _sides(size: Any) -> tuple[int, int]:
+def _split_size(size: Any) -> tuple[int, int]:
     return int(_get(size, "height")), int(_get(size, "width"))
 
 
 @dataclass(frozen=True)
-class OwnProcessor:
+class OpaqueProcessor:
     """An image processor called as it is; where its frame stands in the source is not known."""
 
     processor: Any
@@ -142,7 +142,7 @@ def _pooling(model: Any, pooler: bool) -> Callable[[Tensor], Tensor]:
     return embed
 
 
-def _text_side(model: Any, tokenizer: Any) -> TextSide:
+def _build_text_encoder(model: Any, tokenizer: Any) -> TextEncoder:
     config = getattr(model.config, "text_config", model.config)
     limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None)]
     limit = min((int(n) for n in limits if n and n < LEAST_TOKENS_WITHOUT_LIMIT), default=512)
@@ -157,20 +157,20 @@ def _text_side(model: Any, tokenizer: Any) -> TextSide:
     def overlong(texts: list[str]) -> list[bool]:
         return [len(ids) > limit for ids in tokenizer(texts, truncation=True, max_length=limit + 1)["input_ids"]]
 
-    return TextSide(tokenize, overlong, lambda tokens: _pooled(model.get_text_features(**tokens)), limit)
+    return TextEncoder(tokenize, overlong, lambda tokens: _pooled(model.get_text_features(**tokens)), limit)
 
 
-def _check_space(name: str, image: Tensor, text: TextSide, device: torch.device) -> None:
-    said = text.embed({key: value.to(device) for key, value in text.tokenize(["chest"]).items()})
-    if image.dim() != 2 or image.shape != said.shape:
+def _check_space(name: str, image: Tensor, text: TextEncoder, device: torch.device) -> None:
+    texts = text.embed({key: value.to(device) for key, value in text.tokenize(["chest"]).items()})
+    if image.dim() != 2 or image.shape != texts.shape:
         raise UsageError(
-            f"hf:{name}: its image features {tuple(image.shape)} and text features {tuple(said.shape)} share no space",
+            f"hf:{name}: its image features {tuple(image.shape)} and text features {tuple(texts.shape)} share no space",
             remedy="choose a model trained to compare the two, or write a python: factory",
         )
 
 
 def _patches(model: Any) -> tuple[Callable[[Tensor], Tensor] | None, tuple[int, int] | None]:
-    """How patches come into the space of the texts, and their size."""
+    """Projection of patches into the space of the texts, and their size."""
     from transformers import CLIPModel, SiglipModel
 
     vision: Any = getattr(model, "vision_model", None)

@@ -1,4 +1,4 @@
-"""timm, open_clip, transformers and hi-ml models taken apart into what an encoder needs."""
+"""Components of timm, open_clip, transformers and hi-ml models."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from lgdea.errors import UsageError
 from lgdea.evaluation.encoders import hi_ml, huggingface
-from lgdea.evaluation.encoders.parts import Parts, TextSide, seeded
-from lgdea.evaluation.encoders.preprocessing import Recipe
+from lgdea.evaluation.encoders.parts import EncoderComponents, TextEncoder, seeded
+from lgdea.evaluation.encoders.preprocessing import Preprocessing
 
 
-def timm_parts(name: str, random: bool, device: torch.device) -> Parts:
-    """A timm model's pooled features before its classifier."""
+def build_timm(name: str, random: bool, device: torch.device) -> EncoderComponents:
+    """Load a timm model; its embedding is the pooled features before the classifier."""
     import timm
     from timm.data import resolve_model_data_config
 
@@ -25,7 +25,7 @@ def timm_parts(name: str, random: bool, device: torch.device) -> Parts:
     config = resolve_model_data_config(model)
     height, width = config["input_size"][1:]
     resize = {"squash": "squash", "border": "longest"}.get(config["crop_mode"], "shortest")
-    recipe = Recipe(
+    preprocessing = Preprocessing(
         size=(height, width),
         resize=resize,  # type: ignore[arg-type]
         edges=(math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"])),
@@ -34,11 +34,11 @@ def timm_parts(name: str, random: bool, device: torch.device) -> Parts:
         std=tuple(config["std"]),
         fill=tuple(round(255 * value) for value in config["mean"]) if resize == "longest" else None,
     )
-    return Parts(recipe, model.eval().to(device), device)
+    return EncoderComponents(preprocessing, model.eval().to(device), device)
 
 
-def open_clip_parts(name: str, random: bool, device: torch.device) -> Parts:
-    """A CLIP of open_clip: built in (``NAME/PRETRAINED``), of the Hugging Face hub or in a folder."""
+def build_open_clip(name: str, random: bool, device: torch.device) -> EncoderComponents:
+    """Load a CLIP of open_clip: built in (``NAME/PRETRAINED``), of the Hugging Face hub or in a folder."""
     import open_clip
 
     hosted = name.startswith(("hf-hub:", "local-dir:"))
@@ -62,7 +62,7 @@ def open_clip_parts(name: str, random: bool, device: torch.device) -> Parts:
     visual = model.visual
     config = visual.preprocess_cfg
     size = config["size"] if isinstance(config["size"], tuple | list) else (config["size"],) * 2
-    recipe = Recipe(
+    preprocessing = Preprocessing(
         size=tuple(size),
         resize=config["resize_mode"],
         edges=tuple(size),
@@ -72,11 +72,11 @@ def open_clip_parts(name: str, random: bool, device: torch.device) -> Parts:
         fill=(config["fill_color"],) * len(config["mean"]),
     )
     patches, patch_size = _open_clip_patches(visual)
-    text = _open_clip_text(model, open_clip.get_tokenizer(architecture))
-    return Parts(recipe, model.encode_image, device, text, patches, patch_size)
+    text = _build_open_clip_text(model, open_clip.get_tokenizer(architecture))
+    return EncoderComponents(preprocessing, model.encode_image, device, text, patches, patch_size)
 
 
-def _open_clip_text(model: Any, tokenizer: Any) -> TextSide:
+def _build_open_clip_text(model: Any, tokenizer: Any) -> TextEncoder:
     limit = int(tokenizer.context_length)
     padding = int(tokenizer([""])[0].mode().values)
 
@@ -85,7 +85,7 @@ def _open_clip_text(model: Any, tokenizer: Any) -> TextSide:
         short, long = ((tokenizer(texts, context_length=n) != padding).sum(dim=1) for n in (limit, limit + 1))
         return list((long > short).tolist())
 
-    return TextSide(
+    return TextEncoder(
         tokenize=lambda texts: {"ids": tokenizer(texts)},
         overlong=overlong,
         embed=lambda tokens: model.encode_text(tokens["ids"]),
@@ -94,7 +94,7 @@ def _open_clip_text(model: Any, tokenizer: Any) -> TextSide:
 
 
 def _open_clip_patches(visual: Any) -> tuple[Callable[[Tensor], Tensor] | None, tuple[int, int] | None]:
-    """How the image tower's patches come into the shared space, and their size; (None, None) when they cannot."""
+    """Projection of the image tower's patches into the shared space, and their size; (None, None) without one."""
     from open_clip.timm_model import TimmModel
     from open_clip.transformer import VisionTransformer
 
@@ -130,9 +130,9 @@ def _trunk_patches(visual: Any) -> tuple[Callable[[Tensor], Tensor] | None, tupl
     return project, tuple(trunk.patch_embed.patch_size)
 
 
-LIBRARIES: dict[str, Callable[[str, bool, torch.device], Parts]] = {
-    "timm": timm_parts,
-    "hf": huggingface.build,
-    "open_clip": open_clip_parts,
-    "hi-ml": hi_ml.build,
+LIBRARIES: dict[str, Callable[[str, bool, torch.device], EncoderComponents]] = {
+    "timm": build_timm,
+    "hf": huggingface.build_huggingface,
+    "open_clip": build_open_clip,
+    "hi-ml": hi_ml.build_hi_ml,
 }

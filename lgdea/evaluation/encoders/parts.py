@@ -1,4 +1,4 @@
-"""What every library's model is taken apart into: preprocessing, image side, text side."""
+"""Components of an encoder, whichever library it comes from: preprocessing, image encoder, text encoder."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lgdea.evaluation.encoders.preprocessing import Recipe
+from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Pixels
 
 SEED = 0
-"""Of random weights."""
+"""Seed of random weights."""
 Tokens = dict[str, Tensor]
 
 
 class Processor(Protocol):
-    """Preprocessing of which only the outcome is known."""
+    """Preprocessing without a description: only its output is known."""
 
     def batch(self, images: Sequence[Pixels]) -> Tensor:
         """(B, C, h, w) as the model takes it."""
@@ -28,27 +28,27 @@ class Processor(Protocol):
 
 
 @dataclass(frozen=True)
-class TextSide:
-    """The text side of a model."""
+class TextEncoder:
+    """Text encoder of a model."""
 
     tokenize: Callable[[list[str]], Tokens]
     """Texts as tensors on the CPU, cut to ``limit``."""
     overlong: Callable[[list[str]], list[bool]]
-    """Which texts that cuts."""
+    """For each text, whether ``tokenize`` cuts it."""
     embed: Callable[[Tokens], Tensor]
     """Tokens to (T, D)."""
     limit: int
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A model, whichever library it comes from, in evaluation mode on its device."""
+class EncoderComponents:
+    """A model in evaluation mode on its device, as the components that evaluation calls."""
 
-    recipe: Recipe | Processor
+    preprocessing: Preprocessing | Processor
     embed_images: Callable[[Tensor], Tensor]
     """(B, C, h, w) to (B, D)."""
     device: torch.device
-    text: TextSide | None = None
+    text: TextEncoder | None = None
     embed_patches: Callable[[Tensor], Tensor] | None = None
     """(B, C, H, W) to (B, h, w, D) in the space of the texts."""
     patch_size: tuple[int, int] | None = None
@@ -58,7 +58,7 @@ class Parts:
 
 @contextmanager
 def seeded(random: bool) -> Iterator[None]:
-    """Random weights are the same every time, and nobody else's random numbers change."""
+    """Fix torch's seed inside the block when ``random``, and restore its state after it."""
     if not random:
         yield
         return
@@ -68,5 +68,5 @@ def seeded(random: bool) -> Iterator[None]:
 
 
 def noise(height: int, width: int) -> Pixels:
-    """A picture in which a shift by one pixel shows."""
+    """Image of uniform noise (height, width), in which a shift by one pixel shows."""
     return np.asarray(np.random.default_rng(SEED).random((height, width)), np.float32)

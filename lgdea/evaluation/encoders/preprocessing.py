@@ -1,4 +1,4 @@
-"""How another library prepares an image, and the way back from its frame to source pixels.
+"""Image preprocessing of other libraries, and the inverse map from their crop to source pixels.
 
 timm, open_clip and transformers all do the same in other words: resize, cut or pad around the centre, normalise.
 """
@@ -23,8 +23,8 @@ Resize = Literal["shortest", "longest", "squash"]
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Where one source image stands in the model's frame; the two axes may have different scales."""
+class CropGeometry:
+    """Position and scale of a source image in the model's input frame; the two axes may have different scales."""
 
     rows: Axis
     columns: Axis
@@ -48,7 +48,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Preprocessing:
     """Resize, cut or pad around the centre, normalise.
 
     Args:
@@ -60,7 +60,7 @@ class Recipe:
         mean: Subtracted from grey values in [0, 1], one per channel.
         std: Divisor after that.
         fill: Grey value of bars, 0 to 255, one per channel; black by default.
-        floor: Whether an odd margin is halved downwards (transformers) or to the nearest even pixel (torchvision).
+        floor: If true, an odd margin is halved downwards (transformers), else to the nearest even pixel (torchvision).
     """
 
     size: tuple[int, int]
@@ -72,12 +72,12 @@ class Recipe:
     fill: tuple[int, ...] | None = None
     floor: bool = False
 
-    def frame(self, height: int, width: int) -> Frame:
-        """Where a source of this size stands in the frame."""
+    def crop_geometry(self, height: int, width: int) -> CropGeometry:
+        """Geometry of a source image (height, width) in the model's input frame."""
         axes = []
         for source, resized, size in zip((height, width), self._resized(height, width), self.size, strict=True):
             axes.append(Axis(source, size, resized / source, self._offset(resized, size)))
-        return Frame(*axes)
+        return CropGeometry(*axes)
 
     def prepare(self, pixels: Pixels) -> NDArray[np.uint8]:
         """One image (H, W) in [0, 1] as the frame (C, h, w), not yet normalised.
@@ -120,7 +120,7 @@ class Recipe:
         return max(round(height / ratio), 1), max(round(width / ratio), 1)
 
     def _offset(self, resized: int, size: int) -> int:
-        """Where the resized image begins in the frame."""
+        """First pixel of the resized image in the frame, negative where it is cut."""
         if resized < size:
             return (size - resized) // 2
         return -((resized - size) // 2) if self.floor else -round((resized - size) / 2)

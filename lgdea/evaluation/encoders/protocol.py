@@ -1,4 +1,4 @@
-"""What evaluation asks of a model, and an :class:`LgdeaModel` seen that way."""
+"""Protocols of the models that can be evaluated, and their implementation for :class:`LgdeaModel`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.floating[Any]]
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """Anything that embeds images; a third party's needs no base class and no torch.
+    """Protocol of anything that embeds images; needs no base class and no torch.
 
     Images are source pixels (H, W) in [0, 1], bright = dense, of sizes that may differ; the encoder prepares them.
     A list ``notes`` that it may have goes into the results: what a reader must know about it.
@@ -115,12 +115,12 @@ def frame_of(model: object) -> Callable[[Pixels], Pixels] | None:
 
 
 def model_name(model: object) -> str:
-    """How results name the model: its ``name``, else its class."""
+    """Name of the model in results: its ``name``, else its class."""
     return str(getattr(model, "name", None) or type(model).__name__)
 
 
 def notes_of(model: object) -> list[str]:
-    """What the model itself has to say to the reader of a result."""
+    """Notes of the model for the reader of a result."""
     return list(getattr(model, "notes", ()))
 
 
@@ -137,8 +137,8 @@ def check_output(output: Floats, shape: tuple[int, ...], what: str) -> Floats:
     return output
 
 
-def unit(vectors: Floats, what: str) -> Pixels:
-    """Rows (N, D) at unit length; a row of zeros stays.
+def l2_normalize(vectors: Floats, what: str) -> Pixels:
+    """Scale rows (N, D) to unit length; a row of zeros stays.
 
     Raises:
         DataError: A row is not finite.

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from lgdea.errors import LgdeaError, UsageError
 from lgdea.evaluation.encoders.load import LIBRARIES
-from lgdea.evaluation.encoders.parts import Parts, TextSide
-from lgdea.evaluation.encoders.preprocessing import Recipe
+from lgdea.evaluation.encoders.parts import EncoderComponents, TextEncoder
+from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Floats, ImageEncoder, Pixels, as_image_encoder
 from lgdea.models.own_code import never_run
 
@@ -39,14 +39,14 @@ THREADS = 4
 RANDOM = "@random"
 
 
-class ForeignImages:
-    """The image side of another library's model: an :class:`ImageEncoder`."""
+class ExternalImageEncoder:
+    """Image encoder of another library's model: an :class:`ImageEncoder`."""
 
-    def __init__(self, name: str, parts: Parts) -> None:
+    def __init__(self, name: str, components: EncoderComponents) -> None:
         self.name = name
-        self.notes: list[str] = list(parts.notes)
-        self.device = parts.device
-        self._parts = parts
+        self.notes: list[str] = list(components.notes)
+        self.device = components.device
+        self.components = components
         self._pool = ThreadPoolExecutor(THREADS)
 
     def encode_images(self, images: Sequence[Pixels]) -> Floats:
@@ -55,7 +55,7 @@ class ForeignImages:
         with torch.inference_mode():
             for start in range(0, len(images), BATCH):
                 batch = self._batch(images[start : start + BATCH])
-                rows.append(F.normalize(self._parts.embed_images(batch).float(), dim=-1).cpu())
+                rows.append(F.normalize(self.components.embed_images(batch).float(), dim=-1).cpu())
         return torch.cat(rows).numpy() if rows else np.zeros((0, 0), np.float32)
 
     def encode_patches(self, image: Pixels) -> Tensor:
@@ -64,44 +64,44 @@ class ForeignImages:
         Raises:
             UsageError: The model has none.
         """
-        if self._parts.embed_patches is None or not isinstance(self._parts.recipe, Recipe):
+        if self.components.embed_patches is None or not isinstance(self.components.preprocessing, Preprocessing):
             raise UsageError(
                 f"{self.name} has no patches that can be compared with a text",
                 remedy="heat maps need a ViT of open_clip, or CLIP or SigLIP of transformers",
             )
         with torch.inference_mode():
-            return F.normalize(self._parts.embed_patches(self._batch([image]))[0].float(), dim=-1)
+            return F.normalize(self.components.embed_patches(self._batch([image]))[0].float(), dim=-1)
 
     def map_to_source(self, grid: Floats, image: Pixels) -> Floats:
         """A grid (h, w) of :meth:`encode_patches` as (H, W) in source pixels, NaN outside the crop."""
-        recipe = self._parts.recipe
-        assert isinstance(recipe, Recipe)  # else there are no patches
-        return recipe.frame(*image.shape).map_to_source(grid, self._parts.patch_size)
+        preprocessing = self.components.preprocessing
+        assert isinstance(preprocessing, Preprocessing)  # else there are no patches
+        return preprocessing.crop_geometry(*image.shape).map_to_source(grid, self.components.patch_size)
 
     def _batch(self, images: Sequence[Pixels]) -> Tensor:
-        recipe = self._parts.recipe
-        if not isinstance(recipe, Recipe):
-            return recipe.batch(images).to(self.device)
+        preprocessing = self.components.preprocessing
+        if not isinstance(preprocessing, Preprocessing):
+            return preprocessing.batch(images).to(self.device)
         # Frames travel as bytes and are normalised where the model is.
-        frames = np.stack(list(self._pool.map(recipe.prepare, images)))
-        return recipe.normalise(torch.from_numpy(frames).to(self.device))
+        frames = np.stack(list(self._pool.map(preprocessing.prepare, images)))
+        return preprocessing.normalise(torch.from_numpy(frames).to(self.device))
 
 
-class ForeignModel:
+class ExternalVLModel:
     """Another library's model of images and texts: an :class:`EvaluableModel` that scores by cosine."""
 
     scoring: str = "global"
 
-    def __init__(self, name: str, parts: Parts, text: TextSide) -> None:
+    def __init__(self, name: str, components: EncoderComponents, text: TextEncoder) -> None:
         self.name = name
-        self.images = ForeignImages(name, parts)
+        self.images = ExternalImageEncoder(name, components)
         self._text = text
         self._phrases: dict[str, Floats] = {}
         self._cut: set[str] = set()
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of its results must know."""
+        """Notes for the reader of its results."""
         cut = f"{len(self._cut)} texts were cut to the {self._text.limit} tokens that the model reads"
         return [*self.images.notes, *([cut] if self._cut else [])]
 
@@ -138,7 +138,7 @@ class ForeignModel:
         return [self.images.map_to_source(grid, image) for grid in grids]
 
     def _embed_phrases(self, phrases: Sequence[str]) -> Floats:
-        """Tasks ask for the same phrases again and again: each is embedded once."""
+        """Embed phrases, each once: tasks ask for the same ones again and again."""
         new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._phrases]
         self._phrases |= dict(zip(new, self.encode_texts(new), strict=True))
         return np.stack([self._phrases[phrase] for phrase in phrases])
@@ -166,7 +166,7 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
     wanted = rest.removesuffix(RANDOM)
     try:
         with never_run(name):
-            parts = LIBRARIES[library](wanted, rest != wanted, torch.device(device))
+            components = LIBRARIES[library](wanted, rest != wanted, torch.device(device))
     except LgdeaError:
         raise
     except ModuleNotFoundError as error:
@@ -177,7 +177,9 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
             f"{name} cannot be loaded ({lines[0][:200]})",
             remedy=f"check the name, and the network or the Hugging Face cache; {library}:NAME@random needs no weights",
         ) from error
-    return ForeignImages(str(name), parts) if parts.text is None else ForeignModel(str(name), parts, parts.text)
+    if components.text is None:
+        return ExternalImageEncoder(str(name), components)
+    return ExternalVLModel(str(name), components, components.text)
 
 
 def local_folder(name: str) -> Path | None:

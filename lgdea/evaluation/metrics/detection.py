@@ -56,7 +56,7 @@ def hit_share(ratios: ArrayLike, threshold: float) -> float:
 
 
 def false_boxes(ratios: ArrayLike, threshold: float) -> int:
-    """How many found boxes overlap no true box by more than ``threshold``.
+    """Number of found boxes that overlap no true box by more than ``threshold``.
 
     Definitions ``grounding/iou-false-v1`` and ``grounding/iobb-false-v1`` (Wang et al. 2017, who count them per
     image).
@@ -68,8 +68,8 @@ def false_boxes(ratios: ArrayLike, threshold: float) -> int:
     return int((~(_ratios(ratios) > threshold).any(axis=1)).sum())
 
 
-def match(ious: ArrayLike, scores: ArrayLike, threshold: float) -> Bools:
-    """Which found boxes of one image are right: each true box answers to one found box only.
+def match_boxes(ious: ArrayLike, scores: ArrayLike, threshold: float) -> Bools:
+    """Match the found boxes of one image to its true boxes, one to one; True for a found box with a match.
 
     Found boxes choose in order of their score, each the free true box that it overlaps most, if by at least
     ``threshold`` (Lin et al. 2014, COCO). Of equal scores the larger overlap chooses first.
@@ -83,7 +83,7 @@ def match(ious: ArrayLike, scores: ArrayLike, threshold: float) -> Bools:
         (M,) in the given order.
 
     Example:
-        >>> match([[0.6], [0.9]], [0.8, 0.7], 0.5)
+        >>> match_boxes([[0.6], [0.9]], [0.8, 0.7], 0.5)
         array([ True, False])
     """
     ious, scores = _ratios(ious), np.asarray(scores, np.float64)
@@ -109,7 +109,7 @@ class Detections(NamedTuple):
     scores: Floats
     """(D,)."""
     right: Bools
-    """(D,) of :func:`match`, image by image."""
+    """(D,) of :func:`match_boxes`, image by image."""
     image: NDArray[np.int64]
     """(D,) row of each box's image."""
     n_truth: Floats
@@ -121,7 +121,7 @@ def detections(
 ) -> Detections:
     """Match every image: I overlaps (M_i, N_i) and I scores (M_i,) to :class:`Detections`."""
     n_truth = np.asarray(n_truth, np.float64)
-    rows = [match(a, b, threshold) for a, b in zip(ious, scores, strict=True)]
+    rows = [match_boxes(a, b, threshold) for a, b in zip(ious, scores, strict=True)]
     image = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     flat = np.concatenate([np.zeros(0), *(np.asarray(s, np.float64) for s in scores)])
     if np.isnan(flat).any():
@@ -165,12 +165,12 @@ def weighted_average_precision(found: Detections, weights: Floats) -> Floats:
 
 
 def whole_box(width: int, height: int) -> Floats:
-    """The box of the whole image, (1, 4): what a map without any knowledge could always answer."""
+    """Box of the whole image, (1, 4): the answer of a detector without any knowledge."""
     return np.array([[0.0, 0.0, width, height]])
 
 
 def centre_box(width: int, height: int) -> Floats:
-    """The box with half of the image's width and height in its middle, (1, 4)."""
+    """Box with half of the image's width and height in its middle, (1, 4)."""
     return np.array([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]])
 
 

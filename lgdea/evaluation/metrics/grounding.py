@@ -96,7 +96,7 @@ def miou(heat: ArrayLike, mask: ArrayLike, thresholds: Sequence[float] = THRESHO
 
 
 def pointing(heat: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0) -> float:
-    """Pointing game: does the map's highest pixel lie in a box? Tied maxima give the share that does.
+    """Pointing game: 1 if the map's highest pixel lies in a box, else 0; of tied maxima the share that does.
 
     Definition ``grounding/pointing-v1`` (Zhang et al. 2018, who allow 15 pixels; here none by default).
 
@@ -154,7 +154,7 @@ def point_hit(place: tuple[float, float], boxes: ArrayLike, height: int, width: 
 
 
 def coverage(boxes: ArrayLike, height: int, width: int, cells: int = PRIOR_CELLS) -> Bools:
-    """Which cells of a (cells, cells) grid laid over the image have their centre in a box."""
+    """Mask of the cells of a (cells, cells) grid over the image whose centre is in a box."""
     scale = np.array([width, height, width, height]) / cells
     mask = np.zeros((cells, cells), bool)
     edges = np.clip(np.ceil(np.asarray(boxes, np.float64) / scale - 0.5), 0, cells).astype(np.int64)
@@ -164,7 +164,7 @@ def coverage(boxes: ArrayLike, height: int, width: int, cells: int = PRIOR_CELLS
 
 
 def best_place(shares: ArrayLike) -> tuple[float, float]:
-    """The place that most items have in a box: (x, y) in shares of width and height.
+    """Place that most items have in a box: (x, y) in shares of width and height.
 
     Of equally good cells, the one nearest to their middle: a place at the rim of a plateau is the best only by chance.
 

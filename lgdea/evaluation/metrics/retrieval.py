@@ -28,7 +28,7 @@ def recall_at_k(scores: ArrayLike, positives: ArrayLike, k: int) -> Floats:
     Args:
         scores: (Q, N) finite similarities.
         positives: (Q, N) bool; word-identical reports are all positives.
-        k: How many are looked at.
+        k: Number of ranks.
 
     Returns:
         (Q,) in [0, 1]; NaN for a query without a positive.
@@ -43,7 +43,7 @@ def recall_at_k(scores: ArrayLike, positives: ArrayLike, k: int) -> Floats:
 def recall_from_ties(above: Floats, tied: Floats, hits: Floats, k: int) -> Floats:
     """:func:`recall_at_k` from what :func:`ties_at_best_positive` counted, for several k at the price of one."""
     places = np.clip(k - above, 0, tied)
-    return np.where(hits > 0, 1.0 - _none_drawn(tied, hits, places), np.nan)
+    return np.where(hits > 0, 1.0 - _hypergeom_prob_no_hit(tied, hits, places), np.nan)
 
 
 def first_positive_rank(above: Floats, tied: Floats, hits: Floats) -> Floats:
@@ -65,7 +65,7 @@ def recall_chance(n_positives: ArrayLike, n_candidates: int, k: int) -> Floats:
     """:func:`recall_at_k` of a random order: (Q,) from the numbers of positives (Q,)."""
     hits = np.asarray(n_positives, np.float64)
     total = np.full(hits.shape, float(n_candidates))
-    return np.where(hits > 0, 1.0 - _none_drawn(total, hits, np.minimum(float(k), total)), np.nan)
+    return np.where(hits > 0, 1.0 - _hypergeom_prob_no_hit(total, hits, np.minimum(float(k), total)), np.nan)
 
 
 def ties_at_best_positive(scores: ArrayLike, positives: ArrayLike | csr_matrix) -> tuple[Floats, Floats, Floats]:
@@ -95,7 +95,7 @@ def precision_at_k(scores: ArrayLike, grades: ArrayLike, k: int) -> Floats:
     Args:
         scores: (Q, N) finite similarities.
         grades: (Q, N) relevance in [0, 1], e.g. :func:`jaccard` of the evidence.
-        k: How many are looked at.
+        k: Number of ranks.
 
     Returns:
         (Q,) in [0, 1]; NaN when no candidate is relevant at all.
@@ -133,14 +133,14 @@ def ndcg_from_gains(gains: Floats, ideal: Floats, k: int) -> Floats:
 
 
 GRADED = {"precision": precision_from_gains, "ndcg": ndcg_from_gains}
-"""What the grades at the first k ranks come to, by the metric's name."""
+"""Metrics of the grades at the first k ranks, by name."""
 
 
-def worth_of_grades(ideal: Floats, name: str, k: int) -> Floats:
-    """What a grade of 1 at the first rank adds to a query's metric: (Q,), 0 for a query that is left out.
+def marginal_gain_weights(ideal: Floats, name: str, k: int) -> Floats:
+    """Gain of a query's metric from a grade of 1 at the first rank: (Q,), 0 for a query that is left out.
 
-    Times a candidate's grade and summed over the queries it is what the candidate is worth to all of them at once;
-    the best list that is the same for every query has the candidates by falling worth.
+    Multiplied by a candidate's grade and summed over the queries, it ranks candidates by their gain for all queries at
+    once: the best list that is the same for every query has the candidates in descending order of that sum.
 
     Args:
         ideal: (Q, k or more) of :func:`ideal_gains`.
@@ -157,7 +157,7 @@ def chance_gains(grades: ArrayLike, k: int, counts: ArrayLike | None = None) -> 
     Args:
         grades: (Q, N) grades, or (Q, E) with ``counts``.
         k: Ranks.
-        counts: (E,) how many candidates have each grade; one by default.
+        counts: (E,) number of candidates with each grade; one by default.
     """
     grades = np.asarray(grades)
     many = np.ones(grades.shape[1]) if counts is None else np.asarray(counts, np.float64)
@@ -261,8 +261,8 @@ def jaccard_of_pairs(queries: ArrayLike, candidates: ArrayLike) -> NDArray[np.fl
     return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0))
 
 
-def _none_drawn(total: Floats, hits: Floats, places: Floats) -> Floats:
-    """C(total - hits, places) / C(total, places): no hit among ``places`` drawn without return."""
+def _hypergeom_prob_no_hit(total: Floats, hits: Floats, places: Floats) -> Floats:
+    """Hypergeometric probability of no hit among ``places`` draws: C(total - hits, places) / C(total, places)."""
     miss = total - hits
     possible = miss >= places
     miss = np.where(possible, miss, places)

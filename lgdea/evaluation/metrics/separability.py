@@ -1,4 +1,4 @@
-"""How far classes lie apart in an embedding: silhouette, Fisher ratio, Davies-Bouldin index.
+"""Separability of classes in an embedding: silhouette, Fisher ratio, Davies-Bouldin index.
 
 Letters: N items, D dimensions, K classes, R rows of weights. A class that is NaN or None is unknown and its item left
 out. Every metric has a form with weights (R, N), one row per bootstrap replicate, computed from the items' inner

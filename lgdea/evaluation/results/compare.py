@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lgdea.errors import UsageError
-from lgdea.evaluation.results.differences import Difference, Name, differences
+from lgdea.evaluation.results.differences import Name, PairedDifference, differences
 from lgdea.evaluation.results.result import Result, TableKey, Value, list_results, read_result
-from lgdea.statistics.bootstrap import Comparison
+from lgdea.statistics.bootstrap import PairedTest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,29 +33,29 @@ class ResultTable:
     """Columns; the first is the baseline of the tests."""
     metrics: dict[str, dict[str, Value]]
     """Metric to label to value."""
-    tests: dict[str, dict[str, Comparison]]
+    tests: dict[str, dict[str, PairedTest]]
     """Metric to label: is this model better than the first? Only where the same items were scored."""
     results: dict[str, Result] = field(default_factory=dict, repr=False)
     """Label to what was read, per class and per item."""
-    differences: dict[str, dict[Name, Difference]] = field(default_factory=dict, repr=False)
+    differences: dict[str, dict[Name, PairedDifference]] = field(default_factory=dict, repr=False)
     """Label to (class, metric) to its difference from the first; see :mod:`lgdea.evaluation.results.differences`."""
     suite: str = ""
     ids_sha256: str = ""
 
     @property
     def key(self) -> TableKey:
-        """What its results have in common."""
+        """Key that its results share."""
         return TableKey(self.task, self.definition, self.archive, self.split, self.suite, self.ids_sha256)
 
     @property
     def title(self) -> str:
-        """One line that says what the numbers are of."""
+        """Task, archive, split, definition, suite and ids in one line."""
         parts = [f"{self.task} on {self.archive} ({self.split})", self.definition, self.suite]
         ids = f"ids {self.ids_sha256[:8]}" if self.ids_sha256 else ""
         return ", ".join(part for part in (*parts, ids) if part)
 
 
-def compare(
+def compare_results(
     results: Mapping[str, str | Path], *, task: str | None = None, replicates: int = 1000, seed: int = 0
 ) -> list[ResultTable]:
     """Lay results side by side.
@@ -144,9 +144,9 @@ def _table(key: TableKey, results: dict[str, Result], replicates: int, seed: int
     names = list(dict.fromkeys(name for result in results.values() for name in result.metrics))
     cells = {n: {label: r.metrics[n] for label, r in results.items() if n in r.metrics} for n in names}
     found = differences(results, replicates=replicates, seed=seed)
-    tests: dict[str, dict[str, Comparison]] = {}
+    tests: dict[str, dict[str, PairedTest]] = {}
     for label, by_name in found.items():
         for (class_name, metric), d in by_name.items():
             if not class_name and metric in cells and not math.isnan(d.p_value):
-                tests.setdefault(metric, {})[label] = Comparison(d.value, d.p_value, d.n)
+                tests.setdefault(metric, {})[label] = PairedTest(d.value, d.p_value, d.n)
     return ResultTable(*key[:4], labels, cells, tests, results, found, key.suite, key.ids_sha256)

@@ -1,4 +1,4 @@
-"""A model minus the baseline on the same items: the difference, its interval, and whether it is beyond chance.
+"""Difference between a model and the baseline on the same items, with its interval and p-value.
 
 Both models are scored on the same drawn patients, so what is hard for both of them cancels out: the interval of the
 difference is narrower than the two intervals of the values suggest.
@@ -28,11 +28,11 @@ KEYS = {
     "probe": ["image_id", "class"],
     "features": ["image_id"],
 }
-"""What identifies an item of a task."""
+"""Columns that identify an item of a task."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """Model minus baseline; NaN where it was not computed."""
 
     value: float
@@ -40,7 +40,7 @@ class Difference:
     """Bounds of the 95% percentile bootstrap over patients, the same patients for both models."""
     high: float = math.nan
     p_value: float = math.nan
-    """One-sided: is the model better than the baseline?"""
+    """One-sided p-value of "the model is better than the baseline"."""
     p_holm: float = math.nan
     """``p_value`` corrected for the number of tests of the same metric: all classes of all models in the table."""
     n: int = 0
@@ -49,8 +49,8 @@ class Difference:
 
 def differences(
     results: Mapping[str, Result], *, replicates: int = 1000, seed: int = 0
-) -> dict[str, dict[Name, Difference]]:
-    """Every model against the first one.
+) -> dict[str, dict[Name, PairedDifference]]:
+    """Compare every model with the first one.
 
     Args:
         results: Label to result, all of the same task, definition, archive and split; the first is the baseline.
@@ -62,12 +62,12 @@ def differences(
         baseline has none, and neither has a task without per-item scores.
     """
     labels = list(results)
-    found: dict[str, dict[Name, Difference]] = {}
+    found: dict[str, dict[Name, PairedDifference]] = {}
     for label in labels[1:] if replicates else []:
         both = shared_items(results[label], results[labels[0]])
         if both is not None:
             found[label] = _differences(both, results[label], results[labels[0]], replicates, seed)
-    return _corrected(found)
+    return _correct_p_values(found)
 
 
 def shared_items(model: Result, base: Result) -> pd.DataFrame | None:
@@ -101,7 +101,7 @@ def holm(p_values: ArrayLike) -> Floats:
     return corrected
 
 
-def _corrected(found: dict[str, dict[Name, Difference]]) -> dict[str, dict[Name, Difference]]:
+def _correct_p_values(found: dict[str, dict[Name, PairedDifference]]) -> dict[str, dict[Name, PairedDifference]]:
     """Fill ``p_holm``; the value over all classes is one question of its own and is not corrected."""
     families: dict[str, list[tuple[str, Name]]] = {}
     for label, by_name in found.items():
@@ -115,20 +115,22 @@ def _corrected(found: dict[str, dict[Name, Difference]]) -> dict[str, dict[Name,
     return found
 
 
-def _differences(both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int) -> dict[Name, Difference]:
+def _differences(
+    both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int
+) -> dict[Name, PairedDifference]:
     if model.task == "zero-shot":
-        parts = paired_tests.zero_shot(both, model, base, replicates, seed)
+        parts = paired_tests.zero_shot_differences(both, model, base, replicates, seed)
     else:
         by_task = {
-            "retrieval": paired_tests.retrieval,
-            "probe": paired_tests.probe,
-            "features": paired_tests.item_means,
+            "retrieval": paired_tests.retrieval_differences,
+            "probe": paired_tests.probe_differences,
+            "features": paired_tests.item_mean_differences,
         }
-        parts = by_task.get(model.task, paired_tests.class_means_by_metric)(both, model, replicates, seed)
-    found: dict[Name, Difference] = {}
+        parts = by_task.get(model.task, paired_tests.class_mean_differences)(both, model, replicates, seed)
+    found: dict[Name, PairedDifference] = {}
     for names, statistic, clusters, n, tests in parts:
         interval = cluster_bootstrap(statistic, clusters, replicates=replicates, seed=seed)
         for name, value, low, high, k in zip(names, *interval, n, strict=True):
             p_value = tests[name].p_value if name in tests else math.nan
-            found[name] = Difference(float(value), float(low), float(high), float(p_value), n=int(k))
+            found[name] = PairedDifference(float(value), float(low), float(high), float(p_value), n=int(k))
     return found

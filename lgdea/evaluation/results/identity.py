@@ -1,4 +1,4 @@
-"""What a result was made of, in hashes: the items that were scored and the model that scored them."""
+"""Hashes of the items that were scored and of the model that scored them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from lgdea.evaluation.results.compare import ResultTable
-from lgdea.evaluation.results.differences import Difference
+from lgdea.evaluation.results.differences import PairedDifference
 from lgdea.evaluation.results.result import Value
 
 COLUMNS = (
@@ -49,7 +49,7 @@ def _rows(table: ResultTable) -> list[dict[str, object]]:
     return rows
 
 
-def _numbers(value: Value, difference: Difference | None) -> dict[str, object]:
+def _numbers(value: Value, difference: PairedDifference | None) -> dict[str, object]:
     numbers: dict[str, object] = {
         "definition": value.definition,
         "value": value.value,

@@ -1,4 +1,4 @@
-"""What a difference of two results is made of, by task: statistics of weighted items, and their tests."""
+"""Paired differences of two results, by task: statistics of weighted items, and their tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lgdea.evaluation.metrics import classification as metrics
 from lgdea.evaluation.results.result import Result
 from lgdea.statistics.bootstrap import (
-    Comparison,
+    PairedTest,
     Statistic,
     class_means,
     permutation_test,
@@ -27,13 +27,15 @@ Name = tuple[str, str]
 """Class and metric; class ``""`` is the value over all classes."""
 
 NO_SCORE = ("chance", "_prior", "_whole", "_centre", "_false")
-"""In the names of references, which are the same for every model, and of counts where lower is better: not compared."""
+"""Parts of the names of references, equal for every model, and of counts where lower is better: not compared."""
 
-Part = tuple[list[Name], Statistic, NDArray[np.object_], list[int], dict[Name, Comparison]]
+DifferenceGroup = tuple[list[Name], Statistic, NDArray[np.object_], list[int], dict[Name, PairedTest]]
 """Names (M,), weights (R, N) to their differences (R, M), patients (N,), counts (M,), tests."""
 
 
-def zero_shot(both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int) -> Iterator[Part]:
+def zero_shot_differences(
+    both: pd.DataFrame, model: Result, base: Result, replicates: int, seed: int
+) -> Iterator[DifferenceGroup]:
     """AUROC, AUPRC, F1 and MCC of each class and their means; AUROC is tested."""
     # The threshold of a class belongs to its model; where one has none, F1 and MCC have no difference.
     sides = {column: both.pivot(index="image_id", columns="class", values=column) for column in _SIDES}
@@ -60,7 +62,7 @@ def zero_shot(both: pd.DataFrame, model: Result, base: Result, replicates: int, 
 _SIDES = ("score", "score_base")
 
 
-def probe(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
+def probe_differences(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[DifferenceGroup]:
     """AUROC of each class and their mean, for the settings that had one draw."""
     # With draws of the training patients a value is a mean over them, and chance is not in the scored patients alone.
     settings = [metric.removesuffix("/auroc_macro") for metric in model.metrics if metric.endswith("/auroc_macro")]
@@ -91,8 +93,8 @@ def probe(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iter
         yield names, statistic, _patients(both, labels.index), counts, tests
 
 
-def auroc_tests(both: pd.DataFrame, column: str, *, replicates: int = 1000, seed: int = 0) -> dict[str, Comparison]:
-    """Is the AUROC of ``column`` better than that of its twin with ``_base``?
+def auroc_tests(both: pd.DataFrame, column: str, *, replicates: int = 1000, seed: int = 0) -> dict[str, PairedTest]:
+    """Paired tests of whether the AUROC of ``column`` is better than that of its twin with ``_base``.
 
     Scores of two models share no scale, so each is ranked within its model and class before patients change sides.
 
@@ -157,7 +159,7 @@ def _rank_auroc(ranks: Floats, truth: Floats) -> Floats:
     return np.append(areas, metrics.macro(areas))
 
 
-def retrieval(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
+def retrieval_differences(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[DifferenceGroup]:
     """Means over the queries of each direction, and the median rank, which is not tested."""
     for direction, rows in both.groupby("direction", sort=False):
         columns = [c for c in map(str, model.items) if f"{direction}/{c}" in model.metrics and _compared(c, both)]
@@ -177,7 +179,7 @@ def retrieval(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> 
         yield names, side_by_side(*parts), clusters, counts, tests
 
 
-def item_means(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
+def item_mean_differences(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[DifferenceGroup]:
     """Metrics that are plain means of an item's column of the same name."""
     clusters = both["patient_id"].to_numpy()
     for metric in (m for m in map(str, model.metrics) if m in model.items and _compared(m, both)):
@@ -192,13 +194,13 @@ def _compared(column: str, both: pd.DataFrame) -> bool:
     return f"{column}_base" in both and not any(word in column for word in NO_SCORE)
 
 
-def class_means_by_metric(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[Part]:
+def class_mean_differences(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[DifferenceGroup]:
     """Metrics that are means of items: of each class, of the classes (macro) and of all items (micro)."""
     clusters = both["patient_id"].to_numpy()
     classes = both["class"].to_numpy(str) if "class" in both else np.full(len(both), "")
     present = [str(c) for c in np.unique(classes)]
-    told = {*model.metrics, *(m for values in model.per_class.values() for m in values)}
-    columns = [c for c in map(str, model.items) if {c, f"{c}_macro", f"{c}_micro"} & told and _compared(c, both)]
+    scored = {*model.metrics, *(m for values in model.per_class.values() for m in values)}
+    columns = [c for c in map(str, model.items) if {c, f"{c}_macro", f"{c}_micro"} & scored and _compared(c, both)]
     for metric in columns:
         a, b = (both[c].replace([np.inf, -np.inf], np.nan).to_numpy(float) for c in (metric, f"{metric}_base"))
         statistic = side_by_side(

@@ -1,4 +1,4 @@
-"""What a task hands back, and its two files: ``<task>.json`` and, per item, ``<task>.parquet``."""
+"""Result of an evaluation task and its two files: ``<task>.json`` and, per item, ``<task>.parquet``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lgdea.version import __version__
 
 @dataclass(frozen=True)
 class Value:
-    """One number with its 95% interval, how many items it rests on and the id of its definition."""
+    """One number with its 95% percentile bootstrap interval, its number of items and the id of its definition."""
 
     value: float
     low: float = math.nan
@@ -29,7 +29,7 @@ class Value:
 
 
 class TableKey(NamedTuple):
-    """What two results must have in common to stand in one table."""
+    """Key that results of one table share."""
 
     task: str
     definition: str
@@ -56,7 +56,7 @@ class Result:
     skipped: list[dict[str, str]] = field(default_factory=list)
     """``{"id", "reason"}`` of everything that should have been scored and could not be."""
     notes: list[str] = field(default_factory=list)
-    """What a reader must know: classes left out, queries without truth."""
+    """Notes for the reader: classes left out, queries without truth."""
     lgdea_version: str = __version__
     suite: str | None = None
     """``name@version`` of the benchmark suite, null for a free evaluation."""
@@ -88,9 +88,9 @@ class Result:
             "ids_sha256": self.ids_sha256,
             "n_ids": self.n_ids,
             "model_hash": self.model_hash,
-            "metrics": {name: _plain(value) for name, value in self.metrics.items()},
+            "metrics": {name: _value_to_dict(value) for name, value in self.metrics.items()},
             "per_class": {
-                name: {metric: _plain(value) for metric, value in values.items()}
+                name: {metric: _value_to_dict(value) for metric, value in values.items()}
                 for name, values in self.per_class.items()
             },
             "config": self.config,
@@ -131,8 +131,10 @@ def read_result(path: str | Path, task: str | None = None) -> Result:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         parts = {key: content[key] for key in ("task", "definition", "model", "archive", "split", "config")}
-        metrics = {name: _value(value) for name, value in content["metrics"].items()}
-        per_class = {c: {m: _value(v) for m, v in values.items()} for c, values in content["per_class"].items()}
+        metrics = {name: _value_from_dict(value) for name, value in content["metrics"].items()}
+        per_class = {
+            c: {m: _value_from_dict(v) for m, v in values.items()} for c, values in content["per_class"].items()
+        }
     except FileNotFoundError:
         raise UsageError("no such result", file=file, remedy="make it with `lgdea eval`") from None
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -179,7 +181,7 @@ def _only_result(folder: Path, task: str | None) -> Path:
     return folder / f"{tasks[0]}.json"
 
 
-def _plain(value: Value) -> dict[str, Any]:
+def _value_to_dict(value: Value) -> dict[str, Any]:
     def number(x: float) -> float | None:
         return float(x) if math.isfinite(x) else None
 
@@ -192,6 +194,6 @@ def _plain(value: Value) -> dict[str, Any]:
     }
 
 
-def _value(content: dict[str, Any]) -> Value:
+def _value_from_dict(content: dict[str, Any]) -> Value:
     value, low, high = (math.nan if content[key] is None else float(content[key]) for key in ("value", "low", "high"))
     return Value(value, low, high, int(content["n"]), content.get("definition", ""))

@@ -1,8 +1,4 @@
-"""From a suite and an archive to what a task is given, and what its result says of them.
-
->>> prepared = prepare(load_suite("nih-boxes"), "grounding", archive)  # doctest: +SKIP
->>> result = prepared.sign(grounding(model, prepared.archive, prepared.config), "runs/chest/model")  # doctest: +SKIP
-"""
+"""Input of a task from a suite and an archive, and the notes of its result."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig
 from lgdea.evaluation.results.identity import ids_sha256, item_ids, model_identity
 from lgdea.evaluation.suites.selection import Selected, select
-from lgdea.evaluation.suites.suite import FREE, Benchmark, Expected, Suite, Task
+from lgdea.evaluation.suites.suite import FREE_SETTINGS, Benchmark, Expected, Suite, Task
 
 if TYPE_CHECKING:
     from lgdea.evaluation.results.result import Result
@@ -23,22 +19,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a task is given, and the suite behind it, if any."""
+class TaskInput:
+    """Archive and settings of a task, and the suite that fixes them, if any."""
 
     archive: Archive
     """With a suite: of the scored split only what belongs to it."""
     config: Any
-    """Of the task's own class."""
+    """Settings, of the task's own class."""
     suite: str | None = None
     ids: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
-    def sign(self, result: Result, model: str | Path = "") -> Result:
-        """``result`` with the suite, the model's hash, and a note when not all of the suite's items are in it.
+    def annotate_result(self, result: Result, model: str | Path = "") -> Result:
+        """Return ``result`` with the suite, the model's hash, and a note when not all of the suite's items are in it.
 
         Args:
-            result: What the task gave.
+            result: Result of the task.
             model: The model's folder or name.
         """
         signed = replace(result, suite=self.suite, model_hash=model_identity(model) if str(model) else "")
@@ -58,14 +54,14 @@ class Prepared:
         return replace(signed, notes=notes)
 
 
-def prepare(suite: Suite, task: Task, archive: Archive, config: EvaluationConfig | None = None) -> Prepared:
-    """The part of ``archive`` that a suite scores, and the settings that it fixes.
+def prepare_task(suite: Suite, task: Task, archive: Archive, config: EvaluationConfig | None = None) -> TaskInput:
+    """Select the part of ``archive`` that a suite scores and the settings that it fixes.
 
     Args:
         suite: The suite.
         task: One of its tasks.
         archive: An archive of its dataset.
-        config: Only settings that leave the meaning of a number alone (:data:`~lgdea.evaluation.suites.suite.FREE`).
+        config: Only settings of :data:`~lgdea.evaluation.suites.suite.FREE_SETTINGS`, which change no meaning.
 
     Raises:
         UsageError: The suite has no such task, is for another dataset, or fixes a setting that ``config`` changes.
@@ -75,16 +71,16 @@ def prepare(suite: Suite, task: Task, archive: Archive, config: EvaluationConfig
     benchmark = suite.tasks[task]
     selected = select(suite, task, archive, settings)
     _check(suite, task, benchmark, selected, archive)
-    return Prepared(selected.archive, settings, suite.label, selected.ids, tuple(_notes(suite, benchmark, selected)))
+    return TaskInput(selected.archive, settings, suite.label, selected.ids, tuple(_notes(suite, benchmark, selected)))
 
 
 def freeze(suite: Suite, archive: Archive, tasks: list[Task] | None = None) -> Suite:
-    """``suite`` with the ids that its rules select in ``archive`` written out, with their hash and number.
+    """Write the ids that a suite's rules select in ``archive`` into the suite, with their hash and number.
 
     Args:
         suite: The suite.
         archive: An archive of its dataset.
-        tasks: Which of its tasks; all by default.
+        tasks: Some of its tasks; all by default.
 
     Raises:
         UsageError: The suite has no such task or is for another dataset.
@@ -104,7 +100,7 @@ def freeze(suite: Suite, archive: Archive, tasks: list[Task] | None = None) -> S
 
 
 def shortfall(benchmark: Benchmark, counts: Mapping[str, int]) -> list[str]:
-    """Where the numbers differ from the expected ones: ``984 boxes expected, 29 here``."""
+    """Differences from the expected numbers: ``984 boxes expected, 29 here``."""
     expected = benchmark.expected.model_dump(exclude_none=True)
     return [f"{n:,} {what} expected, {counts[what]:,} here" for what, n in expected.items() if counts[what] != n]
 
@@ -115,12 +111,12 @@ def _settings(suite: Suite, task: Task, config: EvaluationConfig | None) -> Eval
         return fixed
     given = {key: getattr(config, key) for key in config.model_fields_set}
     for key, value in given.items():
-        if key not in FREE and value != getattr(fixed, key):
+        if key not in FREE_SETTINGS and value != getattr(fixed, key):
             raise UsageError(
                 f"the suite {suite.label} fixes {key}={getattr(fixed, key)}, not {value}",
                 remedy="leave it out, or leave out --suite",
             )
-    return fixed.model_copy(update={key: value for key, value in given.items() if key in FREE})
+    return fixed.model_copy(update={key: value for key, value in given.items() if key in FREE_SETTINGS})
 
 
 def _check(suite: Suite, task: Task, benchmark: Benchmark, selected: Selected, archive: Archive) -> None:

@@ -1,4 +1,4 @@
-"""Which items of an archive a suite's rules and lists select."""
+"""Selection of an archive's items by a suite's rules and lists."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Selected:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Of images and reports together."""
+        """Ids of images and reports together."""
         return frozenset(self.images) | frozenset(self.reports)
 
 
@@ -52,7 +52,7 @@ def select(suite: Suite, task: Task, archive: Archive, config: EvaluationConfig)
             f"is an archive of {archive.name}, the suite {suite.label} is for {suite.dataset}", file=archive.folder,
             remedy=f"build it with `{suite.build}`",
         )  # fmt: skip
-    lacking = _lacking(suite.requires, archive.info)
+    lacking = _find_difference(suite.requires, archive.info)
     if lacking:
         raise DataError(
             f"is not the archive of the suite {suite.label} ({lacking})", file=archive.folder,
@@ -80,7 +80,7 @@ def _zero_shot(benchmark: Benchmark, archive: Archive, config: ZeroShotConfig) -
         truth = common.label_matrix(labels, images, common.scored_classes(config.classes, labels))
         known = images["image_id"].to_numpy()[~np.isnan(truth).all(axis=1)]
         found = pd.DataFrame({"image_id": known, "finding": None})
-    chosen = _listed(found, benchmark)
+    chosen = _keep_listed(found, benchmark)
     ids = chosen["image_id"].tolist()
     part = _part(archive, config.split, ids)
     if benchmark.select.exclusive is not None:
@@ -120,7 +120,7 @@ def _one_hot(chosen: pd.DataFrame, rule: Exclusive, labels: pd.DataFrame, images
 def _retrieval(benchmark: Benchmark, archive: Archive, config: RetrievalConfig) -> Selected:
     every_image, reports, _ = both_sides(archive, config.split)
     every_report = reports[reports["study_id"].isin(every_image["study_id"])]
-    images, reports = _listed(every_image, benchmark), _listed(every_report, benchmark, "report_id")
+    images, reports = _keep_listed(every_image, benchmark), _keep_listed(every_report, benchmark, "report_id")
     extra = len(every_image) + len(every_report) - len(images) - len(reports)
     image_ids, report_ids = images["image_id"].tolist(), reports["report_id"].tolist()
     part = _part(archive, config.split, image_ids)
@@ -137,7 +137,7 @@ def _grounding(benchmark: Benchmark, archive: Archive, config: GroundingConfig) 
         kinds = {kind for finding in wanted for kind in load_vocabulary().descendants(finding)}
         archive = archive.with_tables(boxes=archive.boxes[archive.boxes["finding"].isin(kinds)])
     every_box = common.phrase_boxes(archive, config.split)
-    boxes = _listed(every_box, benchmark)
+    boxes = _keep_listed(every_box, benchmark)
     ids = boxes["image_id"].drop_duplicates().tolist()
     phrases = len(boxes[["image_id", "phrase"]].drop_duplicates())
     counts = {"images": len(ids), "boxes": len(boxes), "phrases": phrases}
@@ -145,25 +145,25 @@ def _grounding(benchmark: Benchmark, archive: Archive, config: GroundingConfig) 
 
 
 def _part(archive: Archive, split: str, image_ids: list[str]) -> Archive:
-    """Of the scored split only these images and their boxes; of the others everything, for what is chosen on them."""
+    """Keep only these images and their boxes of the scored split; the other splits stay, thresholds come from them."""
     outside = ~archive.images["study_id"].isin(common.studies_of(archive, split)["study_id"])
     images = archive.images[outside | archive.images["image_id"].isin(image_ids)]
     boxes = archive.boxes[archive.boxes["image_id"].isin(images["image_id"])]
     return archive.with_tables(images=images, boxes=boxes)
 
 
-def _listed(rows: pd.DataFrame, benchmark: Benchmark, column: str = "image_id") -> pd.DataFrame:
-    """The rows that the suite's list names; all of them where it has none."""
+def _keep_listed(rows: pd.DataFrame, benchmark: Benchmark, column: str = "image_id") -> pd.DataFrame:
+    """Keep the rows that the suite's list names; all of them where it has none."""
     return rows if benchmark.ids is None else rows[rows[column].isin(set(benchmark.ids))]
 
 
-def _lacking(wanted: Mapping[str, Any], found: Any, path: str = "") -> str:
+def _find_difference(wanted: Mapping[str, Any], found: Any, path: str = "") -> str:
     """The first key of nested ``wanted`` that ``found`` has otherwise, in words; empty when there is none."""
     for key, value in wanted.items():
         here = found.get(key) if isinstance(found, Mapping) else None
         name = f"{path}{key}"
         if isinstance(value, Mapping) and value:
-            deeper = _lacking(value, here, f"{name}.")
+            deeper = _find_difference(value, here, f"{name}.")
             if deeper:
                 return deeper
         elif here != value:

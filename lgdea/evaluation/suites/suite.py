@@ -1,4 +1,4 @@
-"""Benchmark suites: files that fix what a task is asked and on which items, so that two results mean the same.
+"""Benchmark suites: files that fix the settings and the items of tasks, so that two results mean the same.
 
 A suite (``configs/suites/*.yaml``, or a file of one's own) names its dataset and, for each task, the task's settings,
 the rule that selects its items and, where they may be known, the ids themselves and their hash.
@@ -27,7 +27,7 @@ CONFIGS: dict[Task, type[EvaluationConfig]] = {
     "retrieval": RetrievalConfig,
     "grounding": GroundingConfig,
 }
-FREE = frozenset({"batch_size", "workers", "image_cache", "bootstrap_replicates"})
+FREE_SETTINGS = frozenset({"batch_size", "workers", "image_cache", "bootstrap_replicates"})
 """Settings that change how long a task takes and how wide its intervals scatter, not what it measures."""
 
 
@@ -54,7 +54,7 @@ class Exclusive(Config):
 
 
 class Selection(Config):
-    """Which of the items that the task can score belong to the suite; every condition must hold.
+    """Conditions for an item that the task can score to belong to the suite; all must hold.
 
     A task can score: ``zero-shot`` the images with a known label of any class; ``retrieval`` the images and reports of
     studies that have both; ``grounding`` the images with a box of a finding.
@@ -77,7 +77,7 @@ class Selection(Config):
 
 
 class Expected(Config):
-    """How many there are in the whole benchmark; null where that is not public knowledge."""
+    """Numbers of items in the whole benchmark; null where that is not public knowledge."""
 
     images: int | None = Field(None, ge=1)
     reports: int | None = Field(None, ge=1)
@@ -119,16 +119,16 @@ class Suite(Config):
     measures: str = Field(min_length=1)
     """One line."""
     source: str = Field(min_length=1)
-    """Where the data, and the protocol if there is one, come from."""
+    """Source of the data, and of the protocol if there is one."""
     citation: str = Field(min_length=1)
     dataset: str = Field(min_length=1)
     """Name of the archive."""
     requires: dict[str, Any] = Field(default_factory=dict)
-    """What must stand in the ``info`` of ``archive.json``, nested mappings included."""
+    """Required content of the ``info`` of ``archive.json``, nested mappings included."""
     build: str = Field(min_length=1)
     """The command that makes the archive."""
     remarks: tuple[str, ...] = ()
-    """What a reader of its numbers must know; put into the notes of every result."""
+    """Notes for the reader of its numbers, put into every result."""
     tasks: dict[Task, Benchmark] = Field(min_length=1)
 
     @property
@@ -152,7 +152,7 @@ class Suite(Config):
     def _settings_fit(self) -> Suite:
         for task, benchmark in self.tasks.items():
             where = f"tasks.{task}"
-            free = sorted(FREE & set(benchmark.settings))
+            free = sorted(FREE_SETTINGS & set(benchmark.settings))
             if free:
                 raise ValueError(f"{where}.settings.{free[0]} does not change what is measured; leave it out")
             try:

@@ -131,7 +131,7 @@ class LinearProbe:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the fits."""
+        """Notes on the fits."""
         if not self.stopped:
             return []
         return [f"{self.stopped} of {self.tried} logistic regressions were stopped after {_ITERATIONS} iterations"]
@@ -142,7 +142,7 @@ def neighbour_scores(
 ) -> list[Floats]:
     """Share of the votes of the k nearest labelled items, each voting exp(cosine / temperature).
 
-    As the k-NN of DINO (Caron et al. 2021, appendix E; Wu et al. 2018), as a share, so that several labels can be told.
+    As the k-NN of DINO (Caron et al. 2021, appendix E; Wu et al. 2018), as a share, so that it serves several labels.
 
     Args:
         vectors: (N, D) unit length.
@@ -155,7 +155,7 @@ def neighbour_scores(
         For each k, scores (Q, C) in [0, 1].
     """
     result = [np.zeros((len(queries), labels.shape[1])) for _ in neighbours]
-    for known, columns in _alike(~np.isnan(labels)):
+    for known, columns in _group_equal_columns(~np.isnan(labels)):
         kinds = labels[known][:, columns]
         if not known.any():
             continue
@@ -172,7 +172,7 @@ def neighbour_scores(
 def neighbour_classes(
     vectors: Floats, targets: NDArray[np.int64], queries: Floats, neighbours: int, temperature: float
 ) -> NDArray[np.int64]:
-    """Class (Q,) with the most votes as in :func:`neighbour_scores`, a class's votes divided by its training items."""
+    """Class (Q,) with the most votes of :func:`neighbour_scores`, divided by the class's number of training items."""
     classes, codes, counts = np.unique(targets, return_inverse=True, return_counts=True)
     one_hot = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
     if len(classes) < 2:
@@ -196,7 +196,7 @@ def _regression(**options: Any) -> Any:
     return LogisticRegression(max_iter=_ITERATIONS, warm_start=True, **options)
 
 
-def _alike(known: Bools) -> list[tuple[Bools, list[int]]]:
+def _group_equal_columns(known: Bools) -> list[tuple[Bools, list[int]]]:
     """Columns of ``known`` (N, C) grouped by equality: (column (N,), its indices)."""
     groups: dict[bytes, list[int]] = {}
     for c in range(known.shape[1]):

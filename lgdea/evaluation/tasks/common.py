@@ -1,4 +1,4 @@
-"""What the tasks share: settings, the images and studies of a split, labels as a matrix."""
+"""Functions that the tasks share: settings, the images and studies of a split, labels as a matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lgdea.config import explain
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig
-from lgdea.evaluation.encoders.protocol import ImageEncoder, frame_of, unit
+from lgdea.evaluation.encoders.protocol import ImageEncoder, frame_of, l2_normalize
 from lgdea.evaluation.images import ImageSource, track
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def embed_images(
     done: list[str] = []
     batches = source.batches(images["image_id"].tolist(), batch_size)
     for ids, pixels in track(batches, what, len(images), lambda batch: len(batch[0])):
-        blocks.append(np.asarray(unit(model.encode_images(pixels), "image embeddings"), np.float64))
+        blocks.append(np.asarray(l2_normalize(model.encode_images(pixels), "image embeddings"), np.float64))
         done += ids
     keep = images["image_id"].isin(done).to_numpy()
     vectors = np.concatenate(blocks) if blocks else np.zeros((0, 1))

@@ -1,4 +1,4 @@
-"""Classes of images told by probes on the embeddings of other patients' images."""
+"""Cross-validated class predictions of probes on image embeddings, patients kept together."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Called:
-    """What each probe called every image (N,), and what a reader must know."""
+class CrossValPredictions:
+    """Predicted class of every image (N,) by each probe, and notes on the fits."""
 
     linear: Codes
     knn: Codes
@@ -47,10 +47,10 @@ def patient_folds(codes: Codes, patients: NDArray[np.str_], folds: int, seed: in
     return result
 
 
-def call_classes(
+def cross_val_predict_classes(
     vectors: Floats, codes: Codes, patients: NDArray[np.str_], folds: Codes, config: FeaturesConfig
-) -> Called:
-    """Class of each image by a linear probe and by its neighbours, trained on the other folds.
+) -> CrossValPredictions:
+    """Predict the class of each image by a linear probe and by its neighbours, trained on the other folds.
 
     Args:
         vectors: (N, D) unit embeddings.
@@ -66,7 +66,7 @@ def call_classes(
         cost = _choose_cost(probe, vectors[rest], codes[rest], patients[rest], config)
         linear[mine] = next(probe.classes(scale(vectors[rest]), codes[rest], [scale(vectors[mine])], [cost]))[1][0]
         knn[mine] = neighbour_classes(vectors[rest], codes[rest], vectors[mine], config.neighbours, config.temperature)
-    return Called(linear, knn, probe.notes)
+    return CrossValPredictions(linear, knn, probe.notes)
 
 
 def _choose_cost(

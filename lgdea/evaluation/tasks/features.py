@@ -15,7 +15,7 @@ from lgdea.evaluation.metrics import frechet, separability
 from lgdea.evaluation.metrics.classification import macro
 from lgdea.evaluation.results.result import Result, Value
 from lgdea.evaluation.tasks import common
-from lgdea.evaluation.tasks.crossval import Called, call_classes, patient_folds
+from lgdea.evaluation.tasks.crossval import CrossValPredictions, cross_val_predict_classes, patient_folds
 from lgdea.evaluation.tasks.features_values import Tables, definition_id, intervals, join, permuted
 from lgdea.evaluation.tasks.overlay import marker_metrics
 from lgdea.evaluation.tasks.projection import principal_components, umap_plane
@@ -57,7 +57,7 @@ def features(
     names, codes = _classes_left(images, archive, config)
     patients = images["patient_id"].to_numpy()
     folds = patient_folds(codes, patients, config.folds, config.seed)
-    called = call_classes(vectors, codes, patients, folds, config)
+    called = cross_val_predict_classes(vectors, codes, patients, folds, config)
 
     items = images[["image_id", "study_id", "patient_id", "class"]].assign(fold=folds)
     overall, per_class = _accuracies(items, called, codes, names, config)
@@ -87,7 +87,7 @@ def features(
 def _single_class_images(
     archive: Archive, labels: pd.DataFrame, config: FeaturesConfig
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Images with exactly one present class and no unknown one, with their ``class``, and what was left out."""
+    """Images with exactly one present class and no unknown one, with their ``class``, and notes on the rest."""
     images = common.images_of(archive, config.split)
     classes = common.scored_classes(config.classes, labels)
     truth = common.label_matrix(labels, images, classes)
@@ -99,8 +99,8 @@ def _single_class_images(
     counts = chosen["class"].value_counts()
     few = counts[counts < config.min_images]
     if len(few):
-        told = ", ".join(f"{name} ({n})" for name, n in few.items())
-        notes.append(f"left out, fewer than {config.min_images} images: {told}")
+        left_out = ", ".join(f"{name} ({n})" for name, n in few.items())
+        notes.append(f"left out, fewer than {config.min_images} images: {left_out}")
     chosen = chosen[chosen["class"].isin(counts.index[counts >= config.min_images])].reset_index(drop=True)
     order = np.random.default_rng(config.seed).permutation(len(chosen))
     place = chosen.iloc[order].groupby("class").cumcount()
@@ -122,7 +122,9 @@ def _classes_left(images: pd.DataFrame, archive: Archive, config: FeaturesConfig
     return names, np.array([names.index(c) for c in images["class"]], np.int64)
 
 
-def _accuracies(items: pd.DataFrame, called: Called, codes: Codes, names: list[str], config: FeaturesConfig) -> Tables:
+def _accuracies(
+    items: pd.DataFrame, called: CrossValPredictions, codes: Codes, names: list[str], config: FeaturesConfig
+) -> Tables:
     overall: dict[str, Value] = {}
     per_class: dict[str, dict[str, Value]] = {name: {} for name in names}
     counts = np.bincount(codes)

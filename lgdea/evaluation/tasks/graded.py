@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 def study_evidence(
     archive: Archive, studies: pd.Index, evidence: str | Path | pd.DataFrame | None, config: RetrievalConfig
 ) -> tuple[Bools | None, list[str]]:
-    """What is present in each study.
+    """Present findings of each study.
 
     A fact is a finding (with its side when ``config.laterality``) that the study's reports assert as present or,
     without evidence, that the labeller calls present; a study whose labels are all absent has the fact ``no_finding``.

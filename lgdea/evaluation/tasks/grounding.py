@@ -1,4 +1,4 @@
-"""Phrase grounding: does the heat map of a phrase fall into its boxes?"""
+"""Phrase grounding: the heat map of a phrase compared with its boxes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def grounding(
 
 
 class _WrongSizeError(DataError):
-    """The stored image and the images table disagree, so boxes would fall in the wrong place."""
+    """Raised when the stored image and the images table disagree: boxes would fall in the wrong place."""
 
 
 def _ground(

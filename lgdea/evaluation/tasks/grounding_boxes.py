@@ -22,7 +22,7 @@ KINDS = ("", "_whole", "_centre")
 
 @dataclass(frozen=True)
 class BoxScores:
-    """What one (image, phrase) gives to average precision."""
+    """Overlaps and scores of one (image, phrase) for average precision."""
 
     n_truth: int
     ious: dict[str, Floats]

@@ -1,4 +1,4 @@
-"""What pointing reaches without looking: the best fixed place, the same in every image, and the best one per class."""
+"""Pointing accuracy without looking at the image: of the best fixed place, and of the best one per class."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _other_boxes(archive: Archive, patients: set[str], splits: tuple[str, ...]) 
 def _shares(
     boxes: pd.DataFrame, folds: NDArray[np.int_]
 ) -> tuple[dict[tuple[int, str], Floats], dict[tuple[int, str], int]]:
-    """How often each cell is covered, and by how many (image, phrase), for each fold and class."""
+    """Number of items that cover each cell, and by how many (image, phrase), for each fold and class."""
     covered: dict[tuple[int, str], Floats] = {}
     count: dict[tuple[int, str], int] = {}
     edges, sizes = boxes[common.BOX_EDGES].to_numpy(float), boxes[["height", "width"]].to_numpy(int)

@@ -1,4 +1,4 @@
-"""The text-overlay bias test: how far burnt-in text moves an embedding, and whether it changes what is nearest."""
+"""Text-overlay bias test: shift of an embedding by burnt-in text, and change of its nearest class mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea.evaluation.config import FeaturesConfig
-from lgdea.evaluation.encoders.protocol import ImageEncoder, check_output, unit
+from lgdea.evaluation.encoders.protocol import ImageEncoder, check_output, l2_normalize
 from lgdea.evaluation.images import track
 from lgdea.evaluation.markers import burn
 from lgdea.evaluation.metrics import separability
@@ -73,7 +73,7 @@ def _embed_marked(
     batches = source.batches(items["image_id"].iloc[rows].tolist(), max(1, config.batch_size // count))
     for ids, pixels in track(batches, "encoding marked images", len(rows), lambda batch: len(batch[0])):
         burnt = [burn(image, marker) for image in pixels for marker in config.markers]
-        block = np.asarray(unit(encoder.encode_images(burnt), "image embeddings"), np.float64)
+        block = np.asarray(l2_normalize(encoder.encode_images(burnt), "image embeddings"), np.float64)
         check_output(block, (len(burnt), dim), "image embeddings")
         blocks.append(block.reshape(len(ids), count, dim))
         done += [place[image_id] for image_id in ids]
@@ -93,9 +93,9 @@ def _summarise(
     shifts, changes = np.column_stack([shift.mean(axis=1), shift]), np.column_stack([changed.mean(axis=1), changed])
 
     def ratio(weights: Floats) -> Floats:
-        apart = separability.weighted_centroid_distance(products, codes, weights)[:, None]
+        class_distance = separability.weighted_centroid_distance(products, codes, weights)[:, None]
         mean = weighted_mean(shifts)(weights)
-        return np.divide(mean, apart, out=np.full(mean.shape, np.nan), where=apart > 0)
+        return np.divide(mean, class_distance, out=np.full(mean.shape, np.nan), where=class_distance > 0)
 
     stems = ["", *(f"{text}/" for text in texts)]
     count = int((~np.isnan(changes[:, 0])).sum())

@@ -1,4 +1,4 @@
-"""Linear and nearest-neighbour probe: what frozen image embeddings tell of the labels, from few labels and from all."""
+"""Linear and nearest-neighbour probes of frozen image embeddings, trained on few labels and on all."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def probe(
 
 
 def _check_patients(archive: Archive, config: ProbeConfig) -> None:
-    """No patient may be on two sides."""
+    """Raise if a patient is on two sides."""
     splits = [("split", config.split), ("train_split", config.train_split), ("choose_split", config.choose_split)]
     patients = {key: set(common.studies_of(archive, split)["patient_id"]) for key, split in splits}
     for a, b in (("split", "train_split"), ("split", "choose_split"), ("train_split", "choose_split")):

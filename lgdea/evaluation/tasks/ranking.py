@@ -120,7 +120,7 @@ class _Grader:
             grades = metrics.jaccard(sets[part], sets)
             ideal.append(metrics.ideal_gains(grades, k, counts))
             chance.append(metrics.chance_gains(grades, k, counts))
-            each = [metrics.worth_of_grades(ideal[-1], *one) for one in lists]
+            each = [metrics.marginal_gain_weights(ideal[-1], *one) for one in lists]
             worth += asked[part] * np.stack(each) @ grades
         prior = {}
         for (name, depth), order in zip(lists, np.argsort(-worth, axis=1, kind="stable"), strict=True):

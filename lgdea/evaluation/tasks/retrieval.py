@@ -1,4 +1,4 @@
-"""Retrieval in both directions: is the right report found, and is what is found about the same evidence?"""
+"""Retrieval in both directions: recall of the right report, and agreement in evidence of what is found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lgdea.errors import DataError
 from lgdea.evaluation.config import RetrievalConfig
-from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, model_name, notes_of, unit
+from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, l2_normalize, model_name, notes_of
 from lgdea.evaluation.images import ImageSource, track
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
@@ -94,7 +94,7 @@ def retrieval(
 
 
 def word_key(text: str) -> str:
-    """What two reports share when they are identical word for word."""
+    """Key that reports share when they are identical word for word."""
     return " ".join(text.lower().split())
 
 
@@ -113,7 +113,7 @@ def summarise(items: pd.DataFrame, direction: str, config: RetrievalConfig) -> d
 
 
 def both_sides(archive: Archive, split: str) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, str]]]:
-    """Images and reports of the studies that have both; an empty report is no report."""
+    """Images and reports of the studies that have both; an empty report does not count."""
     studies = common.studies_of(archive, split)[["study_id", "patient_id"]]
     reports = archive.reports.merge(studies, on="study_id").reset_index(drop=True)
     reports["key"] = reports["text"].map(word_key)
@@ -141,7 +141,7 @@ def _embed_images(
         done += ids
     keep = images["image_id"].isin(done)
     vectors = np.concatenate(blocks) if blocks else np.zeros((0, 1))
-    return images[keep].reset_index(drop=True), unit(vectors, "image embeddings")
+    return images[keep].reset_index(drop=True), l2_normalize(vectors, "image embeddings")
 
 
 def _embed_texts(model: EvaluableModel, reports: pd.DataFrame) -> Vectors:
@@ -154,4 +154,4 @@ def _embed_texts(model: EvaluableModel, reports: pd.DataFrame) -> Vectors:
     blocks = [
         np.asarray(model.encode_texts(texts[i : i + step])) for i in track(starts, "encoding reports", len(starts))
     ]
-    return unit(np.concatenate(blocks), "report embeddings")
+    return l2_normalize(np.concatenate(blocks), "report embeddings")

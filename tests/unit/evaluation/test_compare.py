@@ -22,7 +22,7 @@ def folders(mini, tmp_path_factory):
 
 
 def test_results_stand_side_by_side_with_their_tests(folders):
-    tables = {table.task: table for table in compare.compare(folders, replicates=300)}
+    tables = {table.task: table for table in compare.compare_results(folders, replicates=300)}
     assert set(tables) == {"zero-shot", "retrieval", "grounding"}
     for task, metric in (
         ("zero-shot", "auroc_macro"),
@@ -42,7 +42,7 @@ def test_results_stand_side_by_side_with_their_tests(folders):
 
 def test_results_of_different_splits_do_not_share_a_table(folders, mini, tmp_path):
     write_result(zero_shot(Oracle(), mini, split="val", bootstrap_replicates=0), tmp_path)
-    tables = compare.compare({"a": folders["oracle"], "b": tmp_path}, task="zero-shot", replicates=0)
+    tables = compare.compare_results({"a": folders["oracle"], "b": tmp_path}, task="zero-shot", replicates=0)
     assert [(table.split, table.labels) for table in tables] == [("test", ["a"]), ("val", ["b"])]
 
 
@@ -50,7 +50,7 @@ def test_no_test_where_other_items_were_scored(folders, mini, tmp_path):
     result = grounding(Oracle(), mini, bootstrap_replicates=0)
     fewer = type(result)(**{**vars(result), "items": result.items.iloc[1:]})
     write_result(fewer, tmp_path)
-    table = compare.compare({"a": folders["chance"], "b": tmp_path}, task="grounding")[0]
+    table = compare.compare_results({"a": folders["chance"], "b": tmp_path}, task="grounding")[0]
     assert table.tests == {}
 
 
@@ -65,14 +65,14 @@ def test_results_of_other_items_or_suites_do_not_share_a_table(folders, mini, tm
     }.items():
         write_result(dataclasses.replace(whole, **parts), tmp_path / name)
     labels = {name: tmp_path / name for name in ("whole", "fewer", "suite", "newer", "same")}
-    tables = compare.compare({"a": folders["oracle"], **labels}, task="grounding", replicates=0)
+    tables = compare.compare_results({"a": folders["oracle"], **labels}, task="grounding", replicates=0)
     assert sorted(table.labels for table in tables) == [["a", "whole"], ["fewer"], ["newer", "same"], ["suite"]]
     assert len({table.title for table in tables}) == 4
     assert next(t.title for t in tables if "mine@2" in t.title).endswith(f"mine@2, ids {whole.ids_sha256[:8]}")
 
 
 def test_markdown_and_terminal_show_value_and_bounds(folders):
-    table = compare.compare(folders, task="zero-shot", replicates=300)[0]
+    table = compare.compare_results(folders, task="zero-shot", replicates=300)[0]
     text = compare.to_markdown(table)
     assert text.startswith(f"**zero-shot on mini (test), zero-shot-v1, ids {table.ids_sha256[:8]}**")
     assert "| metric | chance | other | oracle |" in text
@@ -92,6 +92,6 @@ def test_values_without_bounds_or_meaning():
 
 def test_missing_results_are_one_clear_error(tmp_path):
     with pytest.raises(UsageError, match="no such results folder"):
-        compare.compare({"a": tmp_path / "none"})
+        compare.compare_results({"a": tmp_path / "none"})
     with pytest.raises(UsageError, match="no results of zero-shot"):
-        compare.compare({"a": tmp_path}, task="zero-shot")
+        compare.compare_results({"a": tmp_path}, task="zero-shot")

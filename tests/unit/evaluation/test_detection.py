@@ -128,7 +128,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         m.detections([[[0.5]]], [[np.nan]], [1], 0.5)
     with pytest.raises(ValueError, match="must be"):
-        m.match([[0.5]], [0.1, 0.2], 0.5)
+        m.match_boxes([[0.5]], [0.1, 0.2], 0.5)
 
 
 def test_trivial_boxes():

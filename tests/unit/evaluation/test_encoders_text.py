@@ -25,7 +25,7 @@ from transformers import (
 from lgdea.errors import UsageError
 from lgdea.evaluation.embed import read_embeddings
 from lgdea.evaluation.encoders.protocol import EvaluableModel
-from lgdea.evaluation.encoders.registry import ForeignImages, ForeignModel, load_encoder
+from lgdea.evaluation.encoders.registry import ExternalImageEncoder, ExternalVLModel, load_encoder
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.records.archive import write_archive
 from lgdea.records.schema import Box, Image, Label, Report, Study
@@ -50,7 +50,7 @@ def named(request, folders):
 
 
 @pytest.fixture(scope="module")
-def model(named) -> ForeignModel:
+def model(named) -> ExternalVLModel:
     return load_encoder(named, device="cpu")
 
 
@@ -71,7 +71,7 @@ def own_embeddings(model, pixels, texts):
             return [F.normalize(x, dim=-1).numpy() for x in (net.encode_image(images), said)]
         net = (SiglipModel if folder.endswith("/siglip") else CLIPModel).from_pretrained(folder).eval()
         # Its own processor's pixels differ by parts of a grey level; test_recipe compares those.
-        images = model.images._parts.recipe.batch(pixels)
+        images = model.images.components.preprocessing.batch(pixels)
         options = {"padding": "max_length"} if folder.endswith("/siglip") else {"padding": True}
         tokens = AutoTokenizer.from_pretrained(folder)(
             texts, truncation=True, max_length=24, return_tensors="pt", **options
@@ -190,7 +190,9 @@ def test_patches_of_a_model_built_as_biomedclip_pass_its_norm_and_projection(fol
     model = load_encoder(f"open_clip:local-dir:{folders / 'biomed'}", device="cpu")
     net = open_clip.create_model(f"local-dir:{folders / 'biomed'}", pretrained_text=False).eval()
     with torch.no_grad():
-        tokens = net.visual.trunk.forward_features(model.images._parts.recipe.batch(pixels[:1]))  # after its last norm
+        tokens = net.visual.trunk.forward_features(
+            model.images.components.preprocessing.batch(pixels[:1])
+        )  # after its last norm
         expected = F.normalize(net.visual.head(tokens[:, 1:]), dim=-1)[0].reshape(10, 10, -1)
     torch.testing.assert_close(model.images.encode_patches(pixels[0]), expected, atol=1e-5, rtol=0)
 
@@ -305,10 +307,10 @@ def test_plain_vision_models_embed_by_their_pooling(kind, tmp_path, pixels):
     net.eval().save_pretrained(tmp_path)
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
     encoder = load_encoder(f"hf:{tmp_path}", device="cpu")
-    assert isinstance(encoder, ForeignImages)
+    assert isinstance(encoder, ExternalImageEncoder)
     assert encoder.notes == []
     with torch.no_grad():
-        out = net(pixel_values=encoder._parts.recipe.batch(pixels))
+        out = net(pixel_values=encoder.components.preprocessing.batch(pixels))
     expected = F.normalize(out.pooler_output, dim=-1).numpy()
     np.testing.assert_allclose(encoder.encode_images(pixels), expected, atol=1e-5)
 
@@ -320,7 +322,7 @@ def test_a_pooling_that_was_never_trained_is_not_used(tmp_path, pixels):
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
     encoder = load_encoder(f"hf:{tmp_path}", device="cpu")
     with torch.no_grad():
-        tokens = net(pixel_values=encoder._parts.recipe.batch(pixels)).last_hidden_state
+        tokens = net(pixel_values=encoder.components.preprocessing.batch(pixels)).last_hidden_state
     np.testing.assert_allclose(encoder.encode_images(pixels), F.normalize(tokens[:, 0], dim=-1).numpy(), atol=1e-5)
     assert encoder.notes == []
 

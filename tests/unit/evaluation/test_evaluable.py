@@ -7,7 +7,7 @@ from mini_archive import STUDIES, Oracle, text_of
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.embed import embed_archive, read_embeddings
-from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, frame_of, model_name, unit
+from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, frame_of, l2_normalize, model_name
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
@@ -88,6 +88,6 @@ def test_an_archive_is_embedded(model, mini, tmp_path):
 
 
 def test_vectors_come_at_unit_length_and_finite():
-    np.testing.assert_allclose(unit(np.array([[3.0, 4.0], [0.0, 0.0]]), "x"), [[0.6, 0.8], [0.0, 0.0]])
+    np.testing.assert_allclose(l2_normalize(np.array([[3.0, 4.0], [0.0, 0.0]]), "x"), [[0.6, 0.8], [0.0, 0.0]])
     with pytest.raises(DataError, match="x that are not finite"):
-        unit(np.array([[np.inf, 1.0]]), "x")
+        l2_normalize(np.array([[np.inf, 1.0]]), "x")

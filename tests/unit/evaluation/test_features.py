@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, davies_bouldin_score, silhouette_score
 
 from lgdea.errors import DataError
-from lgdea.evaluation.results.compare import compare
+from lgdea.evaluation.results.compare import compare_results
 from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import features
@@ -139,7 +139,7 @@ def test_too_few_classes_are_one_clear_error(mini):
 def test_two_encoders_side_by_side_are_tested(mini, tmp_path):
     for name, model in (("a", Noisy(noise=2.0)), ("b", Noisy(noise=0.1))):
         write_result(features(model, mini, **FAST), tmp_path / name)
-    (table,) = compare({n: tmp_path / n for n in "ab"}, replicates=100)
+    (table,) = compare_results({n: tmp_path / n for n in "ab"}, replicates=100)
     assert table.tests["knn_balanced_accuracy"]["b"].p_value < 0.05
     assert table.tests["silhouette"]["b"].p_value < 0.05
     assert table.tests["silhouette"]["b"].difference == pytest.approx(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lgdea.evaluation.results.compare import compare
+from lgdea.evaluation.results.compare import compare_results
 from lgdea.evaluation.results.long_table import COLUMNS, long_table, to_csv
 from lgdea.evaluation.results.result import Result, Value, read_result, write_result
 
@@ -21,7 +21,7 @@ def folders(tmp_path):
 
 
 def test_csv_gives_the_results_back(folders):
-    text = to_csv(compare(folders))
+    text = to_csv(compare_results(folders))
     read = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=dict.fromkeys(("value", "low", "high"), ""))
     assert list(read.columns) == list(COLUMNS)
     for label, folder in folders.items():

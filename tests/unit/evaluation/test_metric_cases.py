@@ -130,7 +130,7 @@ def test_pointing_of_a_map_with_duplicated_boxes_counts_them_once():
     assert g.pointing(heat, [[0, 0, 1, 1]] * 3) == 0.5
     iou, _ = d.overlaps([[0, 0, 1, 1]], [[0, 0, 1, 1]] * 3)
     assert d.hit_share(iou, 0.5) == 1.0  # every true box is overlapped ...
-    assert d.match(iou, [-0.1], 0.5).sum() == 1  # ... but one found box answers to one
+    assert d.match_boxes(iou, [-0.1], 0.5).sum() == 1  # ... but one found box answers to one
 
 
 def test_intervals_of_nothing_and_of_one_patient():

@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.results.compare import compare
+from lgdea.evaluation.results.compare import compare_results
 from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import classifiers, probe
@@ -122,7 +122,7 @@ def test_unreadable_images_are_named(damaged):
 def test_probes_side_by_side_are_tested_where_nothing_was_drawn(larger, tmp_path):
     for name, model in (("random", Random()), ("knows", Knows())):
         write_result(probe(model, larger, **FAST), tmp_path / name)
-    (table,) = compare({n: tmp_path / n for n in ("random", "knows")}, replicates=30)
+    (table,) = compare_results({n: tmp_path / n for n in ("random", "knows")}, replicates=30)
     assert set(table.tests) == {"linear@100%/auroc_macro", "knn@100%/auroc_macro"}
     for metric, tests in table.tests.items():
         assert tests["knows"].p_value < 0.05

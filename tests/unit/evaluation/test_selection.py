@@ -11,7 +11,7 @@ from lgdea.config import load_config
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import GroundingConfig, ZeroShotConfig
 from lgdea.evaluation.results.identity import ids_sha256
-from lgdea.evaluation.suites.prepare import freeze, prepare
+from lgdea.evaluation.suites.prepare import freeze, prepare_task
 from lgdea.evaluation.suites.suite import Suite, list_suites, load_suite, write_suite
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.records.adapters.nih_cxr14 import NihCxr14
@@ -35,10 +35,10 @@ def archives(tmp_path_factory):
 
 
 def run(suite, task, archive, **settings):
-    prepared = prepare(
+    task_input = prepare_task(
         suite, task, archive, load_config(type(suite.config(task)), [], [f"{k}={v}" for k, v in settings.items()])
     )
-    return prepared.sign(TASKS[task](Grey(), prepared.archive, prepared.config), "some:model")
+    return task_input.annotate_result(TASKS[task](Grey(), task_input.archive, task_input.config), "some:model")
 
 
 @pytest.mark.parametrize(("name", "task"), RUNS)
@@ -46,9 +46,9 @@ def test_a_shipped_suite_runs_and_says_what_it_ran_on(archives, name, task):
     suite = load_suite(name)
     archive = archives(suite.dataset)
     result = run(suite, task, archive, **QUICK)
-    prepared = prepare(suite, task, archive)
+    task_input = prepare_task(suite, task, archive)
     assert (result.suite, result.model_hash) == (f"{name}@1", "some:model")
-    assert (result.ids_sha256, result.n_ids) == (ids_sha256(prepared.ids), len(prepared.ids))
+    assert (result.ids_sha256, result.n_ids) == (ids_sha256(task_input.ids), len(task_input.ids))
     assert result.config["split"] == suite.config(task).split
     assert result.skipped == []
     assert set(suite.remarks) <= set(result.notes)
@@ -75,19 +75,19 @@ def test_five_times_two_hundred_takes_exclusive_frontal_images_in_the_order_of_t
     kinds = archive.images["image_id"].str.extract(r"i(\d+)")[0].astype(int)
     kind, finding = kinds % 40 // 8, kinds // 40
     exclusive = archive.images[kind.isin([0, 4]) & (kinds < 200)]
-    assert prepare(suite, "zero-shot", archive).ids == set(exclusive["image_id"])
+    assert prepare_task(suite, "zero-shot", archive).ids == set(exclusive["image_id"])
     assert len(exclusive) == 80
 
     few = suite.model_dump()
     few["tasks"]["zero-shot"]["select"]["exclusive"]["per_class"] = 3
     few["tasks"]["zero-shot"]["expected"]["images"] = 15
-    prepared = prepare(Suite.model_validate(few), "zero-shot", archive)
+    task_input = prepare_task(Suite.model_validate(few), "zero-shot", archive)
     first = []
     for number in range(5):
         mine = exclusive["image_id"][finding[exclusive.index] == number]
         first += sorted(mine, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:3]
-    assert prepared.ids == set(first)
-    assert not any("not the whole" in note for note in prepared.notes)
+    assert task_input.ids == set(first)
+    assert not any("not the whole" in note for note in task_input.notes)
 
 
 def test_a_single_label_image_is_what_it_was_chosen_for_and_nothing_else(archives):
@@ -108,7 +108,7 @@ def test_frontal_means_ap_or_pa(tmp_path):
     for number, view in enumerate(views):
         rows.box(rows.image(number, "test", view), "mass")
     select = {"frontal": True}
-    assert prepare(suite_of("grounding", select=select), "grounding", rows.write()).ids == {
+    assert prepare_task(suite_of("grounding", select=select), "grounding", rows.write()).ids == {
         f"openi:i{i}" for i in range(5)
     }
 
@@ -126,7 +126,7 @@ def test_grounding_may_be_of_some_findings_and_their_kinds_only(tmp_path):
     rows.box(second, "consolidation")
     rows.box(third, "mass")
     archive = rows.write()
-    part = prepare(suite_of("grounding", select={"findings": ["opacity"]}), "grounding", archive)
+    part = prepare_task(suite_of("grounding", select={"findings": ["opacity"]}), "grounding", archive)
     assert part.ids == {first, second}
     assert list(part.archive.boxes["finding"]) == ["opacity", "consolidation"]
     assert list(archive.boxes["finding"]) == ["opacity", "mass", "consolidation", "mass"]
@@ -149,7 +149,7 @@ def test_the_other_splits_stay_whole_for_what_is_chosen_on_them(tmp_path):
         "zero-shot": {"settings": {"classes": ["edema"]}},
         "grounding": {"ids": ["openi:i3"], "ids_sha256": ids_sha256(["openi:i3"])},
     }.items():
-        part = prepare(suite_of(task, **benchmark), task, archive)
+        part = prepare_task(suite_of(task, **benchmark), task, archive)
         assert part.ids == {"openi:i3"}
         assert list(part.archive.images["image_id"]) == [f"openi:i{i}" for i in range(4)]
         assert list(part.archive.boxes["image_id"]) == [f"openi:i{i}" for i in range(4)]
@@ -164,23 +164,23 @@ def test_an_image_without_a_known_label_is_not_selected(tmp_path):
     rows.image(4, "test")
     rows.labels(4, {"mass": 1.0})
     suite = suite_of("zero-shot", settings={"classes": ["edema"]})
-    assert prepare(suite, "zero-shot", rows.write()).ids == {"openi:i0", "openi:i1"}
+    assert prepare_task(suite, "zero-shot", rows.write()).ids == {"openi:i0", "openi:i1"}
 
 
 def test_retrieval_takes_images_and_reports_of_studies_with_both(archives):
     archive = archives("openi")
     test = set(archive.studies.loc[archive.studies["split"] == "test", "study_id"])
-    prepared = prepare(load_suite("openi-retrieval"), "retrieval", archive)
-    assert prepared.ids == test | {f"{study}_IM-0001-1001" for study in test}
+    task_input = prepare_task(load_suite("openi-retrieval"), "retrieval", archive)
+    assert task_input.ids == test | {f"{study}_IM-0001-1001" for study in test}
 
 
 def test_the_official_list_must_have_been_there(tmp_path):
     with pytest.raises(DataError, match=r"official_split is False, not True\); build it with .*test_list.txt"):
-        prepare(load_suite("nih-test"), "zero-shot", nih(tmp_path, official=False, count=8))
+        prepare_task(load_suite("nih-test"), "zero-shot", nih(tmp_path, official=False, count=8))
 
 
 def test_the_official_list_is_what_is_scored(archives):
-    ids = prepare(load_suite("nih-test"), "zero-shot", archives("nih-cxr14")).ids
+    ids = prepare_task(load_suite("nih-test"), "zero-shot", archives("nih-cxr14")).ids
     assert ids == {f"nih-cxr14:{number:08d}_000" for number in range(0, 80, 2)}
 
 
@@ -188,34 +188,34 @@ def test_an_archive_of_another_dataset_is_refused(archives):
     with pytest.raises(
         UsageError, match=r"is an archive of openi, the suite nih-boxes@1 is for nih-cxr14; build it with"
     ):
-        prepare(load_suite("nih-boxes"), "grounding", archives("openi"))
+        prepare_task(load_suite("nih-boxes"), "grounding", archives("openi"))
 
 
 def test_a_setting_that_a_suite_fixes_cannot_be_changed_but_speed_can(archives):
     archive, suite = archives("nih-cxr14"), load_suite("nih-boxes")
     fast = load_config(GroundingConfig, [], ["workers=1", "bootstrap_replicates=7", "split=all"])
-    config = prepare(suite, "grounding", archive, fast).config
+    config = prepare_task(suite, "grounding", archive, fast).config
     assert (config.workers, config.bootstrap_replicates, config.split) == (1, 7, "all")
     for setting in ("split=test", "pointing_tolerance_pixels=5", "thresholds=[0.5]", "seed=1"):
         with pytest.raises(UsageError, match=f"nih-boxes@1 fixes {setting.split('=')[0]}="):
-            prepare(suite, "grounding", archive, load_config(GroundingConfig, [], [setting]))
+            prepare_task(suite, "grounding", archive, load_config(GroundingConfig, [], [setting]))
     with pytest.raises(UsageError, match="fixes labeller=nih-mined, not me"):
-        prepare(load_suite("nih-test"), "zero-shot", archive, ZeroShotConfig(labeller="me"))
+        prepare_task(load_suite("nih-test"), "zero-shot", archive, ZeroShotConfig(labeller="me"))
 
 
 def test_an_archive_that_lacks_listed_ids_is_refused_in_one_line(tmp_path, archives):
     frozen = freeze(load_suite("nih-boxes"), archives("nih-cxr14"))
     smaller = nih(tmp_path / "smaller", count=8)
     with pytest.raises(DataError) as error:
-        prepare(frozen, "grounding", smaller)
+        prepare_task(frozen, "grounding", smaller)
     assert str(error.value).endswith(
         "lacks 2 of the 6 ids of the suite nih-boxes@1 (grounding), the first is nih-cxr14:00000008_000; use the whole "
         "dataset as published, or freeze a suite for this archive with `lgdea eval freeze`"
     )
     larger = freeze(load_suite("nih-boxes"), smaller)
-    prepared = prepare(larger, "grounding", archives("nih-cxr14"))
-    assert len(prepared.ids) == 4
-    assert prepared.notes[0] == "2 items of this archive fit the rule of nih-boxes@1 but are not in its list"
+    task_input = prepare_task(larger, "grounding", archives("nih-cxr14"))
+    assert len(task_input.ids) == 4
+    assert task_input.notes[0] == "2 items of this archive fit the rule of nih-boxes@1 but are not in its list"
 
 
 def test_missing_and_other_ids_are_both_told(tmp_path):
@@ -229,7 +229,7 @@ def test_missing_and_other_ids_are_both_told(tmp_path):
     with pytest.raises(
         DataError, match=r"lacks 3 of the 5 ids .* first is openi:i0; it has 5 others that fit the rule"
     ):
-        prepare(frozen, "grounding", made[1])
+        prepare_task(frozen, "grounding", made[1])
 
 
 def test_a_hash_without_a_list_refuses_other_items(archives):
@@ -237,13 +237,13 @@ def test_a_hash_without_a_list_refuses_other_items(archives):
     content["tasks"]["grounding"] |= {"ids_sha256": "0" * 64, "expected": {"images": 6}}
     found = ids_sha256(f"ms-cxr:i{i}" for i in range(6))
     with pytest.raises(DataError, match=rf"has other items than .*: 6 ids of sha256 {found[:12]}, not 000000000000;"):
-        prepare(Suite.model_validate(content), "grounding", archives("ms-cxr"))
+        prepare_task(Suite.model_validate(content), "grounding", archives("ms-cxr"))
     content["tasks"]["grounding"]["expected"] = {"images": 9, "boxes": 7}
     with pytest.raises(DataError, match="9 images expected, 6 here"):
-        prepare(Suite.model_validate(content), "grounding", archives("ms-cxr"))
+        prepare_task(Suite.model_validate(content), "grounding", archives("ms-cxr"))
     content["tasks"]["grounding"] |= {"ids_sha256": found, "expected": {"boxes": 8}}
     with pytest.raises(DataError, match="8 boxes expected, 7 here"):
-        prepare(Suite.model_validate(content), "grounding", archives("ms-cxr"))
+        prepare_task(Suite.model_validate(content), "grounding", archives("ms-cxr"))
 
 
 def test_unreadable_images_are_counted_and_make_it_another_set(tmp_path):
@@ -278,7 +278,7 @@ def test_images_that_only_unscored_classes_know_are_told_of(tmp_path):
 def test_a_report_goes_with_its_unreadable_image(tmp_path):
     archive = openi(tmp_path, count=40)
     suite = load_suite("openi-retrieval")
-    study = sorted(prepare(suite, "retrieval", archive).ids)[0]
+    study = sorted(prepare_task(suite, "retrieval", archive).ids)[0]
     (archive.image_root / archive.image_path(f"{study}_IM-0001-1001")).unlink()
     result = run(suite, "retrieval", archive, **QUICK)
     assert result.notes[0].startswith("2 of the ")
@@ -290,21 +290,21 @@ def test_an_archive_with_nothing_to_score_is_refused(tmp_path):
     rows.box(rows.image(0, "test", "Lateral"), "mass")
     archive = rows.write()
     with pytest.raises(DataError, match="the test split has no images"):
-        prepare(suite_of("grounding", select={"frontal": True}), "grounding", archive)
+        prepare_task(suite_of("grounding", select={"frontal": True}), "grounding", archive)
     other = Rows(tmp_path / "other", "openi")
     other.image(0, "test")
     other.labels(0, {"edema": 1.0, "atelectasis": 1.0})
     rule = {"findings": ["edema", "atelectasis"], "among": "chexpert14", "per_class": 2}
     none = suite_of("zero-shot", settings={"classes": rule["findings"]}, select={"exclusive": rule})
     with pytest.raises(DataError, match=r"has no items for the suite mine@1 \(zero-shot\); use the whole dataset"):
-        prepare(none, "zero-shot", other.write())
+        prepare_task(none, "zero-shot", other.write())
 
 
 def test_the_order_of_rows_changes_nothing(tmp_path):
     archive = chexpert(tmp_path)
     turned = archive.with_tables(**{n: getattr(archive, n).iloc[::-1] for n in ("studies", "images", "labels")})
     suite = load_suite("chexpert-5x200")
-    assert prepare(suite, "zero-shot", turned).ids == prepare(suite, "zero-shot", archive).ids
+    assert prepare_task(suite, "zero-shot", turned).ids == prepare_task(suite, "zero-shot", archive).ids
     assert openi is BUILDERS["openi"]
 
 

@@ -6,7 +6,7 @@ import yaml
 from lgdea.errors import ConfigError, UsageError
 from lgdea.evaluation.config import GroundingConfig, ZeroShotConfig
 from lgdea.evaluation.results.identity import ids_sha256
-from lgdea.evaluation.suites.suite import CONFIGS, FREE, list_suites, load_suite, task_named, write_suite
+from lgdea.evaluation.suites.suite import CONFIGS, FREE_SETTINGS, list_suites, load_suite, task_named, write_suite
 from lgdea.shipped import shipped
 from lgdea.vocabulary import load_vocabulary
 
@@ -170,5 +170,5 @@ def test_a_written_suite_reads_back(tmp_path, write):
 
 def test_only_settings_without_meaning_are_free():
     fields = [set(config.model_fields) for config in CONFIGS.values()]
-    assert FREE.issubset(set.intersection(*fields))
-    assert set.intersection(*fields) - FREE == {"split", "seed"}
+    assert FREE_SETTINGS.issubset(set.intersection(*fields))
+    assert set.intersection(*fields) - FREE_SETTINGS == {"split", "seed"}

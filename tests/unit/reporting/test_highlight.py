@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from lgdea.reporting.highlight import Span, highlight
+from lgdea.reporting.highlight import HighlightSpan, highlight
 
 TEXT = "No effusion. Possible nodule."
 
@@ -22,14 +22,16 @@ def marks(markup: str) -> list[tuple[str, str, str]]:
 
 
 def test_marks_exactly_the_span() -> None:
-    page = highlight(TEXT, [Span(0, 11, "absent", "pleural effusion: absent")])
+    page = highlight(TEXT, [HighlightSpan(0, 11, "absent", "pleural effusion: absent")])
     assert marks(page) == [("ev ev-absent ev-start ev-end", "absent", "No effusion")]
     assert page.endswith("</mark>. Possible nodule.")
     assert 'data-tip="pleural effusion: absent"' in page
 
 
 def test_nested_span_shows_the_inner_one_and_names_both() -> None:
-    page = highlight("small left effusion", [Span(0, 19, "present", "outer"), Span(6, 10, "uncertain", "inner")])
+    page = highlight(
+        "small left effusion", [HighlightSpan(0, 19, "present", "outer"), HighlightSpan(6, 10, "uncertain", "inner")]
+    )
     found = marks(page)
     assert [text for _, _, text in found] == ["small ", "left", " effusion"]
     assert found[1][0].startswith("ev ev-uncertain")
@@ -38,7 +40,7 @@ def test_nested_span_shows_the_inner_one_and_names_both() -> None:
 
 
 def test_overlapping_spans_are_cut_at_their_borders() -> None:
-    page = highlight("abcdefgh", [Span(0, 5, "present", "a"), Span(3, 8, "absent", "b")])
+    page = highlight("abcdefgh", [HighlightSpan(0, 5, "present", "a"), HighlightSpan(3, 8, "absent", "b")])
     assert [(a, text) for _, a, text in marks(page)] == [
         ("present", "abc"),
         ("present absent", "de"),
@@ -47,29 +49,36 @@ def test_overlapping_spans_are_cut_at_their_borders() -> None:
 
 
 def test_equal_spans_become_one_mark_with_two_lines() -> None:
-    page = highlight("edema", [Span(0, 5, "present", "one"), Span(0, 5, "present", "two")])
+    page = highlight("edema", [HighlightSpan(0, 5, "present", "one"), HighlightSpan(0, 5, "present", "two")])
     assert len(marks(page)) == 1
     assert 'data-tip="one\ntwo"' in page
 
 
 def test_text_and_tips_are_escaped() -> None:
-    page = highlight("<script>x</script>", [Span(0, 8, "present", '"><script>')])
+    page = highlight("<script>x</script>", [HighlightSpan(0, 8, "present", '"><script>')])
     assert "<script" not in page
     assert html.unescape(strip_tags(page)) == "<script>x</script>"
 
 
 def test_spans_outside_the_text_are_clipped_or_ignored() -> None:
-    page = highlight("abc", [Span(2, 99, "present", "x"), Span(50, 60, "absent", "y"), Span(1, 1, "absent", "z")])
+    page = highlight(
+        "abc",
+        [
+            HighlightSpan(2, 99, "present", "x"),
+            HighlightSpan(50, 60, "absent", "y"),
+            HighlightSpan(1, 1, "absent", "z"),
+        ],
+    )
     assert [text for _, _, text in marks(page)] == ["c"]
 
 
 def test_each_span_is_one_tab_stop() -> None:
-    page = highlight("abcdefgh", [Span(0, 8, "present", "a"), Span(3, 5, "absent", "b")])
+    page = highlight("abcdefgh", [HighlightSpan(0, 8, "present", "a"), HighlightSpan(3, 5, "absent", "b")])
     assert page.count('tabindex="0"') == 2
 
 
 spans = st.builds(
-    Span,
+    HighlightSpan,
     start=st.integers(0, 60),
     end=st.integers(0, 60),
     assertion=st.sampled_from(["present", "absent", "uncertain"]),
@@ -78,13 +87,13 @@ spans = st.builds(
 
 
 @given(text=st.text(max_size=50), found=st.lists(spans, max_size=8))
-def test_stripping_the_tags_gives_the_escaped_text_back(text: str, found: list[Span]) -> None:
+def test_stripping_the_tags_gives_the_escaped_text_back(text: str, found: list[HighlightSpan]) -> None:
     page = highlight(text, found)
     assert strip_tags(page) == str(escape(text))
 
 
 @given(text=st.text(alphabet="abc <>&", min_size=1, max_size=50), found=st.lists(spans, max_size=8))
-def test_exactly_the_covered_characters_are_marked(text: str, found: list[Span]) -> None:
+def test_exactly_the_covered_characters_are_marked(text: str, found: list[HighlightSpan]) -> None:
     covered = {i for s in found for i in range(s.start, s.end) if i < len(text)}
     marked = "".join(html.unescape(t) for _, _, t in marks(highlight(text, found)))
     assert marked == "".join(text[i] for i in sorted(covered))
