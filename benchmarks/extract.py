@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.peers import medspacy_peer
-from lgdea.annotation.scoring import Result, score
+from lgdea.annotation.scoring import EvidenceScores, score
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.replay import ReplayBackend, text_hash
 from lgdea.evidence.runner import extract
@@ -195,7 +195,7 @@ def _ratios(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any
     return [round(their[key] / our[key], 1) for our, their in zip(ours, theirs, strict=True)]
 
 
-def _scores(result: Result) -> dict[str, Any]:
+def _scores(result: EvidenceScores) -> dict[str, Any]:
     return {
         "micro_f1": round(result.micro.f1, 4),
         "micro_f1_interval": [round(result.micro.low, 4), round(result.micro.high, 4)],

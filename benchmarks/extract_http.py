@@ -33,7 +33,7 @@ def measure_http(
 ) -> dict[str, Any]:
     """Time ``lgdea extract`` against a bare asyncio loop over httpx, in turns, after a round that warms the server up.
 
-    Ours is everything that the command does: prompts, start-up probe, raw answers on disk, checks, alignment, tables.
+    Ours is everything that the command does: prompts, schema check, raw answers on disk, checks, alignment, tables.
     The bare loop makes the same prompts, sends the same bodies with the same concurrency, and keeps the texts in
     memory. Nothing is asked twice, so that both ask the same.
 

@@ -1,4 +1,4 @@
-"""How far two runs agree: per finding, over all, and on the attributes of what both found."""
+"""Agreement of two runs: per finding, over all, and on the attributes of what both found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lgdea.annotation.unit_matching import ATTRIBUTES, Pair
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the runs agree on one finding.
+    """Agreement of the runs on one finding.
 
     ``units_a``, ``units_b``: units of it; ``matched``: of these matched one to one; ``agreed``: matched with the same
     assertion; ``f1`` = 2 agreed / (units_a + units_b); ``kappa``: Cohen's, over reports, on "some unit says present"
@@ -40,7 +40,7 @@ def present_reports(rows: Mapping[str, list[Any]], reports: Sequence[str]) -> de
     return found
 
 
-def agreements(
+def compute_agreement(
     pairs: Iterable[Pair], present_a: Mapping[str, set[str]], present_b: Mapping[str, set[str]], reports: int
 ) -> list[Agreement]:
     """The overall row (kappa over all report-finding cells), then one per finding, most units first."""

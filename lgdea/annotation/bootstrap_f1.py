@@ -74,9 +74,9 @@ def _quantiles(drawn: np.ndarray, left_out: np.ndarray, estimate: float) -> tupl
         low, high = np.quantile(drawn, [_TAIL, 1 - _TAIL])
         return float(low), float(high)
     bias = _NORMAL.inv_cdf(below)
-    apart = left_out.mean() - left_out
-    spread = float((apart**2).sum())
-    acceleration = float((apart**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
+    deviation = left_out.mean() - left_out
+    spread = float((deviation**2).sum())
+    acceleration = float((deviation**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
     levels = []
     for tail in (_TAIL, 1 - _TAIL):
         z = bias + _NORMAL.inv_cdf(tail)

@@ -1,4 +1,4 @@
-"""Where two extractions of the same reports differ, and which differences a person should read first.
+"""Comparison of two extractions of the same reports; the differences that a person should read first come first.
 
 Units are matched one to one: same report, same finding, overlapping quotes. Of what is left, units whose findings are
 kinds of each other (opacity, consolidation) and that assert the same over overlapping quotes are matched too.
@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from lgdea.annotation.agreement import Agreement, agreements, attribute_agreement, present_reports
+from lgdea.annotation.agreement import Agreement, attribute_agreement, compute_agreement, present_reports
 from lgdea.annotation.unit_matching import ATTRIBUTES, Kind, Pair, match, similarity, units_by_report
 from lgdea.vocabulary import load_vocabulary
 
@@ -48,7 +48,7 @@ _HARMLESS = ("calcified_nodule", "calcified_granuloma")
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunComparison:
     """The comparison of two runs over ``reports`` reports; ``pairs`` come in reading order."""
 
     reports: int
@@ -80,7 +80,7 @@ class Difference:
         return [(pair, counts[key]) for key, pair in first.items()]
 
     def kinds(self) -> dict[str, int]:
-        """How many pairs there are of each kind."""
+        """Count the pairs of each kind."""
         counts = Counter(pair.kind for pair in self.pairs)
         return {kind: counts[kind] for kind in ("same", "assertion", "attribute", "finding", "only_a", "only_b")}
 
@@ -102,7 +102,7 @@ class Difference:
         }  # fmt: skip
 
 
-def compare_runs(a: pd.DataFrame, b: pd.DataFrame, reports: Sequence[str]) -> Difference:
+def compare_runs(a: pd.DataFrame, b: pd.DataFrame, reports: Sequence[str]) -> RunComparison:
     """Compare the units of two runs.
 
     Args:
@@ -123,13 +123,13 @@ def compare_runs(a: pd.DataFrame, b: pd.DataFrame, reports: Sequence[str]) -> Di
             tiers[p.tier], not is_actionable(p.finding), rare.get(p.finding, 0), p.finding, order[p.report_id]
         )
     )  # fmt: skip
-    findings = agreements(pairs, present_a, present_b, len(reports))
-    return Difference(len(reports), tuple(pairs), findings[0], tuple(findings[1:]), attribute_agreement(pairs))
+    findings = compute_agreement(pairs, present_a, present_b, len(reports))
+    return RunComparison(len(reports), tuple(pairs), findings[0], tuple(findings[1:]), attribute_agreement(pairs))
 
 
 @lru_cache(maxsize=1024)
 def is_actionable(finding: str) -> bool:
-    """Whether the finding, when it is there, may call for action today."""
+    """Return whether the finding, when it is there, may call for action today."""
     return finding not in _HARMLESS and not load_vocabulary().ancestors(finding).isdisjoint(_ACTIONABLE)
 
 
@@ -151,7 +151,7 @@ def compare_report(report: str, a: Sequence[Any], b: Sequence[Any]) -> list[Pair
         mine = [u for u in left_a if u.finding == finding]
         theirs = [u for u in left_b if u.finding == finding]
         pairs += _take(mine, theirs, left_a, left_b, similarity)
-    pairs += _take(list(left_a), list(left_b), left_a, left_b, _akin)
+    pairs += _take(list(left_a), list(left_b), left_a, left_b, _similarity_of_kin)
     pairs += [(u, None) for u in left_a] + [(None, u) for u in left_b]
     return [_pair(report, x, y, a, b) for x, y in pairs]
 
@@ -167,7 +167,7 @@ def _take(
     return [(x, y) for x, y in found]
 
 
-def _akin(x: Any, y: Any) -> float:
+def _similarity_of_kin(x: Any, y: Any) -> float:
     ancestors = load_vocabulary().ancestors
     kin = x.finding in ancestors(y.finding) or y.finding in ancestors(x.finding)
     return similarity(x, y) if kin and x.assertion == y.assertion else -1.0

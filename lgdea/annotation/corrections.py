@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lgdea.annotation.compare_runs import compare_report, describe
 from lgdea.annotation.csv_io import write_csv
 from lgdea.annotation.export_review import REVIEWED, report_texts
-from lgdea.annotation.gold_standards import Comparison
+from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.annotation.parse_review import Review, read_review
 from lgdea.annotation.unit_matching import ATTRIBUTES, match, similarity, units_by_report
 from lgdea.errors import DataError, UsageError
@@ -69,8 +69,8 @@ class InvalidReviewError(DataError):
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What came of the review files: reports and units in the gold, reports left out and why."""
+class ImportResult:
+    """Result of an import of review files: reports and units in the gold, reports left out and why."""
 
     reports: int
     units: int
@@ -78,7 +78,7 @@ class Imported:
     conflicts: tuple[Conflict, ...]
 
 
-def import_corrections(files: Sequence[str | Path], archive: Archive, out: str | Path) -> Imported:
+def import_corrections(files: Sequence[str | Path], archive: Archive, out: str | Path) -> ImportResult:
     """Turn filled-in review files into a folder of corrections.
 
     A report is taken when its ``report`` row says ``complete`` or ``others_correct``. Of a report that several
@@ -116,15 +116,15 @@ def import_corrections(files: Sequence[str | Path], archive: Archive, out: str |
     left_out = len({c.report_id for c in conflicts})
     counts = {"reports": len(reviewed), "units": len(units), "unfinished": len(unfinished), "in_conflict": left_out}
     finish(out, summary=counts)
-    return Imported(len(reviewed), len(units), tuple(unfinished), tuple(conflicts))
+    return ImportResult(len(reviewed), len(units), tuple(unfinished), tuple(conflicts))
 
 
 def is_corrections(folder: str | Path) -> bool:
-    """Whether ``folder`` is a folder of corrections."""
+    """Return whether ``folder`` is a folder of corrections."""
     return (Path(folder) / REVIEWED).is_file()
 
 
-def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Path) -> Comparison:
+def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Path) -> GoldCounts:
     """Units against the corrected ones, over exactly the reviewed reports.
 
     A unit is right when the reviewers have one of the same finding and assertion with an overlapping quote, one to
@@ -140,7 +140,7 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
         raise UsageError("holds no completely reviewed report", file=folder, remedy="give report rows a verdict")
     texts = report_texts(archive)
     for report, sha in zip(reviewed["report_id"], reviewed["text_sha256"], strict=True):
-        if report not in texts or _sha(texts[report]) != sha:
+        if report not in texts or _hash_text(texts[report]) != sha:
             problem = f"{'lacks' if report not in texts else 'has another text for'} the reviewed report {report!r}"
             raise DataError(problem, file=archive.folder, remedy="score with the archive that was reviewed")
     reports = [str(r) for r in reviewed["report_id"]]
@@ -151,7 +151,7 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
     hits: dict[str, list[bool]] = defaultdict(list)
     for r, report in enumerate(reports):
         true, stated = gold.get(report, []), said.get(report, [])
-        pairs = match(true, stated, _same)
+        pairs = match(true, stated, _similarity_of_same)
         for i, j in pairs:
             counts[r, index[true[i].finding], 0] += 1
             for name in ATTRIBUTES:
@@ -162,7 +162,7 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
     attributes: dict[str, float | int | None] = {}
     for name, found in sorted(hits.items()):
         attributes |= {f"{name}_accuracy": float(np.mean(found)), f"{name}_n": len(found)}
-    return Comparison(
+    return GoldCounts(
         "corrections/v1: unit level, same finding and assertion, overlapping quotes, reviewed reports only",
         reports,
         classes,
@@ -172,7 +172,7 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
     )
 
 
-def _same(x: Any, y: Any) -> float:
+def _similarity_of_same(x: Any, y: Any) -> float:
     return similarity(x, y) if (x.finding, x.assertion) == (y.finding, y.assertion) else -1.0
 
 
@@ -189,7 +189,9 @@ def _merge(reviews: Sequence[Review], texts: dict[str, str]) -> tuple[list[Unit]
             names = "+".join(dict.fromkeys(name for name, _ in versions))
             units += sorted(first, key=lambda u: (u.start, u.end))
             reviewed.append(
-                ReviewedReport(report_id=report, reviewers=names, units=len(first), text_sha256=_sha(texts[report]))
+                ReviewedReport(
+                    report_id=report, reviewers=names, units=len(first), text_sha256=_hash_text(texts[report])
+                )
             )
     return units, reviewed, conflicts
 
@@ -202,5 +204,5 @@ def _conflicts(report: str, name: str, first: list[Unit], other: str, second: li
     ]
 
 
-def _sha(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

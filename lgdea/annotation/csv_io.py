@@ -40,7 +40,7 @@ def write_csv(file: str | Path, columns: Sequence[str], rows: Iterable[Mapping[s
         writer = csv.writer(stream)
         writer.writerow(columns)
         for row in rows:
-            writer.writerow([_cell(row.get(name, "")) for name in columns])
+            writer.writerow([_format_cell(row.get(name, "")) for name in columns])
 
 
 def read_csv(file: str | Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
@@ -82,7 +82,7 @@ def read_csv(file: str | Path, required: Sequence[str]) -> list[tuple[int, dict[
     return rows
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     text = "" if value is None else str(value)
     return protect(text if len(text) <= _LONGEST_CELL else text[:_LONGEST_CELL] + " …")
 

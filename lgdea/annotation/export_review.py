@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from lgdea.annotation.compare_runs import Difference, Pair, compare_report, compare_runs
+from lgdea.annotation.compare_runs import Pair, RunComparison, compare_report, compare_runs
 from lgdea.annotation.csv_io import write_csv
 from lgdea.annotation.unit_matching import units_by_report
 from lgdea.errors import UsageError
@@ -35,7 +35,7 @@ REVIEWED = "reviewed.parquet"
 
 @dataclass(frozen=True)
 class ReviewFile:
-    """What was written: how many reports and units, and of the reports those without any unit."""
+    """Counts of a written review file: how many reports and units, and of the reports those without any unit."""
 
     reports: int
     units: int
@@ -137,7 +137,7 @@ def reports_read(folders: Sequence[str | Path], archive: Archive) -> list[str]:
     return ids
 
 
-def _differing(difference: Difference) -> list[str]:
+def _differing(difference: RunComparison) -> list[str]:
     return list(dict.fromkeys(pair.report_id for pair in difference.differing))
 
 

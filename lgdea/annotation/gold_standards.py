@@ -23,11 +23,11 @@ _BOTH = frozenset({"left", "right"})
 
 
 @dataclass
-class Comparison:
+class GoldCounts:
     """Counts of one gold.
 
-    ``counts`` is (R, C, 3): true positives, false positives, misses of each report and class. ``apart`` are classes
-    that micro and macro leave out because they only say that there is nothing else.
+    ``counts`` is (R, C, 3): true positives, false positives, misses of each report and class. Micro and macro leave
+    out the classes ``excluded_from_averages`` ("normal"), which only say that there is nothing else.
     """
 
     definition: str
@@ -35,11 +35,11 @@ class Comparison:
     classes: list[str]
     members: list[frozenset[str]]
     counts: np.ndarray
-    apart: tuple[str, ...] = ()
+    excluded_from_averages: tuple[str, ...] = ()
     attributes: dict[str, float | int | None] = field(default_factory=dict)
 
 
-def compare_openi14(units: pd.DataFrame, archive: Archive) -> Comparison:
+def compare_openi14(units: pd.DataFrame, archive: Archive) -> GoldCounts:
     """Report-level presence of 13 findings and ``normal`` in Open-I's gold labels.
 
     A class counts as found when the report has a unit of it with assertion ``present``: the indexers did not code what
@@ -57,26 +57,26 @@ def compare_openi14(units: pd.DataFrame, archive: Archive) -> Comparison:
     labelled = set(labels["study_id"])
     study_of = dict(zip(archive.reports["report_id"], archive.reports["study_id"], strict=True))
     reports = [r for r, s in study_of.items() if s in labelled]
-    present = _present(units)
-    classes = [_with_heading(vocabulary, c) for c in vocabulary.classes("openi14") if c.name != "Hernia"]
+    present = _present_findings(units)
+    classes = [_add_heading(vocabulary, c) for c in vocabulary.classes("openi14") if c.name != "Hernia"]
     keys = [vocabulary.from_code("openi14", c.name) for c in classes]
     counts = np.zeros((len(reports), len(classes), 3))
     for r, report in enumerate(reports):
         for c, scored in enumerate(classes):
-            counts[r, c] = _count(
+            counts[r, c] = _count_outcome(
                 bool(present[report] & scored.findings), truth.get((study_of[report], str(keys[c])), False)
             )
-    return Comparison(
+    return GoldCounts(
         "openi-14/v2: report level, present units only, Hernia not scored, normal apart, any thickening",
         reports,
         [c.name for c in classes],
         [c.findings for c in classes],
         counts,
-        apart=("normal",),
+        excluded_from_averages=("normal",),
     )
 
 
-def compare_mesh(units: pd.DataFrame, archive: Archive) -> Comparison:
+def compare_mesh(units: pd.DataFrame, archive: Archive) -> GoldCounts:
     """Report-level findings, and their place, side and severity, in Open-I's human MeSH coding.
 
     Only findings that the coding can express are scored; a unit whose finding has no heading counts as its nearest
@@ -113,24 +113,24 @@ def compare_mesh(units: pd.DataFrame, archive: Archive) -> Comparison:
             stated[str(unit.report_id)][finding].append(unit)
     counts = np.zeros((len(reports), len(classes), 3))
     index = {f: c for c, f in enumerate(classes)}
-    tally = _Tally()
+    tally = _AttributeCounter()
     for r, report in enumerate(reports):
         for finding in stated[report].keys() | gold[report].keys():
-            counts[r, index[finding]] = _count(finding in stated[report], finding in gold[report])
+            counts[r, index[finding]] = _count_outcome(finding in stated[report], finding in gold[report])
         for finding in stated[report].keys() & gold[report].keys():
             _compare_attributes(vocabulary, gold[report][finding], stated[report][finding], tally)
-    return Comparison(
+    return GoldCounts(
         "openi-mesh/v2: report level, present units only, findings with a heading",
         reports,
         classes,
         [frozenset(k for k, up in nearest.items() if f in up) for f in classes],
         counts,
-        apart=("no_finding",),
+        excluded_from_averages=("no_finding",),
         attributes=tally.shares(),
     )
 
 
-def compare_phantom(units: pd.DataFrame, archive: Archive) -> Comparison:
+def compare_phantom(units: pd.DataFrame, archive: Archive) -> GoldCounts:
     """Units against the phantom's exact ones: same report, finding and assertion, overlapping quotes, one to one.
 
     Findings that the phantom never states are not scored. Attributes are compared among matched units.
@@ -141,14 +141,14 @@ def compare_phantom(units: pd.DataFrame, archive: Archive) -> Comparison:
     classes = sorted(set(truth["finding"]))
     index = {f: c for c, f in enumerate(classes)}
     reports = list(archive.reports["report_id"])
-    true_by = _by_report(truth, index)
-    said_by = _by_report(units, index)
+    true_by = _group_by_report(truth, index)
+    said_by = _group_by_report(units, index)
     counts = np.zeros((len(reports), len(classes), 3))
-    tally = _Tally()
+    tally = _AttributeCounter()
     for r, report in enumerate(reports):
         open_units = list(said_by.get(report, ()))
         for wanted in true_by.get(report, ()):
-            found = next((u for u in open_units if _same(u, wanted)), None)
+            found = next((u for u in open_units if _is_same_unit(u, wanted)), None)
             counts[r, index[wanted.finding], 0 if found is not None else 2] += 1
             if found is not None:
                 open_units.remove(found)
@@ -158,7 +158,7 @@ def compare_phantom(units: pd.DataFrame, archive: Archive) -> Comparison:
                     tally.add("anatomy", found.anatomy == wanted.anatomy)
         for extra in open_units:
             counts[r, index[extra.finding], 1] += 1
-    return Comparison(
+    return GoldCounts(
         "phantom/v1: unit level, same finding and assertion, overlapping quotes",
         reports,
         classes,
@@ -168,7 +168,7 @@ def compare_phantom(units: pd.DataFrame, archive: Archive) -> Comparison:
     )
 
 
-def _with_heading(vocabulary: Vocabulary, scored: ScoredClass) -> ScoredClass:
+def _add_heading(vocabulary: Vocabulary, scored: ScoredClass) -> ScoredClass:
     if scored.name != "Pleural_Thickening":
         return scored
     coded = {
@@ -178,7 +178,7 @@ def _with_heading(vocabulary: Vocabulary, scored: ScoredClass) -> ScoredClass:
     return ScoredClass(scored.name, scored.findings | coded)
 
 
-class _Tally:
+class _AttributeCounter:
     """Shares of attributes that agree."""
 
     def __init__(self) -> None:
@@ -195,11 +195,11 @@ class _Tally:
         return result
 
 
-def _count(stated: bool, true: bool) -> tuple[int, int, int]:
+def _count_outcome(stated: bool, true: bool) -> tuple[int, int, int]:
     return int(stated and true), int(stated and not true), int(true and not stated)
 
 
-def _present(units: pd.DataFrame) -> defaultdict[str, set[str]]:
+def _present_findings(units: pd.DataFrame) -> defaultdict[str, set[str]]:
     present: defaultdict[str, set[str]] = defaultdict(set)
     rows = units[units["assertion"] == "present"]
     for report, finding in zip(rows["report_id"], rows["finding"], strict=True):
@@ -216,28 +216,32 @@ def _coded_parents(vocabulary: Vocabulary, finding: str, coded: set[str]) -> tup
     return tuple(dict.fromkeys(found))
 
 
-def _by_report(units: pd.DataFrame, index: dict[str, int]) -> dict[str, list[Any]]:
+def _group_by_report(units: pd.DataFrame, index: dict[str, int]) -> dict[str, list[Any]]:
     result: dict[str, list[Any]] = defaultdict(list)
     for unit in units[units["finding"].isin(list(index))].itertuples():
         result[str(unit.report_id)].append(unit)
     return result
 
 
-def _same(unit: Any, wanted: Any) -> bool:
+def _is_same_unit(unit: Any, wanted: Any) -> bool:
     same = unit.finding == wanted.finding and unit.assertion == wanted.assertion
     return bool(same and unit.start < wanted.end and wanted.start < unit.end)
 
 
-def _compare_attributes(vocabulary: Vocabulary, majors: Sequence[str], units: Sequence[Any], tally: _Tally) -> None:
+def _compare_attributes(
+    vocabulary: Vocabulary, majors: Sequence[str], units: Sequence[Any], tally: _AttributeCounter
+) -> None:
     """Side, structure and severity of one found finding, each where the coding names it."""
     qualifiers = {q.strip() for major in majors for q in major.split("/")[1:]}
     places = {str(p) for q in qualifiers if (p := vocabulary.anatomy_from_code("openi_mesh", q)) is not None}
-    sides = _sides((qualifiers & {"left", "right", "bilateral"}) | {vocabulary.anatomy[p].laterality for p in places})
+    sides = _expand_sides(
+        (qualifiers & {"left", "right", "bilateral"}) | {vocabulary.anatomy[p].laterality for p in places}
+    )
     if sides:
-        tally.add("laterality", _sides(str(u.laterality) for u in units) == sides)
-    said = {up for u in units for place in _named(vocabulary, u) for up in vocabulary.ancestors(place)}
+        tally.add("laterality", _expand_sides(str(u.laterality) for u in units) == sides)
+    said = {up for u in units for place in _structures_of(vocabulary, u) for up in vocabulary.ancestors(place)}
     for major in majors:
-        coded = _most_exact(vocabulary, major)
+        coded = _most_specific_structures(vocabulary, major)
         if coded:
             tally.add("anatomy", bool(coded & said))
     severities = {_MESH_SEVERITY[q] for q in qualifiers if q in _MESH_SEVERITY}
@@ -245,7 +249,7 @@ def _compare_attributes(vocabulary: Vocabulary, majors: Sequence[str], units: Se
         tally.add("severity", bool({str(u.severity) for u in units} & severities))
 
 
-def _sides(values: Iterable[str]) -> frozenset[str]:
+def _expand_sides(values: Iterable[str]) -> frozenset[str]:
     found: set[str] = set()
     for value in values:
         if value == "bilateral":
@@ -255,7 +259,7 @@ def _sides(values: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _most_exact(vocabulary: Vocabulary, major: str) -> set[str]:
+def _most_specific_structures(vocabulary: Vocabulary, major: str) -> set[str]:
     """The structures that a coding names, without those that only hold the others ("lung/hilum" is the hilum)."""
     codes = (vocabulary.anatomy_from_code("openi_mesh", q.strip()) for q in major.split("/")[1:])
     places = {place for place in codes if place is not None}
@@ -263,7 +267,7 @@ def _most_exact(vocabulary: Vocabulary, major: str) -> set[str]:
     return {p for p in places - holders if not any(p != q and p in vocabulary.ancestors(q) for q in places)}
 
 
-def _named(vocabulary: Vocabulary, unit: Any) -> set[str]:
+def _structures_of(vocabulary: Vocabulary, unit: Any) -> set[str]:
     """A unit's structure without its side, or its finding's default; a lung zone also as the coding writes it."""
     anatomy = unit.anatomy if isinstance(unit.anatomy, str) else vocabulary.findings[unit.finding].default_anatomy
     if anatomy is None:

@@ -1,4 +1,4 @@
-"""What a reviewer wrote into a review file, row by row: checked, explained where it is wrong, and turned into units."""
+"""Parsing of a filled-in review file, row by row: checked, explained where it is wrong, and turned into units."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
-Row = Mapping[str, str]
+_Cells = Mapping[str, str]
 
 
-class Problem(ValueError):  # noqa: N818  # one of many findings about a file, not a failure of lgdea
-    """What is wrong with one row, and what to do about it."""
+class RowError(ValueError):  # one of many findings about a file, not a failure of lgdea
+    """Fault of one row, with what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_review(file: str | Path, texts: Mapping[str, str]) -> Review:
         DataError: It is no review file.
     """
     review = Review(Path(file))
-    by_report: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+    by_report: dict[str, list[tuple[int, _Cells]]] = defaultdict(list)
     needed = [name for name in COLUMNS if name not in ("pair", "run", "differs", "context", "section", "comment")]
     for number, row in read_csv(file, needed):
         report = row["report_id"].strip()
@@ -74,33 +74,33 @@ def read_review(file: str | Path, texts: Mapping[str, str]) -> Review:
             by_report[report].append((number, row))
         else:
             review.problems.append(
-                _line(review.file, number, f"the archive has no report {report!r}; do not change report_id")
+                _format_line(review.file, number, f"the archive has no report {report!r}; do not change report_id")
             )
     for report, rows in by_report.items():
         _read_report(review, report, texts[report], rows)
     return review
 
 
-def _read_report(review: Review, report: str, text: str, rows: Sequence[tuple[int, Row]]) -> None:
+def _read_report(review: Review, report: str, text: str, rows: Sequence[tuple[int, _Cells]]) -> None:
     heads = [(n, row) for n, row in rows if row["row"].strip().lower() == "report"]
     if len(heads) > 1:
         review.problems.append(
-            _line(review.file, heads[1][0], f"{report} has two rows of the kind report; keep one block of it")
+            _format_line(review.file, heads[1][0], f"{report} has two rows of the kind report; keep one block of it")
         )
         return
     problems = len(review.problems)
     number, head = heads[0] if heads else (rows[0][0], {"verdict": "", "reviewer": ""})
     status = ""
     try:
-        status = _choice("verdict", head["verdict"], REPORT_VERDICTS) if head["verdict"].strip() else ""
-    except Problem as problem:
-        review.problems.append(_line(review.file, number, str(problem)))
-    reader = _ReportReader(report, text, status)
+        status = _parse_choice("verdict", head["verdict"], REPORT_VERDICTS) if head["verdict"].strip() else ""
+    except RowError as problem:
+        review.problems.append(_format_line(review.file, number, str(problem)))
+    reader = _ReportRowParser(report, text, status)
     for number, row in rows:
         try:
             reader.read(number, row)
-        except Problem as problem:
-            review.problems.append(_line(review.file, number, str(problem)))
+        except RowError as problem:
+            review.problems.append(_format_line(review.file, number, str(problem)))
     if len(review.problems) > problems:
         return
     if status:
@@ -110,7 +110,7 @@ def _read_report(review: Review, report: str, text: str, rows: Sequence[tuple[in
         review.unfinished.append(report)
 
 
-class _ReportReader:
+class _ReportRowParser:
     """Turns the rows of one report into its true units."""
 
     def __init__(self, report: str, text: str, status: str) -> None:
@@ -122,64 +122,64 @@ class _ReportReader:
         self._stated, self._missed = Aligner(text), Aligner(text)
         self._accepted: dict[str, int] = {}
 
-    def read(self, number: int, row: Row) -> None:
+    def read(self, number: int, row: _Cells) -> None:
         kind = row["row"].strip().lower()
         if kind == "report":
             return
         if kind == "missed":
             self._add_missed(row)
         elif kind == "unit":
-            self._judge(number, row)
+            self._parse_unit_row(number, row)
         else:
-            raise Problem(f"row is {row['row']!r}; it must be report, unit or missed")
+            raise RowError(f"row is {row['row']!r}; it must be report, unit or missed")
 
-    def _judge(self, number: int, row: Row) -> None:
-        verdict = self._verdict(row)
+    def _parse_unit_row(self, number: int, row: _Cells) -> None:
+        verdict = self._parse_verdict(row)
         self.verdicts += bool(row["verdict"].strip())
         if verdict in ("", "wrong"):
             return
         pair = row.get("pair", "").strip()
         if pair and pair in self._accepted:
-            raise Problem(
+            raise RowError(
                 f"and row {self._accepted[pair]} are two readings of one piece of evidence (pair {pair}), both "
                 "accepted; call one of them wrong"
             )
         self._accepted[pair] = number
-        place = self._stated_place(row)
+        place = self._find_stated_place(row)
         if row["correct_quote"].strip():
             place = self._find(Aligner(self._text), row["correct_quote"])
-        self._keep(place, {name: row[f"correct_{name}"].strip() or row[name].strip() for name in SHOWN})
+        self._add_unit(place, {name: row[f"correct_{name}"].strip() or row[name].strip() for name in SHOWN})
 
-    def _verdict(self, row: Row) -> str:
+    def _parse_verdict(self, row: _Cells) -> str:
         filled = [name for name in CORRECTED if row[name].strip()]
         if not row["verdict"].strip():
             if filled:
                 return "fixed"
             if self._status == "complete":
-                raise Problem(
+                raise RowError(
                     "has no verdict although its report is complete; write correct, wrong or fixed, "
                     "or give the report others_correct"
                 )
             return "correct" if self._status else ""
-        verdict = _choice("verdict", row["verdict"], UNIT_VERDICTS)
+        verdict = _parse_choice("verdict", row["verdict"], UNIT_VERDICTS)
         if verdict == "fixed" and not filled:
-            raise Problem("is fixed but no correct_ column is filled; fill one, or write correct or wrong")
+            raise RowError("is fixed but no correct_ column is filled; fill one, or write correct or wrong")
         if verdict != "fixed" and filled:
-            raise Problem(f"is {verdict} but {filled[0]} is filled; write fixed, or empty that cell")
+            raise RowError(f"is {verdict} but {filled[0]} is filled; write fixed, or empty that cell")
         return verdict
 
-    def _add_missed(self, row: Row) -> None:
+    def _add_missed(self, row: _Cells) -> None:
         if not any(row[name].strip() for name in CORRECTED):
             return
         self.verdicts += 1
         for name in ("quote", "finding", "assertion"):
             if not row[f"correct_{name}"].strip():
-                raise Problem(f"adds a unit without correct_{name}; fill correct_quote, _finding and _assertion")
+                raise RowError(f"adds a unit without correct_{name}; fill correct_quote, _finding and _assertion")
         place = self._find(self._missed, row["correct_quote"])
-        self._keep(place, {name: row[f"correct_{name}"].strip() for name in SHOWN})
+        self._add_unit(place, {name: row[f"correct_{name}"].strip() for name in SHOWN})
 
-    def _stated_place(self, row: Row) -> Aligned:
-        """Where the row's unit stands; the quote is found again when the spreadsheet has lost the numbers."""
+    def _find_stated_place(self, row: _Cells) -> Aligned:
+        """Find where the row's unit stands; the quote is found again when the spreadsheet has lost the numbers."""
         quote = row["quote"]
         try:
             start, end = int(float(row["start"])), int(float(row["end"]))
@@ -192,15 +192,15 @@ class _ReportReader:
     def _find(self, aligner: Aligner, quote: str) -> Aligned:
         found = aligner.align(quote)
         if found is None:
-            raise Problem(f"the report does not hold the words {quote[:60]!r}; copy them from the report's own text")
+            raise RowError(f"the report does not hold the words {quote[:60]!r}; copy them from the report's own text")
         return found
 
-    def _keep(self, place: Aligned, said: Mapping[str, str]) -> None:
+    def _add_unit(self, place: Aligned, cells: Mapping[str, str]) -> None:
         start, end, alignment = place
-        finding = _term("finding", said["finding"])
-        anatomy = _term("anatomy", said["anatomy"]) if _named(said["anatomy"]) else None
+        finding = _find_id("finding", cells["finding"])
+        anatomy = _find_id("anatomy", cells["anatomy"]) if _is_named(cells["anatomy"]) else None
         values: dict[str, Any] = {
-            name: _choice(name, said[name], choices) if said[name] else UNSPECIFIED
+            name: _parse_choice(name, cells[name], choices) if cells[name] else UNSPECIFIED
             for name, choices in _CHOICES.items()
         }
         unit = Unit(
@@ -214,7 +214,7 @@ class _ReportReader:
             finding=finding,
             finding_text=self._text[start:end],
             anatomy=anatomy,
-            refers_to_prior=_yes_no("refers_to_prior", said["refers_to_prior"]),
+            refers_to_prior=_parse_yes_no("refers_to_prior", cells["refers_to_prior"]),
             run_id="corrections",
             **values,
         )
@@ -223,32 +223,34 @@ class _ReportReader:
                 continue
             if other == unit:
                 return
-            raise Problem(
+            raise RowError(
                 f"contradicts another accepted row: {finding} is {other.assertion} there and {unit.assertion} here; "
                 "call one of them wrong"
             )
         self.units.append(unit)
 
 
-def _named(value: str) -> bool:
+def _is_named(value: str) -> bool:
     return value.lower() not in ("", UNSPECIFIED, "none")
 
 
-def _choice(name: str, value: str, choices: Sequence[str]) -> str:
+def _parse_choice(name: str, value: str, choices: Sequence[str]) -> str:
     plain = value.strip().lower().replace(" ", "_")
     if plain in choices:
         return plain
-    raise Problem(f"{name} is {value.strip()[:40]!r}{_suggest(plain, choices)}; it must be one of {', '.join(choices)}")
+    raise RowError(
+        f"{name} is {value.strip()[:40]!r}{_suggest_choice(plain, choices)}; it must be one of {', '.join(choices)}"
+    )
 
 
-def _yes_no(name: str, value: str) -> bool:
+def _parse_yes_no(name: str, value: str) -> bool:
     plain = value.strip().lower() or "no"
     if plain not in _YES_NO:
-        raise Problem(f"{name} is {value.strip()[:40]!r}; it must be yes or no")
+        raise RowError(f"{name} is {value.strip()[:40]!r}; it must be yes or no")
     return _YES_NO[plain]
 
 
-def _term(kind: str, value: str) -> str:
+def _find_id(kind: str, value: str) -> str:
     """The vocabulary id for an id, a name or a synonym."""
     terms = _terms(kind)
     plain = " ".join(value.lower().replace("_", " ").split())
@@ -257,7 +259,7 @@ def _term(kind: str, value: str) -> str:
     near = get_close_matches(plain, terms, n=3, cutoff=0.6)
     ids = list(dict.fromkeys(terms[word] for word in near))
     hint = f"did you mean {' or '.join(ids)}?" if ids else f"see lgdea/vocabulary/{_TABLES[kind]}"
-    raise Problem(f"{kind} {value.strip()[:40]!r} is not in the vocabulary; {hint}")
+    raise RowError(f"{kind} {value.strip()[:40]!r} is not in the vocabulary; {hint}")
 
 
 _TABLES = {"finding": "findings.yaml", "anatomy": "anatomy.yaml"}
@@ -276,10 +278,10 @@ def _terms(kind: str) -> dict[str, str]:
     return terms
 
 
-def _suggest(value: str, choices: Sequence[str]) -> str:
+def _suggest_choice(value: str, choices: Sequence[str]) -> str:
     near = get_close_matches(value, choices, n=1, cutoff=0.6)
     return f", did you mean {near[0]}?" if near else ""
 
 
-def _line(file: Path, number: int, problem: str) -> str:
+def _format_line(file: Path, number: int, problem: str) -> str:
     return f"{file} row {number}: {problem}"

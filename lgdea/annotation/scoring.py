@@ -1,4 +1,4 @@
-"""How good the evidence is: precision, recall and F1 with bootstrap intervals against a gold standard.
+"""Scores of evidence: precision, recall and F1 with bootstrap intervals against a gold standard.
 
 Per class the counts are over reports (``openi-14``, ``openi-mesh``) or over units (``phantom``, corrections); see
 :mod:`lgdea.annotation.gold_standards` for what each gold counts. Intervals are 95% BCa intervals over resampled reports
@@ -24,7 +24,7 @@ from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
 
-_GOLDS: dict[str, Callable[[pd.DataFrame, Archive], gold_standards.Comparison]] = {
+_GOLDS: dict[str, Callable[[pd.DataFrame, Archive], gold_standards.GoldCounts]] = {
     "openi-14": gold_standards.compare_openi14,
     "openi-mesh": gold_standards.compare_mesh,
     "phantom": gold_standards.compare_phantom,
@@ -35,7 +35,7 @@ _ENOUGH = 10  # positives that a class needs to count in the macro mean
 
 
 @dataclass(frozen=True)
-class Row:
+class ClassScore:
     """Scores of one class, or of all (``micro``); ``low`` and ``high`` bound F1."""
 
     name: str
@@ -48,7 +48,7 @@ class Row:
     """True positives and misses: how many the gold has."""
 
     def f1_text(self) -> str:
-        """F1 with its interval."""
+        """Format F1 with its interval."""
         return f"{self.f1:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
@@ -66,17 +66,17 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class Result:
+class EvidenceScores:
     """All scores of one evidence folder against one gold."""
 
     gold: str
     definition: str
     reports: int
-    micro: Row
+    micro: ClassScore
     macro_f1: float
     macro_low: float
     macro_high: float
-    rows: list[Row]
+    rows: list[ClassScore]
     macro_classes: int
     """How many classes the macro mean is over."""
     attributes: dict[str, float | int | None] = field(default_factory=dict)
@@ -87,7 +87,9 @@ class Result:
         return asdict(self)
 
 
-def score(evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str | Path, *, seed: int = 0) -> Result:
+def score(
+    evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str | Path, *, seed: int = 0
+) -> EvidenceScores:
     """Score evidence against a gold standard that the archive holds.
 
     Args:
@@ -102,23 +104,25 @@ def score(evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str
     """
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
     units = evidence if isinstance(evidence, pd.DataFrame) else read_evidence(evidence)
-    comparison = compare(units, gold, archive)
+    comparison = count_against_gold(units, gold, archive)
     counts = comparison.counts  # (R, C, 3): true positives, false positives, misses
     sums = resample(counts, _RESAMPLES, seed)
     total = counts.sum(axis=0)
-    inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.apart]
+    inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.excluded_from_averages]
     scored = _macro_classes(total, inner)
     by_class = bca(counts, sums, f1)
     micro = bca(counts, sums, lambda x: f1(x[:, inner].sum(axis=1, keepdims=True)))
     macro = bca(counts, sums, lambda x: _macro(x[:, scored], total[scored]))
     attributes = dict(comparison.attributes)
-    if comparison.apart:
-        attributes[f"micro_f1_with_{'_'.join(comparison.apart)}"] = float(np.nan_to_num(f1(total.sum(axis=0))))
+    if comparison.excluded_from_averages:
+        attributes[f"micro_f1_with_{'_'.join(comparison.excluded_from_averages)}"] = float(
+            np.nan_to_num(f1(total.sum(axis=0)))
+        )
     found = len(units)
     attributes["share_aligned"] = float((units["alignment"] != "none").mean()) if found else None
     attributes["share_exact"] = float((units["alignment"] == "exact").mean()) if found else None
     rows = [_row(name, total[c], by_class, c) for c, name in enumerate(comparison.classes)]
-    return Result(
+    return EvidenceScores(
         gold=gold,
         definition=comparison.definition,
         reports=len(counts),
@@ -133,8 +137,8 @@ def score(evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str
     )
 
 
-def compare(units: pd.DataFrame, gold: str, archive: Archive) -> gold_standards.Comparison:
-    """Counts per report and class of ``gold``, named as in :func:`score`.
+def count_against_gold(units: pd.DataFrame, gold: str, archive: Archive) -> gold_standards.GoldCounts:
+    """Count hits and errors per report and class of ``gold``, named as in :func:`score`.
 
     Raises:
         UsageError: An unknown gold, or the archive does not hold it.
@@ -167,10 +171,10 @@ def _positives(counts: np.ndarray) -> int:
     return int(counts[0] + counts[2])
 
 
-def _row(name: str, counts: np.ndarray, scores: tuple[np.ndarray, np.ndarray, np.ndarray], c: int) -> Row:
+def _row(name: str, counts: np.ndarray, scores: tuple[np.ndarray, np.ndarray, np.ndarray], c: int) -> ClassScore:
     tp, fp, fn = (float(x) for x in counts)
     value, low, high = (float(x[c]) for x in scores)
-    return Row(
+    return ClassScore(
         name=name,
         precision=tp / (tp + fp) if tp + fp else 0.0,
         recall=tp / (tp + fn) if tp + fn else 0.0,
@@ -181,7 +185,7 @@ def _row(name: str, counts: np.ndarray, scores: tuple[np.ndarray, np.ndarray, np
     )
 
 
-def _worst(comparison: gold_standards.Comparison, units: pd.DataFrame, archive: Archive) -> list[Disagreement]:
+def _worst(comparison: gold_standards.GoldCounts, units: pd.DataFrame, archive: Archive) -> list[Disagreement]:
     """The reports with most disagreements first."""
     errors = comparison.counts[:, :, 1:].sum(axis=(1, 2))
     order = np.argsort(-errors, kind="stable")

@@ -38,7 +38,7 @@ class Pair:
 
     @property
     def start(self) -> int:
-        """Where the quote begins in the raw report; run A's where the two differ."""
+        """Begin of the quote in the raw report; run A's where the two differ."""
         return int(self._unit.start)
 
     @property
@@ -77,7 +77,7 @@ def match(first: Sequence[Any], second: Sequence[Any], similar: Callable[[Any, A
 
 
 def similarity(x: Any, y: Any) -> float:
-    """Of two units of one report: negative unless their quotes overlap; else by place, assertion and attributes."""
+    """Similarity of two units of a report: negative unless their quotes overlap, else by place and attributes."""
     inside = min(x.end, y.end) - max(x.start, y.start)
     if inside <= 0:
         return -1.0

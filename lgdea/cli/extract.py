@@ -19,7 +19,7 @@ _WHERE = {"rich_help_panel": "Where"}
 
 
 class Runner(StrEnum):
-    """Where an extraction runs."""
+    """Runners of an extraction."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -94,7 +94,7 @@ def run(
     """
     from lgdea.config import load_config
     from lgdea.evidence.config import ExtractConfig
-    from lgdea.evidence.runner import launch
+    from lgdea.evidence.runner import extract_from_config
     from lgdea.records.archive import Archive
 
     named = {
@@ -115,7 +115,7 @@ def run(
         raise UsageError("--workers is the number of Ray workers", remedy="add --runner ray")
     source = Archive.open(archive)
     with stage_bar() as progress:
-        summary = launch(settings, source, out, progress)
+        summary = extract_from_config(settings, source, out, progress)
     if json:
         show_json(summary)
         return

@@ -16,7 +16,7 @@ _PROBLEMS_SHOWN = 20
 
 
 class Selection(StrEnum):
-    """Which reports a person reviews."""
+    """Choices of the reports that a person reviews."""
 
     random = "random"
     disagreements = "disagreements"

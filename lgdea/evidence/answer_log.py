@@ -26,7 +26,7 @@ _BUFFER = 16 * 1024  # answers in another order than the reports' are read from 
 _KEY = "S12"  # a request id is 24 hexadecimal digits
 
 
-class Place(NamedTuple):
+class RecordLocation(NamedTuple):
     """Number of the file and offset of the line in it, bytes."""
 
     file: int
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 
 class AnswerIndex:
-    """From request id to place, 22 bytes per answer.
+    """Index from request id to location, 22 bytes per answer.
 
     What is appended can be found after :meth:`settle`; of several answers to one request the last counts.
     """
@@ -50,8 +50,8 @@ class AnswerIndex:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def append(self, request_id: str, place: Place) -> None:
-        """Remember a place.
+    def append(self, request_id: str, location: RecordLocation) -> None:
+        """Remember a location until :meth:`update_index`.
 
         Raises:
             ValueError: The id is not 24 hexadecimal digits.
@@ -60,11 +60,11 @@ class AnswerIndex:
         if len(key) != 12:
             raise ValueError(f"request id {request_id!r} has not 24 digits")
         self._new_keys += key
-        self._new_files.append(place.file)
-        self._new_offsets.append(place.offset)
+        self._new_files.append(location.file)
+        self._new_offsets.append(location.offset)
 
-    def settle(self) -> None:
-        """Let the appended answers be found."""
+    def update_index(self) -> None:
+        """Sort the appended answers into the index."""
         if not self._new_offsets:
             return
         keys = np.concatenate([self._keys, np.frombuffer(bytes(self._new_keys), _KEY)])
@@ -77,18 +77,18 @@ class AnswerIndex:
         self._files, self._offsets = files[order], offsets[order]
         self._new_keys, self._new_files, self._new_offsets = bytearray(), array("H"), array("Q")
 
-    def find(self, request_id: str) -> Place | None:
-        """The place of the last settled answer, None when there is none."""
+    def find(self, request_id: str) -> RecordLocation | None:
+        """The location of the last indexed answer, None when there is none."""
         if not len(self._keys):
             return None
         key = bytes.fromhex(request_id)
         at = int(self._keys.searchsorted(key))
         if at == len(self._keys) or self._keys[at] != key.rstrip(b"\0"):  # NumPy gives strings without final zeros
             return None
-        return Place(int(self._files[at]), int(self._offsets[at]))
+        return RecordLocation(int(self._files[at]), int(self._offsets[at]))
 
 
-class RawLog:
+class AnswerLog:
     """The answers of one run: a shard that is appended to, and an index over all shards of the folder.
 
     Args:
@@ -135,27 +135,27 @@ class RawLog:
             line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
             self._stream.write(line)
             self._stream.flush()
-        self._index.append(response.request_id, Place(self._number, self._end))
+        self._index.append(response.request_id, RecordLocation(self._number, self._end))
         self._end += len(line)
         self.tokens += response.tokens or 0
 
-    def settle(self) -> None:
-        """Let :meth:`read` find what was appended."""
-        self._index.settle()
+    def update_index(self) -> None:
+        """Index what was appended, so that :meth:`read` finds it."""
+        self._index.update_index()
 
     def __len__(self) -> int:
         return len(self._index)
 
     def read(self, request_id: str) -> RawRecord | None:
-        """The last settled answer to a request, None when there is none."""
-        place = self._index.find(request_id)
-        if place is None:
+        """The last indexed answer to a request, None when there is none."""
+        location = self._index.find(request_id)
+        if location is None:
             return None
-        stream = self._readers.get(place.file) or self._open(place.file)
-        stream.seek(place.offset)
-        return parse_raw(stream.readline(), self._files[place.file])
+        stream = self._readers.get(location.file) or self._open(location.file)
+        stream.seek(location.offset)
+        return parse_raw(stream.readline(), self._files[location.file])
 
-    def __enter__(self) -> RawLog:
+    def __enter__(self) -> AnswerLog:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,9 +168,9 @@ class RawLog:
     def _scan(self) -> None:
         for number, file in enumerate(self._files):
             for offset, record in scan_shard(file):
-                self._index.append(record.request_id, Place(number, offset))
+                self._index.append(record.request_id, RecordLocation(number, offset))
                 self.tokens += record.tokens or 0
-        self._index.settle()
+        self._index.update_index()
 
     def _open(self, number: int) -> IO[bytes]:
         if len(self._readers) >= _OPEN_FILES:

@@ -10,7 +10,7 @@ from lgdea.config import Config
 
 
 class RayConfig(Config):
-    """Where a run of ``runner: ray`` works (see :class:`~lgdea.evidence.backends.ray_backend.RayBackend`)."""
+    """Cluster of a run with ``runner: ray`` (see :class:`~lgdea.evidence.backends.ray_backend.RayBackend`)."""
 
     workers: int = Field(2, ge=1)
     """Backends that work at the same time."""
@@ -25,7 +25,7 @@ class RayConfig(Config):
 
 
 class ExtractConfig(Config):
-    """Who extracts, with which prompt, where, and how much may be rejected."""
+    """Configuration of an extraction: backend, prompt, runner, and how much may be rejected."""
 
     backend: str = "rules"
     """Name in the entry-point group ``lgdea.backends``."""

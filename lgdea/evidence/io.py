@@ -67,7 +67,7 @@ def read_evidence(folder: str | Path) -> pd.DataFrame:
 
 
 def iter_rejects(folder: str | Path) -> Iterator[Reject]:
-    """What a finished extraction left out, in the order of the reports.
+    """Iterate over what a finished extraction left out, in the order of the reports.
 
     Raises:
         UsageError: There is no such folder, or the extraction is unfinished.

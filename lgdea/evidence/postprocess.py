@@ -1,4 +1,4 @@
-"""From raw answers to checked units: parse, align, check; whatever does not pass is named with its reason."""
+"""Postprocessing of raw answers into checked units: parse, align, check; each reject is kept with its reason."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from lgdea.evidence.alignment.aligner import Aligner
-from lgdea.evidence.answer_log import RawLog
+from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.io import Reject
 from lgdea.evidence.prompts import Prompt, Question
 from lgdea.evidence.prompts.sentence import words_of
 from lgdea.evidence.report_reader import RawReport
-from lgdea.evidence.request_loop import Item, is_unanswered
+from lgdea.evidence.request_loop import PendingRequest, is_unanswered
 from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, parse_response
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit, unit_id
-from lgdea.evidence.sections import Span, split_sections
+from lgdea.evidence.sections import Section, split_sections
 from lgdea.vocabulary import load_vocabulary
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Reading:
-    """What the answers about one report came to."""
+class ReportResult:
+    """Units and rejects of one report."""
 
     report: RawReport
     questions: int = 0
@@ -36,16 +36,16 @@ class Reading:
     rejects: list[Reject] = field(default_factory=list)
 
 
-class Lost(NamedTuple):
-    """Why there is no usable answer."""
+class NoAnswer(NamedTuple):
+    """Reason why a request has no usable answer."""
 
     reason: str
     detail: str
     unanswered: bool
 
 
-class Reader:
-    """Asks about reports and reads the answers.
+class ReportProcessor:
+    """Maker of the requests about reports, and reader of their answers.
 
     Args:
         prompt: The prompt of a language model; None for a backend that takes the report as it is.
@@ -53,71 +53,73 @@ class Reader:
         run_id: Written into the units.
     """
 
-    def __init__(self, prompt: Prompt | None, log: RawLog, run_id: str) -> None:
+    def __init__(self, prompt: Prompt | None, log: AnswerLog, run_id: str) -> None:
         self._prompt = prompt
         self._sha = prompt.sha256 if prompt else ""
         self._log = log
         self._run_id = run_id
 
-    def items(self, report: RawReport) -> list[Item]:
-        """The questions about a report."""
+    def pending_requests(self, report: RawReport) -> list[PendingRequest]:
+        """List the requests about a report."""
         return [self._item(report, question) for question in self._questions(report.text)]
 
-    def read(self, report: RawReport) -> Reading:
-        """The units of a report; a question that is lost leaves those of the others."""
-        reading = Reading(report)
+    def process(self, report: RawReport) -> ReportResult:
+        """Parse, align and check the answers about a report; a question without an answer costs only its own units."""
+        result = ReportResult(report)
         if not report.text.strip():
-            reading.rejects.append(Reject(report.report_id, "empty_report", start=0, end=len(report.text)))
-            return reading
+            result.rejects.append(Reject(report.report_id, "empty_report", start=0, end=len(report.text)))
+            return result
         sections = split_sections(report.text)
         for question in self._questions(report.text):
-            reading.questions += 1
+            result.questions += 1
             item = self._item(report, question)
-            stated = read_answer(self._log, item.request_id, partial(self._parse, item.text))
-            if isinstance(stated, Lost):
-                reading.lost_questions += 1
-                reading.unanswered += stated.unanswered
-                reading.rejects.append(
+            stated = parse_logged_answer(self._log, item.request_id, partial(self._parse, item.text))
+            if isinstance(stated, NoAnswer):
+                result.lost_questions += 1
+                result.unanswered += stated.unanswered
+                result.rejects.append(
                     Reject(report.report_id, stated.reason, stated.detail, start=question.start, end=question.end)
                 )
             else:
-                self._align(reading, question, stated, sections)
+                self._align(result, question, stated, sections)
         if self._prompt is not None and self._prompt.reads == "sentence":
-            _settle_normal(reading)
-        return reading
+            _drop_contradicted_normal(result)
+        return result
 
     def _questions(self, text: str) -> list[Question]:
         if not text.strip():
             return []
         return self._prompt.questions(text) if self._prompt else [Question(0, len(text), ())]
 
-    def _item(self, report: RawReport, question: Question) -> Item:
+    def _item(self, report: RawReport, question: Question) -> PendingRequest:
         text = report.text[question.start : question.end]
         key = hash_id(report.report_id, str(question.start), str(question.end), text, self._sha, SCHEMA_VERSION)
-        return Item(key, report.report_id, text, question.messages, partial(self._parse, text))
+        return PendingRequest(key, report.report_id, text, question.messages, partial(self._parse, text))
 
     def _parse(self, text: str, answer: str) -> list[ResponseUnit]:
         return self._prompt.parse(answer, text) if self._prompt else parse_response(answer)
 
-    def _align(self, reading: Reading, question: Question, stated: list[ResponseUnit], sections: list[Span]) -> None:
+    def _align(
+        self, result: ReportResult, question: Question, stated: list[ResponseUnit], sections: list[Section]
+    ) -> None:
         """Find each quote in the text of its own question, so that no answer can speak of another sentence."""
-        report = reading.report
+        report = result.report
         aligner = Aligner(report.text[question.start : question.end])
-        seen = {unit.unit_id for unit in reading.units}
+        seen = {unit.unit_id for unit in result.units}
         for item in stated:
             unit = self._locate(report, question.start, item, aligner, sections)
             if unit is not None and unit.unit_id not in seen:
                 seen.add(unit.unit_id)
-                reading.units.append(unit)
+                result.units.append(unit)
                 continue
             reason = "quote_not_in_report" if unit is None else "repeated_unit"
             detail = aligner.why_not(item.quote) if unit is None else ""
-            reading.rejects.append(
+            result.rejects.append(
                 Reject(report.report_id, reason, detail, item.model_dump(), question.start, question.end)
             )
 
     def _locate(
-        self, report: RawReport, offset: int, item: ResponseUnit, aligner: Aligner, sections: list[Span]
+        self, report: RawReport, offset: int, item: ResponseUnit, aligner: Aligner, sections: list[Section]
     ) -> Unit | None:
         found = aligner.align(item.quote, item.start, of=(item.finding, item.anatomy, item.laterality))
         if found is None:
@@ -146,7 +148,7 @@ class Reader:
         )
 
 
-def _section(sections: list[Span], at: int) -> str:
+def _section(sections: list[Section], at: int) -> str:
     """The name of the last section that begins at or before a character."""
     name = "body"
     for section in sections:
@@ -156,13 +158,13 @@ def _section(sections: list[Span], at: int) -> str:
     return name
 
 
-def _settle_normal(reading: Reading) -> None:
+def _drop_contradicted_normal(result: ReportResult) -> None:
     """Take out "the study is normal" where another sentence states something: who reads one sentence cannot know."""
-    stated = next((u for u in reading.units if u.assertion != "absent" and not _is_normality(u)), None)
+    stated = next((u for u in result.units if u.assertion != "absent" and not _is_normality(u)), None)
     if stated is None:
         return
-    for unit in filter(_is_normality, reading.units):
-        reading.rejects.append(
+    for unit in filter(_is_normality, result.units):
+        result.rejects.append(
             Reject(
                 unit.report_id,
                 "contradicted_normal",
@@ -172,24 +174,24 @@ def _settle_normal(reading: Reading) -> None:
                 unit.end,
             )
         )
-    reading.units = [unit for unit in reading.units if not _is_normality(unit)]
+    result.units = [unit for unit in result.units if not _is_normality(unit)]
 
 
 def _is_normality(unit: Unit) -> bool:
     return load_vocabulary().findings[unit.finding].kind == "normality"
 
 
-def read_answer(log: RawLog, request_id: str, parse: Callable[[str], T]) -> T | Lost:
+def parse_logged_answer(log: AnswerLog, request_id: str, parse: Callable[[str], T]) -> T | NoAnswer:
     """The parsed answer to a question, or why there is none."""
     answer = log.read(request_id)
     if answer is None:
-        return Lost("no_response", "", True)
+        return NoAnswer("no_response", "", True)
     if answer.text is None:
-        return Lost(answer.failure or "no_response", answer.detail, is_unanswered(answer))
+        return NoAnswer(answer.failure or "no_response", answer.detail, is_unanswered(answer))
     try:
         return parse(answer.text)
     except InvalidResponse as error:
-        return Lost("invalid_response", str(error), False)
+        return NoAnswer("invalid_response", str(error), False)
 
 
 def hash_id(*parts: str) -> str:

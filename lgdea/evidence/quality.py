@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from lgdea.evidence.postprocess import Reading
+from lgdea.evidence.postprocess import ReportResult
 
 
 class Quality:
@@ -17,21 +17,21 @@ class Quality:
         self._alignment: Counter[str] = Counter()
         self._stated: Counter[tuple[str, str]] = Counter()
 
-    def add(self, reading: Reading) -> None:
+    def add(self, result: ReportResult) -> None:
         """Count one report."""
         counts = self._counts
         counts["reports"] += 1
-        counts["reports_with_units"] += bool(reading.units)
-        nothing_read = reading.lost_questions == reading.questions and bool(reading.rejects)
+        counts["reports_with_units"] += bool(result.units)
+        nothing_read = result.lost_questions == result.questions and bool(result.rejects)
         counts["rejected"] += nothing_read
-        counts["incomplete"] += bool(reading.lost_questions) and not nothing_read
-        counts["questions"] += reading.questions
-        counts["rejected_questions"] += reading.lost_questions
-        counts["unanswered"] += reading.unanswered
-        counts["units"] += len(reading.units)
-        self._alignment.update([unit.alignment for unit in reading.units])
-        self._stated.update([(unit.finding, unit.assertion) for unit in reading.units])
-        for reject in reading.rejects:
+        counts["incomplete"] += bool(result.lost_questions) and not nothing_read
+        counts["questions"] += result.questions
+        counts["rejected_questions"] += result.lost_questions
+        counts["unanswered"] += result.unanswered
+        counts["units"] += len(result.units)
+        self._alignment.update([unit.alignment for unit in result.units])
+        self._stated.update([(unit.finding, unit.assertion) for unit in result.units])
+        for reject in result.rejects:
             counts["rejected_units"] += reject.unit is not None
             self._reasons[reject.reason] += 1
 

@@ -66,7 +66,7 @@ class Reports:
         return islice(rows, self._limit)
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the reports beside the hash of their file."""
+        """Return what identifies the reports beside the hash of their file."""
         facts: dict[str, Any] = {"reports": len(self)}
         if self._limit is not None:
             facts["limit"] = self._limit

@@ -1,4 +1,4 @@
-"""Asking a backend until every question has an answer that can be used, or has used up its attempts.
+"""Request loop: a backend is asked until every question has a usable answer or has used up its attempts.
 
 Answers are on disk before they are looked at. A question is asked when the log holds no answer to it, or a
 ``backend_error``; it is asked again, with more tokens, when the answer was cut (``length``) or cannot be read.
@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from lgdea.errors import EvidenceError, LgdeaError
-from lgdea.evidence.answer_log import RawLog
+from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, Request, Response
 from lgdea.evidence.io import RawRecord
 from lgdea.evidence.response import InvalidResponse
@@ -25,8 +25,8 @@ _PROGRESS_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One question.
+class PendingRequest:
+    """One question that waits for its answer.
 
     ``parse`` raises :class:`~lgdea.evidence.response.InvalidResponse` for an answer that cannot be used.
     """
@@ -42,17 +42,22 @@ class Item:
 class Questions:
     """All that is to be asked: ``per_report`` starts a new walk over the reports and gives the questions of each."""
 
-    per_report: Callable[[], Iterator[list[Item]]]
+    per_report: Callable[[], Iterator[list[PendingRequest]]]
     reports: int
     json_schema: Mapping[str, Any]
     what: str
     """What the progress bar says."""
 
 
-def ask(
-    backend: ExtractorBackend, questions: Questions, log: RawLog, *, max_attempts: int, progress: Progress | None = None
+def run_requests(
+    backend: ExtractorBackend,
+    questions: Questions,
+    log: AnswerLog,
+    *,
+    max_attempts: int,
+    progress: Progress | None = None,
 ) -> int:
-    """Ask what the log does not answer yet; afterwards the log is settled.
+    """Ask what the log does not answer yet; afterwards the log is indexed.
 
     Args:
         backend: Who answers. One that needs no prompt would only repeat itself, so it has one attempt.
@@ -69,27 +74,27 @@ def ask(
     """
     attempts = max_attempts if backend.needs_prompt else 1
     answered = 0
-    again: dict[str, int] | None = None
-    while again is None or again:
-        turn = _Round(questions, log, attempts, again)
-        answered += turn.run(backend, progress)
-        log.settle()
-        again = turn.again
+    retry_attempts: dict[str, int] | None = None
+    while retry_attempts is None or retry_attempts:
+        this_round = _RetryRound(questions, log, attempts, retry_attempts)
+        answered += this_round.run(backend, progress)
+        log.update_index()
+        retry_attempts = this_round.retry_attempts
     return answered
 
 
-class _Round:
+class _RetryRound:
     """One walk over the reports. The first asks all that the log lacks, later ones what the round before left over."""
 
-    def __init__(self, questions: Questions, log: RawLog, attempts: int, only: Mapping[str, int] | None) -> None:
-        self.again: dict[str, int] = {}
+    def __init__(self, questions: Questions, log: AnswerLog, attempts: int, only: Mapping[str, int] | None) -> None:
+        self.retry_attempts: dict[str, int] = {}
         """Request ids to be asked in the next round, and the number of that attempt."""
         self._questions = questions
         self._log = log
         self._attempts = attempts
         self._only = only
-        self._flying: dict[str, tuple[Item, int]] = {}
-        self._passed = 0
+        self._in_flight: dict[str, tuple[PendingRequest, int]] = {}
+        self._reports_seen = 0
 
     def run(self, backend: ExtractorBackend, progress: Progress | None) -> int:
         requests = self._requests()
@@ -97,31 +102,31 @@ class _Round:
         if first is None:  # a backend that has nothing to do is not even started
             return 0
         answered, shown = 0, 0.0
-        for response in _guarded(backend, chain([first], requests)):
-            flying = self._flying.pop(response.request_id, None)
-            if flying is None:  # answered twice; the first answer stands
+        for response in _respond_or_explain(backend, chain([first], requests)):
+            waiting = self._in_flight.pop(response.request_id, None)
+            if waiting is None:  # answered twice; the first answer stands
                 continue
-            item, attempt = flying
+            item, attempt = waiting
             self._log.append(response, item.report_id, attempt)
             answered += 1
-            if attempt < self._attempts and _is_worth_another(response, item):
-                self.again[item.request_id] = attempt + 1
+            if attempt < self._attempts and _is_worth_retry(response, item):
+                self.retry_attempts[item.request_id] = attempt + 1
             if progress is not None and time.monotonic() - shown > _PROGRESS_SECONDS:
                 shown = time.monotonic()
-                done = max(0, self._passed - len(self._flying))
+                done = max(0, self._reports_seen - len(self._in_flight))
                 progress(self._questions.what, done, self._questions.reports)
         return answered
 
     def _requests(self) -> Iterator[Request]:
         for items in self._questions.per_report():
-            self._passed += 1
+            self._reports_seen += 1
             for item in items:
-                attempt = self._attempt(item)
+                attempt = self._due_attempt(item)
                 if attempt is not None:
-                    self._flying[item.request_id] = (item, attempt)
+                    self._in_flight[item.request_id] = (item, attempt)
                     yield Request(item.request_id, item.text, item.messages, self._questions.json_schema, attempt)
 
-    def _attempt(self, item: Item) -> int | None:
+    def _due_attempt(self, item: PendingRequest) -> int | None:
         """The number of the attempt that is due, None when the question is settled."""
         if self._only is not None:
             return self._only.get(item.request_id)
@@ -130,17 +135,17 @@ class _Round:
             return 1
         if is_unanswered(record):
             return record.attempt
-        if record.attempt < self._attempts and _is_worth_another(record, item):
+        if record.attempt < self._attempts and _is_worth_retry(record, item):
             return record.attempt + 1
         return None
 
 
 def is_unanswered(answer: Response | RawRecord) -> bool:
-    """Whether the next run should ask this again: the backend, not the model, failed."""
+    """Return whether the next run should ask this again: the backend, not the model, failed."""
     return answer.failure == "backend_error" or (answer.failure is None and answer.text is None)
 
 
-def _is_worth_another(answer: Response | RawRecord, item: Item) -> bool:
+def _is_worth_retry(answer: Response | RawRecord, item: PendingRequest) -> bool:
     if answer.failure is not None or answer.text is None:
         return answer.failure == "length"
     try:
@@ -150,7 +155,7 @@ def _is_worth_another(answer: Response | RawRecord, item: Item) -> bool:
     return False
 
 
-def _guarded(backend: ExtractorBackend, requests: Iterable[Request]) -> Iterator[Response]:
+def _respond_or_explain(backend: ExtractorBackend, requests: Iterable[Request]) -> Iterator[Response]:
     try:
         yield from backend.respond(requests)
     except LgdeaError:

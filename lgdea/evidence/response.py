@@ -1,4 +1,4 @@
-"""What a backend answers: evidence as quotes, before the code finds their offsets.
+"""Answers of backends: evidence as quotes, before the code finds their offsets.
 
 The JSON Schema for constrained decoding is made from the same class that validates the answer.
 """

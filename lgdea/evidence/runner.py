@@ -1,8 +1,20 @@
-"""From an archive's reports to an evidence folder: ask, keep the raw answers, align, check, write.
+"""Runner of an extraction: an archive's reports in, an evidence folder out.
 
-Raw answers are on disk before they are parsed, so a kill loses at most the requests in flight and a re-run asks only
-for what is missing. Every report and every unit ends either in ``evidence.parquet`` or in ``rejects.jsonl``. Reports
-stream: memory holds a batch of them, the requests in flight and a few bytes per question.
+One report's way; each numbered line is a walk over all reports::
+
+    1 ask      report -> questions -> requests      request_loop.run_requests
+                 backend.respond -> raw/*.jsonl     answer_log.AnswerLog, before anything is parsed
+    2 retry    cut or unreadable answers once more  one more walk per attempt, each with twice the tokens
+    3 verify   raw -> units -> a request per unit   only with a two-pass prompt; answers go to raw-verify/
+    4 write    raw -> parse -> align -> check       postprocess.ReportProcessor
+                 drop unsupported units             verification.Verification
+                 unit   -> evidence.parquet
+                 reject -> rejects.jsonl, with its reason
+               counts   -> quality.json, run.json   quality.Quality
+
+Every walk splits the reports into questions anew and finds their answers by request id, a hash of all that decides
+them. That costs some CPU time, but nothing has to be kept between walks: memory holds a batch of reports, the requests
+in flight and 22 bytes per answer, a kill loses at most the requests in flight, and a re-run asks only what is missing.
 """
 
 from __future__ import annotations
@@ -19,15 +31,15 @@ from typing import Any
 import pandas as pd
 
 from lgdea.errors import EvidenceError, RejectedShareError, UsageError
-from lgdea.evidence.answer_log import RawLog
+from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS
-from lgdea.evidence.postprocess import Reader, Reading
+from lgdea.evidence.postprocess import ReportProcessor, ReportResult
 from lgdea.evidence.prompts import Prompt, load_prompt
 from lgdea.evidence.quality import Quality
 from lgdea.evidence.report_reader import Reports
-from lgdea.evidence.request_loop import Item, Progress, Questions, ask
+from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, run_requests
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.verification import Verification
 from lgdea.records.archive import Archive
@@ -61,7 +73,7 @@ def extract(
 
     Args:
         source: An archive, its folder, or a table with ``report_id`` and ``text``.
-        backend: Who extracts (see :func:`~lgdea.evidence.backends.base.get_backend`).
+        backend: The backend (see :func:`~lgdea.evidence.backends.base.get_backend`).
         out: Evidence folder: ``raw/``, ``evidence.parquet``, ``rejects.jsonl``, ``quality.json``, ``run.json``.
         prompt: The prompt for a backend that needs one.
         limit: Read only the first so many reports.
@@ -124,25 +136,25 @@ class _Run:
         """Ask, verify, write; returns the summary."""
         began = time.perf_counter()
         with ExitStack() as stack:
-            log = stack.enter_context(RawLog(self.out / RAW))  # from here on no other process writes to this folder
+            log = stack.enter_context(AnswerLog(self.out / RAW))  # from here on no other process writes to this folder
             for left in self.out.glob(".*.tmp"):  # by a run that was killed while it wrote
                 left.unlink()
-            reader = Reader(self.prompt, log, self.run_id)
+            processor = ReportProcessor(self.prompt, log, self.run_id)
             schema = self.prompt.json_schema() if self.prompt else {}
-            asked = self._ask("reading reports", lambda: map(reader.items, self.reports), schema, log)
-            verified, tokens, readings = 0, log.tokens, map(reader.read, self.reports)
+            asked = self._ask("reading reports", lambda: map(processor.pending_requests, self.reports), schema, log)
+            verified, tokens, results = 0, log.tokens, map(processor.process, self.reports)
             if self.prompt is not None and self.prompt.verifier is not None:
-                second = stack.enter_context(RawLog(self.out / RAW_VERIFY))
+                second = stack.enter_context(AnswerLog(self.out / RAW_VERIFY))
                 verification = Verification(self.prompt.verifier, second)
                 verified = self._ask(
                     "verifying units",
-                    lambda: (verification.items(reader.read(report)) for report in self.reports),
+                    lambda: (verification.pending_requests(processor.process(report)) for report in self.reports),
                     self.prompt.verifier.json_schema(),
                     second,
                 )
                 tokens += second.tokens
-                readings = map(verification.read, readings)
-            counts = self._write(readings)
+                results = map(verification.drop_unsupported, results)
+            counts = self._write(results)
         seconds = time.perf_counter() - began
         read = min(1.0, asked / max(1, counts["questions"])) * counts["reports"]
         return {
@@ -156,16 +168,18 @@ class _Run:
 
     @property
     def run_id(self) -> str:
-        """What made a unit: the same reports, backend and prompt give the same id, and so the same table."""
+        """Hash of what made the units: the same reports, backend and prompt give the same id, and so the same table."""
         manifest = json.loads((self.out / MANIFEST).read_text(encoding="utf-8"))
         content = json.dumps([manifest[name] for name in _IDENTITY], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
-    def _ask(self, what: str, items: Callable[[], Iterator[list[Item]]], schema: Mapping[str, Any], log: RawLog) -> int:
+    def _ask(
+        self, what: str, items: Callable[[], Iterator[list[PendingRequest]]], schema: Mapping[str, Any], log: AnswerLog
+    ) -> int:
         questions = Questions(items, len(self.reports), schema, what)
-        return ask(self.backend, questions, log, max_attempts=self.max_attempts, progress=self.progress)
+        return run_requests(self.backend, questions, log, max_attempts=self.max_attempts, progress=self.progress)
 
-    def _write(self, readings: Iterator[Reading]) -> dict[str, Any]:
+    def _write(self, results: Iterator[ReportResult]) -> dict[str, Any]:
         """Write the tables in the order of the reports, whatever the order of the answers."""
         quality = Quality()
         with (
@@ -174,10 +188,10 @@ class _Run:
             atomic(self.out / REJECTS) as file,
             file.open("w", encoding="utf-8", errors="backslashreplace") as rejects,  # JSON reads that back
         ):
-            for done, reading in enumerate(readings, start=1):
-                quality.add(reading)
-                table.write(reading.units)
-                rejects.writelines(reject.to_json() + "\n" for reject in reading.rejects)
+            for done, result in enumerate(results, start=1):
+                quality.add(result)
+                table.write(result.units)
+                rejects.writelines(reject.to_json() + "\n" for reject in result.rejects)
                 if self.progress is not None and done % _PROGRESS_EVERY == 0:
                     self.progress("writing evidence", done, len(self.reports))
         counts = quality.to_dict()
@@ -205,7 +219,9 @@ def _check_share(summary: dict[str, Any], allowed: float, out: Path) -> None:
             )
 
 
-def launch(config: ExtractConfig, archive: Archive, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def extract_from_config(
+    config: ExtractConfig, archive: Archive, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
     """Run the extraction that ``config`` describes; what it started is stopped again.
 
     Returns:
@@ -238,7 +254,7 @@ def launch(config: ExtractConfig, archive: Archive, out: Path, progress: Progres
 
 
 def make_backend(config: ExtractConfig) -> ExtractorBackend:
-    """The backend of a configuration, in this process or on a Ray cluster."""
+    """Make the backend of a configuration, in this process or on a Ray cluster."""
     if config.runner == "ray":
         from lgdea.evidence.backends.ray_backend import RayBackend
 

@@ -66,7 +66,7 @@ _LIST_MARK = re.compile(r"\s*(?:[-*•]+\s*|\d{1,2}[.)](?=\s|[A-Za-z]))?\s*")
 _ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|vs|approx|e\.g|i\.e|fig|resp)\Z", re.IGNORECASE)
 
 
-class Span(NamedTuple):
+class Section(NamedTuple):
     """A named stretch of the raw text, half-open."""
 
     name: str
@@ -74,8 +74,8 @@ class Span(NamedTuple):
     end: int
 
 
-def split_sections(text: str) -> list[Span]:
-    """The sections in order; text before the first header, or without any, is ``body``.
+def split_sections(text: str) -> list[Section]:
+    """Split a report into its sections, in order; text before the first header, or without any, is ``body``.
 
     A header is one of the usual names with a colon, at the start of a line in any case or anywhere in capitals.
     Blank sections are left out.
@@ -92,10 +92,10 @@ def split_sections(text: str) -> list[Span]:
         colon = text.find(":", colon + 1)
     spans = []
     first = heads[0][1] if heads else len(text)
-    spans.append(Span("body", 0, first))
+    spans.append(Section("body", 0, first))
     for number, (name, _, body) in enumerate(heads):
         end = heads[number + 1][1] if number + 1 < len(heads) else len(text)
-        spans.append(Span(name, body, end))
+        spans.append(Section(name, body, end))
     return [span for span in spans if text[span.start : span.end].strip()]
 
 
@@ -115,7 +115,7 @@ def _header_before(text: str, colon: int) -> str | None:
 
 
 def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
-    """The sentences of ``text[start:end]`` as offsets into ``text``, without list marks and outer blanks.
+    """Split ``text[start:end]`` into sentences, as offsets into ``text``, without list marks and outer blanks.
 
     A wrapped line does not end a sentence; a blank line, a list mark or a labelled line does.
     """
@@ -134,7 +134,7 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[t
 
 
 def evidence_sentences(text: str) -> list[tuple[int, int]]:
-    """The sentences of the sections that describe this study, in order, as offsets into ``text``.
+    """List the sentences of the sections that describe this study, in order, as offsets into ``text``.
 
     What has no end within 2,000 characters is no prose and is cut there.
     """

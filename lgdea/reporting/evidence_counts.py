@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lgdea.annotation.compare_runs import is_actionable
-from lgdea.annotation.gold_standards import Comparison
+from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.evidence.io import REJECTS, Reject, iter_rejects
 from lgdea.runs import MANIFEST
 
@@ -155,20 +155,20 @@ def refused_text(reject: Reject) -> str:
     return f"{stated} ({detail})" if detail else stated
 
 
-def gold_rows(comparison: Comparison) -> list[GoldRow]:
+def gold_rows(comparison: GoldCounts) -> list[GoldRow]:
     """Counts per class, most errors first."""
     totals = comparison.counts.sum(axis=0).astype(int)
     rows = [GoldRow(name, *(int(n) for n in totals[c])) for c, name in enumerate(comparison.classes)]
     return sorted(rows, key=lambda row: (-(row.false + row.missed), row.name))
 
 
-def gold_errors(comparison: Comparison) -> list[GoldError]:
+def gold_errors(comparison: GoldCounts) -> list[GoldError]:
     """All disagreements: classes that may call for action first, then those that the gold has least, then by report."""
     positives = comparison.counts[:, :, [0, 2]].sum(axis=(0, 2))
     found = []
     for r, c, kind in np.argwhere(comparison.counts[:, :, 1:] > 0):
         urgent = any(is_actionable(f) for f in comparison.members[c])
-        excluded = comparison.classes[c] in comparison.apart
+        excluded = comparison.classes[c] in comparison.excluded_from_averages
         error = GoldError(comparison.reports[r], comparison.classes[c], ("false", "missed")[kind])
         found.append((excluded, not urgent, float(positives[c]), int(c), int(r), error))
     return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lgdea.annotation.compare_runs import TIERS, Difference, Pair, compare_runs, describe
+from lgdea.annotation.compare_runs import TIERS, Pair, RunComparison, compare_runs, describe
 from lgdea.annotation.export_review import report_texts, reports_asked, reports_read, sentence_around
-from lgdea.annotation.gold_standards import Comparison
-from lgdea.annotation.scoring import compare
+from lgdea.annotation.gold_standards import GoldCounts
+from lgdea.annotation.scoring import count_against_gold
 from lgdea.annotation.unit_matching import units_by_report
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import split_sentences
@@ -72,7 +72,7 @@ def build_evidence_page(
         count_run(name, folder, read_evidence(folder), len(reports_asked(folder, archive)))
         for name, folder in zip(names, folders, strict=True)
     ]
-    comparison = None if gold is None else compare(runs[0].units, gold, archive)
+    comparison = None if gold is None else count_against_gold(runs[0].units, gold, archive)
     difference = None
     if len(runs) == 2:
         difference = compare_runs(runs[0].units, runs[1].units, reports_read(folders, archive))
@@ -118,8 +118,8 @@ def build_evidence_page(
 def _content(
     runs: Sequence[ExtractionSummary],
     texts: dict[str, str],
-    comparison: Comparison | None,
-    difference: Difference | None,
+    comparison: GoldCounts | None,
+    difference: RunComparison | None,
 ) -> Content:
     errors = [] if comparison is None else [e for e in gold_errors(comparison) if e.report_id in texts]
     pairs: dict[str, list[Pair]] = {}
@@ -148,18 +148,18 @@ def _gold_name(gold: str) -> str:
     return Path(gold).name
 
 
-def _total(comparison: Comparison) -> GoldRow:
+def _total(comparison: GoldCounts) -> GoldRow:
     """Counts over all classes that the gold's micro average has."""
-    inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.apart]
+    inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.excluded_from_averages]
     return GoldRow("micro", *(int(n) for n in comparison.counts[:, inner].sum(axis=(0, 1))))
 
 
-def _tiers(difference: Difference) -> list[tuple[str, str, int]]:
+def _tiers(difference: RunComparison) -> list[tuple[str, str, int]]:
     counts = pd.Series([p.tier for p in difference.differing], dtype=object).value_counts()
     return [(tier, text, int(counts.get(tier, 0))) for tier, text in TIERS.items()]
 
 
-def _first(difference: Difference) -> list[tuple[Pair, int, str, str]]:
+def _first(difference: RunComparison) -> list[tuple[Pair, int, str, str]]:
     """The differences to read first, how many read alike, and both readings; no finding fills the list."""
     seen: Counter[str] = Counter()
     chosen = []
@@ -170,7 +170,7 @@ def _first(difference: Difference) -> list[tuple[Pair, int, str, str]]:
     return chosen[:_TOP]
 
 
-def _with_sentences(content: Content, comparison: Comparison | None) -> list[tuple[GoldError, str]]:
+def _with_sentences(content: Content, comparison: GoldCounts | None) -> list[tuple[GoldError, str]]:
     """The first disagreements with the gold and the sentence of each that explains it best."""
     if comparison is None:
         return []

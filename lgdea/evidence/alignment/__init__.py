@@ -1,1 +1,1 @@
-"""From a quote to its offsets in the raw report."""
+"""Alignment of quotes with the raw report."""

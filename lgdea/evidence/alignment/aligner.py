@@ -1,4 +1,4 @@
-"""From a quote to its offsets in the raw report. A quote that is not there is never given one."""
+"""Offsets of quotes in the raw report; a quote that is not there gets none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Hashable
 from functools import cached_property
 from typing import NamedTuple
 
-from lgdea.evidence.alignment.fuzzy_match import Resemblance
-from lgdea.evidence.alignment.normalize import Plain, plain
+from lgdea.evidence.alignment.fuzzy_match import FuzzyMatcher
+from lgdea.evidence.alignment.normalize import NormalizedText, normalize_with_offsets
 from lgdea.evidence.schema import Alignment
 
 
@@ -22,7 +22,7 @@ class Aligned(NamedTuple):
 
 
 class Aligner:
-    """Finds quotes in one text; repeated quotes get their occurrences in order.
+    """Aligner of quotes with one text; repeated quotes get their occurrences in order.
 
     Args:
         text: The raw report.
@@ -33,13 +33,13 @@ class Aligner:
         self._words = _Words(text)
 
     def align(self, quote: str, start: int | None = None, of: Hashable = None) -> Aligned | None:
-        """Offsets of ``quote``, None when the text does not hold it.
+        """Find the offsets of ``quote``, None when the text does not hold it.
 
-        Tried in turn: the given ``start``; the quote as it is; case, blanks, dashes, quotation marks, ligatures,
-        accents' encoding and invisible characters made equal (:func:`~lgdea.evidence.alignment.normalize.plain`); the
-        most similar stretch of words (:class:`~lgdea.evidence.alignment.fuzzy_match.Resemblance`). Without a ``start``,
-        a quote cannot begin or end inside a word or a number of the text: "normal" does not match inside "abnormal",
-        nor "5 mm" inside "15 mm".
+        Tried in turn: the given ``start``; the quote as it is; the quote in normalised text (case, blanks, dashes,
+        quotation marks, ligatures, accents' encoding and invisible characters made equal, see
+        :func:`~lgdea.evidence.alignment.normalize.normalize_with_offsets`); the most similar run of words
+        (:class:`~lgdea.evidence.alignment.fuzzy_match.FuzzyMatcher`). Without a ``start``, a quote cannot begin or end
+        inside a word or a number of the text: "normal" does not match inside "abnormal", nor "5 mm" inside "15 mm".
 
         Args:
             quote: The words.
@@ -57,47 +57,47 @@ class Aligner:
         return self._normalised(quote, of) or self._fuzzy(quote)
 
     def why_not(self, quote: str) -> str:
-        """Why a quote that :meth:`align` did not find is no quote, for those who read the rejects."""
-        if not plain(quote).text:
+        """Explain why :meth:`align` did not find a quote, for those who read the rejects."""
+        if not normalize_with_offsets(quote).text:
             return "no words"
-        if plain(quote).text in self._plain_text.text:
+        if normalize_with_offsets(quote).text in self._normalized_text.text:
             return "stands there only inside other words or numbers"
-        closest = self._resembling.closest(quote)
+        closest = self._fuzzy_matcher.closest(quote)
         return "none of its words is there" if closest is None else f"closest: {self.text[slice(*closest)][:200]!r}"
 
     def verbatim(self, words: str) -> str | None:
-        """These words as the text has them, None when it does not hold them even when made plain."""
+        """Return these words as the text spells them, None when it does not hold them even when normalised."""
         if words in self.text:
             return words
-        wanted = plain(words).text
-        at = self._plain_text.text.find(wanted) if wanted else -1
+        wanted = normalize_with_offsets(words).text
+        at = self._normalized_text.text.find(wanted) if wanted else -1
         if at < 0:
             return None
-        return self.text[self._plain_text.starts[at] : self._plain_text.ends[at + len(wanted) - 1]]
+        return self.text[self._normalized_text.starts[at] : self._normalized_text.ends[at + len(wanted) - 1]]
 
     def _normalised(self, quote: str, of: Hashable) -> Aligned | None:
-        wanted = plain(quote).text
-        at = self._plain_words.occurrence(wanted, of) if wanted else -1
+        wanted = normalize_with_offsets(quote).text
+        at = self._normalized_words.occurrence(wanted, of) if wanted else -1
         if at < 0:
             return None
-        _, starts, ends = self._plain_text
+        _, starts, ends = self._normalized_text
         return Aligned(starts[at], ends[at + len(wanted) - 1], "normalised")
 
     def _fuzzy(self, quote: str) -> Aligned | None:
-        found = self._resembling.find(quote)
+        found = self._fuzzy_matcher.find(quote)
         return None if found is None else Aligned(*found, "fuzzy")
 
     @cached_property
-    def _plain_text(self) -> Plain:
-        return plain(self.text)
+    def _normalized_text(self) -> NormalizedText:
+        return normalize_with_offsets(self.text)
 
     @cached_property
-    def _plain_words(self) -> _Words:
-        return _Words(self._plain_text.text)
+    def _normalized_words(self) -> _Words:
+        return _Words(self._normalized_text.text)
 
     @cached_property
-    def _resembling(self) -> Resemblance:
-        return Resemblance(self.text)
+    def _fuzzy_matcher(self) -> FuzzyMatcher:
+        return FuzzyMatcher(self.text)
 
 
 class _Words:
@@ -120,19 +120,19 @@ class _Words:
     def _find(self, quote: str, start: int) -> int:
         at = self._text.find(quote, start)
         while at >= 0:
-            if not _cuts(self._text, at) and not _cuts(self._text, at + len(quote)):
+            if not _is_inside_word(self._text, at) and not _is_inside_word(self._text, at + len(quote)):
                 return at
             at = self._text.find(quote, self._bound_after(at))
         return -1
 
     def _bound_after(self, at: int) -> int:
         if not self._bounds:
-            self._bounds = [k for k in range(len(self._text) + 1) if not _cuts(self._text, k)]
+            self._bounds = [k for k in range(len(self._text) + 1) if not _is_inside_word(self._text, k)]
         return self._bounds[bisect_right(self._bounds, at)]
 
 
-def _cuts(text: str, at: int) -> bool:
-    """Whether ``at`` is inside a word of a script that sets words apart, or inside a number."""
+def _is_inside_word(text: str, at: int) -> bool:
+    """Return whether ``at`` is inside a word of a script that sets words apart, or inside a number."""
     if not 0 < at < len(text):
         return False
     before, after = text[at - 1], text[at]

@@ -1,4 +1,4 @@
-"""The stretch of a text that a misspelt quote was copied from, if it says the same."""
+"""Fuzzy match of a quote that refuses changes of meaning."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _DECISIVE = frozenset(
 _OPPOSED = tuple(frozenset(pair) for pair in (("hyper", "hypo"), ("inter", "intra"), ("supra", "infra")))
 
 
-class Resemblance:
-    """Finds misspelt quotes in one text.
+class FuzzyMatcher:
+    """Matcher of misspelt quotes with one text.
 
     Args:
         text: The raw report.
@@ -58,7 +58,7 @@ class Resemblance:
         best: tuple[float, int, int] | None = None
         for first, last in self._candidates(wanted):
             words = self._words[first:last]
-            if not _says_the_same(wanted, words):
+            if not _has_same_meaning(wanted, words):
                 continue
             stretch = " ".join(words)
             self._budget -= len(stretch) * len(sought)
@@ -93,14 +93,14 @@ class Resemblance:
         return list(ranges)
 
     def _votes(self, wanted: list[str]) -> Counter[int]:
-        """Where, by how many of its words, the quote would begin."""
+        """Count for each begin of the quote in the text how many of its words stand where they should."""
         votes: Counter[int] = Counter()
         for index, word in enumerate(wanted):
             votes.update(at - index for at in self._places.get(word, ())[:_ANCHORS])
         return votes
 
 
-def _says_the_same(wanted: list[str], words: list[str]) -> bool:
+def _has_same_meaning(wanted: list[str], words: list[str]) -> bool:
     if [w for w in wanted if _is_decisive(w)] != [w for w in words if _is_decisive(w)]:
         return False
     left = list((Counter(words) - Counter(wanted)).elements())
@@ -119,7 +119,7 @@ def _is_decisive(word: str) -> bool:
 
 
 def _is_misspelt(word: str, other: str) -> bool:
-    """Whether two words are spellings of one. They begin alike: a prefix makes another word (a-, hypo-, non-)."""
+    """Return whether two words are spellings of one; a prefix (a-, hypo-, non-) makes another word."""
     if word[:2] != other[:2]:
         return False
     for pair in _OPPOSED:

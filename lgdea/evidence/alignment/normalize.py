@@ -1,4 +1,4 @@
-"""What two texts have in common when they differ only in how the same words are written down."""
+"""Text normalisation that keeps offsets."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _SAME = {
 _RUNS = frozenset("x_*")
 
 
-class Plain(NamedTuple):
-    """A text made plain; character ``i`` of it stands for ``raw[starts[i]:ends[i]]``."""
+class NormalizedText(NamedTuple):
+    """A normalised text; character ``i`` of it stands for ``raw[starts[i]:ends[i]]``."""
 
     text: str
     starts: list[int]
     ends: list[int]
 
 
-def plain(raw: str) -> Plain:
+def normalize_with_offsets(raw: str) -> NormalizedText:
     """Make case, blanks, dashes, quotation marks, ligatures, widths and the encoding of accents equal.
 
     Control characters are blanks, runs of blanks one blank, without any at the ends; invisible characters (soft
     hyphens, zero-width and direction marks, variation selectors) are left out; runs of X, _ and * are one.
 
-    >>> plain("The  ﬁrst – XXXX").text
+    >>> normalize_with_offsets("The  ﬁrst – XXXX").text
     'the first - x'
     """
     text: list[str] = []
@@ -47,12 +47,12 @@ def plain(raw: str) -> Plain:
         del text[-1], starts[-1], ends[-1]
     if not raw.isascii():
         _order_marks(text, starts, ends)
-    return Plain("".join(text), starts, ends)
+    return NormalizedText("".join(text), starts, ends)
 
 
 @lru_cache(maxsize=4096)
 def _pieces(character: str) -> str:
-    """What one character is made of: decomposed, without case; empty when it is invisible."""
+    """Decompose and case-fold one character; empty when it is invisible."""
     category = unicodedata.category(character)
     if category == "Cs":
         return "\ufffd"

@@ -1,1 +1,1 @@
-"""Who extracts: the rule engine, a language model, or recorded responses."""
+"""Extraction backends: the rule engine, language models, recorded responses."""

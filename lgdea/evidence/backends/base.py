@@ -1,4 +1,4 @@
-"""The seam between the runner and whoever extracts."""
+"""Backend protocol, requests and responses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Response:
 
 @runtime_checkable
 class ExtractorBackend(Protocol):
-    """Who extracts.
+    """Protocol of an extraction backend.
 
     ``respond`` yields exactly one response per request, in any order, and never raises for a single item.
     ``needs_prompt`` says whether requests must carry chat messages; ``describe`` names model, revision and versions.
@@ -55,7 +55,7 @@ class ExtractorBackend(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What answered: plain JSON data that identifies the result."""
+        """Return plain JSON data that identifies what answered."""
         ...
 
 

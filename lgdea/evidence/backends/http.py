@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -12,9 +13,10 @@ from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Request, Response
 from lgdea.evidence.backends.http_address import Address, check_address
 from lgdea.evidence.backends.http_client import Server
-from lgdea.evidence.backends.http_session import Session, Settings, say
+from lgdea.evidence.backends.http_session import Session, Settings
 
 KEY_VARIABLE = "LGDEA_API_KEY"
+_LOG = logging.getLogger(__name__)
 
 
 class HttpBackend:
@@ -71,7 +73,7 @@ class HttpBackend:
         """Model, its root, the server's version and the sampling; nothing that a restart elsewhere would change."""
         if self._identity is None:
             with self._session() as session:
-                self._identity = session.call(session.greet())
+                self._identity = session.call(session.connect())
         settings = self._settings
         sampling = {"temperature": settings.temperature, "seed": settings.seed, "max_tokens": settings.max_tokens}
         return {"backend": self.name, **self._identity, "sampling": sampling}
@@ -79,9 +81,9 @@ class HttpBackend:
     def _prepare(self, session: Session, request: Request) -> None:
         """Find out who answers, and that the answers will be of the schema, before the first report is sent."""
         if self._identity is None:
-            self._identity = session.call(session.greet())
+            self._identity = session.call(session.connect())
         if not self._is_proven:
-            session.call(session.prove())
+            session.call(session.check_structured_output())
             self._is_proven = True
         schema = json.dumps(request.json_schema)
         if schema not in self._schemas:
@@ -151,9 +153,9 @@ def create(
     if timeout_seconds <= 0:
         raise UsageError(f"options.timeout_seconds is {timeout_seconds}, more than 0 is needed")
     address = check_address(url, allow_remote=allow_remote)
-    key = _key(api_key_env)
+    key = _read_key(api_key_env)
     if not address.is_loopback and not address.is_encrypted:
-        say(f"report text and key travel unencrypted to {address.shown}; an https URL would protect them")
+        _LOG.warning("report text and key travel unencrypted to %s; an https URL would protect them", address.shown)
     settings = Settings(
         concurrency=concurrency,
         timeout_seconds=timeout_seconds,
@@ -167,7 +169,7 @@ def create(
     return HttpBackend(address, model=model, key=key, key_variable=api_key_env, settings=settings)
 
 
-def _key(variable: str) -> str | None:
+def _read_key(variable: str) -> str | None:
     """The key, None when there is none; a variable that was named on purpose must be set."""
     key = os.environ.get(variable, "").strip()
     if not key:

@@ -1,4 +1,4 @@
-"""Where the server is, and whether report text may go there.
+"""Addresses of servers, and the check that report text may go there.
 
 Text leaves this machine only when that was asked for. A URL without ``allow_remote`` must resolve to loopback
 addresses alone, and the connection goes to the very address that was checked, so that a name whose meaning changes, or

@@ -30,8 +30,8 @@ _TOO_LONG = re.compile(
 )
 
 
-class Trouble(Exception):  # noqa: N818  # it is caught and mended, not shown
-    """This try failed, another may not.
+class TransientServerError(Exception):  # it is caught and mended, not shown
+    """A try that failed where another may not; caught and retried, never shown.
 
     Args:
         kind: ``busy`` (429), ``gone`` (nobody is there: no connection, 502-504), ``lost`` (the connection broke before
@@ -47,7 +47,7 @@ class Trouble(Exception):  # noqa: N818  # it is caught and mended, not shown
         self.retry_after = retry_after
 
 
-class Refused(Exception):  # noqa: N818
+class RequestRefusedError(Exception):
     """The server will not answer this request, however often it is asked; the others may be fine."""
 
     def __init__(self, detail: str, *, too_long: bool) -> None:
@@ -114,11 +114,11 @@ class Server:
         content = self._json(response)
         entries = content.get("data") if isinstance(content, dict) else None
         if not isinstance(entries, list):
-            raise Trouble("broken", "its list of models cannot be read")
+            raise TransientServerError("broken", "its list of models cannot be read")
         return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
 
     async def version(self) -> str | None:
-        """What vLLM says under ``/version``; None for other servers."""
+        """Return what vLLM says under ``/version``; None for other servers."""
         response = await self._send("GET", f"{self._address.root}/version", None, _LISTING_SECONDS)
         try:
             content = response.json() if response.status_code == 200 else None
@@ -130,8 +130,8 @@ class Server:
         """One chat completion.
 
         Raises:
-            Trouble: It failed, another try may not.
-            Refused: The server will not answer this request.
+            TransientServerError: It failed, another try may not.
+            RequestRefusedError: The server will not answer this request.
             UsageError: It refuses the key, or knows no such model or address.
             EvidenceError: It sends us elsewhere.
         """
@@ -147,11 +147,11 @@ class Server:
             async with asyncio.timeout(seconds):
                 return await self._client.request(method, url, content=content, extensions=self._extensions)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Trouble("gone", self._clean(str(error)) or "no connection") from None
+            raise TransientServerError("gone", self._clean(str(error)) or "no connection") from None
         except TimeoutError:
-            raise Trouble("broken", f"no whole answer within {seconds:g} s") from None
+            raise TransientServerError("broken", f"no whole answer within {seconds:g} s") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise Trouble("lost", f"the connection broke ({type(error).__name__})") from None
+            raise TransientServerError("lost", f"the connection broke ({type(error).__name__})") from None
 
     def _check(self, response: httpx.Response) -> None:
         """Return for a success; say what anything else means."""
@@ -172,19 +172,19 @@ class Server:
             )
         detail = f"{status} {self._clean(_message(response))}".strip()
         if status == 429:
-            raise Trouble("busy", detail, _retry_after(response))
+            raise TransientServerError("busy", detail, _retry_after(response))
         if status in (502, 503, 504):
-            raise Trouble("gone", detail, _retry_after(response))
+            raise TransientServerError("gone", detail, _retry_after(response))
         if status == 408 or status >= 500:
-            raise Trouble("broken", detail, _retry_after(response))
-        raise Refused(detail, too_long=status == 413 or bool(_TOO_LONG.search(detail)))
+            raise TransientServerError("broken", detail, _retry_after(response))
+        raise RequestRefusedError(detail, too_long=status == 413 or bool(_TOO_LONG.search(detail)))
 
     def _json(self, response: httpx.Response) -> Any:
         try:
             return response.json()
         except ValueError:
             kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
-            raise Trouble("broken", f"the answer is {kind}, not JSON: is a proxy in between?") from None
+            raise TransientServerError("broken", f"the answer is {kind}, not JSON: is a proxy in between?") from None
 
     async def _explain_not_found(self, model: str) -> None:
         listed = await self.models()
@@ -221,14 +221,14 @@ def _read_answer(content: Any) -> Answer:
             tokens=(content.get("usage") or {}).get("completion_tokens"),
         )
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise Trouble("broken", "the answer is JSON but no chat completion") from None
+        raise TransientServerError("broken", "the answer is JSON but no chat completion") from None
     if reason in ("abort", "error"):
-        raise Trouble("broken", f"the server ended the answer early ({reason})")
+        raise TransientServerError("broken", f"the server ended the answer early ({reason})")
     return answer
 
 
 def _message(response: httpx.Response) -> str:
-    """What an error response says: OpenAI's ``error.message``, or the start of a plain text."""
+    """Read the message of an error response: OpenAI's ``error.message``, or the start of a plain text."""
     try:
         content = response.json()
     except ValueError:

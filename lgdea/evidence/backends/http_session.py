@@ -7,9 +7,9 @@ reader of reports nor the writer of answers needs to know of it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -20,12 +20,13 @@ from typing import Any, TypeVar
 from lgdea.errors import EvidenceError
 from lgdea.evidence.backends.base import Failure, Request, Response
 from lgdea.evidence.backends.http_address import Address
-from lgdea.evidence.backends.http_client import Answer, Refused, Server, Trouble, unknown_model
-from lgdea.evidence.backends.schema_check import check_probe, probe_request
+from lgdea.evidence.backends.http_client import Answer, RequestRefusedError, Server, TransientServerError, unknown_model
+from lgdea.evidence.backends.schema_check import check_schema_answer, schema_check_request
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
-PROBE_REMEDY = "use a server with structured output, such as `vllm serve`, and a model that it supports"
+SCHEMA_REMEDY = "use a server with structured output, such as `vllm serve`, and a model that it supports"
 _LONGEST_PAUSE_SECONDS = 60.0
 _WINDOW = re.compile(r"maximum context length is (\d+)")
 _PROMPT = re.compile(r"(\d+) input tokens|\((\d+) in the messages")
@@ -33,7 +34,7 @@ _PROMPT = re.compile(r"(\d+) input tokens|\((\d+) in the messages")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server is asked; see :func:`lgdea.evidence.backends.http.create`."""
+    """Settings of the requests to a server; see :func:`lgdea.evidence.backends.http.create`."""
 
     concurrency: int
     timeout_seconds: float
@@ -115,10 +116,10 @@ class Session:
         return outcome
 
     async def identify(self) -> dict[str, Any]:
-        """Which model answers, in words that stay the same when the server is restarted at another port.
+        """Name the model that answers, in words that stay the same when the server is restarted at another port.
 
         Raises:
-            Trouble: Nobody answers now.
+            TransientServerError: Nobody answers now.
             UsageError: The model has to be named, or the server does not have it.
         """
         listed = await self._server.models()
@@ -133,27 +134,27 @@ class Session:
         found = {"model": entry["id"], "root": entry.get("root"), "max_model_len": entry.get("max_model_len")}
         return {k: v for k, v in {**found, "server_version": version}.items() if v is not None}
 
-    async def greet(self) -> dict[str, Any]:
+    async def connect(self) -> dict[str, Any]:
         """:meth:`identify` for the first time: a server that does not answer at all is an error, not waited for."""
         try:
             self._identity = await self.identify()
-        except Trouble as trouble:
+        except TransientServerError as trouble:
             raise EvidenceError(
                 f"no OpenAI-compatible server answers at {self._address.shown} ({trouble.detail})",
                 remedy="start one, for example with `vllm serve MODEL`, or check the URL",
             ) from None
         return self._identity
 
-    async def prove(self) -> None:
-        """Prove that the server holds its answers to a schema."""
-        check_probe(await self._answer(probe_request()), backend="http", remedy=PROBE_REMEDY)
+    async def check_structured_output(self) -> None:
+        """Check that the server holds its answers to a schema."""
+        check_schema_answer(await self._answer(schema_check_request()), backend="http", remedy=SCHEMA_REMEDY)
 
     async def try_schema(self, schema: dict[str, Any]) -> None:
         """Show the server the schema with an empty question, lest it refuse each report for the schema's sake."""
         request = Request("schema", "", ({"role": "user", "content": "No report."},), schema)
         response = await self._answer(request, max_tokens=1)
         if response.failure not in (None, "length"):
-            raise EvidenceError(f"the server does not take the schema ({response.detail})", remedy=PROBE_REMEDY)
+            raise EvidenceError(f"the server does not take the schema ({response.detail})", remedy=SCHEMA_REMEDY)
 
     def _start(self, request: Request) -> None:
         task = self._loop.create_task(self._serve(request))
@@ -176,13 +177,13 @@ class Session:
         while True:
             try:
                 answer = await self._server.chat(body)
-            except Refused as refused:
+            except RequestRefusedError as refused:
                 if _shrink(body, refused.detail):
                     continue
                 self._given_up = 0
                 failure: Failure = "too_long" if refused.too_long else "refused"
                 return Response(request.request_id, failure=failure, detail=refused.detail)
-            except Trouble as caught:
+            except TransientServerError as caught:
                 trouble = caught
             else:
                 self._given_up = 0
@@ -199,7 +200,7 @@ class Session:
             await asyncio.sleep(pause)
 
     def _body(self, request: Request, max_tokens: int | None) -> dict[str, Any]:
-        assert self._identity is not None, "greet() comes first"
+        assert self._identity is not None, "connect() comes first"
         settings = self._settings
         return {
             "model": self._identity["model"],
@@ -213,7 +214,7 @@ class Session:
             },
         }
 
-    def _give_up(self, request: Request, trouble: Trouble) -> Response:
+    def _give_up(self, request: Request, trouble: TransientServerError) -> Response:
         """A failure of this request alone, unless one request after the other fails."""
         self._given_up += 1
         limit = max(8, self._settings.concurrency)
@@ -224,22 +225,23 @@ class Session:
             )
         return Response(request.request_id, failure="backend_error", detail=trouble.detail)
 
-    async def _wait_until_back(self, trouble: Trouble) -> bool:
+    async def _wait_until_back(self, trouble: TransientServerError) -> bool:
         """Wait for a server that is away, once for all requests; False when it was there all the time."""
         if self._absence is None or self._absence.done():
             self._absence = asyncio.create_task(self._watch(trouble))
         return await asyncio.shield(self._absence)
 
-    async def _watch(self, trouble: Trouble) -> bool:
+    async def _watch(self, trouble: TransientServerError) -> bool:
         longest = self._settings.max_wait_seconds
         began, tries = self._loop.time(), 0
         while True:
             try:
                 found = await self.identify()
                 break
-            except Trouble as still:
+            except TransientServerError as still:
                 if tries == 0:
-                    say(f"{self._address.shown} does not answer ({trouble.detail}); waiting up to {longest:g} s for it")
+                    line = "%s does not answer (%s); waiting up to %g s for it"
+                    _LOG.warning(line, self._address.shown, trouble.detail, longest)
                 if self._loop.time() - began > longest:
                     raise EvidenceError(
                         f"the server {self._address.shown} did not come back within {longest:g} s ({still.detail})",
@@ -253,7 +255,7 @@ class Session:
                 remedy="serve the same model again, or choose a new --out",
             )
         if tries:
-            say(f"{self._address.shown} answers again; going on")
+            _LOG.warning("%s answers again; going on", self._address.shown)
         return tries > 0
 
     async def _shut(self) -> None:
@@ -268,11 +270,6 @@ def pause_seconds(base: float, tries: int, retry_after: float | None = None) -> 
     if retry_after is not None:
         return retry_after + random.uniform(0, base)
     return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries))
-
-
-def say(line: str) -> None:
-    """One line for the person who waits."""
-    print(f"lgdea: {line}", file=sys.stderr, flush=True)
 
 
 def _response(request_id: str, answer: Answer) -> Response:

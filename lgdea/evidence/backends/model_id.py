@@ -1,4 +1,4 @@
-"""Which weights a model name stands for, known before they are loaded."""
+"""Identity of the weights that a model name stands for, known before they are loaded."""
 
 from __future__ import annotations
 

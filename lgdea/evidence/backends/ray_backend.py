@@ -273,6 +273,6 @@ def _error(content: Mapping[str, Any]) -> EvidenceError | UsageError:
 
 
 def _last_line(error: BaseException) -> str:
-    """What Ray's many lines come to."""
+    """Return the last of Ray's many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

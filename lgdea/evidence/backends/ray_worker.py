@@ -1,4 +1,4 @@
-"""What runs on the cluster: the feed of request batches, its Ray Data source, and the worker that answers them.
+"""Cluster side of the Ray backend: the feed of request batches, its Ray Data source, and the worker that answers them.
 
 Importing this module imports Ray; :mod:`lgdea.evidence.backends.ray_backend` does so when a run asks for it.
 """
@@ -185,7 +185,7 @@ def fatal(name: str, error: Exception) -> dict[str, Any]:
 
 
 def plain(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left of a description after a journey as JSON."""
+    """Round-trip a description through JSON, as it arrives on a worker."""
     return dict(json.loads(json.dumps(description, default=str)))
 
 

@@ -1,4 +1,10 @@
-"""The embedded default backend: :mod:`lgdea.evidence.rules` on one CPU core, no model, no network."""
+"""The embedded default backend: :mod:`lgdea.evidence.rules` on one CPU core, no model, no network.
+
+The rules know their offsets and could build units directly, yet they answer in the same JSON as a language model. That
+and the tables double the CPU time (1.1 s in the place of 0.6 s for Open-I's 1,974 reports) and buy one path for all
+backends: the same resume, the same checks against the schema and the report, the same ``raw/`` that
+:mod:`~lgdea.evidence.backends.replay` reads again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ from typing import Any
 
 from lgdea.evidence.backends.base import Request, Response
 from lgdea.evidence.response import UNSPECIFIED, dump_response
-from lgdea.evidence.rules.reader import Item, read_report
+from lgdea.evidence.rules.reader import RuleMatch, read_report
 from lgdea.version import __version__
 
 
@@ -23,7 +29,7 @@ class RulesBackend:
     def respond(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Answer each request at once and in order."""
         for request in requests:
-            units = [_unit(request.text, item) for item in read_report(request.text)]
+            units = [_unit_content(request.text, item) for item in read_report(request.text)]
             yield Response(request.request_id, dump_response(units))
 
     def describe(self) -> dict[str, Any]:
@@ -36,7 +42,7 @@ def create() -> RulesBackend:
     return RulesBackend()
 
 
-def _unit(text: str, item: Item) -> dict[str, Any]:
+def _unit_content(text: str, item: RuleMatch) -> dict[str, Any]:
     unit: dict[str, Any] = {
         "quote": text[item.start : item.end],
         "start": item.start,

@@ -26,27 +26,27 @@ _MESSAGES = (
 )
 
 
-def probe_request() -> Request:
+def schema_check_request() -> Request:
     """A question with a schema that allows one answer only, which has nothing to do with the question."""
-    return Request(request_id="probe", text=_MESSAGES[-1]["content"], prompt=_MESSAGES, json_schema=_SCHEMA)
+    return Request(request_id="schema-check", text=_MESSAGES[-1]["content"], prompt=_MESSAGES, json_schema=_SCHEMA)
 
 
-def check_probe(response: Response, *, backend: str, remedy: str) -> None:
-    """Check the answer to :func:`probe_request`.
+def check_schema_answer(response: Response, *, backend: str, remedy: str) -> None:
+    """Check the answer to :func:`schema_check_request`.
 
     Raises:
         EvidenceError: There is no answer, or another one than the schema allows.
     """
     if response.text is None:
         reason = ": ".join(filter(None, (response.failure, response.detail)))
-        raise EvidenceError(f"backend {backend!r} did not answer the start-up probe ({reason})", remedy=remedy)
+        raise EvidenceError(f"backend {backend!r} did not answer the start-up schema check ({reason})", remedy=remedy)
     try:
         constrained = json.loads(response.text) == _EXPECTED
     except ValueError:
         constrained = False
     if not constrained:
         raise EvidenceError(
-            f"backend {backend!r} does not hold its answers to the schema: the start-up probe got "
+            f"backend {backend!r} does not hold its answers to the schema: the start-up schema check got "
             f"{response.text[:80]!r} where only {json.dumps(_EXPECTED)} is allowed",
             remedy=remedy,
         )

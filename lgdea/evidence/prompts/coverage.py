@@ -1,4 +1,4 @@
-"""What a prompt's examples show a model, and how long the part is that all questions share."""
+"""Coverage of a prompt's examples, and the length of the part that all questions share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LETTERS_PER_TOKEN = 5
 
 
 def shown_kinds(prompt: Prompt) -> dict[str, int]:
-    """How many of the examples show each of :data:`KINDS`."""
+    """Count how many of the examples show each of :data:`KINDS`."""
     counts: Counter[str] = Counter()
     for text, answer in prompt.examples:
         counts.update(_kinds(text, json.loads(answer)["units"]))

@@ -44,7 +44,7 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True)
-class Problem:
+class PromptProblem:
     """One thing that is wrong with a prompt; ``row`` counts the lines of a file of examples."""
 
     file: str
@@ -81,7 +81,7 @@ def load_prompt(prompt_id: str) -> Prompt:
     return prompt
 
 
-def inspect_prompt(prompt_id: str) -> tuple[Prompt | None, list[Problem]]:
+def inspect_prompt(prompt_id: str) -> tuple[Prompt | None, list[PromptProblem]]:
     """The prompt, or None with all that is wrong with it.
 
     Raises:
@@ -105,9 +105,9 @@ class _Reader:
         self._folder = folder
         self._siblings = siblings
         self._digest = hashlib.sha256()
-        self._problems: list[Problem] = []
+        self._problems: list[PromptProblem] = []
 
-    def read(self) -> tuple[Prompt | None, list[Problem]]:
+    def read(self) -> tuple[Prompt | None, list[PromptProblem]]:
         prompt = self._prompt()
         return (None if self._problems else prompt), self._problems
 
@@ -233,4 +233,4 @@ class _Reader:
         return text
 
     def _problem(self, file: Traversable, problem: str, row: int | None = None) -> None:
-        self._problems.append(Problem(str(file), row, problem))
+        self._problems.append(PromptProblem(str(file), row, problem))

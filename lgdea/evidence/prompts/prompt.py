@@ -50,7 +50,7 @@ class Prompt:
     verifier: Verifier | None = None
 
     def questions(self, report: str) -> list[Question]:
-        """What to ask about a report: one question, or one for each sentence of the sections that hold evidence.
+        """List the questions about a report: one, or one for each sentence of the sections that hold evidence.
 
         All messages but the last are the same in every question, so that a server computes them once.
         """

@@ -19,7 +19,7 @@ from lgdea.vocabulary import load_vocabulary
 
 
 class SentenceUnit(BaseModel):
-    """What one sentence says of one finding."""
+    """Statement of one sentence about one finding."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

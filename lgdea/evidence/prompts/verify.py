@@ -25,7 +25,7 @@ Reason = Literal[
 
 
 class Verdict(NamedTuple):
-    """Whether the sentence supports the unit, and why."""
+    """Answer of the second pass: does the sentence support the unit, and why."""
 
     supported: bool
     reason: str
@@ -42,7 +42,7 @@ class VerdictAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class Verifier:
-    """Asks whether a sentence supports a unit.
+    """Second pass of a prompt: asks whether a sentence supports a unit.
 
     ``examples`` are (sentence, statement, answer). The user template has the slots ``{sentence}``, ``{statement}`` and,
     when it goes on after the sentence, ``{fence}``.

@@ -1,4 +1,4 @@
-"""What belongs to a mention: structure, side, severity, change, and what these make of the finding."""
+"""Attachment of structure, side, severity and change to a mention, and how they specialise its finding."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Attachment:
                 right = min(right, found[number + 1].i)
             self._find_place(mention, left, right, found[:number])
             self.sides.find(mention, (left, right))
-            mention.severity = self._nearest(mention, "severity", left, right) or "unspecified"
-            mention.change = self._nearest(mention, "change", left, right) or "unspecified"
+            mention.severity = self._find_nearest(mention, "severity", left, right) or "unspecified"
+            mention.change = self._find_nearest(mention, "change", left, right) or "unspecified"
             self._specialise(mention, left)
             self._forget_chest(mention)
         for first, second in pairwise(found):
@@ -56,10 +56,10 @@ class Attachment:
         for first, second in reversed(list(pairwise(found))):
             self._share(second, first)
         for mention in found:
-            self._own_words(mention)
-        self.sides.settle_orphans(found)
+            self._apply_own_words(mention)
+        self.sides.attach_leftover_sides(found)
 
-    def _own_words(self, mention: Mention) -> None:
+    def _apply_own_words(self, mention: Mention) -> None:
         """Fill in the structure and side that stand in the finding's own words."""
         hit = next((h for h in self.hits if (h.i, h.j) == (mention.i, mention.j)), None)
         if hit is None:
@@ -85,7 +85,7 @@ class Attachment:
             mention.used.update(range(spot.i, spot.j))
 
     def _is_taken(self, spot: Spot) -> bool:
-        """Whether the words before a structure say that it belongs to another finding ("mass in the hilum and ...")."""
+        """Return whether the words before a structure give it to another finding ("mass in the hilum and ...")."""
         ahead = [h for h in self.hits if h.j <= spot.i and spot.i - h.j <= 3]
         return spot.hit.i in self.sides.taken or any(_NAMES & h.tags.keys() or "prepositions" in h.tags for h in ahead)
 
@@ -121,7 +121,7 @@ class Attachment:
             self.sides.take(mention, before)
 
     def _refine(self, mention: Mention, after: Spot | None) -> None:
-        """Where a head's structure says little ("increased markings in the left base"), take what follows."""
+        """Take the structure that follows a vague head ("increased markings in the left base")."""
         named = self.lexicon.structure_anatomy.get(str(mention.place), mention.place)
         own = self.sides.spot_at.get(mention.place_hit.i) if mention.place_hit is not None else None
         if own is not None and named in self.lexicon.up.get(own.place, ()):
@@ -160,10 +160,10 @@ class Attachment:
         return opens and "and" not in gap[1:] and any(word in VERBS for word in gap)
 
     def is_preposition(self, k: int) -> bool:
-        """Whether token ``k`` belongs to a preposition."""
+        """Return whether token ``k`` belongs to a preposition."""
         return any("prepositions" in h.tags and h.i <= k < h.j for h in self.hits)
 
-    def _nearest(self, mention: Mention, category: str, left: int, right: int) -> str | None:
+    def _find_nearest(self, mention: Mention, category: str, left: int, right: int) -> str | None:
         best: tuple[int, Hit] | None = None
         for hit in self.hits:
             if category not in hit.tags or hit.i in mention.used or not left <= hit.i < right:
@@ -214,7 +214,7 @@ class Attachment:
         if not joined or any(h.i >= first.j and h.j <= second.i and "negation_before" in h.tags for h in self.hits):
             return
         if taker.laterality == "unspecified" and taker.place is None:
-            self._own_words(giver)
+            self._apply_own_words(giver)
             together = sit_together(giver.finding, taker.finding)
             taker.laterality = giver.laterality if together or not giver.plural else "unspecified"
             in_lung = "lung" in self.lexicon.up.get(str(giver.place), ())
@@ -224,7 +224,7 @@ class Attachment:
 
 
 def sit_together(giver: str, taker: str) -> bool:
-    """Whether one structure can hold both findings."""
+    """Return whether one structure can hold both findings."""
     findings = load_vocabulary().findings
     usual = {findings[finding].default_anatomy for finding in (giver, taker)} - {None}
     return len(usual) < 2 or usual <= {"lung", "bronchus"}

@@ -30,7 +30,7 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit]) -> list[tuple[in
     at: dict[int, Hit] = {hit.i: hit for hit in hits}
     ends = [0]
     joints = [k for k, token in enumerate(tokens) if token.lemma in _JOINTS and k not in at]
-    hard = {hit.i for hit in hits if "breaks" in hit.tags and not _hedged_cause(tokens, hits, hit)} | {
+    hard = {hit.i for hit in hits if "breaks" in hit.tags and not _is_hedged_cause(tokens, hits, hit)} | {
         k for k, t in enumerate(tokens) if t.lemma == ";"
     }
     stops = sorted(set(joints) | hard | {len(tokens)})
@@ -66,15 +66,15 @@ def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, join
     return graded and not rest & {"or", "nor", "/"}  # a list that goes on
 
 
-def _hedged_cause(tokens: Sequence[Token], hits: Sequence[Hit], hit: Hit) -> bool:
-    """Whether a cause is only suspected ("may be secondary to", "possibly due to"): the doubt reaches over it."""
+def _is_hedged_cause(tokens: Sequence[Token], hits: Sequence[Hit], hit: Hit) -> bool:
+    """Return whether a cause is only suspected ("may be secondary to"), so that the doubt reaches over it."""
     return tokens[hit.i].lemma in _CAUSES and any(
         0 <= hit.i - other.j <= 1 and "uncertainty_before" in other.tags for other in hits
     )
 
 
 def _joins_subjects(tokens: Sequence[Token], before: list[Hit], after: list[Hit], joint: int, verb: int) -> bool:
-    """Whether "and" joins two subjects of one verb: "effusion and atelectasis have resolved"."""
+    """Return whether "and" joins two subjects of one verb: "effusion and atelectasis have resolved"."""
     if tokens[joint].lemma != "and" or not after or tokens[verb].lemma == "there":
         return False
     if any(tokens[k].lemma in VERBS for hit in before[:1] for k in range(hit.i, joint)):

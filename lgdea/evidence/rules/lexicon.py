@@ -54,8 +54,8 @@ class Lexicon:
             return []
         return [Hit(end + 1 - length, end + 1, tags) for end, (length, tags) in self.automaton.iter_long(keys)]
 
-    def paired(self, place: str) -> bool:
-        """Whether the body has one of this structure on each side."""
+    def is_paired(self, place: str) -> bool:
+        """Return whether the body has one of this structure on each side."""
         return place in self.pairs
 
     def without_side(self, hit: Hit) -> str:
@@ -99,7 +99,7 @@ def load_lexicon() -> Lexicon:
         places={key: tags["place"] for key, tags in entries.items() if "place" in tags},
         pairs=frozenset(a.id for a in vocabulary.anatomy.values() if a.paired),
         explained={name: frozenset(found) for name, found in terms["explained"].items()},
-        up={a: _upwards(a, vocabulary.anatomy) for a in vocabulary.anatomy},
+        up={a: _holders(a, vocabulary.anatomy) for a in vocabulary.anatomy},
         ids=ids,
         automaton=automaton,
     )
@@ -158,8 +158,8 @@ def _mark_inner_places(marked: _Entries, entries: _Entries) -> None:
                 tags["inner_laterality"] = inner["laterality"]
 
 
-def _upwards(key: str, anatomy: Mapping[str, Anatomy]) -> tuple[str, ...]:
-    """What a structure is part of, nearest first."""
+def _holders(key: str, anatomy: Mapping[str, Anatomy]) -> tuple[str, ...]:
+    """List the structures that one is a part of, nearest first."""
     result: list[str] = []
     queue = list(anatomy[key].parents)
     while queue:

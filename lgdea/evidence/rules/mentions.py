@@ -46,7 +46,7 @@ class Clause:
                 if mention is not None:
                     found.append(mention)
         found = self._merge_calcified(self._without_doubles(found))
-        normals = self._normals(found)
+        normals = self._find_normals(found)
         self.attachment.attach(found, [h.i for h in self.hits if "normal" in h.tags])
         return sorted(found + normals, key=lambda m: m.i)
 
@@ -154,7 +154,7 @@ class Clause:
 
     # -- "the heart and mediastinum are normal" -----------------------------------------------------------------
 
-    def _normals(self, found: list[Mention]) -> list[Mention]:
+    def _find_normals(self, found: list[Mention]) -> list[Mention]:
         made: list[Mention] = []
         consumed: set[int] = set()
         edges = sorted(m.i for m in found)
@@ -170,18 +170,18 @@ class Clause:
                 consumed.add(place.i)
                 finding = self.lexicon.finding_at(self.lexicon.denies, place.tags["place"])
                 if finding is not None:
-                    made.append(self._denial(finding, place, hit))
+                    made.append(self._make_denial(finding, place, hit))
         self.attachment.sides.taken |= consumed
         return made
 
-    def _denial(self, finding: str, place: Hit, hit: Hit) -> Mention:
+    def _make_denial(self, finding: str, place: Hit, hit: Hit) -> Mention:
         mention = Mention(finding, hit.i, hit.j, normal=True, place=place.tags["place"], place_hit=place)
         mention.used.update(range(place.i, place.j))
         self.attachment.sides.find(mention, (self.start, self.end))
         return mention
 
     def is_on_both_sides(self, mention: Mention) -> bool:
-        """Whether the plural of a finding that each side has once says both sides ("small pleural effusions")."""
+        """Return whether the plural of a finding says both sides ("small pleural effusions")."""
         return mention.finding == "pleural_effusion" and self.raw[mention.j - 1].lower() == "effusions"
 
     def anatomy(self, place: str | None, side: str) -> tuple[str | None, str]:

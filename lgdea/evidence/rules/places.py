@@ -43,7 +43,7 @@ class Spot:
 
 @dataclass
 class _Segment:
-    """What stands between two joiners: side, names of structures, and a part of a name ("upper" of "upper lobe")."""
+    """Words between two joiners: side, names of structures, and a part of a name ("upper" of "upper lobe")."""
 
     i: int
     j: int = 0
@@ -62,12 +62,12 @@ def find_spots(
     joined sides that have none ("right and left lower lobe").
     """
     spots: list[Spot] = []
-    for run in _runs(tokens, hits, bounds):
+    for run in _find_phrases(tokens, hits, bounds):
         spots.extend(_distribute(run, tokens, raw, lexicon))
     return spots
 
 
-def _runs(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int]) -> list[list[_Segment]]:
+def _find_phrases(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int]) -> list[list[_Segment]]:
     """Phrases as lists of segments; only those that name a structure."""
     at = {hit.i: hit for hit in hits if "prepositions" not in hit.tags}
     spatial = [h for h in hits if "place" in h.tags or ("laterality" in h.tags and not _NAMES & h.tags.keys())]
@@ -85,7 +85,7 @@ def _runs(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int])
                     run.append(_Segment(k))
                 _add(run[-1], hit)
             elif run:
-                runs, run = _close(runs, run)
+                runs, run = _end_phrase(runs, run)
             k = hit.j
             continue
         if word in _PARTS:
@@ -95,9 +95,9 @@ def _runs(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int])
         elif word in _JOINERS and run:
             run.append(_Segment(k + 1))
         elif run and word not in _FILLERS:
-            runs, run = _close(runs, run)
+            runs, run = _end_phrase(runs, run)
         k += 1
-    return _close(runs, run)[0]
+    return _end_phrase(runs, run)[0]
 
 
 def _add(segment: _Segment, hit: Hit) -> None:
@@ -109,7 +109,7 @@ def _add(segment: _Segment, hit: Hit) -> None:
         segment.side, segment.side_i = side, hit.i
 
 
-def _close(runs: list[list[_Segment]], run: list[_Segment]) -> tuple[list[list[_Segment]], list[_Segment]]:
+def _end_phrase(runs: list[list[_Segment]], run: list[_Segment]) -> tuple[list[list[_Segment]], list[_Segment]]:
     if any(segment.places for segment in run):
         runs.append(run)
     return runs, []
@@ -119,7 +119,7 @@ def _distribute(run: list[_Segment], tokens: Sequence[Token], raw: Sequence[str]
     spots: list[Spot] = []
     ahead: Hit | None = None  # the structure that a segment without one borrows
     for segment in reversed(run):
-        hit = _most_exact(segment.places, lexicon) or _borrow(segment, ahead, tokens, lexicon)
+        hit = _most_specific(segment.places, lexicon) or _borrow(segment, ahead, tokens, lexicon)
         if hit is None:
             continue
         ahead = hit
@@ -127,14 +127,14 @@ def _distribute(run: list[_Segment], tokens: Sequence[Token], raw: Sequence[str]
         spots.append(Spot(min(segment.i, hit.i), max(segment.j, hit.j), hit, side, spots))
     spots.reverse()
     for before, spot in pairwise(spots):
-        if spot.side is None and lexicon.paired(spot.place):
+        if spot.side is None and lexicon.is_paired(spot.place):
             plural = raw[spot.hit.j - 1].lower() in PLURALS and before.side != "bilateral"
             spot.side = None if plural and not _shares_head(before, spot) else before.side
     return spots
 
 
 def _shares_head(before: Spot, spot: Spot) -> bool:
-    """Whether a plural comes from the joined names ("right upper and lower lobes"), not from both sides."""
+    """Return whether a plural comes from the joined names ("right upper and lower lobes"), not from both sides."""
     return before.hit.j - before.hit.i == 1 and before.hit.tags.get("part") == "part" and spot.hit.i > before.hit.i
 
 
@@ -142,7 +142,7 @@ def _own_side(hit: Hit, lexicon: Lexicon) -> str | None:
     return hit.tags.get("laterality") or lexicon.side_of.get(hit.tags["place"])
 
 
-def _most_exact(places: list[Hit], lexicon: Lexicon) -> Hit | None:
+def _most_specific(places: list[Hit], lexicon: Lexicon) -> Hit | None:
     """The structure that is a part of the others ("left lung | base", "base of the left lung"), else the last."""
     if not places:
         return None

@@ -1,4 +1,4 @@
-"""A whole report by rules: evidence items with raw offsets, in the order of the text."""
+"""Rules reader: the evidence of a whole report with raw offsets, in the order of the text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lgdea.evidence.rules.clauses import split_clauses
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.mentions import Clause
-from lgdea.evidence.rules.scopes import Verdict, judge
+from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertion
 from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections, split_sentences
@@ -39,7 +39,7 @@ _NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_sh
 """Findings that leave a report normal."""
 
 
-class Item(NamedTuple):
+class RuleMatch(NamedTuple):
     """One piece of evidence; offsets are half-open, into the raw text."""
 
     section: str
@@ -55,18 +55,18 @@ class Item(NamedTuple):
     refers_to_prior: bool
 
 
-def read_report(text: str) -> list[Item]:
-    """All evidence of a report.
+def read_report(text: str) -> list[RuleMatch]:
+    """Find all evidence of a report.
 
     Sections that ask, compare or plan are passed over. A report without any present or uncertain item that says that
     something is normal yields one ``no_finding`` item.
     """
-    items: list[Item] = []
+    items: list[RuleMatch] = []
     normal: tuple[str, int, int] | None = None
     for section in split_sections(text):
         if section.name not in EVIDENCE_SECTIONS:
             continue
-        before: list[Item] = []
+        before: list[RuleMatch] = []
         for start, end in _pieces(split_sentences(text, section.start, section.end)):
             sentence = text[start:end]
             found = [
@@ -82,8 +82,8 @@ def read_report(text: str) -> list[Item]:
     if normal is not None and not any(item.assertion != "absent" and item.finding not in _NO_DISEASE for item in items):
         section_name, start, end = normal
         items.append(
-            Item(section_name, start, end, "no_finding", text[start:end], "present", None, "unspecified", "unspecified",
-                 "unspecified", False)
+            RuleMatch(section_name, start, end, "no_finding", text[start:end], "present", None, "unspecified",
+                      "unspecified", "unspecified", False)
         )  # fmt: skip
     return items
 
@@ -93,7 +93,7 @@ def _says_normal(sentence: str) -> bool:
     return _NORMAL.search(sentence) is not None
 
 
-def _placed_like(before: list[Item], item: Item) -> Item:
+def _placed_like(before: list[RuleMatch], item: RuleMatch) -> RuleMatch:
     """The item with the place of the observation that its sentence speaks of; its quote then starts there.
 
     The observation is the last one of the sentence before that the item may explain, or that it names again.
@@ -117,7 +117,7 @@ def _pieces(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 @lru_cache(maxsize=16384)
-def _read_sentence(sentence: str) -> tuple[Item, ...]:
+def _read_sentence(sentence: str) -> tuple[RuleMatch, ...]:
     """Evidence of one sentence, offsets into it. Cached: archives repeat their normal sentences thousands of times."""
     lexicon = load_lexicon()
     tokens = tokenise(sentence)
@@ -130,43 +130,45 @@ def _read_sentence(sentence: str) -> tuple[Item, ...]:
         clause = Clause(tokens, raw, hits, bounds, lexicon)
         read.append((clause, bounds, clause.mentions()))
     share_explained(tokens, hits, [mention for _, _, mentions in read for mention in mentions], lexicon)
-    items: list[Item] = []
+    items: list[RuleMatch] = []
     for clause, bounds, mentions in read:
         for mention in mentions:
-            verdict = judge(tokens, clause.hits, bounds, mention, mentions)
-            if verdict.assertion is not None:
-                items.extend(_items(sentence, tokens, clause, mention, verdict))
+            decision = decide_assertion(tokens, clause.hits, bounds, mention, mentions)
+            if decision.assertion is not None:
+                items.extend(_make_matches(sentence, tokens, clause, mention, decision))
     return tuple(_without_repeats(items))
 
 
-def _items(sentence: str, tokens: list[Token], clause: Clause, mention: Mention, verdict: Verdict) -> list[Item]:
+def _make_matches(
+    sentence: str, tokens: list[Token], clause: Clause, mention: Mention, decision: AssertionDecision
+) -> list[RuleMatch]:
     """One item for each structure of the mention."""
-    used = [*mention.used, *verdict.triggers, mention.i, mention.j - 1]
+    used = [*mention.used, *decision.triggers, mention.i, mention.j - 1]
     known = load_vocabulary().anatomy
     items = []
-    if mention.laterality == "unspecified" and verdict.assertion != "absent" and clause.is_on_both_sides(mention):
+    if mention.laterality == "unspecified" and decision.assertion != "absent" and clause.is_on_both_sides(mention):
         mention.laterality = "bilateral"
     for place, side, severity in [(mention.place, mention.laterality, None), *mention.more]:
         anatomy, laterality = clause.anatomy(place, side)
         items.append(
-            Item(
+            RuleMatch(
                 section="",
                 start=tokens[min(used)].start,
                 end=tokens[max(used)].end,
                 finding=mention.finding,
                 finding_text=sentence[tokens[mention.i].start : tokens[mention.j - 1].end],
-                assertion=str(verdict.assertion),
+                assertion=str(decision.assertion),
                 anatomy=anatomy if anatomy in known else None,
                 laterality=laterality,
                 severity=severity or mention.severity,
-                change=verdict.change,
-                refers_to_prior=verdict.refers_to_prior,
+                change=decision.change,
+                refers_to_prior=decision.refers_to_prior,
             )
         )
     return items
 
 
-def _without_repeats(items: list[Item]) -> list[Item]:
+def _without_repeats(items: list[RuleMatch]) -> list[RuleMatch]:
     """One item for the same words said of the same place; the first stands."""
     seen: set[tuple[object, ...]] = set()
     result = []

@@ -1,4 +1,4 @@
-"""What is asserted of a mention: negation, uncertainty, history, hypothesis, resolution (after NegEx and ConText)."""
+"""Assertion of a mention: negation, uncertainty, history, hypothesis, resolution (after NegEx and ConText)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AFTER = frozenset({"status", "statuspost"})  # "status post CABG with sternal w
 _COPULAS = frozenset({"is", "are", "be", "was", "were", "not", "also"})
 
 
-class Verdict(NamedTuple):
+class AssertionDecision(NamedTuple):
     """The assertion with the tokens that decided it; ``assertion`` is None when the mention is no finding of now."""
 
     assertion: str | None
@@ -26,54 +26,56 @@ class Verdict(NamedTuple):
     triggers: tuple[int, ...]
 
 
-def judge(
+def decide_assertion(
     tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int], mention: Mention, others: list[Mention]
-) -> Verdict:
+) -> AssertionDecision:
     """Decide what a clause asserts of ``mention``.
 
     Args:
         tokens: The sentence's tokens.
         hits: The clause's hits.
         bounds: The clause's tokens, half-open.
-        mention: The mention to judge.
+        mention: The mention to decide on.
         others: All mentions of the clause; "X has resolved" and "X is possible" need to know what stands behind.
     """
     found: dict[str, int] = {}
     for hit in hits:
         if hit.j <= mention.i or hit.i >= mention.j:
-            effect = _effect(tokens, hit, bounds, mention, others)
+            effect = _find_effect(tokens, hit, bounds, mention, others)
             if effect is not None:
                 found.setdefault(effect, hit.i if hit.j <= mention.i else hit.j - 1)
     if "dropped" in found:
-        return Verdict(None, mention.change, "prior" in found, ())
+        return AssertionDecision(None, mention.change, "prior" in found, ())
     triggers = tuple(found[key] for key in ("resolved", "negated", "uncertain") if key in found)
     if mention.normal:
-        return Verdict("absent", "unspecified", False, triggers)
+        return AssertionDecision("absent", "unspecified", False, triggers)
     if "resolved" in found:
-        return Verdict("absent", "resolved", True, triggers)
+        return AssertionDecision("absent", "resolved", True, triggers)
     change = "unspecified" if mention.change == "resolved" else mention.change
     if "negated" in found:
-        return Verdict("absent", "unspecified" if change in {"new", "worse"} else change, "prior" in found, triggers)
+        return AssertionDecision(
+            "absent", "unspecified" if change in {"new", "worse"} else change, "prior" in found, triggers
+        )
     refers = "prior" in found or change in {"stable", "worse", "better"}
-    return Verdict("uncertain" if "uncertain" in found else "present", change, refers, triggers)
+    return AssertionDecision("uncertain" if "uncertain" in found else "present", change, refers, triggers)
 
 
-def _effect(
+def _find_effect(
     tokens: Sequence[Token], hit: Hit, bounds: tuple[int, int], mention: Mention, others: list[Mention]
 ) -> str | None:
-    """What one trigger does to the mention."""
+    """Return the effect of one trigger on the mention."""
     tags = hit.tags
-    if tags.get("change") == "resolved" and _resolves(tokens, hit, mention, others):
+    if tags.get("change") == "resolved" and _is_resolved_by(tokens, hit, mention, others):
         return "resolved"
     if tokens[hit.i].lemma in _ALTERNATIVES and "uncertainty_before" in tags:
         return None if _is_beside(tokens, hit, mention, others) else "uncertain"
     if "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
         explained = any(t.lemma in _EXPLAINS for t in tokens[mention.j : hit.i])
         return "uncertain" if hit.i >= mention.j and not explained else None
-    return _effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _effect_behind(tokens, hit, mention)
+    return _find_effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _find_effect_behind(tokens, hit, mention)
 
 
-def _effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
+def _find_effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
     """The effect of a trigger on what follows it."""
     tags = hit.tags
     if "hypothetical_before" in tags:
@@ -84,11 +86,11 @@ def _effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | 
     if "prior" in tags:
         return "prior"
     if "uncertainty_before" in tags:
-        return None if _blocked(tokens, hit, mention) else "uncertain"
+        return None if _is_blocked(tokens, hit, mention) else "uncertain"
     return "negated" if "negation_before" in tags else None
 
 
-def _effect_behind(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
+def _find_effect_behind(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
     """The effect of a trigger on what stands before it."""
     tags = hit.tags
     if tokens[hit.i].lemma == "none" and any(token.lemma == "," for token in tokens[mention.j : hit.i]):
@@ -99,7 +101,7 @@ def _effect_behind(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str |
 
 
 def _is_beside(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[Mention]) -> bool:
-    """Whether a comma keeps the mention out of the alternatives: "airspace disease, atelectasis versus pneumonia"."""
+    """Return whether a comma keeps the mention out of alternatives ("airspace disease, edema versus pneumonia")."""
     first, last = sorted([(mention.i, mention.j), (hit.i, hit.j)])
     if not any(first[1] <= other.i < last[0] for other in others):
         return False
@@ -107,8 +109,8 @@ def _is_beside(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list
     return "," in gap and "or" not in gap
 
 
-def _resolves(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[Mention]) -> bool:
-    """Whether "resolved" speaks of this mention: of those behind it when there are any, else of those before."""
+def _is_resolved_by(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[Mention]) -> bool:
+    """Return whether "resolved" speaks of this mention: of those behind it when there are any, else of those before."""
     if any(token.lemma == "without" for token in tokens[hit.j : mention.i]):
         return False
     behind = [m for m in others if m.i >= hit.j]
@@ -119,7 +121,7 @@ def _resolves(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[
 
 
 def _is_after(tokens: Sequence[Token], hit: Hit, bounds: tuple[int, int], others: list[Mention]) -> bool:
-    """Whether a word like "possible" looks back ("pneumonia is possible") instead of forward ("possible pneumonia")."""
+    """Return whether a word like "possible" looks back ("pneumonia is possible"), not forward."""
     if "uncertainty_before" not in hit.tags:
         return True
     follows = any(m.i >= hit.j for m in others)
@@ -127,7 +129,7 @@ def _is_after(tokens: Sequence[Token], hit: Hit, bounds: tuple[int, int], others
     return not follows or (copula and hit.j < bounds[1] and tokens[hit.j].lemma == ",")
 
 
-def _blocked(tokens: Sequence[Token], hit: Hit, mention: Mention) -> bool:
-    """An adjective like "possible" reaches to the next comma that is not part of an either-or list."""
+def _is_blocked(tokens: Sequence[Token], hit: Hit, mention: Mention) -> bool:
+    """Return whether "possible" ends before the mention: at a comma that is not part of an either-or list."""
     gap = [t.lemma for t in tokens[hit.j : mention.i]]
     return "," in gap and "or" not in gap and "versus" not in gap and len(gap) > 6

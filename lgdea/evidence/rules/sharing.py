@@ -1,4 +1,4 @@
-"""What an observation hands on to its explanation: "left basilar opacity, likely atelectasis"."""
+"""Structure and side that an observation hands on to its explanation: "left basilar opacity, likely atelectasis"."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _is_neutral(tokens: Sequence[Token], k: int, chained: bool) -> bool:
 
 
 def refers_back(giver: str, taker: str) -> tuple[bool, bool]:
-    """Whether "This may represent ``taker``" explains the ``giver`` of the sentence before, and also sits there.
+    """Return whether "This may represent ``taker``" explains the sentence before's ``giver``, and also sits there.
 
     Args:
         giver: Finding id of the observation.

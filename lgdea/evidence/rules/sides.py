@@ -88,7 +88,7 @@ class Sides:
         mention.used.update(range(size.i if size else other.i, other.j))
 
     def _is_said_before(self, mention: Mention, spot: Spot) -> bool:
-        """Whether "bilateral" stands before the finding, so that the structure is only where it is most seen."""
+        """Return whether "bilateral" stands before the finding, so that the structure is only where it is most seen."""
         before = next((h for h in reversed(self.hits) if h.j <= mention.i and "laterality" in h.tags), None)
         if before is None or spot.i < mention.i or before.i in self.spot_at:
             return False
@@ -100,7 +100,7 @@ class Sides:
         )
 
     def _speaks_of_both(self, mention: Mention, place: Hit) -> bool:
-        """Whether a plural means both sides: "in the lung bases", but not "the lungs show a nodule"."""
+        """Return whether a plural means both sides: "in the lung bases", but not "the lungs show a nodule"."""
         shown = any(token.lemma in _SHOWS for token in self.tokens[place.j : mention.i])
         return self.raw[place.j - 1].lower() in PLURALS and not shown
 
@@ -118,7 +118,7 @@ class Sides:
             mention.used.update(range(other.i, other.j))
 
     def _side_distance(self, hit: Hit, mention: Mention) -> int | None:
-        """How far a side is from the mention or from its structure; None when it belongs to something else."""
+        """Return how many tokens a side is from the mention or its structure; None when it belongs elsewhere."""
         distances = []
         anchors = [(mention.i, mention.j)]
         if mention.place_hit is not None:
@@ -138,14 +138,14 @@ class Sides:
         return min(distances, default=None)
 
     def leads_on(self, side: Hit) -> bool:
-        """Whether a side belongs to a finding that follows it ("cardiomegaly, small left effusion")."""
+        """Return whether a side belongs to a finding that follows it ("cardiomegaly, small left effusion")."""
         for hit in self.hits:
             if hit.i >= side.j and ("finding" in hit.tags or "head" in hit.tags):
                 gap = self.tokens[side.j : hit.i]
                 return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS for t in gap)
         return False
 
-    def settle_orphans(self, found: list[Mention]) -> None:
+    def attach_leftover_sides(self, found: list[Mention]) -> None:
         """Give a side that no finding has taken to the last finding before it that may have one and has none.
 
         "Surgical clips, perhaps from an operation, in the right upper quadrant."
@@ -172,4 +172,4 @@ class Sides:
 
     def _may_have_side(self, mention: Mention) -> bool:
         usual = load_vocabulary().findings[mention.finding].default_anatomy
-        return usual is None or self.lexicon.paired(usual)
+        return usual is None or self.lexicon.is_paired(usual)

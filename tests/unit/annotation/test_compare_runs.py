@@ -22,18 +22,18 @@ def frame(*rows):
     return pd.DataFrame(list(rows), columns=list(Unit.model_fields))
 
 
-def compare(a, b, reports=REPORTS):
+def count_against_gold(a, b, reports=REPORTS):
     return compare_runs(frame(*a), frame(*b), reports)
 
 
 def only(a, b):
-    (pair,) = compare(a, b).pairs
+    (pair,) = count_against_gold(a, b).pairs
     return pair
 
 
 def test_a_run_agrees_with_itself():
     rows = [unit("r:1"), unit("r:2", assertion="absent"), unit("r:3", "edema", anatomy="lung")]
-    found = compare(rows, rows)
+    found = count_against_gold(rows, rows)
     assert found.kinds() == {"same": 3, "assertion": 0, "attribute": 0, "finding": 0, "only_a": 0, "only_b": 0}
     assert found.overall.f1 == found.overall.kappa == 1.0
     assert found.differing == ()
@@ -63,10 +63,10 @@ def test_units_of_one_run():
     assert only([], [unit()]).tier == "presence"
     assert only([unit(assertion="absent")], []).tier == "negative"
     assert only([unit(finding="no_finding")], []).tier == "negative"
-    kinds = {p.kind for p in compare([unit()], [unit(start=20, end=30)]).pairs}
+    kinds = {p.kind for p in count_against_gold([unit()], [unit(start=20, end=30)]).pairs}
     assert kinds == {"only_a", "only_b"}  # the same finding elsewhere in the report is another mention
-    assert {p.tier for p in compare([unit()], [unit(start=20, end=30)]).pairs} == {"repeat"}
-    unrelated = compare([unit(finding="nodule")], [unit(finding="edema")])
+    assert {p.tier for p in count_against_gold([unit()], [unit(start=20, end=30)]).pairs} == {"repeat"}
+    unrelated = count_against_gold([unit(finding="nodule")], [unit(finding="edema")])
     assert {p.kind for p in unrelated.pairs} == {"only_a", "only_b"}
 
 
@@ -74,7 +74,7 @@ def test_matching_is_one_to_one_and_leaves_out_as_few_as_possible():
     # The first of A fits both of B, the second only the first: taking the best pair at once would lose one.
     a = [unit(start=0, end=10), unit(start=12, end=20)]
     b = [unit(start=5, end=15), unit(start=0, end=4)]
-    found = compare(a, b)
+    found = count_against_gold(a, b)
     assert found.kinds()["same"] == 2
     rows = units_by_report(frame(*a))["r:1"]
     assert match(rows, rows, similarity) == [(0, 0), (1, 1)]
@@ -83,7 +83,7 @@ def test_matching_is_one_to_one_and_leaves_out_as_few_as_possible():
 
 def test_two_units_in_one_sentence_find_their_own_side():
     left, right = unit(laterality="left", end=40), unit(laterality="right", end=40)
-    assert compare([left, right], [right, left]).kinds()["same"] == 2
+    assert count_against_gold([left, right], [right, left]).kinds()["same"] == 2
 
 
 def test_reading_order_puts_contradictions_urgent_and_rare_findings_first():
@@ -95,7 +95,7 @@ def test_reading_order_puts_contradictions_urgent_and_rare_findings_first():
     ]
     b = [{**row, "assertion": "absent"} for row in a]
     a.append(unit("r:1", "tuberculosis", 50, 60))
-    found = compare(a, b)
+    found = count_against_gold(a, b)
     assert [p.finding for p in found.differing] == [
         "pneumothorax", "scoliosis", "cardiomegaly", "cardiomegaly", "tuberculosis",
     ]  # fmt: skip
@@ -116,7 +116,7 @@ def test_agreement_per_finding_is_that_of_the_definitions():
     reports = [f"r:{n}" for n in range(80)]
     said = rng.random((2, 80)) < [[0.4], [0.5]]
     runs = [[unit(r) for r, yes in zip(reports, row, strict=True) if yes] for row in said]
-    found = compare(*runs, reports=reports)
+    found = count_against_gold(*runs, reports=reports)
     (row,) = found.findings
     both = int((said[0] & said[1]).sum())
     assert (row.matched, row.agreed) == (both, both)
@@ -125,12 +125,12 @@ def test_agreement_per_finding_is_that_of_the_definitions():
 
 
 def test_units_of_reports_that_were_not_asked_for_are_left_out():
-    assert compare([unit("r:9")], []).pairs == ()
-    assert compare([], []).overall.kappa is None
+    assert count_against_gold([unit("r:9")], []).pairs == ()
+    assert count_against_gold([], []).overall.kappa is None
 
 
 def test_json_and_one_line():
-    found = compare([unit(laterality="left", anatomy="left_lung")], [])
+    found = count_against_gold([unit(laterality="left", anatomy="left_lung")], [])
     plain = found.to_dict(5)
     assert plain["kinds"]["only_a"] == plain["tiers"]["presence"] == 1
     assert plain["top"][0]["a"] == "present left lung: xxxxxxxxxx"
@@ -140,5 +140,5 @@ def test_json_and_one_line():
 def test_a_phrase_that_recurs_is_told_once():
     a = [unit(f"r:{n}") for n in (1, 2, 3)] + [unit("r:4", quote="another x", end=9)]
     b = [{**row, "assertion": "absent"} for row in a]
-    told = compare(a, b).distinct()
+    told = count_against_gold(a, b).distinct()
     assert [(pair.report_id, alike) for pair, alike in told] == [("r:1", 3), ("r:4", 1)]

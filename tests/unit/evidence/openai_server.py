@@ -50,7 +50,7 @@ class OpenAIServer:
     """Serves until :meth:`kill`; start another with the same ``port`` to restart it.
 
     Args:
-        behave: Decides on each real request; the start-up probe and the trial of the schema are answered here.
+        behave: Decides on each real request; the start-up schema check and the trial of the schema are answered here.
         models: Names under ``/v1/models``.
         key: The bearer token that is asked for.
         port: 0 takes a free one.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lgdea.evidence.alignment.aligner import Aligner
-from lgdea.evidence.alignment.normalize import plain
+from lgdea.evidence.alignment.normalize import normalize_with_offsets
 from lgdea.evidence.prompts.fence import BREAK, neutralise
 
 TEXT = "No effusion. Small left  pleural effusion – unchanged.\nNo effusion on the right, 5 mm nodule in the left base."
@@ -64,7 +64,7 @@ def test_a_given_start_is_used_when_the_quote_stands_there():
 def test_normalised(text, quote):
     stretch, alignment = _quoted(text, quote)
     assert alignment == "normalised"
-    assert plain(stretch).text == plain(quote).text
+    assert normalize_with_offsets(stretch).text == normalize_with_offsets(quote).text
 
 
 def test_a_token_for_removed_words_is_quoted_whole():
@@ -176,7 +176,7 @@ def test_case_blanks_and_encoding_never_hide_a_quote(words, gap, data):
     quote = unicodedata.normalize(form, "\n".join(words[first:last])).lower()
     found = Aligner(text).align(quote)
     assert found is not None
-    assert plain(text[found.start : found.end]).text == plain(quote).text
+    assert normalize_with_offsets(text[found.start : found.end]).text == normalize_with_offsets(quote).text
 
 
 @given(st.lists(st.sampled_from(["No effusion", "Clear", "no EFFUSION", "Nodule"]), max_size=12))
@@ -198,20 +198,20 @@ def test_offsets_are_always_inside_and_exact_means_equal(text, quote):
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=80))
 def test_plain_keeps_offsets_in_order_and_inside(raw):
-    text, starts, ends = plain(raw)
+    text, starts, ends = normalize_with_offsets(raw)
     assert len(text) == len(starts) == len(ends)
     assert all(0 <= a < b <= len(raw) for a, b in zip(starts, ends, strict=True))
     assert starts == sorted(starts)
-    assert plain(text).text == text
+    assert normalize_with_offsets(text).text == text
 
 
 @given(st.text(alphabet="<|im_end>[INST]/s\x00\x1b\ud800 abéX_\u200b\n", min_size=1, max_size=60))
 def test_what_a_model_copies_from_a_message_is_found_in_the_raw_text(raw):
     shown = neutralise(raw)
-    if plain(raw).text:
+    if normalize_with_offsets(raw).text:
         found = Aligner(raw).align(shown)
         assert found is not None
-        assert plain(raw[found.start : found.end]).text == plain(raw).text
+        assert normalize_with_offsets(raw[found.start : found.end]).text == normalize_with_offsets(raw).text
         assert found.alignment == ("exact" if shown in raw else "normalised")
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evidence.answer_log import AnswerIndex, Place, RawLog
+from lgdea.evidence.answer_log import AnswerIndex, AnswerLog, RecordLocation
 from lgdea.evidence.backends.base import Response
 from lgdea.evidence.io import iter_raw, iter_rejects
 
@@ -18,14 +18,14 @@ def test_the_index_finds_the_last_answer_of_thousands_in_any_order():
     index, truth = AnswerIndex(), {}
     rng = random.Random(0)
     for n in range(20_000):
-        key, place = _id(rng.randrange(8000)), Place(rng.randrange(5), rng.randrange(2**40))
-        index.append(key, place)
-        truth[key] = place
+        key, location = _id(rng.randrange(8000)), RecordLocation(rng.randrange(5), rng.randrange(2**40))
+        index.append(key, location)
+        truth[key] = location
         if n % 3000 == 0:
-            index.settle()
-    index.settle()
+            index.update_index()
+    index.update_index()
     assert len(index) == len(truth)
-    assert all(index.find(key) == place for key, place in truth.items())
+    assert all(index.find(key) == location for key, location in truth.items())
     assert index.find(_id("never asked")) is None
 
 
@@ -33,18 +33,18 @@ def test_the_index_finds_the_last_answer_of_thousands_in_any_order():
 def test_the_index_knows_ids_that_end_in_zeros(key):
     index = AnswerIndex()
     for number, one in enumerate(["ab" * 10 + "0000", key, "00" * 11 + "02"]):
-        index.append(one, Place(0, number))
-    index.settle()
-    assert index.find(key) == Place(0, 1)
+        index.append(one, RecordLocation(0, number))
+    index.update_index()
+    assert index.find(key) == RecordLocation(0, 1)
     assert index.find("ab" * 12) is None
 
 
 def test_an_empty_index_and_a_wrong_id():
     index = AnswerIndex()
-    index.settle()
+    index.update_index()
     assert index.find(_id(1)) is None
     with pytest.raises(ValueError, match="24 digits"):
-        index.append("abcd", Place(0, 0))
+        index.append("abcd", RecordLocation(0, 0))
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -53,16 +53,16 @@ def test_what_is_written_is_read_again(tmp_path):
         Response(_id(2), failure="refused", detail="policy"),
         Response(_id(3), "é\u202e\n\U0001f600", tokens=5),
     ]
-    with RawLog(tmp_path / "raw") as log:
+    with AnswerLog(tmp_path / "raw") as log:
         for answer in answers:
             log.append(answer, "r:1")
         log.append(Response(_id(1), "later"), "r:1", attempt=2)
         assert log.read(_id(1)) is None  # found once it is settled
-        log.settle()
+        log.update_index()
         assert (log.read(_id(1)).text, log.read(_id(1)).attempt) == ("later", 2)
         assert log.read(_id(2))[3:6] == (None, "refused", "policy")
         assert log.tokens == 8
-    with RawLog(tmp_path / "raw") as log:
+    with AnswerLog(tmp_path / "raw") as log:
         assert len(log) == 3
         assert log.read(_id(3)).text == "é\u202e\n\U0001f600"
         assert log.tokens == 8
@@ -74,13 +74,13 @@ def test_what_is_written_is_read_again(tmp_path):
 @pytest.mark.parametrize("kept", [0, 1])
 def test_a_torn_last_line_is_cut_and_the_next_answer_stands_on_its_own(tmp_path, kept):
     raw = tmp_path / "raw"
-    with RawLog(raw) as log:
+    with AnswerLog(raw) as log:
         for n in range(kept):
             log.append(Response(_id(n), "x" * 200_000))
     with (raw / "part-00000.jsonl").open("ab") as stream:
         stream.write(b'{"request_id": "' + b"y" * 100_000)
     assert len(list(iter_raw(tmp_path))) == kept
-    with RawLog(raw) as log:
+    with AnswerLog(raw) as log:
         assert len(log) == kept
         log.append(Response(_id("new"), "z"))
     assert [r.request_id for r in iter_raw(tmp_path)][kept:] == [_id("new")]
@@ -88,16 +88,16 @@ def test_a_torn_last_line_is_cut_and_the_next_answer_stands_on_its_own(tmp_path,
 
 def test_shards_of_other_writers_count(tmp_path):
     for shard, n in (("part-00000", 1), ("part-00001", 2), ("other", 3)):
-        with RawLog(tmp_path / "raw", shard) as log:
+        with AnswerLog(tmp_path / "raw", shard) as log:
             log.append(Response(_id(n), shard))
-    with RawLog(tmp_path / "raw") as log:
+    with AnswerLog(tmp_path / "raw") as log:
         assert [log.read(_id(n)).text for n in (1, 2, 3)] == ["part-00000", "part-00001", "other"]
 
 
 def test_two_writers_of_one_shard_are_refused(tmp_path):
-    with RawLog(tmp_path / "raw"), pytest.raises(UsageError, match="another process"):
-        RawLog(tmp_path / "raw")
-    with RawLog(tmp_path / "raw"):
+    with AnswerLog(tmp_path / "raw"), pytest.raises(UsageError, match="another process"):
+        AnswerLog(tmp_path / "raw")
+    with AnswerLog(tmp_path / "raw"):
         pass
 
 
@@ -109,7 +109,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
     with pytest.raises(DataError, match=r"part-00000\.jsonl row 2: is not a raw response"):
         list(iter_raw(tmp_path))
     with pytest.raises(DataError, match="row 2"):
-        RawLog(tmp_path / "raw")
+        AnswerLog(tmp_path / "raw")
 
 
 def test_readers_name_what_is_missing(tmp_path):

@@ -242,7 +242,7 @@ def test_an_answer_that_would_not_fit_gets_the_room_there_is(message):
         assert [seen.body["max_tokens"] for seen in server.seen] == [2048, 100]
 
 
-def test_a_server_that_dies_and_comes_back_loses_and_doubles_nothing(capfd):
+def test_a_server_that_dies_and_comes_back_loses_and_doubles_nothing(caplog):
     count, lives = 200, []
 
     def behave(seen: Seen) -> Reply:
@@ -266,7 +266,7 @@ def test_a_server_that_dies_and_comes_back_loses_and_doubles_nothing(capfd):
         assert first.keys().keys() | second.keys().keys() == {f"r{n}" for n in range(count)}
     assert Counter(r.request_id for r in got) == Counter(f"id-{n}" for n in range(count))
     assert {r.text for r in got} == {f'"r{n}"' for n in range(count)}
-    said = capfd.readouterr().err.splitlines()
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("lgdea")]
     assert len(said) == 2, said
     assert f"127.0.0.1:{first.port} does not answer" in said[0]
     assert "waiting up to 60 s" in said[0]

@@ -126,12 +126,13 @@ def test_a_name_that_does_not_resolve_is_said(monkeypatch):
         check_address("http://gpu.invalid:8000", allow_remote=False)
 
 
-def test_text_in_the_clear_is_warned_of(capfd):
+def test_text_in_the_clear_is_warned_of(caplog):
     create("http://192.0.2.1:8000/v1", allow_remote=True)
-    assert "unencrypted to 192.0.2.1:8000" in capfd.readouterr().err
+    assert "unencrypted to 192.0.2.1:8000" in caplog.text
+    caplog.clear()
     create("https://192.0.2.1/v1", allow_remote=True)
     create("http://127.0.0.1:9/v1", allow_remote=True)
-    assert capfd.readouterr().err == ""
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("option", ["concurrency", "max_tokens", "timeout_seconds"])

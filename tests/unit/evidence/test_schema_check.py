@@ -1,4 +1,4 @@
-"""The start-up probe lets the one allowed answer pass and nothing else."""
+"""The start-up schema check lets the one allowed answer pass and nothing else."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 
 from lgdea.errors import EvidenceError
 from lgdea.evidence.backends.base import Response
-from lgdea.evidence.backends.schema_check import check_probe, probe_request
+from lgdea.evidence.backends.schema_check import check_schema_answer, schema_check_request
 
 
 def _allowed() -> str:
-    (value,) = probe_request().json_schema["properties"]["answer"]["enum"]
+    (value,) = schema_check_request().json_schema["properties"]["answer"]["enum"]
     return json.dumps({"answer": value})
 
 
 def test_the_schema_allows_one_answer_that_the_question_does_not_suggest():
-    request = probe_request()
+    request = schema_check_request()
     (value,) = request.json_schema["properties"]["answer"]["enum"]
     assert value not in json.dumps(request.prompt)
     assert request.json_schema["required"] == ["answer"]
@@ -26,7 +26,7 @@ def test_the_schema_allows_one_answer_that_the_question_does_not_suggest():
 
 @pytest.mark.parametrize("text", [_allowed(), f" {_allowed()}\n", _allowed().replace(" ", "")])
 def test_the_allowed_answer_passes(text):
-    check_probe(Response("probe", text), backend="vllm", remedy="use another one")
+    check_schema_answer(Response("schema-check", text), backend="vllm", remedy="use another one")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_allowed_answer_passes(text):
 )
 def test_any_other_answer_stops_with_backend_answer_and_remedy(text):
     with pytest.raises(EvidenceError) as error:
-        check_probe(Response("probe", text), backend="http", remedy="use another server")
+        check_schema_answer(Response("schema-check", text), backend="http", remedy="use another server")
     line = str(error.value)
     assert "http" in line
     assert repr(text) in line
@@ -43,6 +43,6 @@ def test_any_other_answer_stops_with_backend_answer_and_remedy(text):
 
 
 def test_no_answer_is_explained_by_its_failure():
-    response = Response("probe", failure="refused", detail="no such grammar")
+    response = Response("schema-check", failure="refused", detail="no such grammar")
     with pytest.raises(EvidenceError, match=r"'vllm' did not answer.*refused: no such grammar.*; mend it"):
-        check_probe(response, backend="vllm", remedy="mend it")
+        check_schema_answer(response, backend="vllm", remedy="mend it")

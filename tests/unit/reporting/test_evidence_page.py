@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lgdea.annotation.compare_runs import Pair
-from lgdea.annotation.gold_standards import Comparison
+from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.annotation.unit_matching import units_by_report
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import get_backend
@@ -167,7 +167,7 @@ def test_a_page_of_one_run_needs_no_gold(tmp_path):
     text = build_evidence_page(run, archive, tmp_path / "p.html").read_text(encoding="utf-8")
     assert Reader(text).scripts == 2
     assert "Gold" not in text
-    assert "Difference" not in text
+    assert "RunComparison" not in text
     nothing = make_run(tmp_path / "nothing", archive, {k: [] for k in SAID})
     assert island(build_evidence_page(nothing, archive, tmp_path / "n.html").read_text())["reports"][0][3] == []
     with pytest.raises(UsageError, match="no gold 'openai'"):
@@ -210,7 +210,7 @@ def test_gold_errors_come_urgent_and_rare_first_and_apart_last():
     counts[1:, 2, 0] = 1
     classes = ["normal", "Cardiomegaly", "Pneumothorax", "Mass"]
     members = [frozenset({f}) for f in ("no_finding", "cardiomegaly", "pneumothorax", "mass")]
-    comparison = Comparison("d", ["a", "b", "c"], classes, members, counts, apart=("normal",))
+    comparison = GoldCounts("d", ["a", "b", "c"], classes, members, counts, excluded_from_averages=("normal",))
     found = [(e.report_id, e.name, e.kind) for e in gold_errors(comparison)]
     assert found == [
         ("a", "Mass", "false"), ("c", "Pneumothorax", "missed"), ("b", "Cardiomegaly", "false"),
