@@ -15,9 +15,13 @@ class PhantomSettings(Config):
     """What :func:`lgdea.phantom.generate` is told."""
 
     studies: PositiveInt = 4000
+    """Number of studies."""
     size: PositiveInt = 128
+    """Height of the pictures in pixels."""
     seed: int = 0
+    """Seed of all random draws."""
     difficulty: Literal["easy", "standard", "hard"] = "hard"
+    """Preset of the phantom."""
 
 
 def make_archive(settings: PhantomSettings, folder: Path) -> Path:

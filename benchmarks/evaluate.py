@@ -47,16 +47,21 @@ class EvalBenchConfig(Config):
     sizes: list[PositiveInt] = Field(default=[10_000, 30_000, 100_000])
     """Images, and as many reports."""
     dim: PositiveInt = 128
+    """Dimension of the embeddings."""
     findings: PositiveInt = 20
+    """Number of findings."""
     bootstrap_replicates: int = Field(1000, ge=0)
+    """Bootstrap samples of the intervals."""
     phantom: PhantomSettings = PhantomSettings(studies=160, size=512, difficulty="easy")
     """The archive that is embedded."""
     pretrain: str = "limited-pairing"
     """A shipped pretraining configuration, whose towers embed it with random weights."""
     batch_size: PositiveInt = 16
+    """Images, or texts, per forward pass."""
     passes: PositiveInt = 5
     """Passes over all images and reports, after one that does not count."""
     seed: int = 0
+    """Seed of embeddings and evidence."""
 
 
 def run_eval(config: EvalBenchConfig, out: Path, *, say: Callable[[str], Any]) -> dict[str, Any]:
@@ -200,8 +205,8 @@ def _random_model(config: EvalBenchConfig, out: Path) -> tuple[LgdeaModel, Archi
     from lgdea.shipped import shipped
 
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
-    inputs = read_inputs(load_config(PretrainConfig, [file], make_inputs(config.phantom, out)), out)
-    module, _ = build(load_config(PretrainConfig, [file], make_inputs(config.phantom, out)), inputs)
+    inputs = read_inputs(load_config(PretrainConfig, [file], [make_inputs(config.phantom, out)]), out)
+    module, _ = build(load_config(PretrainConfig, [file], [make_inputs(config.phantom, out)]), inputs)
     return module.model, inputs.archive
 
 

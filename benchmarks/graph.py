@@ -37,12 +37,17 @@ class GraphBenchConfig(Config):
     """Sizes are nodes per side: N images and N reports."""
 
     sizes: list[PositiveInt] = Field(default=[10_000, 30_000, 100_000, 300_000, 1_000_000])
+    """Nodes per side."""
     seeds: PositiveInt = 20_000
     """Linked pairs at the largest size; smaller sizes have their share of them."""
     dim: PositiveInt = 128
+    """Dimension of the node vectors."""
     neighbours: PositiveInt = 10
+    """Number k of nearest neighbours of each node."""
     keep: PositiveInt = 16
+    """Seeds remembered per node."""
     seed: int = 0
+    """Seed of the node vectors."""
 
 
 def run_scaling(config: GraphBenchConfig, out: Path, *, say: Callable[[str], Any]) -> list[dict[str, Any]]:

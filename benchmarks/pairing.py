@@ -47,12 +47,14 @@ class Variant(Config):
     set: list[str] = Field(default_factory=list)
     """Overrides, as on the command line."""
     evidence: EvidenceKind = "rules"
+    """Evidence that the runs are given."""
 
 
 class PairingBenchConfig(Config):
     """A grid of pretraining runs."""
 
     phantom: PhantomSettings = PhantomSettings()
+    """The archive of all runs."""
     pretrain: str
     """Name of a shipped pretraining configuration, the same for all variants."""
     set: list[str] = Field(default_factory=list)
@@ -60,6 +62,7 @@ class PairingBenchConfig(Config):
     tower: TowerConfig | None = None
     """How the image tower that all runs start from is trained; null: random weights."""
     variants: dict[str, Variant]
+    """Lines of the plot by name."""
     fractions: list[float] = Field(default=[0.005, 0.01, 0.02, 0.05, 0.2, 1.0])
     """Shares of the linkable training patients that keep their link."""
     seeds: list[int] = Field(default=[0, 1, 2])
@@ -151,7 +154,7 @@ def prepare(config: PairingBenchConfig, out: Path) -> Shared:
     archive = make_archive(config.phantom, out / "archive")
     weights = None
     if config.tower is not None:
-        image = _load(config, [f"data.{name}=." for name in ("archive", "evidence", "pairing")]).image
+        image = _load(config, {"data": dict.fromkeys(("archive", "evidence", "pairing"), ".")}).image
         weights = make_tower(config.tower, image, out / "tower")
     kinds = sorted({variant.evidence for variant in config.variants.values()})
     evidence = {kind: make_evidence(kind, archive, out / "evidence") for kind in kinds}
@@ -168,17 +171,16 @@ def run_cell(config: PairingBenchConfig, cell: Cell, shared: Shared, out: Path) 
     variant, work = config.variants[cell.variant], out / "work" / cell.name
     pairing = make_pairing(Archive.open(shared.archive), fraction=cell.fraction, seed=cell.seed)
     write_pairing(pairing, work.parent / f"{work.name}.parquet")
-    overrides = [
-        *variant.set,
-        f"seed={cell.seed}",
-        f"data.archive={shared.archive}",
-        f"data.evidence={shared.evidence[variant.evidence]}",
-        f"data.pairing={work.parent / f'{work.name}.parquet'}",
-        f"data.image_cache={shared.image_cache}",
-    ]
+    inputs = {
+        "archive": shared.archive,
+        "evidence": shared.evidence[variant.evidence],
+        "pairing": work.parent / f"{work.name}.parquet",
+        "image_cache": shared.image_cache,
+    }
+    settings: dict[str, Any] = {"seed": cell.seed, "data": inputs}
     if shared.weights is not None:
-        overrides.append(f"image.weights={shared.weights}")
-    model = fit(_load(config, overrides), work)
+        settings["image"] = {"weights": shared.weights}
+    model = fit(_load(config, *variant.set, settings), work)
     result = {
         "variant": cell.variant,
         "fraction": cell.fraction,
@@ -213,7 +215,7 @@ def read_results(folder: Path, wanted: Iterable[Cell]) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 
-def _load(config: PairingBenchConfig, overrides: list[str]) -> PretrainConfig:
+def _load(config: PairingBenchConfig, *overrides: str | dict[str, Any]) -> PretrainConfig:
     from lgdea.pretraining.config import PretrainConfig
 
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"

@@ -39,11 +39,15 @@ class TowerConfig(Config):
     """The other archive and how long its labels are learned."""
 
     phantom: PhantomSettings = PhantomSettings(studies=8000, seed=1000)
+    """The archive whose labels are learned."""
     classes: str = "chexpert14"
     """Its label scheme."""
     max_steps: PositiveInt = 2800
+    """Optimiser steps."""
     batch_size: PositiveInt = 48
+    """Images per step."""
     lr: PositiveFloat = 3e-3
+    """Peak learning rate."""
 
 
 class Classifier(nn.Module):

@@ -29,6 +29,7 @@ class TrainBenchConfig(Config):
     """What is trained."""
 
     phantom: PhantomSettings = PhantomSettings(studies=1000, difficulty="easy")
+    """The archive that is trained on."""
     pretrain: str = "demo-lgdea"
     """Name of a shipped pretraining configuration."""
     set: list[str] = Field(default_factory=list)
@@ -51,7 +52,7 @@ def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) ->
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
 
     def settings(*more: str) -> PretrainConfig:
-        return load_config(PretrainConfig, [file], [*config.set, *inputs, *more])
+        return load_config(PretrainConfig, [file], [*config.set, inputs, *more])
 
     rows = []
     for objective in ("clip", "gloria", "medclip", "sclip", "lgdea"):
@@ -74,7 +75,7 @@ def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) ->
     return result
 
 
-def make_inputs(phantom: PhantomSettings, out: Path) -> list[str]:
+def make_inputs(phantom: PhantomSettings, out: Path) -> dict[str, Any]:
     """An archive, its evidence and a pairing with every second patient linked; as overrides of a configuration."""
     from benchmarks.evidence import make_evidence
     from lgdea.records.archive import Archive
@@ -84,7 +85,7 @@ def make_inputs(phantom: PhantomSettings, out: Path) -> list[str]:
     write_pairing(make_pairing(Archive.open(archive), fraction=0.5, seed=0), pairing)
     evidence = make_evidence("rules", archive, out / "evidence")
     places = {"archive": archive, "evidence": evidence, "pairing": pairing, "image_cache": out / "image_cache"}
-    return [f"data.{name}={path}" for name, path in places.items()]
+    return {"data": places}
 
 
 def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:

@@ -132,12 +132,12 @@ def _pretrain(
     from lgdea.pretraining.config import PretrainConfig
     from lgdea.pretraining.fit import fit
 
-    overrides = [f"data.{name}={path}" for name, path in inputs.items()] + [f"seed={seed}"]
+    settings: dict[str, Any] = {"data": inputs, "seed": seed}
     if max_steps is not None:
-        overrides.append(f"trainer.max_steps={max_steps}")
+        settings["trainer"] = {"max_steps": max_steps}
     file = Path(str(shipped("configs"))) / "pretrain" / f"demo-{objective}.yaml"
     with clock.stage(f"pretraining: {objective}"):
-        fit(load_config(PretrainConfig, [file], overrides), run)
+        fit(load_config(PretrainConfig, [file], [settings]), run)
 
 
 def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int, clock: _Clock) -> None:

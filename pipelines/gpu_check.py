@@ -56,7 +56,7 @@ def main() -> None:
     rows = []
     for objective in ("clip", "lgdea"):
         for name, setting in SETTINGS.items():
-            chosen = [f"objective.name={objective}", *TOWERS, *shared, *inputs, *setting, *arguments.set]
+            chosen = [f"objective.name={objective}", *TOWERS, *shared, inputs, *setting, *arguments.set]
             row: dict[str, object] = {"objective": objective, "setting": name, "batch": arguments.batch}
             try:
                 row |= measure_step(load_config(PretrainConfig, [file], chosen), out, arguments.steps)

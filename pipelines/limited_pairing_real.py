@@ -87,10 +87,9 @@ def build_archive(data: Path, folder: Path, seed: int) -> Archive:
 def train_and_evaluate(
     objective: str, inputs: dict[str, Path], archive: Archive, out: Path, seed: int, config: str
 ) -> None:
-    overrides = [f"data.{name}={path}" for name, path in inputs.items()]
-    overrides += [f"objective.name={objective}", f"seed={seed}"]
+    settings = {"data": inputs, "objective": {"name": objective}, "seed": seed}
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config}.yaml"
-    model = load_model(fit(load_config(PretrainConfig, [file], overrides), out / "runs" / objective))
+    model = load_model(fit(load_config(PretrainConfig, [file], [settings]), out / "runs" / objective))
     results = out / "results" / objective
     write_result(zero_shot(model, archive, classes="nih14", labeller="nih-mined", seed=seed), results)
     write_result(grounding(model, archive, seed=seed), results)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import compare, data, evaluate, extract, heatmap, inspect, pretrain, prompts, review, suites
+from lgdea.cli import compare, config, data, evaluate, extract, heatmap, inspect, pretrain, prompts, review, suites
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -50,7 +50,7 @@ review.register(extract.app)
 app.add_typer(extract.app, name="extract")
 app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
-app.add_typer(pretrain.config_app, name="config")
+app.add_typer(config.app, name="config")
 app.command("embed")(evaluate.embed)
 compare.register(evaluate.app)
 suites.register(evaluate.app)

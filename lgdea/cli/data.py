@@ -56,17 +56,15 @@ def build(
 
 
 def _options(items: list[str] | None) -> dict[str, Any]:
-    import yaml
+
+    from lgdea.config import parse_value
 
     options: dict[str, Any] = {}
     for item in items or []:
         key, sign, value = item.partition("=")
         if not sign:
             raise UsageError(f"cannot read --option {item!r}", remedy="write it as key=value")
-        try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            options[key] = value  # a column may be named `Bbox [x` or `#`
+        options[key] = parse_value(value)
     return options
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -92,7 +91,7 @@ def run(
 
     Example: `lgdea extract archives/openi --backend http --url http://127.0.0.1:8000/v1 --out evidence/served`
     """
-    from lgdea.config import load_config
+    from lgdea.config import load_config, nest
     from lgdea.evidence.config import ExtractConfig
     from lgdea.evidence.runner import extract_from_config
     from lgdea.records.archive import Archive
@@ -109,8 +108,8 @@ def run(
         "max_rejected": max_rejected,
         "accept_unanswered": accept_unanswered or None,
     }
-    flags = [f"{key}={dumps(value)}" for key, value in named.items() if value is not None]
-    settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), *flags])
+    flags = nest({key: value for key, value in named.items() if value is not None})
+    settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), flags])
     if workers is not None and settings.runner != "ray":
         raise UsageError("--workers is the number of Ray workers", remedy="add --runner ray")
     source = Archive.open(archive)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,8 @@ class EvaluationConfig(Config):
 class ZeroShotConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.zero_shot`."""
 
+    stage: ClassVar[str | None] = "eval zero-shot"
+
     classes: str | tuple[str, ...] = "labels"
     """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
     labeller: str | None = None
@@ -55,6 +57,8 @@ class ZeroShotConfig(EvaluationConfig):
 class RetrievalConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.retrieval`."""
 
+    stage: ClassVar[str | None] = "eval retrieval"
+
     recall_at: tuple[int, ...] = (1, 5, 10)
     """Ranks k of Recall@k."""
     evidence_at: tuple[int, ...] = (1, 5, 10)
@@ -67,6 +71,8 @@ class RetrievalConfig(EvaluationConfig):
 
 class GroundingConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.grounding`."""
+
+    stage: ClassVar[str | None] = "eval grounding"
 
     thresholds: tuple[float, ...] = THRESHOLDS
     """Thresholds of the map, over which IoU is averaged (mIoU)."""
@@ -86,6 +92,8 @@ class GroundingConfig(EvaluationConfig):
 
 class ProbeConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.probe`."""
+
+    stage: ClassVar[str | None] = "eval probe"
 
     classes: str | tuple[str, ...] = "labels"
     """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
@@ -111,6 +119,8 @@ class ProbeConfig(EvaluationConfig):
 
 class FeaturesConfig(EvaluationConfig):
     """Settings of :func:`lgdea.evaluation.tasks.features`."""
+
+    stage: ClassVar[str | None] = "eval features"
 
     classes: str | tuple[str, ...] = "labels"
     """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table.
@@ -139,3 +149,13 @@ class FeaturesConfig(EvaluationConfig):
     """Number of images that get every marker, drawn when there are more."""
     umap: bool = True
     """If true, a UMAP is drawn too, where umap-learn is installed."""
+
+
+TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
+    "zero-shot": ZeroShotConfig,
+    "retrieval": RetrievalConfig,
+    "grounding": GroundingConfig,
+    "probe": ProbeConfig,
+    "features": FeaturesConfig,
+}
+"""Settings of each task of ``lgdea eval``."""

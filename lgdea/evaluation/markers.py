@@ -25,7 +25,9 @@ class Marker(Config):
     """One text, where it stands and how tall its capitals are."""
 
     text: str = Field(min_length=1)
+    """Letters and digits to burn in."""
     corner: Corner
+    """Corner of the picture that it stands in."""
     height: float = Field(gt=0, le=0.5)
     """Height of the capitals, as a share of the picture's height."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ class RayConfig(Config):
 
 class ExtractConfig(Config):
     """Configuration of an extraction: backend, prompt, runner, and how much may be rejected."""
+
+    stage: ClassVar[str | None] = "extract"
 
     backend: str = "rules"
     """Name in the entry-point group ``lgdea.backends``."""

@@ -16,9 +16,11 @@ class PhantomConfig(Config):
     """What is generated and how hard it is; the defaults are the ``standard`` difficulty."""
 
     studies: int = Field(2000, ge=1)
+    """Number of studies."""
     size: int = Field(128, ge=64, le=2048)
     """Height of the pictures in pixels; one site's are narrower than high."""
     seed: int = Field(0, ge=0)
+    """Seed of all random draws."""
     normal_share: float = Field(0.35, ge=0, le=1)
     """Share of studies without any finding."""
     prevalence: dict[str, float] = Field(default_factory=dict)
@@ -47,15 +49,25 @@ class Entry(Config):
     """One finding of the catalogue (see the head of ``catalogue.yaml``)."""
 
     weight: float = Field(gt=0)
+    """Frequency relative to the other findings."""
     anatomy: str
+    """Structure that it is drawn in."""
     chronic: bool = False
+    """Whether it stays once it is there."""
     side: Literal["midline", "bilateral"] | None = None
+    """Side that a finding without a choice of side is reported with."""
     sides: tuple[float, float, float] | None = None
+    """Relative frequency of right, left and both."""
     zones: tuple[float, float, float] | None = None
+    """Relative frequency of the upper, middle and lower lung zone."""
     companions: dict[str, float] = Field(default_factory=dict, alias="with")
+    """Factor on its frequency beside a finding that is already there."""
     never: tuple[str, ...] = ()
+    """Findings that it cannot stand beside."""
     age: float = 0
+    """Least age in years."""
     ap: bool = False
+    """Whether it is mostly seen on bedside (AP) films."""
 
 
 @cache

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image as Picture
-from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from lgdea.config import explain
+from lgdea.config import validate
 from lgdea.errors import ConfigError, UsageError
 from lgdea.evidence.schema import Unit
 from lgdea.phantom.config import PhantomConfig, catalogue, presets
@@ -74,12 +73,11 @@ def resolve(difficulty: str = "standard", **settings: Any) -> PhantomConfig:
     """
     if difficulty not in presets():
         raise ConfigError(f"no phantom difficulty {difficulty!r}", remedy=f"choose one of {', '.join(presets())}")
-    try:
-        config = PhantomConfig.model_validate({**presets()[difficulty], **settings})
-    except ValidationError as error:
-        raise ConfigError(
-            explain(error), remedy=f"settings of the phantom: {', '.join(PhantomConfig.model_fields)}"
-        ) from None
+    config = validate(
+        PhantomConfig,
+        {**presets()[difficulty], **settings},
+        remedy=f"settings of the phantom: {', '.join(PhantomConfig.model_fields)}",
+    )
     unknown = sorted(set(config.prevalence) - set(catalogue()))
     if unknown:
         raise ConfigError(

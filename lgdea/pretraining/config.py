@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
@@ -15,11 +15,15 @@ class DataConfig(Config):
     """Inputs and what a batch is made of."""
 
     archive: Path
+    """Archive folder, made by ``lgdea data build``."""
     evidence: Path
+    """Evidence folder of its reports, made by ``lgdea extract``."""
     pairing: Path
+    """Parquet file of the linked studies, made by ``lgdea data pair``."""
     image_cache: Path | None = None
     """Folder of resized images, shared by runs of one image size; null puts it into the run folder."""
     cache_workers: PositiveInt = 2
+    """Processes that fill the image cache."""
     batch_size_per_device: PositiveInt = 64
     """Images per step and device, linked and unlinked together."""
     paired_share: float = Field(default=0.5, gt=0, le=1)
@@ -32,41 +36,58 @@ class AugmentConfig(Config):
     """Random changes of an image; never a flip, because reports say left and right."""
 
     rotate_degrees: NonNegativeFloat = 10.0
+    """Rotation by up to this angle in degrees, to either side."""
     scale: float = Field(default=0.15, ge=0, lt=1)
     """Zoom by a factor in [1 - scale, 1 + scale]."""
     translate: float = Field(default=0.08, ge=0, lt=1)
     """Shift by up to this share of the side."""
     brightness: NonNegativeFloat = 0.15
+    """Largest change of all grey values, on the scale [0, 1]."""
     contrast: NonNegativeFloat = 0.25
+    """Largest relative change of the distance from the image's mean."""
     noise: NonNegativeFloat = 0.03
+    """Largest standard deviation of Gaussian noise, on the scale [0, 1]."""
     erase: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that a rectangle of 2 to 15% of the area turns to the image's mean."""
 
 
 class ImageConfig(Config):
     """The image tower and what it sees."""
 
     tower: str = "resnet18"
+    """Name of a timm model."""
     pretrained: bool = False
+    """Whether the image tower starts from timm's pretrained weights."""
     weights: Path | None = None
     """Where the image tower starts from instead: ``model.safetensors`` of a model that lgdea has trained, or a
     safetensors file of the tower alone."""
     size: PositiveInt = 224
     """Side of the square input in pixels."""
     stride: PositiveInt = 16
+    """Pixels per patch for towers with a feature pyramid; a plain ViT keeps its own patch size."""
     mode: Literal["letterbox", "center_crop"] = "letterbox"
+    """Framing: ``letterbox`` keeps the whole image, ``center_crop`` its largest centred square."""
     augment: AugmentConfig = AugmentConfig()
+    """Random changes of training images."""
 
 
 class TextConfig(Config):
     """The text tower; ``small-bert`` gets a tokenizer trained on the training reports."""
 
     tower: str = "small-bert"
+    """``small-bert``, or the hub name or folder of a transformers model."""
     pretrained: bool = False
+    """Whether the text tower starts from the named model's pretrained weights."""
     vocab_size: PositiveInt = 4000
+    """Tokens of the trained tokenizer (``small-bert``)."""
     hidden: PositiveInt = 128
+    """Width of the transformer (``small-bert``)."""
     layers: PositiveInt = 2
+    """Number of transformer layers (``small-bert``)."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout probability (``small-bert``)."""
     pooling: Literal["auto", "mean", "last"] = "auto"
+    """``mean`` of the tokens or the ``last`` token; ``auto`` is mean for encoders, last for decoders."""
     max_tokens: PositiveInt = 192
     """Longer reports are cut."""
 
@@ -75,9 +96,13 @@ class ModelConfig(Config):
     """The evidence space."""
 
     dim: PositiveInt = 128
+    """Dimension D of the evidence space."""
     lesion_queries: PositiveInt = 8
+    """Number Q of learned queries that look for lesions in the patches."""
     prototypes: PositiveInt = 64
+    """Number P of evidence prototypes, the bins of a histogram."""
     heads: PositiveInt = 4
+    """Attention heads of the lesion queries."""
     lesion_temperature: PositiveFloat = 0.1
     """tau_p of the image histogram."""
     evidence_temperature: PositiveFloat = 0.1
@@ -144,9 +169,13 @@ class ObjectiveConfig(Config):
     name: Literal["lgdea", "clip", "gloria", "medclip", "sclip"] = "lgdea"
     """The baselines are described in :mod:`lgdea.pretraining.baselines`."""
     weights: LossWeights = LossWeights()
+    """Weight of each loss of ``lgdea``."""
     uncertain_target: float = Field(default=0.5, ge=0, le=1)
+    """Target probability of evidence that the report states with doubt."""
     uncertain_weight: NonNegativeFloat = 0.5
+    """Weight of such evidence beside that of certain evidence, which is 1."""
     unmentioned_weight: NonNegativeFloat = 0.2
+    """Weight of evidence that the report does not mention, as a negative; 0 leaves it out."""
     balance: float = Field(default=0.75, ge=0, le=1)
     """1 gives positive and negative evidence the same say, 0 leaves their numbers as they are."""
     histogram_temperature: PositiveFloat = 0.1
@@ -166,12 +195,17 @@ class GraphConfig(Config):
     """Neighbours, propagation and when they are made anew; shares are of ``trainer.max_steps``."""
 
     first_share: float = Field(default=0.4, ge=0, le=1)
+    """When the first graph is made."""
     every_share: float = Field(default=0.2, gt=0, le=1)
+    """Time between two graphs."""
     neighbours: PositiveInt = 10
+    """Number k of nearest neighbours of each node."""
     mode: Literal["mutual", "symmetric"] = "symmetric"
+    """``mutual`` keeps an edge when both ends chose it, ``symmetric`` when one did."""
     alpha: float = Field(default=0.8, gt=0, lt=1)
     """How far links travel; 0 stays at the seeds."""
     steps: PositiveInt = 20
+    """Iterations of the propagation."""
     keep: PositiveInt = 32
     """Seeds remembered per node."""
     top: PositiveInt = 10
@@ -184,8 +218,11 @@ class OptimizerConfig(Config):
     """AdamW."""
 
     lr: PositiveFloat = 1e-3
+    """Peak learning rate."""
     weight_decay: NonNegativeFloat = 0.05
+    """Decoupled weight decay."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Decay rates of the first and second moment."""
 
 
 class SpeedConfig(Config):
@@ -221,12 +258,14 @@ class CheckpointConfig(Config):
     """What a killed run goes on from."""
 
     every_steps: PositiveInt = 200
+    """Optimiser steps between two checkpoints."""
 
 
 class ValidationConfig(Config):
     """A cheap zero-shot check while training; the numbers that count come from ``lgdea eval``."""
 
     every_steps: PositiveInt = 200
+    """Optimiser steps between two checks."""
     max_images: NonNegativeInt = 512
     """0 switches validation off."""
 
@@ -234,18 +273,32 @@ class ValidationConfig(Config):
 class PretrainConfig(Config):
     """Everything that shapes a pretraining run."""
 
+    stage: ClassVar[str | None] = "pretrain"
+
     seed: NonNegativeInt = 0
+    """Seed of weights, batches and augmentation."""
     data: DataConfig
+    """Inputs and the composition of a batch."""
     image: ImageConfig = ImageConfig()
+    """Image tower."""
     text: TextConfig = TextConfig()
+    """Text tower."""
     model: ModelConfig = ModelConfig()
+    """Evidence space."""
     objective: ObjectiveConfig = ObjectiveConfig()
+    """Losses."""
     graph: GraphConfig = GraphConfig()
+    """Neighbour graphs and propagation of links."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimiser: AdamW."""
     schedule: ScheduleConfig = ScheduleConfig()
+    """Stages and learning rate."""
     speed: SpeedConfig = SpeedConfig()
+    """Settings of speed that change no result but in its last digits."""
     checkpoint: CheckpointConfig = CheckpointConfig()
+    """Checkpoints that a stopped run is resumed from."""
     validation: ValidationConfig = ValidationConfig()
+    """Zero-shot check while training."""
     trainer: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Given to Lightning's ``Trainer`` as it is: ``max_steps`` (1000 when not given),
     ``accelerator``, ``devices``, ``precision`` ..."""

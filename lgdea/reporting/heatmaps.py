@@ -40,9 +40,13 @@ class HeatMapConfig(Config):
     """Settings of the boxes of maps, and of the files."""
 
     level: float = Field(LEVEL, ge=0, le=1)
+    """Warmth of a box's region: 0 above the map's mean, 1 its peak."""
     min_area: float = Field(0.001, ge=0, le=1)
+    """Smaller regions get no box; share of what the model saw."""
     maps: bool = True
+    """Whether the maps are written as arrays."""
     overlays: bool = True
+    """Whether pictures of image, map and boxes are written."""
 
 
 def maps_of_image(

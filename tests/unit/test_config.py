@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgdea.config import Config, dump_yaml, load_config, merge
+import lgdea
+from lgdea.config import Config, dump_commented_yaml, dump_yaml, load_config, merge, parse_override
 from lgdea.errors import ConfigError
+from lgdea.pretraining.config import PretrainConfig
 
 
 class Optimizer(Config):
@@ -90,3 +94,111 @@ def test_merge_keeps_what_the_top_does_not_name_and_takes_what_it_does(base: dic
     assert merge({}, top) == top
     assert merge(merged, top) == merged
     assert yaml.safe_load(yaml.safe_dump(merged)) == merged
+
+
+class Options(Config):
+    """Fields of every kind."""
+
+    path: Path | None = None
+    """A path."""
+    label: str | tuple[str, ...] = ""
+    """Text or a list."""
+    mode: Literal["a", "b"] = "a"
+    """A choice."""
+    free: dict[str, Any] = {}
+    """Whatever."""
+
+
+AWKWARD = [
+    "/data/my #1/archive",
+    "a: b",
+    " blanks ",
+    'it\'s "quoted"',
+    "100%",
+    "Größe 肺 😀",
+    "[x]",
+    "{y",
+    "- z",
+    "1e-4",
+]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_text_and_paths_of_the_command_line_stay_as_they_are_written(text: str) -> None:
+    config = load_config(Options, overrides=[f"path={text}"])
+    assert config.path == Path(text)
+    assert load_config(Run, overrides=[f"name={text}"]).name == text
+    assert load_config(Options, overrides=[{"path": Path(text), "label": text}]).label == text
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("path=null", {"path": None}),
+        ("path=", {"path": None}),
+        ("label=[a, b]", {"label": ["a", "b"]}),
+        ("label=/data/my #1", {"label": "/data/my #1"}),
+        ("label=C: x", {"label": "C: x"}),
+        ("mode=b", {"mode": "b"}),
+        ("free.model=#1", {"free": {"model": "#1"}}),
+        ("free.tokens=512", {"free": {"tokens": 512}}),
+        ("free.rate=1e-4", {"free": {"rate": 1e-4}}),
+        ("free.on=true", {"free": {"on": True}}),
+        ("free.day=2024-01-01", {"free": {"day": "2024-01-01"}}),
+        ("free.time=12:30", {"free": {"time": "12:30"}}),
+        ("free.sizes=[1, 2]", {"free": {"sizes": [1, 2]}}),
+    ],
+)
+def test_an_override_is_read_as_its_field_wants_it(override: str, expected: dict) -> None:
+    assert parse_override(override, Options) == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("optimizer.lrr=1", "optimizer.lrr: no such key; did you mean optimizer.lr?"),
+        ("sed=1", "sed: no such key; did you mean seed?"),
+        ("lr=1", "lr: no such key; did you mean optimizer.lr?"),
+        ("qqqq=1", "qqqq: no such key"),
+    ],
+)
+def test_an_unknown_key_gets_the_nearest_known_one(override: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(Run, overrides=[override])
+    assert str(error.value) == advice
+
+
+def _every_config() -> list[type[Config]]:
+    root = Path(lgdea.__file__).parents[1]
+    for package in ("lgdea", "benchmarks"):
+        for file in sorted((root / package).rglob("*.py")):
+            if "(Config)" in file.read_text(encoding="utf-8"):
+                import_module(".".join(file.relative_to(root).with_suffix("").parts))
+    found, waiting = [], [Config]
+    while waiting:
+        waiting += (below := waiting.pop().__subclasses__())
+        found += below
+    return [c for c in found if c.__module__.startswith(("lgdea.", "benchmarks."))]
+
+
+def test_every_field_of_every_configuration_has_a_description() -> None:
+    configs = _every_config()
+    assert {"PretrainConfig", "ExtractConfig", "GroundingConfig", "PhantomConfig", "Suite", "TableMapping"} <= {
+        c.__name__ for c in configs
+    }
+    missing = [f"{c.__name__}.{n}" for c in configs for n, f in c.model_fields.items() if not f.description]
+    assert missing == []
+
+
+def test_descriptions_stand_in_the_schema_and_above_the_values(tmp_path: Path) -> None:
+    config = load_config(Options, overrides=[{"path": "my #1: 'x'", "free": {"deep": {"a": [1, "#2"]}}}])
+    assert Options.model_json_schema()["properties"]["path"]["description"] == "A path."
+    text = dump_commented_yaml(config)
+    assert "# Text or a list.\nlabel:" in text
+    assert load_config(Options, [_write(tmp_path / "c.yaml", text)]) == config
+
+
+def test_a_missing_key_is_named_with_the_command_that_explains_it() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(PretrainConfig, overrides=["data.archive=x", "data.evidence=y"])
+    assert str(error.value) == "data.pairing: is required; see `lgdea config schema pretrain`"

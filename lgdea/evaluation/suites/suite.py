@@ -14,8 +14,8 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lgdea.config import Config, explain, read_yaml
-from lgdea.errors import ConfigError, LgdeaError, UsageError
+from lgdea.config import Config, explain, read_yaml, validate
+from lgdea.errors import LgdeaError, UsageError
 from lgdea.evaluation.config import EvaluationConfig, GroundingConfig, RetrievalConfig, ZeroShotConfig
 from lgdea.evaluation.results.identity import ids_sha256
 from lgdea.shipped import shipped
@@ -39,9 +39,11 @@ class Exclusive(Config):
     """
 
     findings: tuple[str, ...] = Field(min_length=2)
+    """Vocabulary ids of the classes."""
     among: str
     """A class list of the vocabulary (``chexpert14``)."""
     per_class: int = Field(ge=1)
+    """Images of each class."""
 
     @model_validator(mode="after")
     def _known(self) -> Exclusive:
@@ -80,8 +82,11 @@ class Expected(Config):
     """Numbers of items in the whole benchmark; null where that is not public knowledge."""
 
     images: int | None = Field(None, ge=1)
+    """Number of images."""
     reports: int | None = Field(None, ge=1)
+    """Number of reports."""
     boxes: int | None = Field(None, ge=1)
+    """Number of boxes."""
     phrases: int | None = Field(None, ge=1)
     """(image, phrase) pairs."""
 
@@ -92,7 +97,9 @@ class Benchmark(Config):
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings of the task; those not named have the task's defaults. Neither can be overridden in a run."""
     select: Selection = Selection()
+    """Rule that selects the items."""
     expected: Expected = Field(default_factory=lambda: Expected.model_validate({}))
+    """Size of the whole benchmark, to be compared with what the archive at hand gives."""
     ids_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """Hash of the ids (:func:`~lgdea.evaluation.results.identity.ids_sha256`); null where they are not known before."""
     ids: tuple[str, ...] | None = Field(None, min_length=1)
@@ -113,14 +120,17 @@ class Suite(Config):
     """A benchmark suite."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    """Name by which ``--suite`` finds it."""
     version: int = Field(ge=1)
     """Raised whenever a setting, a rule or an id changes."""
     title: str = Field(min_length=1)
+    """Name for people."""
     measures: str = Field(min_length=1)
     """One line."""
     source: str = Field(min_length=1)
     """Source of the data, and of the protocol if there is one."""
     citation: str = Field(min_length=1)
+    """Publication to cite."""
     dataset: str = Field(min_length=1)
     """Name of the archive."""
     requires: dict[str, Any] = Field(default_factory=dict)
@@ -130,6 +140,7 @@ class Suite(Config):
     remarks: tuple[str, ...] = ()
     """Notes for the reader of its numbers, put into every result."""
     tasks: dict[Task, Benchmark] = Field(min_length=1)
+    """Tasks that the suite asks, each with its settings and items."""
 
     @property
     def label(self) -> str:
@@ -158,7 +169,7 @@ class Suite(Config):
             try:
                 config = self.config(task)
             except ValidationError as error:
-                raise ValueError(f"{where}.settings: {explain(error)}") from None
+                raise ValueError(f"{where}.settings: {explain(error, CONFIGS[task])}") from None
             if isinstance(config, ZeroShotConfig):
                 _check_classes(config, where)
             for key, only in (("exclusive", "zero-shot"), ("findings", "grounding")):
@@ -225,10 +236,7 @@ def task_named(name: str) -> Task:
 
 
 def _read(file: Path) -> Suite:
-    try:
-        return Suite.model_validate(read_yaml(file))
-    except ValidationError as error:
-        raise ConfigError(explain(error), file=file, remedy="see docs/suites.md") from None
+    return validate(Suite, read_yaml(file), file=file, remedy="see docs/suites.md")
 
 
 def _shipped_files() -> dict[str, Path]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from lgdea.config import explain
-from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.config import validate
+from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig
 from lgdea.evaluation.encoders.protocol import ImageEncoder, frame_of, l2_normalize
 from lgdea.evaluation.images import ImageSource, track
@@ -31,10 +30,7 @@ def resolve(cls: type[C], config: C | None, settings: dict[str, Any]) -> C:
         ConfigError: A setting does not exist or has a wrong value.
     """
     base = {} if config is None else config.model_dump()
-    try:
-        return cls.model_validate({**base, **settings})
-    except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+    return validate(cls, {**base, **settings})
 
 
 def images_of(archive: Archive, split: str) -> pd.DataFrame:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import ValidationError
 
-from lgdea.config import Config, explain
-from lgdea.errors import ConfigError, ImageError, UsageError
+from lgdea.config import Config, validate
+from lgdea.errors import ImageError, UsageError
 from lgdea.imaging import nifti
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.images import COLUMNS, ImageCounts, located_images
@@ -32,8 +31,11 @@ class SliceOptions(Config):
     """How slices are taken; see :func:`lgdea.imaging.nifti.read_slices`."""
 
     slices: int = 8
+    """Slices per volume."""
     choose: nifti.Choice = "even"
+    """``even`` spacing along the volume, or in each part of it the slice with the most ``tissue``."""
     window: str | tuple[float, float] = "mediastinum"
+    """Window: lung, mediastinum, bone, brain, (lowest, highest), or ``percentiles`` where values have no unit."""
 
 
 class NiftiSlices:
@@ -135,10 +137,8 @@ class _Writer:
 def _options(options: dict[str, Any]) -> tuple[SliceOptions, dict[str, Any]]:
     """The adapter's own options, and those of the table."""
     own = {key: value for key, value in options.items() if key in SliceOptions.model_fields}
-    try:
-        return SliceOptions.model_validate(own), {key: value for key, value in options.items() if key not in own}
-    except ValidationError as error:
-        raise ConfigError(explain(error), remedy=f"`lgdea data card {NAME}` lists the options") from None
+    rest = {key: value for key, value in options.items() if key not in own}
+    return validate(SliceOptions, own, remedy=f"`lgdea data card {NAME}` lists the options"), rest
 
 
 def _source(source: Path, options: dict[str, Any]) -> tuple[TableMapping, SourceTable, Problems]:

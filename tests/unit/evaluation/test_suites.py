@@ -144,7 +144,7 @@ def test_a_wrong_exclusive_rule_is_named(write, rule, says):
 
 @pytest.mark.parametrize("missing", sorted(set(MINE)))
 def test_no_field_may_be_left_out(write, missing):
-    with pytest.raises(ConfigError, match=f"{missing}: Field required"):
+    with pytest.raises(ConfigError, match=f"{missing}: is required"):
         load_suite(write({key: value for key, value in MINE.items() if key != missing}))
 
 

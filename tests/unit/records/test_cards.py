@@ -56,7 +56,7 @@ def test_an_unknown_card_names_the_known_ones():
     ("text", "message"),
     [
         ("no head", "x.md: has no YAML head"),
-        ("---\nname: x\ntitel: y\n---\nprose", "title: Field required"),
+        ("---\nname: x\ntitel: y\n---\nprose", "title: is required"),
         ("---\n- a\n---\nprose", "its head is no mapping"),
         ("---\na: [\n---\nprose", "its head is not valid YAML"),
     ],

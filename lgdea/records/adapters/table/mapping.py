@@ -82,12 +82,17 @@ class BoxMapping(Config):
     finding: Column | None = None
     """Column of the source's word for what the box shows."""
     x_min: Column | None = None
+    """Column of the left edge."""
     y_min: Column | None = None
+    """Column of the top edge."""
     x_max: Column | None = None
+    """Column of the right edge."""
     y_max: Column | None = None
+    """Column of the bottom edge."""
     width: Column | None = None
     """With ``x_min`` and ``y_min``, instead of ``x_max``."""
     height: Column | None = None
+    """With ``y_min``, instead of ``y_max``."""
     unit: Literal["pixels", "fractions"] | None = None
     """Of the coordinates; by default fractions when no coordinate is above 1."""
     frame: tuple[float, float] | None = None
@@ -97,7 +102,9 @@ class BoxMapping(Config):
     phrase: Column | None = None
     """Column of the words that the box belongs to."""
     findings: dict[str, str | None] = Field(default_factory=dict)
+    """The source's word to a finding, where the vocabulary does not know the word; null ignores the word."""
     codes: str | None = None
+    """Code system to ask first, as for labels."""
 
 
 class TableMapping(Config):
@@ -111,14 +118,18 @@ class TableMapping(Config):
     table: str | None = None
     """The table's file when the source is a folder that holds several."""
     encoding: str = "utf-8"
+    """Encoding of a text table."""
     separator: str | None = None
     """Between the cells of a text table; by default the commonest of ``,`` ``;`` ``|`` and tab in the header."""
 
     study: Columns | None = None
+    """Column, or columns, of the study's id."""
     patient: Columns | None = None
+    """Column, or columns, of the patient's id."""
     image: Annotated[dict[Column, Meaning] | Columns | None, Field(union_mode="left_to_right")] = None
     """Column of a path, several columns, or ``{column: view}``."""
     image_id: Column | None = None
+    """Column of the image's id; by default the study's id and a number."""
     image_root: Path | None = None
     """Folder of the image paths; relative to the table's folder, which is the default."""
     report: Column | None = None
@@ -126,31 +137,42 @@ class TableMapping(Config):
     report_file: Column | None = None
     """Column of the path of a UTF-8 text file."""
     report_root: Path | None = None
+    """Folder of the report files; relative to the table's folder, which is the default."""
     sections: Annotated[dict[str, Column] | Columns | None, Field(union_mode="left_to_right")] = None
     """Columns joined as lines ``FINDINGS: words``; ``{FINDINGS: column}`` gives them other names."""
 
     view: Column | None = None
+    """Column of the projection: AP, PA, lateral."""
     sex: Column | None = None
+    """Column of the patient's sex."""
     age: Column | None = None
+    """Column of the age in years."""
     date: Column | None = None
     """Becomes ``day``, counted from the patient's first study."""
     date_format: str | None = None
     """As for strptime, ``%d.%m.%Y``."""
     day: Column | None = None
+    """Column of the day, counted from the patient's first study."""
     split: Column | None = None
     """Without it patients are split by their hash, 70/10/20."""
     site: Column | None = None
+    """Column of the hospital or device."""
     language: Column | None = None
+    """Column of the report's language."""
     modality: Column | None = None
+    """Column of the modality."""
 
     constants: dict[Literal["view", "site", "language", "modality"], str] = Field(default_factory=dict)
     """What holds for every row."""
     words: dict[Field_, Annotated[dict[str, Meaning], BeforeValidator(_words)]] = Field(default_factory=dict)
     """What a field's cells mean: ``{sex: {"1": M, "2": F}, split: {"0": train}}``; null is an empty cell."""
     empty: list[str] = Field(default_factory=lambda: list(EMPTY))
+    """Cells that say nothing, whatever their case."""
 
     labels: LabelMapping | None = None
+    """Findings of studies or images."""
     boxes: BoxMapping | None = None
+    """Boxes drawn on images."""
     guess: bool = True
     """Whether columns that nobody named are recognised."""
     on_problem: Literal["error", "leave_out"] = "error"

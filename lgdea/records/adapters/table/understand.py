@@ -9,10 +9,9 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from pydantic import ValidationError
 
-from lgdea.config import explain, merge, read_yaml
-from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.config import merge, nest, read_yaml, validate
+from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.table import guess
 from lgdea.records.adapters.table.boxes import BoxCounts, box_table
 from lgdea.records.adapters.table.fields import Cells
@@ -62,15 +61,8 @@ def load_mapping(options: dict[str, Any]) -> TableMapping:
     options = dict(options)
     file = options.pop("mapping", None)
     merged = read_yaml(str(file)) if file is not None else {}
-    for key, value in options.items():
-        nested: Any = value
-        for part in reversed(str(key).split(".")):
-            nested = {part: nested}
-        merged = merge(merged, nested)
-    try:
-        return TableMapping.model_validate(merged)
-    except ValidationError as error:
-        raise ConfigError(explain(error), file=file, remedy="`lgdea data card table` lists the fields") from None
+    merged = merge(merged, nest(options))
+    return validate(TableMapping, merged, file=file, remedy="`lgdea data card table` lists the fields")
 
 
 def understand(source: Path, options: dict[str, Any]) -> Understanding:
