@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -251,31 +250,18 @@ def _parse_yes_no(name: str, value: str) -> bool:
 
 
 def _find_id(kind: str, value: str) -> str:
-    """The vocabulary id for an id, a name or a synonym."""
-    terms = _terms(kind)
-    plain = " ".join(value.lower().replace("_", " ").split())
-    if plain in terms:
-        return terms[plain]
-    near = get_close_matches(plain, terms, n=3, cutoff=0.6)
-    ids = list(dict.fromkeys(terms[word] for word in near))
+    """Return the vocabulary id for an id, a name, a synonym or a dataset's code."""
+    vocabulary = load_vocabulary()
+    words = vocabulary.finding_words if kind == "finding" else vocabulary.anatomy_words
+    found = words.find(value)
+    if found is not None:
+        return found
+    ids = words.suggest(value)
     hint = f"did you mean {' or '.join(ids)}?" if ids else f"see lgdea/vocabulary/{_TABLES[kind]}"
     raise RowError(f"{kind} {value.strip()[:40]!r} is not in the vocabulary; {hint}")
 
 
 _TABLES = {"finding": "findings.yaml", "anatomy": "anatomy.yaml"}
-
-
-@lru_cache(maxsize=2)
-def _terms(kind: str) -> dict[str, str]:
-    vocabulary = load_vocabulary()
-    entries = vocabulary.findings if kind == "finding" else vocabulary.anatomy
-    terms: dict[str, str] = {}
-    for key, entry in entries.items():
-        for word in (*entry.synonyms, entry.name, key):
-            terms.setdefault(" ".join(word.lower().replace("_", " ").split()), key)
-    for key in entries:  # an id always means itself
-        terms[key.replace("_", " ")] = key
-    return terms
 
 
 def _suggest_choice(value: str, choices: Sequence[str]) -> str:

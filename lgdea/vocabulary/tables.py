@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lgdea.config import explain
 from lgdea.errors import DataError, UsageError
+from lgdea.vocabulary.words import WordIndex
 
 Kind = Literal["finding", "disease", "device", "normality"]
 Side = Literal["left", "right", "bilateral", "midline", "unspecified"]
@@ -116,6 +117,32 @@ class Vocabulary:
         self._codes = _index(self.findings.values(), "findings.yaml")
         self._anatomy_codes = _index(self.anatomy.values(), "anatomy.yaml")
 
+    @cached_property
+    def finding_words(self) -> WordIndex:
+        """Index of the words for findings."""
+        return WordIndex(self.findings.values())
+
+    @cached_property
+    def anatomy_words(self) -> WordIndex:
+        """Index of the words for structures."""
+        return WordIndex(self.anatomy.values())
+
+    def find(self, word: str) -> str | None:
+        """Return the finding's id for ``word``, None when there is none or several.
+
+        Asked in turn: ids, names, synonyms, the codes of all datasets. Case, ``_``, ``-`` and a plain plural make no
+        difference.
+
+        >>> vocabulary = load_vocabulary()
+        >>> vocabulary.find("Pleural_Effusions"), vocabulary.find("Ground Glass Opacities"), vocabulary.find("unicorn")
+        ('pleural_effusion', 'ground_glass_opacity', None)
+        """
+        return self.finding_words.find(word)
+
+    def find_anatomy(self, word: str) -> str | None:
+        """Return the structure's id for ``word``, asked as :meth:`find` does."""
+        return self.anatomy_words.find(word)
+
     def ancestors(self, key: str) -> frozenset[str]:
         """A finding's (or structure's) id with all that it is a kind (or part) of."""
         return self._lookup(self._up, key)
@@ -125,16 +152,16 @@ class Vocabulary:
         return self._lookup(self._down, key)
 
     def from_code(self, system: str, code: str) -> str | None:
-        """The finding id for another dataset's word, None when the vocabulary has none for it.
+        """Return the finding id for another dataset's word, None when the vocabulary has none for it.
 
         In ``openi_mesh`` a code is ``heading/qualifier/...``; the entry with the most of its qualifiers among them
         wins (``Lung/hypoinflation/mild`` is ``hypoinflation``).
         """
-        return self._find(self._codes, system, code)
+        return self._find_code(self._codes, system, code)
 
     def anatomy_from_code(self, system: str, code: str) -> str | None:
-        """The structure id for another dataset's word, None when the vocabulary has none for it."""
-        return self._find(self._anatomy_codes, system, code)
+        """Return the structure id for another dataset's word, None when the vocabulary has none for it."""
+        return self._find_code(self._anatomy_codes, system, code)
 
     def classes(self, system: str) -> list[ScoredClass]:
         """The classes that a dataset scores, each as a set of findings.
@@ -175,7 +202,7 @@ class Vocabulary:
             raise UsageError(f"the vocabulary has no {key!r}", remedy="see lgdea/vocabulary/findings.yaml") from None
 
     @staticmethod
-    def _find(index: Mapping[tuple[str, str], str], system: str, code: str) -> str | None:
+    def _find_code(index: Mapping[tuple[str, str], str], system: str, code: str) -> str | None:
         if system not in SYSTEMS:
             raise UsageError(f"no code system {system!r}", remedy=f"known: {', '.join(SYSTEMS)}")
         exact = index.get((system, code.strip()))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.adapters.table.fields import Cells
-from lgdea.records.adapters.table.findings import check_words, match_anatomy, match_finding
+from lgdea.records.adapters.table.findings import check_words, match_finding
 from lgdea.records.adapters.table.mapping import BoxMapping, box_columns
 from lgdea.records.adapters.table.problems import Problems
 from lgdea.records.schema import Laterality
@@ -193,7 +193,7 @@ def _meanings(
 
 
 def _finding(word: str, own: Mapping[str, str | None], codes: str | None) -> str | None:
-    return own[word] if word in own else match_finding(word, None, codes) or match_anatomy(word)
+    return own[word] if word in own else match_finding(word, None, codes) or load_vocabulary().find_anatomy(word)
 
 
 def _sides(table: pd.DataFrame, cells: Cells, boxes: BoxMapping, problems: Problems) -> Any:
