@@ -18,7 +18,6 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from lgdea.annotation.compare_runs import compare_report, describe
-from lgdea.annotation.csv_io import write_csv
 from lgdea.annotation.export_review import REVIEWED, report_texts
 from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.annotation.parse_review import Review, read_review
@@ -27,6 +26,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.evidence.io import EVIDENCE, read_evidence
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.records.archive import Archive
+from lgdea.records.csv_io import write_spreadsheet
 from lgdea.records.tables import read_table, write_table
 from lgdea.runs import finish, start
 
@@ -111,7 +111,7 @@ def import_corrections(files: Sequence[str | Path], archive: Archive, out: str |
     start(out, stage="corrections", config={"schema_version": SCHEMA_VERSION}, inputs=inputs)
     write_table(out / EVIDENCE, units, Unit)
     write_table(out / REVIEWED, reviewed, ReviewedReport)
-    write_csv(out / CONFLICTS, list(Conflict.__annotations__), [vars(c) for c in conflicts])
+    write_spreadsheet(out / CONFLICTS, list(Conflict.__annotations__), [vars(c) for c in conflicts])
     unfinished = sorted({r for review in reviews for r in review.unfinished} - {r.report_id for r in reviewed})
     left_out = len({c.report_id for c in conflicts})
     counts = {"reports": len(reviewed), "units": len(units), "unfinished": len(unfinished), "in_conflict": left_out}

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from lgdea.annotation.compare_runs import Pair, RunComparison, compare_report, compare_runs
-from lgdea.annotation.csv_io import write_csv
 from lgdea.annotation.unit_matching import units_by_report
 from lgdea.errors import UsageError
 from lgdea.evidence.io import REJECTS, iter_rejects, read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
+from lgdea.records.csv_io import write_spreadsheet
 from lgdea.records.tables import read_frame
 from lgdea.runs import MANIFEST, fingerprint
 
@@ -88,7 +88,7 @@ def write_review(
     rows: list[dict[str, object]] = []
     for report in chosen:
         rows += _report_rows(report, texts[report], mine.get(report, []), theirs, names)
-    write_csv(out, COLUMNS, rows)
+    write_spreadsheet(out, COLUMNS, rows)
     kinds = [row["row"] for row in rows]
     filled = {row["report_id"] for row in rows if row["row"] == "unit"}
     return ReviewFile(len(chosen), kinds.count("unit"), len(chosen) - len(filled))

@@ -9,12 +9,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
-from lgdea.annotation.csv_io import read_csv
 from lgdea.annotation.export_review import COLUMNS, CORRECTED, SHOWN
 from lgdea.evidence.alignment.aligner import Aligned, Aligner
 from lgdea.evidence.response import UNSPECIFIED
 from lgdea.evidence.schema import Assertion, Change, Severity, Unit, unit_id
 from lgdea.evidence.sections import split_sections
+from lgdea.records.csv_io import read_spreadsheet
 from lgdea.records.schema import Laterality
 from lgdea.vocabulary import load_vocabulary
 
@@ -67,7 +67,7 @@ def read_review(file: str | Path, texts: Mapping[str, str]) -> Review:
     review = Review(Path(file))
     by_report: dict[str, list[tuple[int, _Cells]]] = defaultdict(list)
     needed = [name for name in COLUMNS if name not in ("pair", "run", "differs", "context", "section", "comment")]
-    for number, row in read_csv(file, needed):
+    for number, row in read_spreadsheet(file, needed):
         report = row["report_id"].strip()
         if report in texts:
             by_report[report].append((number, row))

@@ -10,8 +10,9 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.frames import chexpert_classes, label_rows, on_disk, require, with_sizes
-from lgdea.records.adapters.source import age_in_years, find_table, read_csv, require_folder, sex
+from lgdea.records.adapters.source import age_in_years, find_table, require_folder, sex
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
 
 NAME = "chexpert"

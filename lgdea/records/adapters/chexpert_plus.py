@@ -13,8 +13,9 @@ from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.chexpert import VALID, official_sides, with_ids
 from lgdea.records.adapters.frames import chexpert_classes, label_rows, on_disk, one_per, require, with_sizes
-from lgdea.records.adapters.source import age_in_years, find_table, read_csv, require_folder, sex, whole
+from lgdea.records.adapters.source import age_in_years, find_table, require_folder, sex, whole
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 
 NAME = "chexpert-plus"
 TABLE = "df_chexpert_plus_240401.csv"

@@ -13,8 +13,9 @@ from lgdea.errors import DataError, UsageError
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.hannover_covid import patient_of
-from lgdea.records.adapters.source import number, read_csv, require_folder, required_number, rows_of, sex, whole
+from lgdea.records.adapters.source import number, require_folder, required_number, rows_of, sex, whole
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
 from lgdea.records.tables import Rows
 

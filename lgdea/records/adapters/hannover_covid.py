@@ -10,8 +10,9 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.source import number, read_csv, require_folder, rows_of, sex, whole
+from lgdea.records.adapters.source import number, require_folder, rows_of, sex, whole
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
 
 NAME = "hannover-covid"

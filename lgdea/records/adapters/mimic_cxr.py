@@ -18,8 +18,9 @@ from lgdea.records.adapters.frames import (
     require,
     with_listed_sizes,
 )
-from lgdea.records.adapters.source import find_table, read_csv, read_utf8, require_folder
+from lgdea.records.adapters.source import find_table, require_folder
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv, read_utf8
 from lgdea.records.split import split_by_patient
 
 NAME = "mimic-cxr"

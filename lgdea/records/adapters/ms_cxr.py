@@ -13,8 +13,9 @@ from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.frames import CHEXPERT, dates_of, days_since_first, require, with_sizes
 from lgdea.records.adapters.mimic_cxr import METADATA
 from lgdea.records.adapters.mimic_cxr import NAME as MIMIC
-from lgdea.records.adapters.source import find_table, read_csv, read_utf8, require_folder, required_number, rows_of
+from lgdea.records.adapters.source import find_table, require_folder, required_number, rows_of
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv, read_utf8
 from lgdea.records.tables import Rows
 from lgdea.vocabulary import load_vocabulary
 

@@ -10,8 +10,9 @@ import pandas as pd
 from lgdea.errors import DataError, UsageError
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.source import age_in_years, read_csv, require_folder, required_number, rows_of, sex, whole
+from lgdea.records.adapters.source import age_in_years, require_folder, required_number, rows_of, sex, whole
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_around_test, split_by_patient
 from lgdea.vocabulary import load_vocabulary
 

@@ -14,8 +14,9 @@ from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.frames import dates_of, days_since_first, on_disk, one_per, require, with_sizes
 from lgdea.records.adapters.padchest_words import StudyLabels, known_word
-from lgdea.records.adapters.source import find_table, read_csv, require_folder, sex
+from lgdea.records.adapters.source import find_table, require_folder, sex
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
 
 NAME = "padchest"

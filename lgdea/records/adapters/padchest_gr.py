@@ -13,8 +13,9 @@ from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.frames import dates_of, days_since_first, require, with_sizes
 from lgdea.records.adapters.padchest import NAME as PADCHEST
 from lgdea.records.adapters.padchest_words import StudyLabels, finding_of, known_word
-from lgdea.records.adapters.source import age_in_years, read_csv, read_utf8, require_folder, sex
+from lgdea.records.adapters.source import age_in_years, require_folder, sex
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv, read_utf8
 
 NAME = "padchest-gr"
 SENTENCES, MASTER = "grounded_reports_20240819.json", "master_table.csv"

@@ -11,8 +11,9 @@ import pandas as pd
 from lgdea.errors import DataError, UsageError
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.source import read_csv, read_utf8, require_folder, rows_of
+from lgdea.records.adapters.source import require_folder, rows_of
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv, read_utf8
 
 NAME = "roco"
 SPLITS = {"train": "train", "valid": "val", "validation": "val", "test": "test"}

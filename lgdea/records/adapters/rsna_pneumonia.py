@@ -13,7 +13,6 @@ from lgdea.records.adapters.dicom_source import facts_of, image_row, require_ima
 from lgdea.records.adapters.source import (
     coded_finding,
     nih_patient,
-    read_csv,
     read_json_list,
     require_cells,
     require_folder,
@@ -21,6 +20,7 @@ from lgdea.records.adapters.source import (
     rows_of,
 )
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
 from lgdea.vocabulary import load_vocabulary
 

@@ -14,8 +14,9 @@ from lgdea.imaging.dicom import DicomFacts
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.dicom_source import facts_of, image_row, require_images, study_row
 from lgdea.records.adapters.run_lengths import component_boxes, decode
-from lgdea.records.adapters.source import read_csv, require_folder, rows_of
+from lgdea.records.adapters.source import require_folder, rows_of
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
 from lgdea.records.tables import writing
 from lgdea.vocabulary import load_vocabulary

@@ -1,21 +1,18 @@
-"""Reading what publishers publish: folders and CSV files, with errors that say what is wrong where."""
+"""Readers of publishers' files: folders, JSON lists and cells, with errors that say what is wrong where."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
 import math
 import re
-import warnings
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
+from lgdea.records.csv_io import read_utf8
 from lgdea.vocabulary import load_vocabulary
 
 
@@ -37,69 +34,6 @@ def find_table(source: Path, *names: str) -> Path:
     """The first of ``names`` in ``source``, plain or with ``.gz``; the first name when there is none of them."""
     candidates = [source / (name + ending) for name in names for ending in ("", ".gz")]
     return next((file for file in candidates if file.is_file()), candidates[0])
-
-
-def read_csv(file: Path, required: Iterable[str], *, card: str, optional: Iterable[str] | None = None) -> pd.DataFrame:
-    """Read a CSV file, plain or gzipped, with every cell as text and an empty cell as None.
-
-    Blanks around column names do not count.
-
-    Args:
-        file: UTF-8, with a header row.
-        required: Columns that must be there.
-        card: Name of the dataset's card, for the remedy.
-        optional: Columns to read where they are there, and no others beyond the required ones; None reads all.
-
-    Raises:
-        UsageError: No such file.
-        DataError: It is not UTF-8, no CSV, or lacks a column.
-    """
-    layout = f"`lgdea data card {card}` shows the expected layout"
-    if not file.is_file():
-        raise UsageError("no such file", file=file, remedy=f"check the folder; {layout}")
-    required = list(required)
-    wanted = {*required, *(optional or ())}
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                file,
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,
-                encoding="utf-8-sig",
-                usecols=None if optional is None else lambda column: column.strip() in wanted,
-            )
-    except pd.errors.EmptyDataError:
-        raise DataError("is empty", file=file, remedy="fetch it again") from None
-    except pd.errors.ParserError as error:
-        raise DataError(f"is no CSV table ({error})", file=file, remedy="fetch it again") from None
-    except UnicodeDecodeError:
-        read_utf8(file, first_row=0)  # says in which row
-        raise
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"cannot be read ({error})", file=file, remedy="fetch it again") from None
-    if any(issubclass(warning.category, pd.errors.ParserWarning) for warning in caught):
-        _refuse_extra_cells(file)
-    frame.columns = frame.columns.str.strip()
-    missing = [column for column in required if column not in frame.columns]
-    if missing:
-        raise DataError(f"lacks the column {missing[0]!r}", file=file, remedy=layout)
-    return frame.astype(object).where(frame != "", None)
-
-
-def _refuse_extra_cells(file: Path) -> None:
-    """pandas drops what stands beyond the header; a comma at the end of a line is no harm, a word is.
-
-    Raises:
-        DataError: A row has more filled cells than the header has columns.
-    """
-    rows = csv.reader(read_utf8(file, first_row=0).splitlines(keepends=True))
-    width = len(next(rows))
-    for row, cells in enumerate(rows, start=1):
-        if any(cells[width:]):
-            problem = f"has {len(cells)} cells where the header has {width}"
-            raise DataError(problem, file=file, row=row, remedy="put quotes around cells that hold a comma")
 
 
 def require_cells(frame: pd.DataFrame, column: str, *, file: Path) -> None:
@@ -135,25 +69,6 @@ def read_json_list(file: Path, *, card: str) -> list[dict[str, Any]]:
         if not isinstance(entry, dict):
             raise DataError("is no object with named fields", file=file, row=row, remedy="correct the entry")
     return entries
-
-
-def read_utf8(file: Path, *, first_row: int = 1) -> str:
-    """The text of a UTF-8 file, plain or gzipped.
-
-    Args:
-        file: The file.
-        first_row: Number of its first line in messages; a table's header is row 0.
-
-    Raises:
-        DataError: It is not UTF-8.
-    """
-    content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = first_row + content[: error.start].count(b"\n")
-        problem = f"is not UTF-8 (byte 0x{content[error.start]:02x})"
-        raise DataError(problem, file=file, row=row, remedy="convert it to UTF-8") from None
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from lgdea.errors import DataError
-from lgdea.records.adapters.source import read_csv, require_cells, required_number, rows_of
+from lgdea.records.adapters.source import require_cells, required_number, rows_of
+from lgdea.records.csv_io import read_csv
 from lgdea.vocabulary import load_vocabulary
 
 NAME = "vindr-cxr"

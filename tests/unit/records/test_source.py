@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lgdea.errors import DataError
-from lgdea.records.adapters.source import read_csv
+from lgdea.records.csv_io import read_csv
 
 
 def table(file: Path, text: str) -> Path:

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.csv_io import find_separator, find_undecodable_row, skip_bom
 
 TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 PARQUET = (".parquet", ".pq")
-SEPARATORS = (",", ";", "\t", "|")
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
@@ -124,13 +124,13 @@ def _header(file: Path, encoding: str, separator: str | None) -> tuple[list[str]
     try:
         with pa.input_stream(str(file), compression="detect") as stream:
             head = stream.read(1 << 20)
-        text = codecs.getincrementaldecoder(_with_bom(encoding))().decode(head)
+        text = codecs.getincrementaldecoder(skip_bom(encoding))().decode(head)
     except (UnicodeDecodeError, LookupError, OSError, pa.ArrowException) as error:
         raise _damaged(file, encoding, error) from None
     if not text.strip():
         raise DataError("is empty", file=file, remedy="give a table with a header row")
     separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator)
-    chosen = separator or max(SEPARATORS, key=lambda mark: len(next(csv.reader(io.StringIO(text), delimiter=mark))))
+    chosen = separator or find_separator(text)
     if len(chosen) != 1:
         raise UsageError(f"separator {chosen!r} is not one character", file=file, remedy="write `tab` for a tab")
     reader = csv.reader(io.StringIO(text), delimiter=chosen)
@@ -184,29 +184,12 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _damaged(file: Path, encoding: str, error: BaseException) -> DataError:
     if isinstance(error, LookupError):
         return UsageError(f"no encoding {encoding!r}", file=file, remedy="try utf-8 or cp1252")  # type: ignore[return-value]
-    row = None if file.suffix == ".gz" else _row_of_bad_byte(file, encoding)
+    row = None if file.suffix == ".gz" else find_undecodable_row(file, encoding)
     if row is not None:
         remedy = "save it as UTF-8, or say --option encoding=cp1252 when it comes from Excel on Windows"
         return DataError(f"is not {encoding.upper()}", file=file, row=row, remedy=remedy)
     # Arrow's message may hold a row, and with it somebody's report.
     return DataError(f"is no text table that can be read ({type(error).__name__})", file=file, remedy="check the file")
-
-
-def _row_of_bad_byte(file: Path, encoding: str) -> int | None:
-    """The line after the header that does not decode, None when all do."""
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream):
-            try:
-                line.decode(_with_bom(encoding) if number == 0 else encoding)
-            except UnicodeDecodeError:
-                return number
-            except LookupError:
-                return None
-    return None
-
-
-def _with_bom(encoding: str) -> str:
-    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
 
 
 def _first_line(error: BaseException) -> str:

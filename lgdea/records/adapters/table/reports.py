@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
-from lgdea.records.adapters.source import read_utf8
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.csv_io import read_utf8
 
 
 def report_table(

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgdea.annotation.csv_io import protect, read_csv, unprotect, write_csv
 from lgdea.errors import DataError, UsageError
+from lgdea.records.csv_io import protect, read_spreadsheet, unprotect, write_spreadsheet
 
 ATTACKS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''-x", '=HYPERLINK("http://x","y")']
 
@@ -24,9 +24,9 @@ def test_protection_can_be_undone(cell):
 )
 def test_cells_come_back_as_they_were(tmp_path_factory, cells):
     file = tmp_path_factory.mktemp("csv") / "t.csv"
-    write_csv(file, ["a", "b"], [{"a": a, "b": b} for a, b in cells])
+    write_spreadsheet(file, ["a", "b"], [{"a": a, "b": b} for a, b in cells])
     wanted = [{"a": a, "b": b} for a, b in cells if protect(a).strip() or protect(b).strip()]
-    assert [row for _, row in read_csv(file, ["a"])] == wanted
+    assert [row for _, row in read_spreadsheet(file, ["a"])] == wanted
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -37,7 +37,7 @@ def test_what_spreadsheets_save(tmp_path, delimiter, encoding, end):
     text = end.join(delimiter.join(_split(line)) for line in lines) + end
     file = tmp_path / "t.csv"
     file.write_bytes(text.encode(encoding))
-    assert read_csv(file, ["a", "b"]) == [(2, {"a": "Größe, 5", "b": "x"}), (4, {"a": "y", "b": "=1"})]
+    assert read_spreadsheet(file, ["a", "b"]) == [(2, {"a": "Größe, 5", "b": "x"}), (4, {"a": "y", "b": "=1"})]
 
 
 def _split(line):
@@ -46,12 +46,12 @@ def _split(line):
 
 def test_excels_own_first_line(tmp_path):
     (tmp_path / "t.csv").write_text("sep=;\r\na;b\r\n1;2\r\n")
-    assert read_csv(tmp_path / "t.csv", ["a"]) == [(3, {"a": "1", "b": "2"})]
+    assert read_spreadsheet(tmp_path / "t.csv", ["a"]) == [(3, {"a": "1", "b": "2"})]
 
 
 def test_what_is_no_such_table(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
-        read_csv(tmp_path / "t.csv", [])
+        read_spreadsheet(tmp_path / "t.csv", [])
     file = tmp_path / "t.csv"
     for content, said in (
         ("", "lacks the column 'a'"),
@@ -61,11 +61,11 @@ def test_what_is_no_such_table(tmp_path):
     ):
         file.write_text(content)
         with pytest.raises(DataError, match=said):
-            read_csv(file, ["a"])
+            read_spreadsheet(file, ["a"])
 
 
 def test_a_cell_too_long_for_a_spreadsheet_is_cut_in_the_open(tmp_path):
-    write_csv(tmp_path / "t.csv", ["a"], [{"a": "x" * 60_000}])
-    ((_, row),) = read_csv(tmp_path / "t.csv", ["a"])
+    write_spreadsheet(tmp_path / "t.csv", ["a"], [{"a": "x" * 60_000}])
+    ((_, row),) = read_spreadsheet(tmp_path / "t.csv", ["a"])
     assert len(row["a"]) < 32_767
     assert row["a"].endswith("…")
