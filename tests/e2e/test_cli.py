@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lgdea.cli import FULL, _explain, app, main
+from lgdea.cli import FULL, _explain, app
+from tests.helpers.command_line import run_lgdea
 
 VERBS = [
     ("demo",),
@@ -46,16 +47,9 @@ VERBS = [
 ]
 
 
-def _lgdea(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    captured = capsys.readouterr()
-    return int(end.value.code or 0), captured.out, captured.err
-
-
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_every_verb_has_help_with_an_example(verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = _lgdea(*verb, "--help", capsys=capsys)
+    code, out, _ = run_lgdea(capsys, *verb, "--help")
     assert code == 0
     assert "Example: lgdea " + verb[0] in " ".join(re.sub(r"[│╭╰─]", " ", out).split())
 
@@ -96,7 +90,7 @@ def test_a_bad_request_is_one_line_and_exit_code_2(
     arguments: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     filled = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
-    got, _, err = _lgdea(*filled, capsys=capsys)
+    got, _, err = run_lgdea(capsys, *filled)
     assert got == code, err
     assert says.replace("{tmp}", str(tmp_path)) in err
     assert err.count("\n") == 1
@@ -104,7 +98,7 @@ def test_a_bad_request_is_one_line_and_exit_code_2(
 
 
 def test_debug_shows_the_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = _lgdea("data", "verify", str(tmp_path / "none"), "--debug", capsys=capsys)
+    code, _, err = run_lgdea(capsys, "data", "verify", str(tmp_path / "none"), "--debug")
     assert code == 2
     assert "Traceback" in err
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from lgdea.cli import main
 from lgdea.evidence.backends.replay import text_hash
 from lgdea.evidence.io import iter_raw, iter_rejects, read_evidence
 from lgdea.records.archive import write_archive
 from lgdea.records.schema import Report, Study
+from tests.helpers.command_line import run_lgdea
 
 REPORTS = 3000
 
@@ -42,25 +42,18 @@ def thousands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _archive(tmp_path_factory.mktemp("thousands") / "archive", texts)
 
 
-def _lgdea(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as end:
-        main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return int(end.value.code or 0), captured.out, captured.err
-
-
 def test_a_first_look_and_the_whole(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = _lgdea("extract", few, "--out", tmp_path / "look", "--limit", "1", "--json", capsys=capsys)
+    code, out, _ = run_lgdea(capsys, "extract", few, "--out", tmp_path / "look", "--limit", "1", "--json")
     summary = json.loads(out)
     assert (code, summary["reports"], summary["units"]) == (0, 1, 1)
-    code, out, err = _lgdea("extract", few, "--out", tmp_path / "all", "--max-rejected", "0.3", capsys=capsys)
+    code, out, err = run_lgdea(capsys, "extract", few, "--out", tmp_path / "all", "--max-rejected", "0.3")
     assert code == 0, err
     assert f"{tmp_path / 'all'}: 3 units from 4 reports, 1 rejected" in out
 
 
 def test_too_many_rejects_are_exit_code_3(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):  # a finished run says so again
-        code, _, err = _lgdea("extract", few, "--out", tmp_path / "e", capsys=capsys)
+        code, _, err = run_lgdea(capsys, "extract", few, "--out", tmp_path / "e")
         assert code == 3
         assert "25.0% of the reports were rejected" in err
         assert "--max-rejected" in err
@@ -75,12 +68,12 @@ def test_unanswered_questions_are_exit_code_1_until_answered_or_accepted(
     command = ["extract", few, "--backend", "replay", "--set", f"options.responses={tmp_path / 'r.jsonl'}"]
     command += ["--out", tmp_path / "e", "--max-rejected", "1"]
     for _ in range(2):
-        code, _, err = _lgdea(*command, capsys=capsys)
+        code, _, err = run_lgdea(capsys, *command)
         assert code == 1
         assert "failed on 2 questions; run the same command again" in err
         assert err.count("\n") == 1
     assert [r.request_id for r in iter_raw(tmp_path / "e")].count(next(iter_raw(tmp_path / "e")).request_id) == 2
-    code, _, err = _lgdea(*command, "--accept-unanswered", capsys=capsys)
+    code, _, err = run_lgdea(capsys, *command, "--accept-unanswered")
     assert code == 0, err
     assert [r.reason for r in iter_rejects(tmp_path / "e")] == ["backend_error", "empty_report", "backend_error"]
 
@@ -104,7 +97,7 @@ def test_unanswered_questions_are_exit_code_1_until_answered_or_accepted(
 def test_bad_requests_are_one_line(
     few: Path, tmp_path: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, err = _lgdea("extract", few, "--out", tmp_path / "e", *arguments, capsys=capsys)
+    code, _, err = run_lgdea(capsys, "extract", few, "--out", tmp_path / "e", *arguments)
     assert code == 2, err
     assert says in err
     assert err.count("\n") == 1

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_models import build_tiny_llama
 
 from lgdea.evidence.io import read_evidence
 from lgdea.records.archive import write_archive
 from lgdea.records.schema import Report, Study
+from tests.helpers.tiny_models import build_tiny_llama
 
 ROOT = Path(__file__).resolve().parents[2]
 VLLM_PYTHON = Path(os.environ.get("LGDEA_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))

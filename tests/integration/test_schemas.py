@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from vllm_environment import PYTHON, needs_vllm
 
 from lgdea.evidence.prompts import load_prompt
 from lgdea.evidence.response import MAX_UNITS
+from tests.helpers.vllm_environment import PYTHON, needs_vllm
 
 pytestmark = needs_vllm
 

@@ -15,13 +15,13 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from vllm_environment import ENVIRONMENT, PYTHON, ROOT, needs_vllm
 
 from lgdea.annotation.scoring import Result, score
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.prompts import load_prompt
 from lgdea.phantom import generate
 from lgdea.records.archive import Archive
+from tests.helpers.vllm_environment import ENVIRONMENT, PYTHON, ROOT, needs_vllm
 
 FIXTURE = Path(__file__).parent / "fixtures" / "small_extractor"
 SAID = ["finding", "assertion", "anatomy", "laterality", "severity", "change"]

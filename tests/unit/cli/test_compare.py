@@ -6,6 +6,7 @@ import pytest
 
 from lgdea.cli import main
 from lgdea.evaluation.results.result import Result, Value, write_result
+from tests.helpers.command_line import run_lgdea
 
 
 @pytest.fixture
@@ -24,10 +25,7 @@ def folders(tmp_path):
 
 
 def _run(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main(["eval", "compare", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return left.value.code, captured.out, captured.err
+    return run_lgdea(capsys, "eval", "compare", *arguments)
 
 
 def test_json_has_every_number_and_the_tests(capsys, folders):

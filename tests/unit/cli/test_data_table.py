@@ -4,11 +4,11 @@ import json
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
-from table_source import BOXES, ROWS, export
 
-from lgdea.cli import main
 from lgdea.records.adapters import base
 from lgdea.records.archive import Archive
+from tests.helpers.command_line import run_lgdea
+from tests.helpers.table_source import BOXES, ROWS, export
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +29,7 @@ def registry(monkeypatch):
 
 
 def _run(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main(["data", "build", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return left.value.code or 0, captured.out, captured.err
+    return run_lgdea(capsys, "data", "build", *arguments)
 
 
 def test_a_dry_run_explains_and_writes_nothing(tmp_path, capsys):

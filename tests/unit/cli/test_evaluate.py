@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from lgdea.cli import evaluate, main
+from lgdea.cli import evaluate
 from lgdea.errors import UsageError
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
@@ -11,6 +11,7 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import save_model
 from lgdea.models.text_tower import build_text_tower, train_tokenizer
 from lgdea.phantom import generate
+from tests.helpers.command_line import run_lgdea
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,7 @@ def archive(tmp_path_factory):
 
 
 def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main(["eval", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return left.value.code, captured.out, captured.err
+    return run_lgdea(capsys, "eval", *arguments)
 
 
 def test_probe(archive, models, tmp_path, capsys):

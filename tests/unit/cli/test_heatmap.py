@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lgdea.cli import main
 from lgdea.models.serialization import save_model
 from lgdea.records.archive import write_archive
 from lgdea.records.schema import Box, Study
 from lgdea.records.schema import Image as ImageRow
+from tests.helpers.command_line import run_lgdea
 
 
 def _run(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main(["heatmap", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return left.value.code, captured.out, captured.err
+    return run_lgdea(capsys, "heatmap", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,11 @@ import json
 
 import pytest
 
-from lgdea.cli import main
+from tests.helpers.command_line import run_lgdea
 
 
 def _run(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main(["prompts", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return left.value.code, captured.out, captured.err
+    return run_lgdea(capsys, "prompts", *arguments)
 
 
 @pytest.fixture

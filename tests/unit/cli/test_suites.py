@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from suite_archives import ms_cxr, openi
 
 from lgdea.cli import main
 from lgdea.evaluation.results.identity import ids_sha256, model_identity
@@ -16,16 +15,11 @@ from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import save_model
 from lgdea.models.text_tower import build_text_tower, train_tokenizer
+from tests.helpers.command_line import run_lgdea
+from tests.helpers.suite_archives import ms_cxr, openi
 
 PHANTOM = load_suite("phantom")
 QUICK = ("--set", "bootstrap_replicates=10")
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main([*map(str, arguments)])
-    captured = capsys.readouterr()
-    return left.value.code, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +35,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def test_the_list_names_every_task_of_every_suite(capsys):
-    code, out, _ = run(capsys, "eval", "suites", "--json")
+    code, out, _ = run_lgdea(capsys, "eval", "suites", "--json")
     facts = json.loads(out)
     assert code == 0
     assert [(f["suite"], f["task"]) for f in facts] == [(s.label, task) for s in list_suites() for task in s.tasks]
@@ -49,7 +43,7 @@ def test_the_list_names_every_task_of_every_suite(capsys):
     assert boxes["dataset"] == "nih-cxr14"
     assert boxes["expected"] == {"images": 880, "boxes": 984}
     assert boxes["ids_sha256"] is None
-    code, out, _ = run(capsys, "eval", "suites")
+    code, out, _ = run_lgdea(capsys, "eval", "suites")
     assert code == 0
     assert "nih-boxes@1" in out
 
@@ -57,13 +51,13 @@ def test_the_list_names_every_task_of_every_suite(capsys):
 def test_freeze_then_evaluate(capsys, tmp_path, model):
     archive = ms_cxr(tmp_path / "ms-cxr").folder
     file, results = tmp_path / "mine.yaml", tmp_path / "results"
-    code, out, _ = run(capsys, "eval", "freeze", "ms-cxr", archive, "--out", file)
+    code, out, _ = run_lgdea(capsys, "eval", "freeze", "ms-cxr", archive, "--out", file)
     expected = ids_sha256(f"ms-cxr:i{i}" for i in range(6))
     assert code == 0
     assert f"grounding: 6 ids, sha256 {expected}" in out
     assert "not the whole of ms-cxr@1: 1,162 phrases expected, 6 here" in " ".join(out.split())
 
-    code, out, _ = run(capsys, "eval", "grounding", model, archive, "--suite", file, *QUICK, "--out", results)
+    code, out, _ = run_lgdea(capsys, "eval", "grounding", model, archive, "--suite", file, *QUICK, "--out", results)
     assert code == 0
     assert f"6 ids, sha256 {expected}" in out
     result = read_result(results)
@@ -71,7 +65,7 @@ def test_freeze_then_evaluate(capsys, tmp_path, model):
     assert result.model_hash == model_identity(model)
 
     free = tmp_path / "free"
-    assert run(capsys, "eval", "grounding", model, archive, "--set", "split=all", *QUICK, "--out", free)[0] == 0
+    assert run_lgdea(capsys, "eval", "grounding", model, archive, "--set", "split=all", *QUICK, "--out", free)[0] == 0
     assert (read_result(free).suite, read_result(free).ids_sha256) == (None, expected)
     assert read_result(free).model_hash == result.model_hash
 
@@ -89,7 +83,7 @@ def test_freeze_then_evaluate(capsys, tmp_path, model):
 def test_a_request_that_does_not_fit_the_suite_is_one_line(capsys, tmp_path, arguments, says):
     archive = ms_cxr(tmp_path / "ms-cxr").folder
     task, *options = arguments
-    code, _, err = run(capsys, "eval", task, "nomodel", archive, *options, "--out", tmp_path / "results")
+    code, _, err = run_lgdea(capsys, "eval", task, "nomodel", archive, *options, "--out", tmp_path / "results")
     assert code == 2
     assert says in err
     assert err.count("\n") == 1
@@ -98,7 +92,7 @@ def test_a_request_that_does_not_fit_the_suite_is_one_line(capsys, tmp_path, arg
 
 def test_freeze_takes_one_task_and_refuses_what_is_none(capsys, tmp_path):
     archive = openi(tmp_path / "openi", count=40).folder
-    code, out, _ = run(
+    code, out, _ = run_lgdea(
         capsys,
         "eval",
         "freeze",
@@ -114,7 +108,7 @@ def test_freeze_takes_one_task_and_refuses_what_is_none(capsys, tmp_path):
     assert code == 0
     assert list(facts) == ["retrieval"]
     assert facts["retrieval"]["n"] == len(load_suite(tmp_path / "a.yaml").tasks["retrieval"].ids)
-    code, _, err = run(
+    code, _, err = run_lgdea(
         capsys, "eval", "freeze", "openi-retrieval", archive, "--task", "probe", "--out", tmp_path / "b.yaml"
     )
     assert (code, "no task 'probe'" in err) == (2, True)
@@ -137,7 +131,7 @@ def phantom(tmp_path_factory):
 def test_the_phantom_suite_is_the_shipped_one_to_the_last_id(capsys, tmp_path, phantom, model, task):
     benchmark = PHANTOM.tasks[task]
     command = ("eval", task, model, phantom, "--suite", "phantom", *QUICK)
-    code, out, err = run(capsys, *command, "--out", tmp_path, "--json")
+    code, out, err = run_lgdea(capsys, *command, "--out", tmp_path, "--json")
     assert code == 0, err
     content = json.loads(out)
     assert (content["suite"], content["ids_sha256"]) == ("phantom@1", benchmark.ids_sha256)
@@ -154,8 +148,8 @@ def test_the_phantom_suite_is_the_shipped_one_to_the_last_id(capsys, tmp_path, p
 @pytest.mark.slow
 def test_another_phantom_is_not_the_suite_s(capsys, tmp_path, model, phantom):
     other = tmp_path / "other"
-    assert run(capsys, "data", "build", "phantom", "default", "--out", other, "--option", "studies=20")[0] == 0
-    code, _, err = run(capsys, "eval", "grounding", model, other, "--suite", "phantom", "--out", tmp_path / "r")
+    assert run_lgdea(capsys, "data", "build", "phantom", "default", "--out", other, "--option", "studies=20")[0] == 0
+    code, _, err = run_lgdea(capsys, "eval", "grounding", model, other, "--suite", "phantom", "--out", tmp_path / "r")
     assert code == 1
     assert "settings.studies is 20, not 600" in err
     assert "--option studies=600 --option seed=2027" in err

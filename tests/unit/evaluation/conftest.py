@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mini_archive import FINDINGS, HEIGHT, STUDIES, WIDTH, box_of, text_of, truth_of
 from PIL import Image as Picture
 
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.schema import Box, Image, Label, Report, Study
+from tests.helpers.mini_archive import FINDINGS, HEIGHT, STUDIES, WIDTH, box_of, text_of, truth_of
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@ import io
 
 import numpy as np
 import pytest
-from mini_archive import Oracle, Shuffled
 from rich.console import Console
 
 from lgdea.errors import UsageError
 from lgdea.evaluation.results import compare
 from lgdea.evaluation.results.result import Value, write_result
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from tests.helpers.mini_archive import Oracle, Shuffled
 
 
 @pytest.fixture(scope="module")

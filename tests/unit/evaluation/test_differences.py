@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from mini_archive import Oracle, Shuffled
 from scipy import stats
 
 from lgdea.evaluation.metrics import classification
@@ -11,6 +10,7 @@ from lgdea.evaluation.results import differences as d
 from lgdea.evaluation.results import paired_tests
 from lgdea.evaluation.results.result import Result, Value
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from tests.helpers.mini_archive import Oracle, Shuffled
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from mini_archive import STUDIES, Oracle, Shuffled, number_of
 
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.embed import embed_archive, read_embeddings
 from lgdea.evaluation.images import ImageSource
 from lgdea.imaging.cache import build_cache
+from tests.helpers.mini_archive import STUDIES, Oracle, Shuffled, number_of
 
 
 class Counting(Oracle):

@@ -7,29 +7,22 @@ import numpy as np
 import pytest
 import timm
 import torch
-from mini_archive import STUDIES, Oracle
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from lgdea.cli import main
 from lgdea.errors import UsageError
 from lgdea.evaluation.embed import read_embeddings
 from lgdea.evaluation.encoders.protocol import EvaluableModel, ImageEncoder, as_evaluable
 from lgdea.evaluation.encoders.registry import load_encoder, local_folder
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from tests.helpers.command_line import run_lgdea
+from tests.helpers.mini_archive import STUDIES, Oracle
 
 
 @pytest.fixture
 def pixels():
     rng = np.random.default_rng(0)
     return [(rng.integers(0, 256, size) / 255).astype(np.float32) for size in ((50, 77), (210, 180), (33, 33))]
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main(list(map(str, arguments)))
-    captured = capsys.readouterr()
-    return left.value.code, captured.out, captured.err
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
@@ -73,7 +66,9 @@ def test_tasks_with_texts_refuse_an_image_encoder_in_one_line(task, mini):
 
 
 def test_the_command_line_says_so_too(mini, tmp_path, capsys):
-    code, _, error = run(capsys, "eval", "zero-shot", "timm:test_vit@random", mini.folder, "--out", tmp_path / "r")
+    code, _, error = run_lgdea(
+        capsys, "eval", "zero-shot", "timm:test_vit@random", mini.folder, "--out", tmp_path / "r"
+    )
     assert code == 2
     assert error.strip().splitlines() == [
         "lgdea: timm:test_vit@random has no text side; this task needs a model of images and texts"
@@ -82,7 +77,7 @@ def test_the_command_line_says_so_too(mini, tmp_path, capsys):
 
 def test_an_image_encoder_embeds_an_archive_without_its_reports(mini, tmp_path, capsys):
     out = tmp_path / "e"
-    assert run(capsys, "embed", "timm:test_resnet@random", mini.folder, "--out", out)[0] == 0
+    assert run_lgdea(capsys, "embed", "timm:test_resnet@random", mini.folder, "--out", out)[0] == 0
     vectors, ids = read_embeddings(out, "image")
     assert vectors.shape == (STUDIES, 96)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -129,10 +124,10 @@ def test_a_missing_package_is_named_with_its_command(name, module, remedy, monke
 
 
 def test_a_factory_gives_any_model(mini, tmp_path, monkeypatch, capsys):
-    (tmp_path / "somebodys.py").write_text("from mini_archive import Oracle as make\n")
+    (tmp_path / "somebodys.py").write_text("from tests.helpers.mini_archive import Oracle as make\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert isinstance(load_encoder("python:somebodys:make"), Oracle)
-    code, out, _ = run(
+    code, out, _ = run_lgdea(
         capsys, "eval", "zero-shot", "python:somebodys:make", mini.folder, "--out", tmp_path / "r", "--json"
     )
     assert code == 0

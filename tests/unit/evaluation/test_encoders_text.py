@@ -6,11 +6,9 @@ from functools import partial
 import numpy as np
 import open_clip
 import pytest
-import tiny_encoders
 import torch
 import torch.nn.functional as F
 from PIL import Image as Picture
-from test_encoders import run
 from transformers import (
     AutoTokenizer,
     CLIPModel,
@@ -30,6 +28,8 @@ from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.records.archive import write_archive
 from lgdea.records.schema import Box, Image, Label, Report, Study
 from lgdea.vocabulary.phrases import canonical_phrase
+from tests.helpers import tiny_encoders
+from tests.helpers.command_line import run_lgdea
 
 PHRASE = canonical_phrase("pleural_effusion")
 LONG = "effusion " * 200
@@ -267,10 +267,10 @@ def test_what_was_cut_is_in_the_result(folders, mini, tmp_path):
 
 def test_one_command_evaluates_and_embeds(folders, mini, tmp_path, capsys):
     name = f"open_clip:local-dir:{folders / 'biomed'}"
-    code, out, error = run(capsys, "eval", "grounding", name, mini.folder, "--out", tmp_path / "r", "--json")
+    code, out, error = run_lgdea(capsys, "eval", "grounding", name, mini.folder, "--out", tmp_path / "r", "--json")
     assert code == 0, error
     assert json.loads(out)["model"] == name
-    assert run(capsys, "embed", name, mini.folder, "--out", tmp_path / "e")[0] == 0
+    assert run_lgdea(capsys, "embed", name, mini.folder, "--out", tmp_path / "e")[0] == 0
     assert read_embeddings(tmp_path / "e", "report")[0].shape == (len(mini.reports), 16)
 
 

@@ -3,7 +3,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from mini_archive import STUDIES, Oracle, text_of
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.embed import embed_archive, read_embeddings
@@ -13,6 +12,7 @@ from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import build_text_tower, train_tokenizer
+from tests.helpers.mini_archive import STUDIES, Oracle, text_of
 
 
 @pytest.fixture(scope="module", params=["presence", "global"])

@@ -2,7 +2,6 @@ import builtins
 
 import numpy as np
 import pytest
-from mini_archive import FINDINGS, number_of, truth_of
 from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, davies_bouldin_score, silhouette_score
 
@@ -12,6 +11,7 @@ from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import features
 from lgdea.evaluation.tasks.projection import principal_components, umap_plane
+from tests.helpers.mini_archive import FINDINGS, number_of, truth_of
 
 FAST = {"bootstrap_replicates": 30, "umap": False, "marked_images": 12, "frechet_components": 4, "permutations": 5}
 FAST |= {"split": "all", "costs": (0.01, 1.0)}

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from mini_archive import FINDINGS, HEIGHT, WIDTH, Oracle, Shuffled
 
 from lgdea.errors import DataError
 from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.tasks import grounding
 from lgdea.records.archive import write_archive
+from tests.helpers.mini_archive import FINDINGS, HEIGHT, WIDTH, Oracle, Shuffled
 
 
 class Noisy(Oracle):

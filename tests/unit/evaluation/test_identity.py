@@ -5,11 +5,11 @@ import subprocess
 
 import pandas as pd
 import pytest
-from mini_archive import Oracle
 
 from lgdea.evaluation.results.identity import ids_sha256, item_ids, model_identity
 from lgdea.evaluation.results.result import read_result, write_result
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from tests.helpers.mini_archive import Oracle
 
 
 def test_order_and_repeats_do_not_change_the_hash_and_anything_else_does():

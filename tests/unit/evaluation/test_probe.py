@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from mini_archive import FINDINGS, number_of, truth_of
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -10,6 +9,7 @@ from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import classifiers, probe
 from lgdea.records.archive import write_archive
+from tests.helpers.mini_archive import FINDINGS, number_of, truth_of
 
 
 class Knows:

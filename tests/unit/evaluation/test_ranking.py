@@ -5,13 +5,13 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
-from dense_retrieval import rank_densely
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.metrics import retrieval as m
 from lgdea.evaluation.tasks import ranking
+from tests.helpers.dense_retrieval import rank_densely
 
 CONFIG = RetrievalConfig(recall_at=(1, 3, 10), evidence_at=(1, 3, 10))
 

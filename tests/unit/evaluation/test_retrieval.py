@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from mini_archive import Oracle, Shuffled, truth_of
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.results.definitions import DEFINITIONS
@@ -9,6 +8,7 @@ from lgdea.evaluation.tasks.retrieval import word_key
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.runner import extract
 from lgdea.records.archive import write_archive
+from tests.helpers.mini_archive import Oracle, Shuffled, truth_of
 
 DIRECTIONS = ("image_to_report", "report_to_image")
 

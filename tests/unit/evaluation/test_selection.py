@@ -4,8 +4,6 @@ import hashlib
 
 import numpy as np
 import pytest
-from dataset_layouts import picture
-from suite_archives import BUILDERS, FIVE, Grey, Rows, chexpert, ms_cxr, nih, openi
 
 from lgdea.config import load_config
 from lgdea.errors import DataError, UsageError
@@ -16,6 +14,8 @@ from lgdea.evaluation.suites.suite import Suite, list_suites, load_suite, write_
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.records.adapters.nih_cxr14 import NihCxr14
 from lgdea.records.adapters.openi import OpenI, parse_report
+from tests.helpers.dataset_layouts import picture
+from tests.helpers.suite_archives import BUILDERS, FIVE, Grey, Rows, chexpert, ms_cxr, nih, openi
 
 TASKS = {"zero-shot": zero_shot, "retrieval": retrieval, "grounding": grounding}
 RUNS = [(suite.name, task) for suite in list_suites() if suite.name != "phantom" for task in suite.tasks]

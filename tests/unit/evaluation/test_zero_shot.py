@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from mini_archive import FINDINGS, Oracle, Shuffled, truth_of
 from sklearn.metrics import roc_auc_score
 
 from lgdea.errors import ConfigError, DataError, UsageError
@@ -11,6 +10,7 @@ from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.tasks import common, zero_shot
 from lgdea.records.archive import write_archive
 from lgdea.vocabulary import ScoredClass
+from tests.helpers.mini_archive import FINDINGS, Oracle, Shuffled, truth_of
 
 
 @pytest.mark.parametrize("scoring", ["presence", "global"])

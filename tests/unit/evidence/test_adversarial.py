@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from adversarial import INJECTIONS, LANGUAGES, LONG, adversarial_reports
 
 from lgdea.errors import DataError
 from lgdea.evidence.backends.base import Request, Response, get_backend
@@ -22,6 +21,7 @@ from lgdea.evidence.response import dump_response, parse_response
 from lgdea.evidence.rules.reader import read_report
 from lgdea.evidence.runner import extract
 from lgdea.vocabulary import load_vocabulary
+from tests.helpers.adversarial import INJECTIONS, LANGUAGES, LONG, adversarial_reports
 
 ORDINARY = {
     "r:a": "FINDINGS: Small left pleural effusion. No pneumothorax.\nIMPRESSION: Small left pleural effusion.",

@@ -11,12 +11,12 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from openai_server import EMPTY, OpenAIServer, Reply, Seen, error
 
 from lgdea.errors import EvidenceError, LgdeaError, UsageError
 from lgdea.evidence.backends.base import ExtractorBackend, Request, Response, get_backend
 from lgdea.evidence.backends.http import create
 from lgdea.evidence.backends.http_session import pause_seconds
+from tests.helpers.openai_server import EMPTY, OpenAIServer, Reply, Seen, error
 
 SCHEMA = {"type": "object", "properties": {"units": {"type": "array"}}}
 SAMPLING = {"temperature": 0.0, "seed": 0, "max_tokens": 2048}

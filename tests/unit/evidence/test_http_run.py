@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from openai_server import OpenAIServer, Reply, Seen
 
 from lgdea.cli import main
+from tests.helpers.openai_server import OpenAIServer, Reply, Seen
 
 REPORTS = 120
 KEY = "the-right-key-8531"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint, EntryPoints
 
-import dataset_layouts as layouts
 import pytest
 
 from lgdea.errors import DataError, LgdeaError, UsageError
@@ -14,6 +13,7 @@ from lgdea.records.adapters.openi import ADAPTER as OPENI
 from lgdea.records.adapters.source import age_in_years
 from lgdea.records.verify import verify
 from lgdea.vocabulary import load_vocabulary
+from tests.helpers import dataset_layouts as layouts
 
 CASES = [
     (OPENI, layouts.openi, "openi_gld_std14.csv"),

@@ -7,13 +7,13 @@ import shlex
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
-import dataset_layouts as layouts
 import numpy as np
 import pytest
 
 from lgdea.cli import main
 from lgdea.records.adapters import base
 from lgdea.records.archive import Archive
+from tests.helpers import dataset_layouts as layouts
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import logging
 
-import layouts_detection as layouts
 import numpy as np
 import pytest
-from layouts_detection import PRIVATE, RSNA_IDS, SIIM_IDS, VINDR_IDS
 
 from lgdea.imaging.read import read_image
 from lgdea.records.adapters.chestx_det import ADAPTER as CHESTX_DET
@@ -15,6 +13,8 @@ from lgdea.records.adapters.siim_acr import ADAPTER as SIIM
 from lgdea.records.adapters.vindr_cxr import ADAPTER as VINDR
 from lgdea.records.verify import verify
 from lgdea.vocabulary import load_vocabulary
+from tests.helpers import layouts_detection as layouts
+from tests.helpers.layouts_detection import PRIVATE, RSNA_IDS, SIIM_IDS, VINDR_IDS
 
 RSNA_MAPPINGS = "pneumonia-challenge-dataset-mappings_2018.json"
 VINDR_LABELS, VINDR_TEST = "annotations/image_labels_train.csv", "annotations/image_labels_test.csv"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import layouts_detection as layouts
 import pytest
-from layouts_detection import RSNA_IDS
 
 from lgdea.errors import DataError, ImageError, UsageError
 from lgdea.records.adapters.chestx_det import ADAPTER as CHESTX_DET
@@ -16,6 +14,8 @@ from lgdea.records.adapters.rsna_pneumonia import ADAPTER as RSNA
 from lgdea.records.adapters.siim_acr import ADAPTER as SIIM
 from lgdea.records.adapters.source import nih_patient, read_json_list
 from lgdea.records.adapters.vindr_cxr import ADAPTER as VINDR
+from tests.helpers import layouts_detection as layouts
+from tests.helpers.layouts_detection import RSNA_IDS
 
 RSNA_LABELS, RSNA_CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 RSNA_MAPPINGS = "pneumonia-challenge-dataset-mappings_2018.json"

@@ -4,9 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-import layouts_reports as layouts
 import pytest
-from layouts_reports import MS_CSV, PADCHEST_CSV
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.chexpert import ADAPTER as CHEXPERT
@@ -15,6 +13,8 @@ from lgdea.records.adapters.mimic_cxr import ADAPTER as MIMIC
 from lgdea.records.adapters.ms_cxr import ADAPTER as MS
 from lgdea.records.adapters.padchest import ADAPTER as PADCHEST
 from lgdea.records.adapters.padchest_gr import ADAPTER as GR
+from tests.helpers import layouts_reports as layouts
+from tests.helpers.layouts_reports import MS_CSV, PADCHEST_CSV
 
 D = layouts.DICOM
 ADAPTERS = [

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import layouts_reports as layouts
 import pandas as pd
 import pytest
 
@@ -14,6 +13,7 @@ from lgdea.records.adapters.padchest_gr import ADAPTER as GR
 from lgdea.records.merge import merge
 from lgdea.records.verify import verify
 from lgdea.vocabulary import load_vocabulary
+from tests.helpers import layouts_reports as layouts
 
 D = layouts.DICOM
 ADAPTERS = [

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import dataset_layouts as layouts
 import pytest
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.roco import ADAPTER
 from lgdea.records.cards import load_card
 from lgdea.records.verify import verify
+from tests.helpers import dataset_layouts as layouts
 
 FIRST = "roco:ROCOv2_2023_train_000001"
 SECOND = "roco:ROCOv2_2023_train_000002"

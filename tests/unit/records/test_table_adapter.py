@@ -6,7 +6,6 @@ import json
 import pandas as pd
 import pytest
 import yaml
-from table_source import BOXES, ROWS, export
 
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.records.adapters.base import Explains
@@ -14,6 +13,7 @@ from lgdea.records.adapters.table.adapter import ADAPTER
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.cards import card_text
 from lgdea.records.verify import verify
+from tests.helpers.table_source import BOXES, ROWS, export
 
 SPOILED = "P4;A5;07.03.2021;F;30;AP;img/gone.png;Clear.;;0;0;train"
 

@@ -4,7 +4,6 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import dataset_layouts as layouts
 import pandas as pd
 import pytest
 
@@ -15,6 +14,7 @@ from lgdea.records.archive import Archive, write_archive
 from lgdea.records.merge import merge
 from lgdea.records.split import split_by_patient
 from lgdea.records.verify import Problem, verify
+from tests.helpers import dataset_layouts as layouts
 
 
 def changed(archive: Archive, **tables: pd.DataFrame) -> Archive:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dataset_layouts import openi_report, picture
 
 from lgdea.records.adapters.nih_cxr14 import NihCxr14
 from lgdea.records.adapters.openi import OpenI
 from lgdea.records.archive import Archive, write_archive
+from tests.helpers.dataset_layouts import openi_report, picture
 
 FIVE = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion")
 SIDE = 16

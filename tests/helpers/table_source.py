@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from dataset_layouts import picture
+
+from tests.helpers.dataset_layouts import picture
 
 COLUMNS = (
     "Patient ID;Accession;Study Date;Sex;Age;View;Image Path;Findings;Impression;Pleural Effusion;Cardiomegaly;Split"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dataset_layouts import picture
 from PIL import Image
+
+from tests.helpers.dataset_layouts import picture
 
 PRIVATE = "MARKER^PRIVATE"  # stands in every header where a name or a free text may
 RSNA_IDS = [f"{n:08x}-aaaa-4bbb-8ccc-0123456789ab" for n in range(5)]

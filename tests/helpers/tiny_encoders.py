@@ -7,7 +7,6 @@ from pathlib import Path
 
 import open_clip
 import torch
-from mini_archive import STUDIES, text_of
 from safetensors.torch import save_file
 from transformers import (
     BertConfig,
@@ -20,6 +19,7 @@ from transformers import (
 )
 
 from lgdea.models.text_tower import train_tokenizer
+from tests.helpers.mini_archive import STUDIES, text_of
 
 SIDE, PATCH = 32, 8
 MEAN, STD = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]

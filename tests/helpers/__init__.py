@@ -1,0 +1,1 @@
+"""Small archives, models and servers that tests share: ``from tests.helpers.mini_archive import Oracle``."""

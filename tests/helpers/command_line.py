@@ -1,0 +1,15 @@
+"""The command line, run in the test's own process."""
+
+from __future__ import annotations
+
+import pytest
+
+from lgdea.cli import main
+
+
+def run_lgdea(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Run ``lgdea ARGUMENTS`` and return its exit code, stdout and stderr."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(left.value.code or 0), captured.out, captured.err
