@@ -200,13 +200,14 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _random_model(config: EvalBenchConfig, out: Path) -> tuple[LgdeaModel, Archive]:
     from benchmarks.train import make_inputs
+    from lgdea.pretraining.build import build_training
     from lgdea.pretraining.config import PretrainConfig
-    from lgdea.pretraining.fit import build, read_inputs
+    from lgdea.pretraining.inputs import read_inputs
     from lgdea.shipped import shipped
 
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
     inputs = read_inputs(load_config(PretrainConfig, [file], [make_inputs(config.phantom, out)]), out)
-    module, _ = build(load_config(PretrainConfig, [file], [make_inputs(config.phantom, out)]), inputs)
+    module, _ = build_training(load_config(PretrainConfig, [file], [make_inputs(config.phantom, out)]), inputs)
     return module.model, inputs.archive
 
 

@@ -94,10 +94,11 @@ def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, flo
     The step has augmentation, forward, losses, backward, optimiser and moving average; objective ``lgdea`` also a
     graph of its first weights, so that all its losses take part. The towers have forward, backward and optimiser.
     """
-    from lgdea.pretraining.fit import build, read_inputs
+    from lgdea.pretraining.build import build_training
+    from lgdea.pretraining.inputs import read_inputs
 
     inputs = read_inputs(config, out)
-    module, data = build(config, inputs)
+    module, data = build_training(config, inputs)
     device = torch.device("cuda" if config.trainer.get("accelerator") in ("gpu", "cuda") else "cpu")
     precise = torch.autocast(device.type, torch.bfloat16, enabled="bf16" in str(config.trainer.get("precision")))
     module.to(device)
@@ -139,10 +140,11 @@ def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, flo
 def measure_loader(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:
     """Images per second: batches from the memory-mapped cache, and the same images decoded from their files."""
     from lgdea.imaging.read import read_image
-    from lgdea.pretraining.fit import build, read_inputs
+    from lgdea.pretraining.build import build_training
+    from lgdea.pretraining.inputs import read_inputs
 
     inputs = read_inputs(config, out)
-    _, data = build(config, inputs)
+    _, data = build_training(config, inputs)
     draws = [draw for draw, _ in zip(data.sampler, range(steps), strict=False)]
     began = time.perf_counter()
     images = sum(len(data.builder[draw].get("images", ())) for draw in draws)

@@ -25,10 +25,11 @@ def measure_open_clip(config: PretrainConfig, out: Path, steps: int) -> dict[str
     """
     import open_clip
 
-    from lgdea.pretraining.fit import build, read_inputs
+    from lgdea.pretraining.build import build_training
+    from lgdea.pretraining.inputs import read_inputs
 
     inputs = read_inputs(config, out)
-    module, data = build(config, inputs)
+    module, data = build_training(config, inputs)
     batches = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + WARM_UP), strict=False)]
     tokens = config.text.max_tokens
     peer: Any = open_clip.CLIP(

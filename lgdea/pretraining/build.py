@@ -8,14 +8,22 @@ import numpy as np
 import torch
 
 from lgdea.imaging.cache import Frames
-from lgdea.imaging.transforms import Preprocess
+from lgdea.imaging.transforms import Augment, Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_image_tower
 from lgdea.models.text_tower import SMALL_BERT, build_text_tower, load_tokenizer, train_tokenizer
 from lgdea.objectives.presence import PRESENT
+from lgdea.pretraining.batches import BatchBuilder
+from lgdea.pretraining.chunks import run_in_chunks
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus
+from lgdea.pretraining.data import PretrainData
+from lgdea.pretraining.inputs import Inputs
+from lgdea.pretraining.module import Pretraining
+from lgdea.pretraining.process_info import SINGLE_PROCESS, ProcessInfo
+from lgdea.pretraining.propagation import evidence_targets
+from lgdea.pretraining.sampler import MixedSampler, proportions
 
 
 def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> LgdeaModel:
@@ -66,3 +74,63 @@ def stated_findings(corpus: Corpus, least: int = 5) -> list[str]:
     present = units[phrases.unit_status[units] == PRESENT]
     counts = Counter(phrases.keys[phrase][0] for phrase in phrases.unit_phrase[present])
     return sorted(finding for finding, count in counts.items() if count >= least)
+
+
+def build_training(
+    config: PretrainConfig, inputs: Inputs, process: ProcessInfo = SINGLE_PROCESS
+) -> tuple[Pretraining, PretrainData]:
+    """Build the module and its data for this process."""
+    rank, processes = process.rank, process.processes
+    corpus = inputs.corpus
+    spec = config.objective.spec
+    pool = (len(corpus.pairs), len(corpus.unpaired_images), len(corpus.unpaired_reports))
+    linked, images, reports = proportions(
+        batch_size=config.data.batch_size_per_device,
+        paired_share=config.data.paired_share,
+        reports=config.data.unpaired_reports_per_device,
+        pool=(pool[0] // processes, pool[1] // processes * spec.images, pool[2] // processes * spec.reports),
+    )
+    model = build_model(config, corpus, inputs.pixels)
+    if config.speed.channels_last:
+        model.image_tower.to(memory_format=torch.channels_last)
+    targets = evidence_targets(corpus) if config.propagates else None
+    module = Pretraining(model, config, linked=linked, evidence_targets=targets)
+    torch.set_float32_matmul_precision("high" if config.speed.tf32 else "highest")
+    if config.speed.chunk_size is not None:  # after the moving average was copied, which needs no gradient
+        for tower in (model.image_tower, model.text_tower):
+            run_in_chunks(tower, config.speed.chunk_size)
+    if config.speed.compile:  # after the moving average was copied, which is used too seldom to compile it
+        model.image_tower.compile()
+        model.text_tower.compile()
+    builder = BatchBuilder(
+        corpus,
+        inputs.pixels,
+        model.tokenizer,
+        max_tokens=config.text.max_tokens,
+        phrases_per_step=config.objective.phrases_per_step * spec.evidence,
+        seed=config.seed,
+        images_from=module.evidence_steps * config.trainer.get("accumulate_grad_batches", 1),
+        rank=rank,
+        processes=processes,
+    )
+    sampler = MixedSampler(
+        pairs=pool[0],
+        images=pool[1],
+        reports=pool[2],
+        per_step=(linked * processes, images * processes, reports * processes),
+        steps=config.max_steps * config.trainer.get("accumulate_grad_batches", 1),
+        seed=config.seed,
+    )
+    assert model.preprocess is not None
+    augment = Augment(**config.image.augment.model_dump())
+    data = PretrainData(
+        builder=builder,
+        sampler=sampler,
+        augment=augment,
+        preprocess=model.preprocess,
+        linked=linked,
+        seed=config.seed,
+        validation=inputs.validation,
+        validation_pixels=inputs.validation_pixels,
+    )
+    return module, data

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lgdea.errors import TrainingError
 from lgdea.pretraining.encode import data_of, inference
 from lgdea.pretraining.module import Pretraining
-from lgdea.pretraining.validation import ValidationSet, zero_shot_auroc
+from lgdea.pretraining.validation import zero_shot_auroc
 
 KEEP_CHECKPOINTS = 2
 SUFFIX = ".ckpt"
@@ -59,6 +58,29 @@ class Checkpoints(Callback):
 def list_checkpoints(folder: Path) -> list[Path]:
     """List the complete checkpoints, newest first."""
     return sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Find the newest checkpoint that can be read.
+
+    Raises:
+        TrainingError: There are some, but none can be read.
+    """
+    files = list_checkpoints(folder)
+    for file in files:
+        try:
+            torch.load(file, map_location="meta", weights_only=True)
+        except Exception:
+            continue
+        return file
+    if files:
+        raise TrainingError("no checkpoint can be read", file=folder, remedy="remove the run folder and start anew")
+    return None
+
+
+def checkpoint_step(checkpoint: Path | None) -> int:
+    """Step number in a checkpoint's name; 0 without one."""
+    return int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
 
 
 class LossCheck(Callback):
@@ -111,14 +133,10 @@ class Validation(Callback):
     """Log ``val/auroc`` of the averaged model every n steps and at the end.
 
     Args:
-        data: Labels.
-        pixels: ``(N, size, size)`` uint8 frames.
         every_steps: n.
     """
 
-    def __init__(self, data: ValidationSet, pixels: np.ndarray, every_steps: int) -> None:
-        self.data = data
-        self.pixels = pixels
+    def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
@@ -126,10 +144,13 @@ class Validation(Callback):
         step = trainer.global_step
         if not (step % self.every_steps == 0 or step == trainer.max_steps) or not trainer.is_global_zero:
             return
+        data = data_of(trainer)
+        if data.validation is None:
+            return
         assert isinstance(module, Pretraining)
-        images = data_of(trainer).preprocess.normalise(torch.from_numpy(self.pixels)[:, None])
+        images = data.preprocess.normalise(torch.from_numpy(data.validation_pixels)[:, None])
         with inference(trainer):
-            value = zero_shot_auroc(module.average, images, self.data)
+            value = zero_shot_auroc(module.average, images, data.validation)
         for logger in trainer.loggers:
             logger.log_metrics({"val/auroc": value}, step=step - 1)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from lgdea.imaging.transforms import Augment, Preprocess
 from lgdea.objectives.gather import world_size
 from lgdea.pretraining.batches import Batch, BatchBuilder
 from lgdea.pretraining.sampler import MixedSampler
+from lgdea.pretraining.validation import ValidationSet
 
 
 class PretrainData(L.LightningDataModule):
@@ -24,6 +27,8 @@ class PretrainData(L.LightningDataModule):
         preprocess: Normalisation, the same as at inference.
         linked: Linked images per process and step; they stand first in a batch.
         seed: Of the random views.
+        validation: Validation images' ids and labels.
+        validation_pixels: ``(N, size, size)`` uint8 frames of them.
     """
 
     def __init__(
@@ -35,6 +40,8 @@ class PretrainData(L.LightningDataModule):
         preprocess: Preprocess,
         linked: int,
         seed: int,
+        validation: ValidationSet | None = None,
+        validation_pixels: NDArray[np.uint8] | None = None,
     ) -> None:
         super().__init__()
         self.builder = builder
@@ -43,6 +50,8 @@ class PretrainData(L.LightningDataModule):
         self.preprocess = preprocess
         self.linked = linked
         self.seed = seed
+        self.validation = validation
+        self.validation_pixels = validation_pixels
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Load batches from the trainer's current step on."""

@@ -1,13 +1,12 @@
-"""A pretraining run from its configuration to a model folder."""
+"""A pretraining run from its configuration to a model folder: prepare, train, save."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +14,60 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lgdea import runs
-from lgdea.errors import DataError, TrainingError, UsageError
-from lgdea.evidence.io import read_evidence
-from lgdea.imaging.cache import Frames, ImageCache, build_cache
-from lgdea.imaging.transforms import Augment
+from lgdea.errors import ConfigError, TrainingError
 from lgdea.models.serialization import save_model
-from lgdea.pretraining.batches import BatchBuilder
-from lgdea.pretraining.build import build_model
-from lgdea.pretraining.callbacks import Checkpoints, LossCheck, ProgressLine, Validation, list_checkpoints
-from lgdea.pretraining.chunks import run_in_chunks
+from lgdea.pretraining.build import build_training
+from lgdea.pretraining.callbacks import (
+    Checkpoints,
+    LossCheck,
+    ProgressLine,
+    Validation,
+    checkpoint_step,
+    newest_checkpoint,
+)
 from lgdea.pretraining.config import PretrainConfig
-from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
 from lgdea.pretraining.csv_logger import CsvLogger, truncate_after
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import settle_comparison
 from lgdea.pretraining.graph_refresh import Stages
+from lgdea.pretraining.inputs import Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
-from lgdea.pretraining.process_info import DEVICE_KEYS, SINGLE_PROCESS, ProcessInfo, detect_rank, exclusive_lock
-from lgdea.pretraining.propagation import evidence_targets
-from lgdea.pretraining.sampler import MixedSampler, proportions
+from lgdea.pretraining.process_info import ProcessInfo, exclusive_lock
 from lgdea.pretraining.sharding import FSDP, trainer_settings, whole_state
-from lgdea.pretraining.validation import ValidationSet, validation_set
-from lgdea.records.archive import Archive
-from lgdea.records.pairing import read_pairing
+from lgdea.pretraining.tracking import make_callbacks, make_loggers
 
 STAGE = "pretrain"
+METRICS = "metrics.csv"
+LOG_EVERY_N_STEPS = 10
+FREE_KEYS = (
+    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.logger"),
+    *("data.archive", "data.evidence", "data.pairing", "data.image_cache", "data.cache_workers", "image.weights"),
+)
+"""Settings that a resumed run may change: devices, tracking, and paths, whose content is compared by its hash."""
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Inputs read from disk: the training corpus with its pixels, and the validation images."""
-
-    archive: Archive
-    corpus: Corpus
-    pixels: Frames
-    validation: ValidationSet | None
-    validation_pixels: NDArray[np.uint8]
-
-
-def fit(config: PretrainConfig, out: Path) -> Path:
+def fit(
+    config: PretrainConfig,
+    out: str | Path,
+    *,
+    logger: Any = None,
+    callbacks: Sequence[L.Callback] | L.Callback | None = None,
+) -> Path:
     """Pretrain a model; when ``out`` holds the same run, go on from its newest checkpoint.
 
     Args:
         config: The resolved configuration.
         out: Run folder: ``config.yaml env.json run.json metrics.csv checkpoints/ graph/ model/ _SUCCESS``.
+        logger: Further loggers beside ``metrics.csv`` and those of ``trainer.logger``: Lightning loggers, or what
+            ``trainer.logger`` takes.
+        callbacks: Further callbacks, likewise.
 
     Returns:
         The model folder, ``out/model``.
@@ -71,203 +77,140 @@ def fit(config: PretrainConfig, out: Path) -> Path:
         DataError: The inputs do not fit each other.
         TrainingError: The loss is not a number, the evidence space collapsed, or no checkpoint can be read.
     """
-    out = Path(out)
-    _check_inputs(config)
-    sources = {"archive": config.data.archive, "evidence": config.data.evidence, "pairing": config.data.pairing}
-    if config.image.weights is not None:
-        sources["image_weights"] = config.image.weights
+    check_inputs(config)
     with _quiet():
-        where = detect_rank(config)
-        with exclusive_lock(out, where):
-            settings = config.model_dump(mode="json")
-            resumed = runs.start(out, stage=STAGE, config=settings, inputs=sources, free=DEVICE_KEYS)
-        if resumed and runs.is_finished(out):
-            return out / "model"
-        L.seed_everything(config.seed, verbose=False)
-        inputs = read_inputs(config, out)
-        module, data = build(config, inputs, where)
-        _train(config, out, module, data, inputs, processes=where.processes)
-    if where.rank == 0:
-        if module.average.scoring == "presence":
-            with torch.no_grad():
-                settle_comparison(module.average, data.builder, data.preprocess)
-        _save(config, out, module, inputs)
-    return out / "model"
+        run = PretrainRun(config, out, logger=logger, callbacks=callbacks)
+        run.prepare()
+        if not run.finished:
+            run.train()
+            run.save()
+    return run.model_folder
 
 
-def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
-    """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk)."""
-    archive = Archive.open(config.data.archive)
-    evidence = read_evidence(config.data.evidence)
-    corpus = build_corpus(archive, evidence, read_pairing(config.data.pairing), source=config.data.pairing)
-    validation = None
-    if config.validation.max_images:
-        settings = {"max_images": config.validation.max_images, "seed": config.seed}
-        validation = validation_set(archive, evidence, **settings)
-    wanted = corpus.image_ids + (validation.image_ids if validation else [])
-    cache = _cache(config, out, archive, wanted)
-    corpus = without_images(corpus, {image for image in corpus.image_ids if image not in cache})
-    if validation is not None:
-        readable = [image in cache for image in validation.image_ids]
-        ids = [image for image, ok in zip(validation.image_ids, readable, strict=True) if ok]
-        validation = ValidationSet(ids, validation.classes, validation.labels[readable])
-    _check_corpus(config, corpus)
-    empty = np.zeros((0, config.image.size, config.image.size), dtype=np.uint8)
-    return Inputs(
-        archive,
-        corpus,
-        cache.frames(corpus.image_ids),
-        validation,
-        np.asarray(cache[cache.index(validation.image_ids)]) if validation else empty,
-    )
+class PretrainRun:
+    """A run: :meth:`prepare`, :meth:`train` and :meth:`save`, in this order.
 
+    The one ``Trainer`` is made first, because it also knows the rank of this process, whoever launched it (torchrun,
+    SLURM, Lightning itself).
 
-def build(
-    config: PretrainConfig, inputs: Inputs, where: ProcessInfo = SINGLE_PROCESS
-) -> tuple[Pretraining, PretrainData]:
-    """Build the module and its data for this process."""
-    rank, processes = where.rank, where.processes
-    corpus = inputs.corpus
-    spec = config.objective.spec
-    pool = (len(corpus.pairs), len(corpus.unpaired_images), len(corpus.unpaired_reports))
-    linked, images, reports = proportions(
-        batch_size=config.data.batch_size_per_device,
-        paired_share=config.data.paired_share,
-        reports=config.data.unpaired_reports_per_device,
-        pool=(pool[0] // processes, pool[1] // processes * spec.images, pool[2] // processes * spec.reports),
-    )
-    model = build_model(config, corpus, inputs.pixels)
-    if config.speed.channels_last:
-        model.image_tower.to(memory_format=torch.channels_last)
-    targets = evidence_targets(corpus) if config.propagates else None
-    module = Pretraining(model, config, linked=linked, evidence_targets=targets)
-    torch.set_float32_matmul_precision("high" if config.speed.tf32 else "highest")
-    if config.speed.chunk_size is not None:  # after the moving average was copied, which needs no gradient
-        for tower in (model.image_tower, model.text_tower):
-            run_in_chunks(tower, config.speed.chunk_size)
-    if config.speed.compile:  # after the moving average was copied, which is used too seldom to compile it
-        model.image_tower.compile()
-        model.text_tower.compile()
-    builder = BatchBuilder(
-        corpus,
-        inputs.pixels,
-        model.tokenizer,
-        max_tokens=config.text.max_tokens,
-        phrases_per_step=config.objective.phrases_per_step * spec.evidence,
-        seed=config.seed,
-        images_from=module.evidence_steps * config.trainer.get("accumulate_grad_batches", 1),
-        rank=rank,
-        processes=processes,
-    )
-    sampler = MixedSampler(
-        pairs=pool[0],
-        images=pool[1],
-        reports=pool[2],
-        per_step=(linked * processes, images * processes, reports * processes),
-        steps=config.max_steps * config.trainer.get("accumulate_grad_batches", 1),
-        seed=config.seed,
-    )
-    assert model.preprocess is not None
-    augment = Augment(**config.image.augment.model_dump())
-    data = PretrainData(
-        builder=builder, sampler=sampler, augment=augment, preprocess=model.preprocess, linked=linked, seed=config.seed
-    )
-    return module, data
-
-
-def _train(
-    config: PretrainConfig, out: Path, module: Pretraining, data: PretrainData, inputs: Inputs, *, processes: int
-) -> None:
-    settings = {"accelerator": "auto", "log_every_n_steps": 10, "enable_model_summary": False, **config.trainer}
-    callbacks: list[L.Callback] = [
-        Stages(out / "graph"),
-        LossCheck(out, settings["log_every_n_steps"]),
-        Checkpoints(out / "checkpoints", config.checkpoint.every_steps),
-        ProgressLine(),
-    ]
-    if config.objective.name != "lgdea":
-        del callbacks[0]
-    if inputs.validation is not None:
-        callbacks.insert(-2, Validation(inputs.validation, inputs.validation_pixels, config.validation.every_steps))
-    if settings.get("strategy", "auto") in ("auto", "ddp") and processes > 1:
-        # The stages of lgdea use different parts of the model: the first has no images.
-        settings["strategy"] = "ddp_find_unused_parameters_true"
-    trainer = L.Trainer(
-        **trainer_settings(settings),
-        max_epochs=1,
-        logger=CsvLogger(out / "metrics.csv"),
-        callbacks=callbacks,
-        default_root_dir=out,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
-    (out / "checkpoints").mkdir(exist_ok=True)
-    start = newest_checkpoint(out / "checkpoints")
-    if trainer.is_global_zero:
-        truncate_after(out / "metrics.csv", checkpoint_step(start))
-    if checkpoint_step(start) >= config.max_steps:
-        content = torch.load(start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
-        module.load_state_dict(content["state_dict"])
-        return
-    whole = copy.deepcopy(module.average) if settings.get("strategy") == FSDP else None
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-    except SystemExit:
-        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit; a caller wants the interrupt itself
-            raise KeyboardInterrupt from None
-        raise
-    if whole is not None:
-        state = whole_state(module.average)
-        if trainer.is_global_zero:
-            whole.load_state_dict(state)
-        module.average = whole
-    if trainer.global_step < config.max_steps:
-        raise TrainingError(
-            f"training stopped at step {trainer.global_step} of {config.max_steps}",
-            file=out,
-            remedy="repeat the command to resume",
-        )
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Find the newest checkpoint that can be read.
+    Args:
+        config: The resolved configuration.
+        out: Run folder.
+        logger: As of :func:`fit`.
+        callbacks: As of :func:`fit`.
 
     Raises:
-        TrainingError: There are some, but none can be read.
+        ConfigError: Lightning refuses the ``trainer:`` block.
     """
-    files = list_checkpoints(folder)
-    for file in files:
+
+    module: Pretraining
+    data: PretrainData
+    inputs: Inputs
+
+    def __init__(self, config: PretrainConfig, out: str | Path, *, logger: Any = None, callbacks: Any = None) -> None:
+        self.config = config
+        self.out = Path(out)
+        self.start = newest_checkpoint(self.out / "checkpoints")
+        step = checkpoint_step(self.start)
+        self.loggers = [
+            *make_loggers(config.trainer.get("logger"), folder=self.out, first_step=step),
+            *make_loggers(logger, folder=self.out, first_step=step),
+        ]
+        self.callbacks = [*make_callbacks(config.trainer.get("callbacks")), *make_callbacks(callbacks)]
+        self.trainer = _make_trainer(config, self.out, self.loggers, self.callbacks)
+        self.process = ProcessInfo(self.trainer.global_rank, self.trainer.world_size)
+        self.finished = False
+
+    @property
+    def model_folder(self) -> Path:
+        """Folder of the trained model."""
+        return self.out / "model"
+
+    def prepare(self) -> None:
+        """Open the run folder, read the inputs, build module and data; only the first where the run is finished."""
+        with exclusive_lock(self.out, self.process):
+            resumed = runs.start(
+                self.out,
+                stage=STAGE,
+                config=self.config.model_dump(mode="json"),
+                inputs=input_files(self.config),
+                free=FREE_KEYS,
+            )
+        self.finished = resumed and runs.is_finished(self.out)
+        if self.finished:
+            _log.info("%s is finished already", self.out)
+            return
+        L.seed_everything(self.config.seed, verbose=False)
+        self.inputs = read_inputs(self.config, self.out)
+        self.module, self.data = build_training(self.config, self.inputs, self.process)
+        _log.info("training on %s", ", ".join(f"{n} {what}" for what, n in self.inputs.corpus.counts().items()))
+
+    def train(self) -> None:
+        """Train to the last step, from the newest checkpoint if there is one.
+
+        Raises:
+            TrainingError: Training stopped before its last step.
+        """
+        (self.out / "checkpoints").mkdir(exist_ok=True)
+        step = checkpoint_step(self.start)
+        if self.trainer.is_global_zero:
+            truncate_after(self.out / METRICS, step)
+        if step >= self.config.max_steps:
+            content = torch.load(self.start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
+            self.module.load_state_dict(content["state_dict"])
+            return
+        if step:
+            _log.info("resuming %s at step %d of %d", self.out, step, self.config.max_steps)
+        for logger in self.loggers:
+            logger.log_hyperparams(self.config.model_dump(mode="json"))
+        unsharded = copy.deepcopy(self.module.average) if self.config.trainer.get("strategy") == FSDP else None
         try:
-            torch.load(file, map_location="meta", weights_only=True)
-        except Exception:
-            continue
-        return file
-    if files:
-        raise TrainingError("no checkpoint can be read", file=folder, remedy="remove the run folder and start anew")
-    return None
+            self.trainer.fit(self.module, datamodule=self.data, ckpt_path=self.start, weights_only=True)
+        except SystemExit:
+            if self.trainer.interrupted:  # Lightning turns Ctrl-C into an exit; a caller wants the interrupt itself
+                raise KeyboardInterrupt from None
+            raise
+        if unsharded is not None:
+            state = whole_state(self.module.average)
+            if self.trainer.is_global_zero:
+                unsharded.load_state_dict(state)
+            self.module.average = unsharded
+        if self.trainer.global_step < self.config.max_steps:
+            raise TrainingError(
+                f"training stopped at step {self.trainer.global_step} of {self.config.max_steps}",
+                file=self.out,
+                remedy="repeat the command to resume",
+            )
 
+    def save(self) -> None:
+        """Write the model folder and finish the run; the other processes wait for the first."""
+        if self.trainer.is_global_zero:
+            model = self.module.average
+            if model.scoring == "presence":
+                with torch.no_grad():
+                    settle_comparison(model, self.data.builder, self.data.preprocess)
+            save_model(model.cpu(), self.model_folder, self._card_fields())
+            runs.finish(
+                self.out,
+                steps=self.config.max_steps,
+                counts=self.inputs.corpus.counts(),
+                metrics=last_values(self.out / METRICS),
+                callbacks=[f"{type(c).__module__}.{type(c).__qualname__}" for c in self.callbacks],
+            )
+        self.trainer.strategy.barrier()
 
-def checkpoint_step(checkpoint: Path | None) -> int:
-    """Step number in a checkpoint's name; 0 without one."""
-    return int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
-
-
-def _save(config: PretrainConfig, out: Path, module: Pretraining, inputs: Inputs) -> None:
-    counts = inputs.corpus.counts()
-    fields = {
-        "name": f"{out.name} ({config.objective.name})",
-        "data": {"archive": inputs.archive.name, **counts},
-        "training": {
-            "objective": config.objective.name,
-            "steps": config.max_steps,
-            "images per step and device": config.data.batch_size_per_device,
-            "seed": config.seed,
-        },
-    }
-    save_model(module.average.cpu(), out / "model", fields)
-    runs.finish(out, steps=config.max_steps, counts=counts, metrics=last_values(out / "metrics.csv"))
+    def _card_fields(self) -> dict[str, Any]:
+        objective = self.config.objective.name
+        return {
+            "name": f"{self.out.name} ({objective})",
+            "data": {"archive": self.inputs.archive.name, **self.inputs.corpus.counts()},
+            "training": {
+                "objective": objective,
+                "steps": self.config.max_steps,
+                "images per step and device": self.config.data.batch_size_per_device,
+                "seed": self.config.seed,
+            },
+        }
 
 
 def last_values(file: Path) -> dict[str, float]:
@@ -279,40 +222,44 @@ def last_values(file: Path) -> dict[str, float]:
     return {str(name): float(value) for name, value in last.items() if np.isfinite(value)}
 
 
-def _check_inputs(config: PretrainConfig) -> None:
-    for name in ("archive", "evidence", "pairing"):
-        path = getattr(config.data, name)
-        if not path.exists():
-            raise UsageError(f"no such {name}", file=path, remedy=f"set data.{name}")
-    if config.image.weights is not None and not config.image.weights.is_file():
-        raise UsageError(
-            "no such file of weights", file=config.image.weights, remedy="set image.weights to a safetensors file"
+def _make_trainer(
+    config: PretrainConfig, out: Path, loggers: Sequence[Logger], callbacks: Sequence[L.Callback]
+) -> L.Trainer:
+    settings = {
+        "accelerator": "auto",
+        "log_every_n_steps": LOG_EVERY_N_STEPS,
+        "enable_model_summary": False,
+        **{key: value for key, value in config.trainer.items() if key not in ("logger", "callbacks")},
+    }
+    own: list[L.Callback] = [
+        *([Stages(out / "graph")] if config.objective.name == "lgdea" else []),
+        LossCheck(out, settings["log_every_n_steps"]),
+        Validation(config.validation.every_steps),
+        *callbacks,
+        Checkpoints(out / "checkpoints", config.checkpoint.every_steps),  # after all whose state it saves
+        ProgressLine(),
+    ]
+    try:
+        trainer = L.Trainer(
+            **trainer_settings(settings),
+            max_epochs=1,
+            logger=[CsvLogger(out / METRICS), *loggers],
+            callbacks=own,
+            default_root_dir=out,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
         )
-
-
-def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:
-    if len(corpus.pairs) < 2:
-        raise DataError(
-            f"leaves {len(corpus.pairs)} linked training pairs, at least 2 are needed",
-            file=config.data.pairing,
-            remedy="pair a larger fraction",
-        )
-    if config.objective.spec.evidence and not len(corpus.phrases):
-        raise DataError(
-            "holds no evidence of the training reports",
-            file=config.data.evidence,
-            remedy="extract it from this archive with `lgdea extract`",
-        )
-
-
-def _cache(config: PretrainConfig, out: Path, archive: Archive, wanted: list[str]) -> ImageCache:
-    folder = config.data.image_cache or out / "image_cache"
-    items = [(image, archive.image_path(image)) for image in wanted]
-    cache = build_cache(items, folder, config.image.size, config.data.cache_workers, mode=config.image.mode)
-    if not any(image in cache for image in wanted):
-        first = (cache.rejects() or [{"reason": "no images"}])[0]["reason"]
-        raise DataError(f"no image can be read ({first})", file=archive.folder, remedy="check image_root")
-    return cache
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"trainer: Lightning refuses it ({str(error).strip().splitlines()[0]})", remedy="change the trainer block"
+        ) from None
+    if isinstance(trainer.strategy, DDPStrategy):
+        # The stages of lgdea use different parts of the model: the first has no images. Lightning offers this under
+        # another strategy's name only, too early to know whether there will be several processes.
+        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+    return trainer
 
 
 @contextmanager

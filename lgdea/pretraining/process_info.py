@@ -12,14 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightning as L
 from filelock import FileLock
-
-from lgdea.pretraining.config import PretrainConfig
-from lgdea.pretraining.sharding import trainer_settings
-
-DEVICE_KEYS = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
-"""Settings of devices and processes, which a resumed run may change."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +26,10 @@ class ProcessInfo:
 SINGLE_PROCESS = ProcessInfo(0, 1)
 
 
-def detect_rank(config: PretrainConfig) -> ProcessInfo:
-    """Ask Lightning for the rank under the ``trainer:`` block and the launcher's environment (torchrun, SLURM, its own)."""
-    names = [name.removeprefix("trainer.") for name in DEVICE_KEYS]
-    settings = {"accelerator": "auto", **{name: config.trainer[name] for name in names if name in config.trainer}}
-    trainer = L.Trainer(
-        **trainer_settings(settings),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    return ProcessInfo(int(trainer.global_rank), int(trainer.world_size))
-
-
 @contextmanager
-def exclusive_lock(folder: Path, where: ProcessInfo) -> Iterator[None]:
+def exclusive_lock(folder: Path, process: ProcessInfo) -> Iterator[None]:
     """Let one process at a time into the block, by a lock file beside ``folder``; no lock when there is only one."""
-    if where.processes == 1:
+    if process.processes == 1:
         yield
         return
     folder.parent.mkdir(parents=True, exist_ok=True)

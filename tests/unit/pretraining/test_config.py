@@ -40,7 +40,15 @@ def test_the_demo_compares_nothing_but_objectives():
     [
         ("optimizer.learning_rate=1e-4", r"optimizer\.learning_rate: no such key"),
         ("trainer.max_steps=0", "max_steps must be a whole number above 0"),
-        ("trainer.logger=true", "logger is set by lgdea"),
+        ("trainer.logger=tensorbord", r"logger tensorbord is not one of .*; did you mean tensorboard\?"),
+        ("trainer.logger=true", "logger True is not one of"),
+        ("trainer.logger={class: a.B}", "keys class_path and init_args, not class"),
+        ("trainer.max_epochs=3", "max_epochs is set by lgdea"),
+        ("trainer.enable_progress_bar=true", "enable_progress_bar is set by lgdea"),
+        (
+            "trainer.gradient_clip=2",
+            r"no argument gradient_clip; did you mean gradient_clip_val\?",
+        ),
         ("objective.name=convirt", r"objective\.name"),
         ("data.paired_share=0", r"data\.paired_share"),
     ],

@@ -38,7 +38,7 @@ def settings(config):
             data[key] //= processes
         data["image_cache"] = None
         trainer = {"max_steps": steps, "accelerator": "cpu", "devices": processes, "log_every_n_steps": 1}
-        trainer["gradient_clip_val"] = 0.5
+        trainer |= {"gradient_clip_val": 0.5, "logger": "tensorboard"}
         if processes > 1:
             trainer["strategy"] = strategy
         return type(made).model_validate({**made.model_dump(mode="json"), "data": data, "trainer": trainer})
@@ -68,6 +68,8 @@ def test_two_processes_are_one(settings, tmp_path: Path, name: str, strategy: st
     fit(settings(name), tmp_path / "one")
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one.index) == list(two.index)
+    for run in ("one", "two"):  # only the first process logs
+        assert len(list((tmp_path / run / "tensorboard").glob("events.*"))) == 1
     # The last digit of an embedding may decide which of two links is among an image's best ten.
     chosen = one.index.get_level_values("name").isin([f"loss/{name}" for name in PROPAGATED])
     pd.testing.assert_series_equal(two[~chosen], one[~chosen], rtol=2e-3, atol=2e-4)

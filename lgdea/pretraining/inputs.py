@@ -1,0 +1,101 @@
+"""Inputs of a pretraining run: archive, evidence and pairing, read from disk and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgdea.errors import DataError, UsageError
+from lgdea.evidence.io import read_evidence
+from lgdea.imaging.cache import Frames, ImageCache, build_cache
+from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
+from lgdea.pretraining.validation import ValidationSet, validation_set
+from lgdea.records.archive import Archive
+from lgdea.records.pairing import read_pairing
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs read from disk: the training corpus with its pixels, and the validation images."""
+
+    archive: Archive
+    corpus: Corpus
+    pixels: Frames
+    validation: ValidationSet | None
+    validation_pixels: NDArray[np.uint8]
+
+
+def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
+    """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk)."""
+    archive = Archive.open(config.data.archive)
+    evidence = read_evidence(config.data.evidence)
+    corpus = build_corpus(archive, evidence, read_pairing(config.data.pairing), source=config.data.pairing)
+    validation = None
+    if config.validation.max_images:
+        settings = {"max_images": config.validation.max_images, "seed": config.seed}
+        validation = validation_set(archive, evidence, **settings)
+    wanted = corpus.image_ids + (validation.image_ids if validation else [])
+    cache = _cache(config, out, archive, wanted)
+    corpus = without_images(corpus, {image for image in corpus.image_ids if image not in cache})
+    if validation is not None:
+        readable = [image in cache for image in validation.image_ids]
+        ids = [image for image, ok in zip(validation.image_ids, readable, strict=True) if ok]
+        validation = ValidationSet(ids, validation.classes, validation.labels[readable])
+    _check_corpus(config, corpus)
+    empty = np.zeros((0, config.image.size, config.image.size), dtype=np.uint8)
+    return Inputs(
+        archive,
+        corpus,
+        cache.frames(corpus.image_ids),
+        validation,
+        np.asarray(cache[cache.index(validation.image_ids)]) if validation else empty,
+    )
+
+
+def input_files(config: PretrainConfig) -> dict[str, Path]:
+    """Name the files and folders that a run reads."""
+    files = {"archive": config.data.archive, "evidence": config.data.evidence, "pairing": config.data.pairing}
+    if config.image.weights is not None:
+        files["image_weights"] = config.image.weights
+    return files
+
+
+def check_inputs(config: PretrainConfig) -> None:
+    """Raise a UsageError if an input is missing."""
+    for name in ("archive", "evidence", "pairing"):
+        path = getattr(config.data, name)
+        if not path.exists():
+            raise UsageError(f"no such {name}", file=path, remedy=f"set data.{name}")
+    if config.image.weights is not None and not config.image.weights.is_file():
+        raise UsageError(
+            "no such file of weights", file=config.image.weights, remedy="set image.weights to a safetensors file"
+        )
+
+
+def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:
+    if len(corpus.pairs) < 2:
+        raise DataError(
+            f"leaves {len(corpus.pairs)} linked training pairs, at least 2 are needed",
+            file=config.data.pairing,
+            remedy="pair a larger fraction",
+        )
+    if config.objective.spec.evidence and not len(corpus.phrases):
+        raise DataError(
+            "holds no evidence of the training reports",
+            file=config.data.evidence,
+            remedy="extract it from this archive with `lgdea extract`",
+        )
+
+
+def _cache(config: PretrainConfig, out: Path, archive: Archive, wanted: list[str]) -> ImageCache:
+    folder = config.data.image_cache or out / "image_cache"
+    items = [(image, archive.image_path(image)) for image in wanted]
+    cache = build_cache(items, folder, config.image.size, config.data.cache_workers, mode=config.image.mode)
+    if not any(image in cache for image in wanted):
+        first = (cache.rejects() or [{"reason": "no images"}])[0]["reason"]
+        raise DataError(f"no image can be read ({first})", file=archive.folder, remedy="check image_root")
+    return cache
