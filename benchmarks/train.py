@@ -115,7 +115,7 @@ def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, flo
         with precise:
             loss = module.training_step(data.on_after_batch_transfer(dict(batch), 0), 0)
         descend(loss, whole)
-        module.update_average()
+        module.update_ema_model()
 
     def bare(batch: dict[str, Tensor]) -> None:
         image_tower, text_tower = module.model.image_tower, module.model.text_tower
@@ -163,8 +163,8 @@ def propagate_once(module: Any, data: Any) -> None:
     from lgdea.pretraining.propagation import propagate_links
 
     with torch.no_grad():
-        images = encode_images(module.average, data.builder.pixels, data.preprocess)
-        reports = encode_reports(module.average, data.builder, module.config.model.evidence_temperature)
+        images = encode_images(module.ema_model, data.builder.pixels, data.preprocess)
+        reports = encode_reports(module.ema_model, data.builder, module.config.model.evidence_temperature)
     made = propagate_links(images, reports, data.builder.corpus, module.config.graph)
     module.set_propagated(made)
     data.builder.links = made.links

@@ -52,7 +52,7 @@ def measure_open_clip(config: PretrainConfig, out: Path, steps: int) -> dict[str
 
     def step(batch: dict[str, Tensor]) -> None:
         descend(module.training_step(data.on_after_batch_transfer(dict(batch), 0), 0), ours)
-        module.update_average()
+        module.update_ema_model()
 
     def step_of_peer(batch: dict[str, Tensor]) -> None:
         images = data.preprocess.normalise(batch["images"]).expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""The graph of an archive: images and reports, who is like whom, the linked pairs and the links they imply."""
+"""Graph of an archive: neighbours among images and among reports, linked pairs, and propagated links."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MATRICES = ("image_affinity", "report_affinity", "image_seeds", "report_seeds", 
 
 @dataclass(frozen=True, eq=False)
 class ArchiveGraph:
-    """Everything that propagation knows; nodes are numbered in the order of ``image_ids`` and ``report_ids``.
+    """Neighbour graphs, seeds and links; nodes are numbered in the order of ``image_ids`` and ``report_ids``.
 
     ``pairs`` (S, 2) holds the linked pairs as (image node, report node); ``image_affinity`` and ``report_affinity``
     are S_I and S_R; ``image_seeds`` (N_I, S) and ``report_seeds`` (N_R, S) are F_I and F_R; ``links`` (N_I, N_R) holds
@@ -61,7 +61,7 @@ def build_graph(
     top: int = 16,
     index: Index = "auto",
 ) -> ArchiveGraph:
-    """Neighbours, affinity, diffusion and links in one call.
+    """Build the graph: neighbours, affinity, diffusion and links.
 
     Args:
         image_vectors: (N_I, D_I), see :func:`lgdea.graph.neighbours.node_vectors`.

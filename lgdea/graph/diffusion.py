@@ -130,7 +130,7 @@ def coupled(
 
 
 def confidence(F: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """How much seed mass reached each node, and how spread it is.
+    """Seed mass that reached each node, and its entropy over the seeds.
 
     Args:
         F: (N, S) of :func:`diffuse`.

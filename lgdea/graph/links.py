@@ -1,4 +1,4 @@
-"""From diffused seeds to soft links between images and reports, and to what the links say of each image."""
+"""Soft links between images and reports from diffused seeds, and the histograms they give."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lgdea.errors import DataError
 from lgdea.graph.diffusion import confidence_weight, top_per_row
 
 BLOCK_ROWS = 2_000
-REACH = 256
-"""Reports that one seed may vouch for: the strongest; the rest could not be anyone's top link by this seed alone."""
+MAX_REPORTS_PER_SEED = 256
+"""Maximum number of reports kept per seed, the strongest; the rest could not be anyone's top link by it alone."""
 
 
 def propagate(
-    F_I: sparse.csr_array, F_R: sparse.csr_array, top: int = 16, *, reach: int | None = REACH
+    F_I: sparse.csr_array, F_R: sparse.csr_array, top: int = 16, *, reports_per_seed: int | None = MAX_REPORTS_PER_SEED
 ) -> sparse.csr_array:
     """The largest entries of every row of P = F_I F_R^T; P itself is never made.
 
@@ -22,7 +22,7 @@ def propagate(
         F_I: (N_I, S) of :func:`lgdea.graph.diffusion.diffuse` on the images.
         F_R: (N_R, S) on the reports.
         top: Links kept per image.
-        reach: Reports considered per seed, the strongest; it makes the cost linear in the images. None is exact.
+        reports_per_seed: Reports kept per seed, the strongest; it makes the cost linear in the images. None is exact.
 
     Returns:
         P (N_I, N_R) CSR, at most ``top`` entries per row, not normalised; the row of an unreached image is empty.
@@ -31,7 +31,7 @@ def propagate(
         DataError: The two sides do not have the same seeds.
     """
     _check(F_I, F_R)
-    by_seed = top_per_row(sparse.csr_array(F_R.T), reach)
+    by_seed = top_per_row(sparse.csr_array(F_R.T), reports_per_seed)
     blocks = [
         top_per_row(F_I[start : start + BLOCK_ROWS] @ by_seed, top) for start in range(0, F_I.shape[0], BLOCK_ROWS)
     ]

@@ -1,4 +1,4 @@
-"""Who is like whom: nearest neighbours by cosine (FAISS) and the normalised affinity of their graph."""
+"""k-nearest-neighbour graph by cosine (FAISS) and its normalised affinity."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def affinity(
 
 
 def node_vectors(histograms: np.ndarray, pooled: np.ndarray | None = None, pooled_weight: float = 0.5) -> np.ndarray:
-    """What nodes are compared by: sqrt histograms, optionally joined with pooled embeddings.
+    """Feature vectors of nodes: sqrt histograms, optionally joined with pooled embeddings.
 
     The cosine of two sqrt histograms is their Bhattacharyya coefficient; with ``pooled`` the cosine is
     (1 - w) * that + w * the cosine of the pooled embeddings.

@@ -38,7 +38,7 @@ class Projection(nn.Module):
             x (..., source); result (..., target), float32, unit length.
         """
         x = self.norm(x)
-        return unit(self.linear(x) + self.out(F.gelu(self.hidden(x))))
+        return l2_normalize(self.linear(x) + self.out(F.gelu(self.hidden(x))))
 
 
 class LesionQueries(nn.Module):
@@ -97,43 +97,50 @@ class Prototypes(nn.Module):
 
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(unit(torch.randn(count, dim)))
-
-    def unit(self) -> Tensor:
-        """The prototypes mu, (K, D), unit length."""
-        return unit(self.weight)
+        self.weight = nn.Parameter(l2_normalize(torch.randn(count, dim)))
 
     def assign(self, z: Tensor, temperature: float) -> Tensor:
-        """Softmax over the prototypes of the similarity to each (equation 4).
-
-        Args:
-            z: Unit embeddings.
-            temperature: tau; small is sharp.
-
-        Shapes:
-            z (..., D); result (..., K), rows sum to 1.
-        """
-        return (similarity(z, self.unit()) / temperature).softmax(dim=-1)
-
-    def reconstruct(self, assignment: Tensor) -> Tensor:
-        """The mean prototype of each row of ``assignment`` (..., K) -> (..., D), not unit length (equation 5)."""
-        with torch.autocast(assignment.device.type, enabled=False):
-            return assignment.float() @ self.unit()
+        """p(k | z) over these prototypes, see :func:`assign_prototypes`."""
+        return assign_prototypes(z, self.weight, temperature)
 
 
-def unit(x: Tensor) -> Tensor:
-    """``x`` as float32 of unit length along its last axis."""
+def assign_prototypes(z: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
+    """Soft assignment of embeddings to prototypes.
+
+    Definition: p(k | z) = softmax_k(z . mu_k / tau), METHOD equation 4.
+
+    Args:
+        z: Unit embeddings ``(..., D)``.
+        prototypes: mu ``(K, D)`` of any length; only their direction counts.
+        temperature: tau; small is sharp.
+
+    Returns:
+        Probabilities ``(..., K)`` in float32; rows sum to 1.
+    """
+    return (cosine(z, l2_normalize(prototypes)) / temperature).softmax(dim=-1)
+
+
+def l2_normalize(x: Tensor) -> Tensor:
+    """Scale ``x`` to unit length along its last axis, in float32."""
     return F.normalize(x.float(), dim=-1)
 
 
-def similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Dot products (..., D), (N, D) -> (..., N), in float32 also under autocast.
+def matmul_fp32(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply ``(..., D)`` by ``(N, D)`` transposed, in float32 also under autocast; ``(..., N)``.
 
     bfloat16 keeps 8 bits: near 1 it cannot tell cosines apart that differ by less than 0.004, and a unit vector's
     cosine with itself need not be 1.
     """
     with torch.autocast(a.device.type, enabled=False):
         return a.float() @ b.float().t()
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine similarities of unit vectors, ``(..., D), (N, D) -> (..., N)``, in float32 (:func:`matmul_fp32`).
+
+    The arguments are not normalised again: the towers' projections and :func:`l2_normalize` have done so.
+    """
+    return matmul_fp32(a, b)
 
 
 def smooth_max(x: Tensor, sharpness: float) -> Tensor:
@@ -149,7 +156,7 @@ def smooth_max(x: Tensor, sharpness: float) -> Tensor:
 
 
 def local_similarity(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-    """How well each image's patches match each report's words, ``(B, C)`` in [-1, 1] (GLoRIA, equations 3 to 6).
+    """Similarity of each image's patches with each report's words, ``(B, C)`` in [-1, 1] (GLoRIA, equations 3 to 6).
 
     Every word attends to the patches; the image's similarity with the report is the log-mean-exp over words of the
     cosine of the word and what it attends to. The mean, where the paper has the sum, makes reports of different
@@ -167,9 +174,8 @@ def local_similarity(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     for part in patches.float().split(CHUNK):
         # Under autocast in bfloat16: this is by far the largest product of a step, and rounding averages out over D.
         attention = (ATTENTION_TEMPERATURE * torch.einsum("bpd,ctd->bctp", part, tokens)).softmax(dim=-1)
-        attended = unit(torch.einsum("bctp,bpd->bctd", attention, part))
-        cosine = (attended * tokens).sum(dim=-1)
-        cosine = cosine.masked_fill(mask[None] == 0, float("-inf"))
-        mean = (WORD_TEMPERATURE * cosine).logsumexp(dim=-1) - words.log()
+        attended = l2_normalize(torch.einsum("bctp,bpd->bctd", attention, part))
+        relevance = (attended * tokens).sum(dim=-1).masked_fill(mask[None] == 0, float("-inf"))
+        mean = (WORD_TEMPERATURE * relevance).logsumexp(dim=-1) - words.log()
         rows.append(mean / WORD_TEMPERATURE)
     return torch.cat(rows)

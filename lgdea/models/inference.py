@@ -1,4 +1,4 @@
-"""Inference of :class:`~lgdea.models.lgdea_model.LgdeaModel`: embeddings, phrase scores, heat maps, evidence."""
+"""Inference methods of LgdeaModel: embeddings, phrase scores, heat maps, evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from lgdea.errors import ImageError, UsageError
 from lgdea.imaging.boxes import boxes_of_map
 from lgdea.imaging.read import bits_used, read_image
-from lgdea.models.heads import local_similarity, similarity
+from lgdea.models.heads import cosine, local_similarity
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.phrases import canonical_phrase
 
@@ -36,7 +36,7 @@ class _InferenceModel(Protocol):
     findings: tuple[str, ...]
     image_tower: Any
     project_pooled: Any
-    whole: Any
+    retrieval_head: Any
 
     @property
     def device(self) -> torch.device: ...
@@ -76,11 +76,11 @@ def score_phrases(model: _InferenceModel, images: Tensor, phrases: Sequence[str]
         if model.scoring == "presence":
             return model.presence_logits(out, model.embed_phrases(phrases)).sigmoid()
         texts = model.tokenize(phrases)
-        said = model.forward_text(**texts)
-        whole = similarity(out["pooled"], said["pooled"])
+        encoded = model.forward_text(**texts)
+        pooled = cosine(out["pooled"], encoded["pooled"])
         if model.scoring == "global":
-            return whole
-        return (whole + local_similarity(out["patches"], said["tokens"], _words(model, texts))) / 2
+            return pooled
+        return (pooled + local_similarity(out["patches"], encoded["tokens"], _words(model, texts))) / 2
 
 
 def phrase_maps(model: _InferenceModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
@@ -101,10 +101,10 @@ def phrase_maps(model: _InferenceModel, images: Tensor, phrases: Sequence[str]) 
             words = _words(model, texts)[..., None]
             z = (model.forward_text(**texts)["tokens"] * words).sum(dim=1) / words.sum(dim=1).clamp_min(1)
         else:
-            patches = model.whole.patches(model.forward_image(images)["patches"])
+            patches = model.retrieval_head.patches(model.forward_image(images)["patches"])
             z = model.embed_phrases(phrases)
         rows, columns = model.grid
-        return similarity(patches, z).transpose(1, 2).reshape(len(patches), len(z), rows, columns)
+        return cosine(patches, z).transpose(1, 2).reshape(len(patches), len(z), rows, columns)
 
 
 def encode_image(model: _InferenceModel, images: ImageInput | Sequence[ImageInput]) -> np.ndarray:
@@ -141,7 +141,7 @@ def heat_map(model: _InferenceModel, image: ImageInput, phrase: str) -> np.ndarr
 
 
 def evidence(model: _InferenceModel, image: ImageInput, top: int = 10) -> list[dict[str, Any]]:
-    """What ``image`` most probably shows.
+    """Most probable findings of ``image``.
 
     Args:
         model: The model.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from lgdea.errors import ConfigError
 from lgdea.models import inference
-from lgdea.models.heads import LesionQueries, Projection, Prototypes, similarity, smooth_max
-from lgdea.models.retrieval_head import WholeComparison
+from lgdea.models.heads import LesionQueries, Projection, Prototypes, cosine, smooth_max
+from lgdea.models.retrieval_head import RetrievalHead
 from lgdea.models.text_tower import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class LgdeaModel(nn.Module):
         self.project_tokens = Projection(text_width, dim)
         self.project_evidence = Projection(text_width, dim)
         self.prototypes = Prototypes(prototypes, dim)
-        self.whole = WholeComparison(dim, len(findings))
+        self.retrieval_head = RetrievalHead(dim, len(findings))
         self.log_presence_scale = nn.Parameter(torch.tensor(10.0).log())
         # Most findings are not in most images: start from that.
         self.presence_bias = nn.Parameter(torch.tensor(-2.0))
@@ -185,7 +185,7 @@ class LgdeaModel(nn.Module):
         return (weight[..., None] * assignment).sum(dim=1)
 
     def presence_logits(self, image_out: dict[str, Tensor], z: Tensor) -> Tensor:
-        """How much each image shows each piece of evidence: scale * smooth-max cos(patch or lesion, z) + bias.
+        """Logits that each image shows each piece of evidence: scale * smooth-max cos(patch or lesion, z) + bias.
 
         The maximum is taken over the patches and over the lesions, and the two are averaged: over both at once, the
         lesions alone could satisfy the loss and the patches would not learn where things are.
@@ -194,45 +194,49 @@ class LgdeaModel(nn.Module):
             patches (B, P, D) and lesions (B, L, D) of :meth:`forward_image`; z (U, D); result (B, U).
         """
         patches, lesions = (
-            smooth_max(similarity(image_out[key], z).transpose(1, 2), SMOOTH_MAX_SHARPNESS)
+            smooth_max(cosine(image_out[key], z).transpose(1, 2), SMOOTH_MAX_SHARPNESS)
             for key in ("patches", "lesions")
         )
         return self.presence_scale * (patches + lesions) / 2 + self.presence_bias
 
     def image_logits(self, image_out: dict[str, Tensor], z: Tensor) -> Tensor:
-        """What a whole image tells of evidence: the mean of :meth:`presence_logits` and of the pooled embedding's.
+        """Evidence logits of whole images: the mean of :meth:`presence_logits` and those of the pooled embedding.
 
         Shapes:
             the result of :meth:`forward_image`; z (U, D); result (B, U).
         """
-        pooled = self.presence_scale * similarity(image_out["pooled"], z) + self.presence_bias
+        pooled = self.presence_scale * cosine(image_out["pooled"], z) + self.presence_bias
         return (self.presence_logits(image_out, z) + pooled) / 2
 
     def report_logits(self, text_out: dict[str, Tensor], z: Tensor) -> Tensor:
-        """What a report tells of evidence, the result of :meth:`forward_text` and z (U, D) -> (B, U)."""
-        return self.presence_scale * similarity(text_out["pooled"], z) + self.presence_bias
+        """Evidence logits of reports, the result of :meth:`forward_text` and z (U, D) -> (B, U)."""
+        return self.presence_scale * cosine(text_out["pooled"], z) + self.presence_bias
 
     @property
     def embedding_dim(self) -> int:
         """Length of :meth:`embed_images` and :meth:`embed_reports`."""
-        return self.dim if self.scoring != "presence" else self.whole.dim
+        return self.dim if self.scoring != "presence" else self.retrieval_head.dim
 
     def embed_images(self, image_out: dict[str, Tensor]) -> Tensor:
-        """What images are compared with reports by: the pooled embedding, with ``presence`` scoring joined with the
-        image's evidence (:class:`lgdea.models.retrieval_head.WholeComparison`).
+        """Retrieval embeddings of images: the pooled embedding, with ``presence`` scoring joined with the image's
+        evidence (:class:`lgdea.models.retrieval_head.RetrievalHead`).
 
         Shapes:
             the result of :meth:`forward_image`; result (B, E = ``embedding_dim``), unit length.
         """
         if self.scoring != "presence":
             return image_out["pooled"]
-        return self.whole.images(image_out["pooled"], self.image_logits(image_out, self.whole.phrases))
+        return self.retrieval_head.images(
+            image_out["pooled"], self.image_logits(image_out, self.retrieval_head.phrases)
+        )
 
     def embed_reports(self, text_out: dict[str, Tensor]) -> Tensor:
-        """What reports are compared with images by, of the result of :meth:`forward_text`; as :meth:`embed_images`."""
+        """Retrieval embeddings of reports, of the result of :meth:`forward_text`; as :meth:`embed_images`."""
         if self.scoring != "presence":
             return text_out["pooled"]
-        return self.whole.reports(text_out["pooled"], self.report_logits(text_out, self.whole.phrases))
+        return self.retrieval_head.reports(
+            text_out["pooled"], self.report_logits(text_out, self.retrieval_head.phrases)
+        )
 
     def score_phrases(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Scores of phrases in preprocessed images, without gradient; higher = more likely present.

@@ -1,13 +1,13 @@
-"""How a model of evidence compares an image with a report as wholes, and a patch with a phrase.
+"""Retrieval embeddings: expected evidence plus the centred pooled embedding.
 
-An image is compared by what it probably shows: the probability of each finding, at the rate at which the training
-reports state it. Training balances present and absent evidence, so that its own probabilities are far too high for
-rare findings, and few links make it too sure of them. An image and a report then agree by their expected overlap of
-evidence, divided by 1 + the expected number of findings of each: what says much overlaps by chance. The pooled
-embeddings add what findings do not say, side and severity for one. They are centred: all images point somewhat one way
-and all reports another, and a plain cosine ranks first the reports that happen to lie near the images' common
-direction (hubs; Liang et al. 2022, "Mind the gap"). Patches share a direction too: what makes one patch unlike the
-others is what a heat map has to show.
+An image is compared with a report by what it probably shows: the probability of each finding, at the rate at which the
+training reports state it. Training balances present and absent evidence, so that its own probabilities are far too high
+for rare findings, and few links make it too sure of them. An image and a report then agree by their expected overlap of
+evidence, divided by 1 + the expected number of findings of each: long findings lists overlap by chance, hence the
+normalisation. The pooled embeddings add what findings do not say, side and severity for one. They are centred: all
+images point somewhat one way and all reports another, and a plain cosine ranks first the reports that happen to lie
+near the images' common direction (hubs; Liang et al. 2022, "Mind the gap"). Patches share a direction too: what makes
+one patch unlike the others is what a heat map has to show.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lgdea.models.heads import unit
+from lgdea.models.heads import l2_normalize
 
-SURENESS = 0.5
-"""Factor on an image's logits: how sure few links make a model."""
-DETAIL = 0.02
+IMAGE_LOGIT_TEMPERATURE = 2.0
+"""Divides an image's logits: few links make a model too sure."""
+POOLED_WEIGHT = 0.02
 """Weight of the pooled embeddings' cosine beside the overlap of evidence."""
 
 
-class WholeComparison(nn.Module):
-    """What is typical of the training archive; until :meth:`settle` wholes are ranked by their pooled embeddings.
+class RetrievalHead(nn.Module):
+    """Embeddings for retrieval, from pooled embeddings, finding logits and statistics of the training archive.
 
-    Embeddings have F + 2 + D numbers: evidence, what brings an image's and what a report's to unit length, and the
-    pooled embedding.
+    Until :meth:`calibrate` all statistics are 0, and items are ranked by their pooled embeddings. An embedding has
+    F + 2 + D numbers: evidence, what brings an image's and what a report's to unit length, and the pooled embedding.
 
     Args:
         dim: D.
@@ -55,7 +55,7 @@ class WholeComparison(nn.Module):
         """F + 2 + D."""
         return self.phrases.shape[0] + 2 + self.phrases.shape[1]
 
-    def settle(
+    def calibrate(
         self,
         *,
         images: Tensor,
@@ -66,31 +66,35 @@ class WholeComparison(nn.Module):
         phrases: Tensor,
         rates: Tensor,
     ) -> None:
-        """Learn what is typical.
+        """Set centres and shifts from a sample of training items.
 
-        Shapes:
-            images (N, D) and reports (M, D) pooled embeddings of training items; image_logits (N, F) and report_logits
-            (M, F) of the findings in them; patches (N, D) mean patch of each image; phrases (F, D) evidence embeddings
-            of the findings; rates (F,) share of the training reports that state each.
+        Args:
+            images: Pooled embeddings of N images ``(N, D)``.
+            image_logits: Logits of the findings in them ``(N, F)``.
+            reports: Pooled embeddings of M reports ``(M, D)``.
+            report_logits: Logits of the findings in them ``(M, F)``.
+            patches: Mean patch of each image ``(N, D)``.
+            phrases: Evidence embeddings of the findings ``(F, D)``.
+            rates: Share of the training reports that state each finding ``(F,)``.
         """
         self.image_centre.copy_(images.mean(dim=0))
         self.report_centre.copy_(reports.mean(dim=0))
         self.patch_centre.copy_(patches.mean(dim=0))
         self.phrases.copy_(phrases)
-        self.image_shift.copy_(shift_to_rates(SURENESS * image_logits, rates))
+        self.image_shift.copy_(shift_to_rates(image_logits / IMAGE_LOGIT_TEMPERATURE, rates))
         self.report_shift.copy_(shift_to_rates(report_logits, rates))
 
     def images(self, pooled: Tensor, logits: Tensor) -> Tensor:
-        """Embeddings of images.
+        """Embed images.
 
         Shapes:
             pooled (B, D); logits (B, F) of the findings; result (B, F + 2 + D), unit length.
         """
-        evidence, rest = _overlapping((SURENESS * logits.float() + self.image_shift).sigmoid())
+        evidence, rest = _overlapping((logits.float() / IMAGE_LOGIT_TEMPERATURE + self.image_shift).sigmoid())
         return _join(evidence, rest, torch.zeros_like(rest), pooled - self.image_centre)
 
     def reports(self, pooled: Tensor, logits: Tensor) -> Tensor:
-        """Embeddings of reports.
+        """Embed reports.
 
         Shapes:
             pooled (B, D); logits (B, F) of the findings; result (B, F + 2 + D), unit length.
@@ -99,8 +103,8 @@ class WholeComparison(nn.Module):
         return _join(evidence, torch.zeros_like(rest), rest, pooled - self.report_centre)
 
     def patches(self, patches: Tensor) -> Tensor:
-        """Patches as heat maps compare them with phrases, (B, P, D) -> (B, P, D), unit length."""
-        return unit(patches - self.patch_centre)
+        """Centre patches for heat maps, (B, P, D) -> (B, P, D), unit length."""
+        return l2_normalize(patches - self.patch_centre)
 
 
 def _overlapping(probabilities: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,28 +116,50 @@ def _overlapping(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     Shapes:
         probabilities (B, F); result (B, F) and (B, 1).
     """
+    # sum_f C_f R_f is the expected number of shared findings; as in a Jaccard index it is divided by the size of the
+    # union, here by (1 + |C|) (1 + |R|), which factors so that each side carries its own part.
     evidence = probabilities / (1 + probabilities.sum(dim=1, keepdim=True))
+    # The length is below 1: every entry is below 1 / (1 + sum), so the root is never of a negative number.
     return evidence, (1 - evidence.square().sum(dim=1, keepdim=True)).sqrt()
 
 
 def _join(evidence: Tensor, image_rest: Tensor, report_rest: Tensor, pooled: Tensor) -> Tensor:
-    return unit(torch.cat([evidence, image_rest, report_rest, DETAIL**0.5 * unit(pooled)], dim=1))
+    """Concatenate the parts; the cosine of two results is (overlap + w cos(pooled)) / (1 + w), w the pooled weight.
+
+    The weight's root stands on each side, so that the product carries it once.
+    """
+    return l2_normalize(
+        torch.cat([evidence, image_rest, report_rest, POOLED_WEIGHT**0.5 * l2_normalize(pooled)], dim=1)
+    )
 
 
 def shift_to_rates(logits: Tensor, rates: Tensor) -> Tensor:
-    """What to add to each finding's logits so that its mean probability is its rate.
+    """Shift that gives each finding's mean probability its rate.
 
-    Shapes:
-        logits (N, F); rates (F,) in [0, 1], taken as within half an item of 0 and 1; result (F,).
+    Definition: b_f with mean_n sigmoid(logit_nf + b_f) = rate_f.
+
+    Args:
+        logits: ``(N, F)``.
+        rates: ``(F,)`` in [0, 1], taken as within half an item of 0 and 1.
+
+    Returns:
+        b ``(F,)``, float32.
+
+    Example:
+        >>> import torch
+        >>> shift = shift_to_rates(torch.tensor([[2.0], [4.0]]), torch.tensor([0.5]))
+        >>> round(float(shift), 3)  # symmetric about 3
+        -3.0
 
     Source: Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori probabilities", with the mean
     of the adjusted outputs as the constraint; solved by bisection.
     """
+    # Double: the sigmoid of a large logit rounds to 1 in float32, and the bisection would stall.
     logits = logits.double()
     rates = rates.double().clamp(0.5 / len(logits), 1 - 0.5 / len(logits))
     # The odds of the rate, moved by the extremes of the logits, enclose the answer.
     low, high = rates.logit() - logits.amax(dim=0), rates.logit() - logits.amin(dim=0)
-    for _ in range(60):
+    for _ in range(60):  # halves the bracket each time: far below float32's resolution
         middle = (low + high) / 2
         over = (logits + middle).sigmoid().mean(dim=0) > rates
         low, high = torch.where(over, low, middle), torch.where(over, middle, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
 from lgdea.version import __version__
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESS = "preprocess.json"
 CARD = "README.md"
+HEAD = "retrieval_head."
 TOWER = "image_tower."
 """What the names of the image tower's weights begin with."""
 
@@ -107,13 +109,22 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
             remedy="it was changed by hand or written by an incompatible version",
         ) from None
     weights = _read_weights(folder / WEIGHTS, remedy="copy the whole folder")
-    if version < FORMAT_VERSION:  # less, or nothing, was known of what is typical of the archive
-        usual = {f"whole.{name}": value for name, value in model.whole.state_dict().items()}
-        weights = usual | {n: value for n, value in weights.items() if n in usual or not n.startswith("whole.")}
+    if version < FORMAT_VERSION:
+        weights = _upgrade_weights(weights, model)
     _fill(model, weights, folder / WEIGHTS, remedy=f"take it and {CONFIG} from the same model")
     place = folder.resolve()
     model.name = place.parent.name if place.name == "model" else place.name  # a run's model is called as the run
     return model.to(device).eval()
+
+
+def _upgrade_weights(weights: dict[str, Tensor], model: LgdeaModel) -> dict[str, Tensor]:
+    """Bring the weights of formats 1 to 4 to the names of today.
+
+    The retrieval head was called ``whole``. Formats 1 to 3 have none or only part of it: the rest stays uncalibrated.
+    """
+    weights = {re.sub(r"^whole\.", HEAD, name): value for name, value in weights.items()}
+    head = {f"{HEAD}{name}": value for name, value in model.retrieval_head.state_dict().items()}
+    return head | {name: value for name, value in weights.items() if name in head or not name.startswith(HEAD)}
 
 
 def load_image_tower(tower: nn.Module, file: str | Path) -> None:

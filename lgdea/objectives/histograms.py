@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lgdea.models.heads import similarity
+from lgdea.models.heads import matmul_fp32
 
 TINY = 1e-8
 
@@ -52,7 +52,7 @@ def kl(target: Tensor, prediction: Tensor, *, weight: Tensor | None = None) -> T
 
 def histogram_similarity(first: Tensor, second: Tensor) -> Tensor:
     """Bhattacharyya coefficient sum_k sqrt(p_k q_k) of all pairs: ``(B, K), (C, K) -> (B, C)`` in [0, 1]."""
-    return similarity(first.float().clamp_min(TINY).sqrt(), second.float().clamp_min(TINY).sqrt())
+    return matmul_fp32(first.float().clamp_min(TINY).sqrt(), second.float().clamp_min(TINY).sqrt())
 
 
 def consistency(first: Tensor, second: Tensor) -> Tensor:

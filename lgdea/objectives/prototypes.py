@@ -1,4 +1,4 @@
-"""The evidence prototypes' own losses: soft assignment, reconstruction and a watch for collapse.
+"""Losses of the evidence prototypes: reconstruction, and two measures that show a collapse.
 
 Shapes: U evidence units, K prototypes, D shared dimension.
 """
@@ -10,21 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from lgdea.models.heads import similarity, unit
-
-
-def assign(embeddings: Tensor, prototypes: Tensor, *, temperature: float) -> Tensor:
-    """p(k | z) = softmax_k(z . mu_k / temperature), METHOD equation 4.
-
-    Args:
-        embeddings: Unit vectors ``(..., D)``.
-        prototypes: ``(K, D)``; used at unit length.
-        temperature: Sharpness; smaller is harder.
-
-    Returns:
-        Probabilities ``(..., K)`` in float32.
-    """
-    return (similarity(embeddings, unit(prototypes)) / temperature).softmax(dim=-1)
+from lgdea.models.heads import assign_prototypes, matmul_fp32
 
 
 def reconstruction(embeddings: Tensor, prototypes: Tensor, *, temperature: float, shrinkage: float = 1e-4) -> Tensor:
@@ -40,7 +26,7 @@ def reconstruction(embeddings: Tensor, prototypes: Tensor, *, temperature: float
         A scalar.
     """
     prototypes = prototypes.float()
-    rebuilt = similarity(assign(embeddings, prototypes, temperature=temperature), prototypes.T)
+    rebuilt = matmul_fp32(assign_prototypes(embeddings, prototypes, temperature), prototypes.T)
     error: Tensor = (embeddings.float() - rebuilt).square().sum(dim=-1).mean()
     return error + shrinkage * prototypes.square().sum()
 

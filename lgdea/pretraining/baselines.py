@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgdea.models.heads import local_similarity, similarity
+from lgdea.models.heads import cosine, local_similarity
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.baselines import caption_pseudo_label, keyword_pseudo_label
 from lgdea.objectives.contrastive import evidence_contrastive, info_nce
@@ -41,22 +41,22 @@ def baseline_losses(model: LgdeaModel, batch: Batch, config: ObjectiveConfig, li
     pairs, reports = gather(images[:linked]), gather(texts["pooled"][:linked])
     if config.name == "medclip":
         everything = torch.cat([reports, gather(texts["pooled"][linked:])])
-        logits = scale * similarity(pairs, everything)
+        logits = scale * cosine(pairs, everything)
         targets = batch["overlap"][: len(pairs)]
         return {"medclip": evidence_contrastive(logits, targets, temperature=config.similarity_temperature)}
-    losses = {"clip": info_nce(scale * similarity(pairs, reports))}
+    losses = {"clip": info_nce(scale * cosine(pairs, reports))}
     if config.name == "gloria":
         patches = gather(model.project_patches(features["patches"][:linked]))
         tokens, mask = _padded(texts["tokens"][:linked], batch["report_mask"][:linked], model.max_tokens)
         losses["gloria_local"] = info_nce(scale * local_similarity(patches, gather(tokens), gather(mask)))
     elif config.name == "sclip" and len(images) > linked:
         unlinked = gather(images[linked:])
-        nearness = similarity(unlinked, pairs)
+        nearness = cosine(unlinked, pairs)
         keywords = model.forward_text(batch["phrase_ids"], batch["phrase_mask"])["pooled"]
         stated = batch["status"][: len(pairs)] == PRESENT
-        losses["sclip_caption"] = caption_pseudo_label(scale * similarity(unlinked, reports), nearness)
+        losses["sclip_caption"] = caption_pseudo_label(scale * cosine(unlinked, reports), nearness)
         losses["sclip_keyword"] = keyword_pseudo_label(
-            scale * similarity(unlinked, keywords), stated[nearness.argmax(dim=1)].float()
+            scale * cosine(unlinked, keywords), stated[nearness.argmax(dim=1)].float()
         )
     return losses
 

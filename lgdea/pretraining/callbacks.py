@@ -150,7 +150,7 @@ class Validation(Callback):
         assert isinstance(module, Pretraining)
         images = data.preprocess.normalise(torch.from_numpy(data.validation_pixels)[:, None])
         with inference(trainer):
-            value = zero_shot_auroc(module.average, images, data.validation)
+            value = zero_shot_auroc(module.ema_model, images, data.validation)
         for logger in trainer.loggers:
             logger.log_metrics({"val/auroc": value}, step=step - 1)
 

@@ -1,4 +1,4 @@
-"""What a model says of a whole corpus, without gradient."""
+"""Encode a whole corpus without gradient, and calibrate the retrieval head on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather, world_size
 from lgdea.objectives.histograms import report_histogram
 from lgdea.objectives.presence import PRESENT
-from lgdea.objectives.prototypes import assign
 from lgdea.pretraining.batches import BatchBuilder, Tokens
 from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
@@ -30,7 +29,7 @@ CHUNK = 256
 
 @contextmanager
 def inference(trainer: L.Trainer) -> Iterator[None]:
-    """No gradient, and the trainer's precision."""
+    """Run without gradient, in the trainer's precision."""
     with torch.no_grad(), trainer.precision_plugin.forward_context():
         yield
 
@@ -50,36 +49,38 @@ def encode_images(model: LgdeaModel, pixels: Frames, preprocess: Preprocess) -> 
         out = model.forward_image(preprocess.normalise(frames))
         histograms.append(model.image_histogram(out))
         pooled.append(out["pooled"])
-    return Nodes(_whole(histograms, len(pixels)), _whole(pooled, len(pixels)))
+    return Nodes(_gather_rows(histograms, len(pixels)), _gather_rows(pooled, len(pixels)))
 
 
-def settle_comparison(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, most: int = 2000) -> None:
-    """Tell a model of evidence what is typical of its training archive (:mod:`lgdea.models.retrieval_head`).
+def calibrate_retrieval_head(
+    model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, max_items: int = 2000
+) -> None:
+    """Calibrate the retrieval head on a sample of training items (:mod:`lgdea.models.retrieval_head`).
 
     Args:
         model: In evaluation mode; every process may do this by itself.
         builder: Holds the training images and reports.
         preprocess: As at inference.
-        most: Images and reports that are looked at, evenly spread over the archive.
+        max_items: Images and reports in the sample, each evenly spread over the archive.
     """
     z = model.embed_phrases([canonical_phrase(finding) for finding in model.findings])
-    pooled, logits, patches, reports, told = [], [], [], [], []
-    for rows in _spread(len(builder.pixels), most):
+    pooled, image_logits, patches, reports, report_logits = [], [], [], [], []
+    for rows in _spread(len(builder.pixels), max_items):
         frames = torch.from_numpy(builder.pixels[rows])[:, None].to(model.device)
         out = model.forward_image(preprocess.normalise(frames))
         pooled.append(out["pooled"])
-        logits.append(model.image_logits(out, z))
+        image_logits.append(model.image_logits(out, z))
         patches.append(out["patches"].mean(dim=1))
-    for rows in _spread(len(builder.reports), most):
+    for rows in _spread(len(builder.reports), max_items):
         ids, mask = builder.reports.pad(rows)
         out = model.forward_text(ids.to(model.device), mask.to(model.device))
         reports.append(out["pooled"])
-        told.append(model.report_logits(out, z))
-    model.whole.settle(
+        report_logits.append(model.report_logits(out, z))
+    model.retrieval_head.calibrate(
         images=torch.cat(pooled),
-        image_logits=torch.cat(logits),
+        image_logits=torch.cat(image_logits),
         reports=torch.cat(reports),
-        report_logits=torch.cat(told),
+        report_logits=torch.cat(report_logits),
         patches=torch.cat(patches),
         phrases=z,
         rates=finding_rates(builder.corpus, model.findings).to(model.device),
@@ -120,7 +121,7 @@ def encode_reports(model: LgdeaModel, builder: BatchBuilder, temperature: float)
     flat = np.concatenate([np.zeros(0, dtype=np.int64), *units])
     owner = np.repeat(np.arange(len(units)), [len(u) for u in units])
     weight = UNIT_WEIGHTS[table.unit_status[flat]]
-    p = assign(encode_phrases(model, builder.phrases), model.prototypes.weight, temperature=temperature).cpu()
+    p = model.prototypes.assign(encode_phrases(model, builder.phrases), temperature).cpu()
     histograms = report_histogram(
         p[torch.from_numpy(table.unit_phrase[flat])], torch.from_numpy(weight), torch.from_numpy(owner), len(units)
     )
@@ -128,7 +129,7 @@ def encode_reports(model: LgdeaModel, builder: BatchBuilder, temperature: float)
     for rows in _chunks(len(units)):
         ids, mask = builder.reports.pad(rows)
         pooled.append(model.forward_text(ids.to(model.device), mask.to(model.device))["pooled"])
-    return Nodes(histograms.float().numpy(), _whole(pooled, len(units)))
+    return Nodes(histograms.float().numpy(), _gather_rows(pooled, len(units)))
 
 
 def _chunks(count: int) -> Iterator[NDArray[np.int64]]:
@@ -140,8 +141,8 @@ def _chunks(count: int) -> Iterator[NDArray[np.int64]]:
         yield rows[start : start + CHUNK]
 
 
-def _whole(parts: list[Tensor], count: int) -> NDArray[np.float32]:
-    """All processes' rows in their order, ``(count, ...)``."""
+def _gather_rows(parts: list[Tensor], count: int) -> NDArray[np.float32]:
+    """Gather all processes' rows in their order, ``(count, ...)``."""
     mine = torch.cat(parts).float()
     everyone = gather(mine).reshape(world_size(), len(mine), -1)
     result: NDArray[np.float32] = everyone.transpose(0, 1).flatten(0, 1)[:count].cpu().numpy()

@@ -33,7 +33,7 @@ from lgdea.pretraining.callbacks import (
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.csv_logger import CsvLogger, truncate_after
 from lgdea.pretraining.data import PretrainData
-from lgdea.pretraining.encode import settle_comparison
+from lgdea.pretraining.encode import calibrate_retrieval_head
 from lgdea.pretraining.graph_refresh import Stages
 from lgdea.pretraining.inputs import Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
@@ -157,13 +157,14 @@ class PretrainRun:
             truncate_after(self.out / METRICS, step)
         if step >= self.config.max_steps:
             content = torch.load(self.start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
+            self.module.on_load_checkpoint(content)
             self.module.load_state_dict(content["state_dict"])
             return
         if step:
             _log.info("resuming %s at step %d of %d", self.out, step, self.config.max_steps)
         for logger in self.loggers:
             logger.log_hyperparams(self.config.model_dump(mode="json"))
-        unsharded = copy.deepcopy(self.module.average) if self.config.trainer.get("strategy") == FSDP else None
+        unsharded = copy.deepcopy(self.module.ema_model) if self.config.trainer.get("strategy") == FSDP else None
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=self.start, weights_only=True)
         except SystemExit:
@@ -171,10 +172,10 @@ class PretrainRun:
                 raise KeyboardInterrupt from None
             raise
         if unsharded is not None:
-            state = whole_state(self.module.average)
+            state = whole_state(self.module.ema_model)
             if self.trainer.is_global_zero:
                 unsharded.load_state_dict(state)
-            self.module.average = unsharded
+            self.module.ema_model = unsharded
         if self.trainer.global_step < self.config.max_steps:
             raise TrainingError(
                 f"training stopped at step {self.trainer.global_step} of {self.config.max_steps}",
@@ -185,10 +186,10 @@ class PretrainRun:
     def save(self) -> None:
         """Write the model folder and finish the run; the other processes wait for the first."""
         if self.trainer.is_global_zero:
-            model = self.module.average
+            model = self.module.ema_model
             if model.scoring == "presence":
                 with torch.no_grad():
-                    settle_comparison(model, self.data.builder, self.data.preprocess)
+                    calibrate_retrieval_head(model, self.data.builder, self.data.preprocess)
             save_model(model.cpu(), self.model_folder, self._card_fields())
             runs.finish(
                 self.out,

@@ -53,7 +53,7 @@ class Stages(Callback):
     def _place_prototypes(self, trainer: L.Trainer, module: Pretraining) -> None:
         builder = data_of(trainer).builder
         with inference(trainer):
-            z = encode_phrases(module.average, builder.phrases)
+            z = encode_phrases(module.ema_model, builder.phrases)
         table = builder.corpus.phrases
         units = np.concatenate([np.zeros(0, dtype=np.int64), *builder.corpus.report_units])
         count = np.bincount(table.unit_phrase[units], minlength=len(table)) + 1.0
@@ -64,8 +64,8 @@ class Stages(Callback):
         builder = data_of(trainer).builder
         began = time.perf_counter()
         with inference(trainer):
-            images = encode_images(module.average, builder.pixels, data_of(trainer).preprocess)
-            reports = encode_reports(module.average, builder, module.config.model.evidence_temperature)
+            images = encode_images(module.ema_model, builder.pixels, data_of(trainer).preprocess)
+            reports = encode_reports(module.ema_model, builder, module.config.model.evidence_temperature)
         if trainer.is_global_zero:
             made = propagation.propagate_links(images, reports, builder.corpus, module.config.graph)
             propagation.save(made, self.folder, step)

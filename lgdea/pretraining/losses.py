@@ -1,4 +1,4 @@
-"""The losses of objective ``lgdea``, from what the model says of a batch.
+"""Losses of objective ``lgdea``, from the model's outputs for a batch.
 
 Shapes: M linked images and reports, V unlinked images, R unlinked reports (each over all processes), U phrases,
 K prototypes, D shared dimension.
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lgdea.models.heads import similarity
+from lgdea.models.heads import cosine
 from lgdea.objectives import contrastive, histograms, presence, prototypes
 from lgdea.pretraining.config import ObjectiveConfig
 
 
 @dataclass
-class TextSide:
-    """What the text tower says.
+class TextOutputs:
+    """Outputs of the text tower, and the evidence of the batch's reports.
 
     Attributes:
         phrases: z ``(U, D)``.
@@ -26,7 +26,7 @@ class TextSide:
         histograms: Q_R ``(M + R, K)`` from the extracted evidence.
         reports: Pooled report embeddings ``(M + R, D)``.
         report_histograms: ``(M + R, K)`` prototypes that the report embeddings themselves point to.
-        report_logits: ``(M + R, U)`` does the report's embedding tell this evidence?
+        report_logits: ``(M + R, U)`` pooled evidence logits of the reports.
         status: ``(M + R, U)``.
         overlap: ``(M + R, M + R)`` similarity by evidence.
     """
@@ -43,14 +43,14 @@ class TextSide:
 
 
 @dataclass
-class ImageSide:
-    """What the image tower says of ``B`` images.
+class ImageOutputs:
+    """Outputs of the image tower for ``B`` images.
 
     Attributes:
         pooled: ``(B, D)``.
         histograms: Q_I ``(B, K)``.
         logits: Presence logits ``(B, U)`` of lesions and patches.
-        pooled_logits: ``(B, U)`` does the pooled embedding tell this evidence?
+        pooled_logits: ``(B, U)`` pooled evidence logits.
     """
 
     pooled: Tensor
@@ -60,8 +60,8 @@ class ImageSide:
 
 
 @dataclass
-class Unlinked:
-    """What propagation says of the batch's unlinked items; weights are confidences in [0, 1].
+class PropagatedTargets:
+    """Targets of the batch's unlinked items, propagated from linked ones; weights are confidences in [0, 1].
 
     Attributes:
         image_histograms: ``(V, K)``.
@@ -81,22 +81,24 @@ class Unlinked:
 
 
 def evidence_losses(
-    text: TextSide, config: ObjectiveConfig, *, temperature: float, with_prototypes: bool
+    text: TextOutputs, config: ObjectiveConfig, *, temperature: float, with_prototypes: bool
 ) -> dict[str, Tensor]:
     """The evidence space alone, from all reports of the batch (METHOD section 1)."""
-    losses = {"report_evidence": _told(text.report_logits, text.status, config)}
+    losses = {"report_evidence": _evidence_bce_and_ranking_loss(text.report_logits, text.status, config)}
     if with_prototypes:
         losses["reconstruction"] = prototypes.reconstruction(text.phrases, text.prototypes, temperature=temperature)
     return losses
 
 
-def paired_losses(text: TextSide, images: ImageSide, config: ObjectiveConfig, *, scale: Tensor) -> dict[str, Tensor]:
+def paired_losses(
+    text: TextOutputs, images: ImageOutputs, config: ObjectiveConfig, *, scale: Tensor
+) -> dict[str, Tensor]:
     """Linked pairs; the report is the teacher (METHOD section 4)."""
     linked = len(images.pooled)
     targets, weights = _targets(text.status[:linked], config)
     report = text.histograms[:linked]
     return {
-        "image_evidence": _told(images.pooled_logits, text.status[:linked], config),
+        "image_evidence": _evidence_bce_and_ranking_loss(images.pooled_logits, text.status[:linked], config),
         "presence": presence.presence_loss(images.logits, targets, weights, balance=config.balance),
         "ranking": presence.phrase_ranking(images.logits, targets, weights),
         "paired_kl": histograms.kl(report.detach(), images.histograms),
@@ -104,7 +106,7 @@ def paired_losses(text: TextSide, images: ImageSide, config: ObjectiveConfig, *,
             images.histograms, report, temperature=config.histogram_temperature
         ),
         "global_evidence": contrastive.evidence_contrastive(
-            scale * similarity(images.pooled, text.reports),
+            scale * cosine(images.pooled, text.reports),
             text.overlap[:linked],
             temperature=config.similarity_temperature,
         ),
@@ -112,50 +114,50 @@ def paired_losses(text: TextSide, images: ImageSide, config: ObjectiveConfig, *,
 
 
 def unlinked_losses(
-    text: TextSide, images: ImageSide, said: Unlinked, config: ObjectiveConfig, *, scale: Tensor
+    text: TextOutputs, images: ImageOutputs, targets: PropagatedTargets, config: ObjectiveConfig, *, scale: Tensor
 ) -> dict[str, Tensor]:
     """Unlinked images and reports, taught by propagated links (METHOD sections 3 and 4)."""
-    reports = slice(len(text.reports) - len(said.report_weight), None)
-    weight = said.image_weight[:, None].expand_as(said.evidence)
-    shown, told = (
-        presence.presence_loss(logits, said.evidence, weight, balance=config.balance)
+    reports = slice(len(text.reports) - len(targets.report_weight), None)
+    weight = targets.image_weight[:, None].expand_as(targets.evidence)
+    local, pooled = (
+        presence.presence_loss(logits, targets.evidence, weight, balance=config.balance)
         for logits in (images.logits, images.pooled_logits)
     )
     return {
-        "unpaired_images": histograms.kl(said.image_histograms, images.histograms, weight=said.image_weight),
-        "unpaired_presence": shown + told,
+        "unpaired_images": histograms.kl(targets.image_histograms, images.histograms, weight=targets.image_weight),
+        "unpaired_presence": local + pooled,
         "unpaired_reports": histograms.kl(
-            said.report_histograms, text.report_histograms[reports], weight=said.report_weight
+            targets.report_histograms, text.report_histograms[reports], weight=targets.report_weight
         ),
         "higher_order": contrastive.soft_contrastive(
-            scale * similarity(images.pooled, text.reports[reports]), said.links * said.image_weight[:, None]
+            scale * cosine(images.pooled, text.reports[reports]), targets.links * targets.image_weight[:, None]
         ),
     }
 
 
-def graph_targets(own: Tensor, said: Tensor, usual: Tensor, confidence: Tensor) -> Tensor:
-    """What an unlinked image shows, by the model and by the graph.
+def graph_targets(teacher_logits: Tensor, propagated: Tensor, base_rate: Tensor, confidence: Tensor) -> Tensor:
+    """Evidence targets of unlinked images, from the teacher and the graph together.
 
-    The model's own opinion is the prior, and the graph's the likelihood ratio of what it says of this image and what
-    it says of any: sigmoid(own + c (logit s - logit u)), where s is ``said``, drawn half way to the usual u, so that
-    no graph is ever sure.
+    Definition: sigmoid(t + c (logit s - logit u)). The teacher t is the prior; the likelihood ratio is that of the
+    graph's share s for this image, drawn half way to its base rate u, against u, so that no graph is ever sure.
 
     Args:
-        own: ``(V, U)`` logits of the moving average for the image as it is.
-        said: ``(V, U)`` share of the propagated links that assert each phrase.
-        usual: ``(U,)`` mean of ``said`` over all images.
-        confidence: ``(V,)`` c in [0, 1].
+        teacher_logits: t ``(V, U)``, logits of the EMA model for the image without augmentation.
+        propagated: ``(V, U)`` share of the propagated links that assert each phrase.
+        base_rate: u ``(U,)``, mean of ``propagated`` over all images.
+        confidence: c ``(V,)`` in [0, 1].
 
     Returns:
         ``(V, U)`` targets in [0, 1].
     """
-    usual = usual.clamp(1e-4, 1 - 1e-4)
-    ratio = ((said + usual) / 2).logit() - usual.logit()
-    return (own.float() + confidence[:, None] * ratio).sigmoid()
+    base_rate = base_rate.clamp(1e-4, 1 - 1e-4)
+    # Half way to the base rate: a share of 0 or 1, seen through a handful of links, would have an infinite logit.
+    log_ratio = ((propagated + base_rate) / 2).logit() - base_rate.logit()
+    return (teacher_logits.float() + confidence[:, None] * log_ratio).sigmoid()
 
 
-def _told(logits: Tensor, status: Tensor, config: ObjectiveConfig) -> Tensor:
-    """Whether an embedding tells evidence: phrase by phrase, and item against item."""
+def _evidence_bce_and_ranking_loss(logits: Tensor, status: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Sum of the presence BCE (phrase by phrase) and the ranking loss (item against item)."""
     targets, weights = _targets(status, config)
     loss = presence.presence_loss(logits, targets, weights, balance=config.balance)
     return loss + presence.phrase_ranking(logits, targets, weights)

@@ -1,4 +1,4 @@
-"""The LightningModule: model, moving average, and the losses of one step."""
+"""LightningModule of a pretraining: the model, its moving average (the teacher), and the losses of a step."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgdea.errors import UsageError
-from lgdea.models.heads import similarity
+from lgdea.models.heads import cosine
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather
 from lgdea.objectives.histograms import consistency, report_histogram
 from lgdea.objectives.presence import presence_loss
-from lgdea.objectives.prototypes import assign, histogram_information, usage_entropy
-from lgdea.objectives.total import combine
+from lgdea.objectives.prototypes import histogram_information, usage_entropy
 from lgdea.pretraining import sharding
 from lgdea.pretraining.baselines import baseline_losses
 from lgdea.pretraining.batches import Batch
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.losses import (
-    ImageSide,
-    TextSide,
-    Unlinked,
+    ImageOutputs,
+    PropagatedTargets,
+    TextOutputs,
     evidence_losses,
     graph_targets,
     paired_losses,
@@ -39,6 +38,8 @@ from lgdea.pretraining.propagation import Propagated
 from lgdea.pretraining.schedule import learning_rate
 
 SHARDED = "lgdea_sharded"
+FORMAT = "lgdea_format_version"
+CHECKPOINT_FORMAT_VERSION = 2
 PROPAGATED = ("unpaired_images", "unpaired_presence", "unpaired_reports", "higher_order")
 
 
@@ -56,21 +57,21 @@ class Pretraining(L.LightningModule):
     def __init__(self, model: LgdeaModel, config: PretrainConfig, *, linked: int, evidence_targets: Any = None) -> None:
         super().__init__()
         self.model = model
-        self.average: LgdeaModel = copy.deepcopy(model).requires_grad_(False).eval()
+        self.ema_model: LgdeaModel = copy.deepcopy(model).requires_grad_(False).eval()
         self.report_scale = nn.Parameter(torch.tensor(10.0).log())
         self.report_bias = nn.Parameter(torch.tensor(-2.0))
         self.config = config
         self.linked = linked
         self.propagated: Propagated | None = None
-        self.said: Any = None
-        """What the propagated links say of every image's evidence: sparse ``(N_I, T)``."""
-        self.usual: Any = None
-        """Its mean over images, ``(T,)``."""
+        self.propagated_evidence: Any = None
+        """Propagated evidence targets per image, sparse ``(N_I, T)``."""
+        self.evidence_base_rate: Any = None
+        """Their mean over images, ``(T,)``."""
         self.evidence_targets = evidence_targets
         self._freeze_unused()
 
     def _freeze_unused(self) -> None:
-        """What an objective does not use gets no gradient, which DistributedDataParallel would wait for."""
+        """Take unused parameters out of training: DistributedDataParallel would wait for their gradient."""
         self.model.project_tokens.requires_grad_(False)
         if self.config.objective.name == "lgdea":
             return
@@ -81,31 +82,31 @@ class Pretraining(L.LightningModule):
             parameter.requires_grad_(name.startswith(tuple(f"model.{part}" for part in used)))
 
     def train(self, mode: bool = True) -> Pretraining:
-        """As usual, but the moving average always stays in evaluation mode."""
+        """Set the mode of the model; the EMA model always stays in evaluation mode."""
         super().train(mode)
-        self.average.eval()
+        self.ema_model.eval()
         return self
 
     # Steps
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The loss of one batch."""
+        """Compute and log the loss of one batch."""
         if self.config.objective.name == "lgdea":
-            losses = self._lgdea(batch)
+            losses = self._lgdea_losses(batch)
             weights = self.config.objective.weights.model_dump()
             weights.update({name: weights[name] * self.ramp(self.graph_step) for name in PROPAGATED})
             weights["consistency"] *= self.ramp(self.evidence_steps)
         else:
             losses = baseline_losses(self.model, batch, self.config.objective, self.linked)
             weights = dict.fromkeys(losses, 1.0)
-        total, parts = combine(losses, weights)
-        self.log_dict({f"loss/{name}": value for name, value in parts.items()})
+        total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        self.log_dict({f"loss/{name}": value.detach() for name, value in losses.items()})
         self.log("loss", total.detach(), prog_bar=True)
         return total
 
-    def _lgdea(self, batch: Batch) -> dict[str, Tensor]:
+    def _lgdea_losses(self, batch: Batch) -> dict[str, Tensor]:
         objective, scale = self.config.objective, self.model.global_logit_scale
-        text = self._text(batch)
+        text = self._text_outputs(batch)
         with_prototypes = self.global_step >= self.prototype_step
         losses = evidence_losses(
             text, objective, temperature=self.config.model.evidence_temperature, with_prototypes=with_prototypes
@@ -113,85 +114,89 @@ class Pretraining(L.LightningModule):
         self.log("prototype_usage", usage_entropy(text.assignments.detach()))
         if "views" not in batch:
             return losses
-        images = self._images(self.model, batch["views"], text.phrases)
-        linked, unlinked = self._split(images)
+        images = self._image_outputs(self.model, batch["views"], text.phrases)
+        linked, unlinked = self._split_linked(images)
         losses |= paired_losses(text, linked, objective, scale=scale)
         self.log("image_information", histogram_information(linked.histograms.detach()))
         if len(batch["image_rows"]):
-            seen = self._seen(batch["clean"], text.phrases)
-            losses["consistency"] = self._consistency(unlinked, seen)
+            teacher = self._teacher_outputs(batch["clean"], text.phrases)
+            losses["consistency"] = self._consistency_loss(unlinked, teacher)
             if self.propagated is not None:
-                said = self._unlinked(batch, seen)
-                losses |= unlinked_losses(text, unlinked, said, objective, scale=scale)
+                targets = self._propagated_targets(batch, teacher)
+                losses |= unlinked_losses(text, unlinked, targets, objective, scale=scale)
         return losses
 
-    def _text(self, batch: Batch) -> TextSide:
+    def _text_outputs(self, batch: Batch) -> TextOutputs:
         model = self.model
         z = model.forward_evidence(batch["phrase_ids"], batch["phrase_mask"])
         local = model.forward_text(batch["report_ids"], batch["report_mask"])["pooled"]
         reports = torch.cat([gather(local[: self.linked]), gather(local[self.linked :])])
         temperature = self.config.model.evidence_temperature
-        p = assign(z, model.prototypes.weight, temperature=temperature)
+        p = model.prototypes.assign(z, temperature)
         mine = batch["unit_phrase"]
-        return TextSide(
+        return TextOutputs(
             phrases=z,
             assignments=p,
             prototypes=model.prototypes.weight,
             histograms=report_histogram(p[mine], batch["unit_weight"], batch["unit_owner"], len(reports)),
             reports=reports,
-            report_histograms=assign(reports, model.prototypes.weight, temperature=temperature),
-            report_logits=self._tells(reports, z),
+            report_histograms=model.prototypes.assign(reports, temperature),
+            report_logits=self._pooled_evidence_logits(reports, z),
             status=batch["status"],
             overlap=batch["overlap"],
         )
 
-    def _images(self, model: LgdeaModel, views: Tensor, phrases: Tensor) -> ImageSide:
+    def _image_outputs(self, model: LgdeaModel, views: Tensor, phrases: Tensor) -> ImageOutputs:
         out = model.forward_image(views)
-        pooled_logits = self._tells(out["pooled"], phrases)
-        return ImageSide(out["pooled"], model.image_histogram(out), model.presence_logits(out, phrases), pooled_logits)
+        pooled_logits = self._pooled_evidence_logits(out["pooled"], phrases)
+        return ImageOutputs(
+            out["pooled"], model.image_histogram(out), model.presence_logits(out, phrases), pooled_logits
+        )
 
-    def _tells(self, pooled: Tensor, phrases: Tensor) -> Tensor:
-        """Does a pooled embedding, of a report or an image, tell each phrase? ``(B, D), (U, D) -> (B, U)`` logits."""
-        return self.report_scale.exp() * similarity(pooled, phrases) + self.report_bias
+    def _pooled_evidence_logits(self, pooled: Tensor, phrases: Tensor) -> Tensor:
+        """Logits that an item's pooled embedding expresses each phrase, ``(B, D), (U, D) -> (B, U)``."""
+        return self.report_scale.exp() * cosine(pooled, phrases) + self.report_bias
 
-    def _split(self, images: ImageSide) -> tuple[ImageSide, ImageSide]:
-        """Linked and unlinked images, each over all processes."""
+    def _split_linked(self, images: ImageOutputs) -> tuple[ImageOutputs, ImageOutputs]:
+        """Split into linked and unlinked images, each gathered over all processes."""
         tensors = (images.pooled, images.histograms, images.logits, images.pooled_logits)
-        linked = ImageSide(*(gather(t[: self.linked]) for t in tensors))
-        return linked, ImageSide(*(gather(t[self.linked :]) for t in tensors))
+        linked = ImageOutputs(*(gather(t[: self.linked]) for t in tensors))
+        return linked, ImageOutputs(*(gather(t[self.linked :]) for t in tensors))
 
     @torch.no_grad()
-    def _seen(self, images: Tensor, phrases: Tensor) -> ImageSide:
-        """What the moving average says of the unlinked images as they are, over all processes."""
-        seen = self._images(self.average, images, phrases)
-        return ImageSide(*(gather(t) for t in (seen.pooled, seen.histograms, seen.logits, seen.pooled_logits)))
+    def _teacher_outputs(self, images: Tensor, phrases: Tensor) -> ImageOutputs:
+        """Outputs of the EMA model for the unlinked images without augmentation, over all processes."""
+        out = self._image_outputs(self.ema_model, images, phrases)
+        return ImageOutputs(*(gather(t) for t in (out.pooled, out.histograms, out.logits, out.pooled_logits)))
 
-    def _consistency(self, student: ImageSide, seen: ImageSide) -> Tensor:
-        """An augmented view must say what the moving average says of the image as it is."""
-        probability = seen.logits.sigmoid()
-        agreed = presence_loss(
+    def _consistency_loss(self, student: ImageOutputs, teacher: ImageOutputs) -> Tensor:
+        """Distance of an augmented view's evidence and histogram from the teacher's."""
+        probability = teacher.logits.sigmoid()
+        evidence = presence_loss(
             student.logits, probability, torch.ones_like(probability), balance=self.config.objective.balance
         )
-        return agreed + consistency(student.histograms, seen.histograms)
+        return evidence + consistency(student.histograms, teacher.histograms)
 
-    def _unlinked(self, batch: Batch, seen: ImageSide) -> Unlinked:
-        said, rows = self.propagated, batch["image_rows"].cpu().numpy()
+    def _propagated_targets(self, batch: Batch, teacher: ImageOutputs) -> PropagatedTargets:
+        """Take the batch's rows and phrases out of the propagated targets of the whole corpus."""
+        propagated, rows = self.propagated, batch["image_rows"].cpu().numpy()
         reports = batch["report_rows"].cpu().numpy()
-        assert said is not None
+        assert propagated is not None
         columns = batch["phrases"].cpu().numpy()
 
         def tensor(array: Any) -> Tensor:
             return torch.as_tensor(array, dtype=torch.float32, device=self.device)
 
-        confidence = tensor(said.image_weight[rows])
-        asserted, usual = tensor(self.said[rows][:, columns].toarray()), tensor(self.usual[columns])
-        return Unlinked(
-            image_histograms=tensor(said.image_histograms[rows]),
+        confidence = tensor(propagated.image_weight[rows])
+        evidence = tensor(self.propagated_evidence[rows][:, columns].toarray())
+        base_rate = tensor(self.evidence_base_rate[columns])
+        return PropagatedTargets(
+            image_histograms=tensor(propagated.image_histograms[rows]),
             image_weight=confidence,
-            evidence=graph_targets(seen.logits, asserted, usual, confidence),
-            report_histograms=tensor(said.report_histograms[reports]),
-            report_weight=tensor(said.report_weight[reports]),
-            links=tensor(said.links[rows][:, reports].toarray()),
+            evidence=graph_targets(teacher.logits, evidence, base_rate, confidence),
+            report_histograms=tensor(propagated.report_histograms[reports]),
+            report_weight=tensor(propagated.report_weight[reports]),
+            links=tensor(propagated.links[rows][:, reports].toarray()),
         )
 
     # Stages
@@ -213,15 +218,15 @@ class Pretraining(L.LightningModule):
         return max(self.config.step_at_fraction(self.config.graph.first_share), self.evidence_steps)
 
     def ramp(self, start: int) -> float:
-        """Rises from 0 at step ``start`` to 1."""
+        """Factor of a loss that rises from 0 at step ``start`` to 1."""
         length = max(1, self.config.step_at_fraction(self.config.schedule.ramp_share))
         return min(1.0, max(0.0, (self.global_step + 1 - start) / length))
 
     def set_propagated(self, propagated: Propagated) -> None:
-        """Teach the unlinked items by these links from now on."""
+        """Use these links as the unlinked items' targets from now on."""
         self.propagated = propagated
-        self.said = propagated.evidence(self.evidence_targets)
-        self.usual = np.asarray(self.said.mean(axis=0)).ravel()
+        self.propagated_evidence = propagated.propagate_evidence(self.evidence_targets)
+        self.evidence_base_rate = np.asarray(self.propagated_evidence.mean(axis=0)).ravel()
 
     def place_prototypes(self, phrases: Tensor, weights: Tensor) -> None:
         """Put the prototypes on the k-means centres of phrase embeddings, so that none starts without a member.
@@ -240,31 +245,38 @@ class Pretraining(L.LightningModule):
             extra = centres[torch.arange(count - clusters, device=self.device) % clusters]
             centres = torch.cat([centres, extra + 0.1 * torch.randn_like(extra)])
         with torch.no_grad():
-            for model in (self.model, self.average):
+            for model in (self.model, self.ema_model):
                 model.prototypes.weight.copy_(F.normalize(centres, dim=-1))
 
     # Several devices
 
     def configure_model(self) -> None:
-        """Shard the towers, of the moving average too, where ``trainer.strategy`` is ``fsdp``."""
+        """Shard the towers, also those of the EMA model, where ``trainer.strategy`` is ``fsdp``."""
         mesh: Any = self.device_mesh
         if mesh is not None and not any(map(sharding.is_sharded, self.parameters())):
-            for model in (self.model, self.average):
+            for model in (self.model, self.ema_model):
                 sharding.shard_towers(model, mesh["data_parallel"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say by which names the optimiser's state is kept."""
+        """Record the checkpoint's format, and by which names the optimiser's state is kept."""
+        checkpoint[FORMAT] = CHECKPOINT_FORMAT_VERSION
         checkpoint[SHARDED] = self.device_mesh is not None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse what would give weights the optimiser state of others.
+        """Refuse an older format, and what would give weights the optimiser state of others.
 
         A sharded run's optimiser state is numbered by the model's order, that of others by its own groups. The first
         can be taken up by any strategy, the second cannot by a sharded one.
 
         Raises:
-            UsageError: A sharded run was to take up one that was not.
+            UsageError: The checkpoint has another format, or a sharded run was to take up one that was not.
         """
+        version = checkpoint.get(FORMAT, 1)
+        if version != CHECKPOINT_FORMAT_VERSION:
+            raise UsageError(
+                f"the run's checkpoint has format version {version}, this lgdea resumes {CHECKPOINT_FORMAT_VERSION}",
+                remedy="finish the run with the lgdea that began it (see env.json), or start a new run",
+            )
         if self.device_mesh is not None and not checkpoint.get(SHARDED, False):
             raise UsageError(
                 "a run that was begun without trainer.strategy=fsdp cannot be finished with it",
@@ -272,14 +284,14 @@ class Pretraining(L.LightningModule):
             )
 
     def on_after_backward(self) -> None:
-        """What is not sharded has its gradient averaged here."""
+        """Average the gradients of what is not sharded."""
         if self.device_mesh is not None:
             sharding.average_gradients(self.parameters())
 
     # Optimiser
 
     def configure_optimizers(self) -> Any:
-        """AdamW, no decay of biases, norms, scales and embeddings of position; warm-up, then cosine."""
+        """AdamW without decay of biases, norms, scales and position embeddings; warm-up, then cosine."""
         used = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
         settings = self.config.optimizer
         # Towers apart from the rest: where they are sharded no kernel takes both, and a run may go on elsewhere.
@@ -312,7 +324,7 @@ class Pretraining(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """As Lightning does, and also where AdamW is fused.
+        """Clip as Lightning does, and also where AdamW is fused.
 
         Under mixed precision Lightning refuses to clip for a fused optimiser, because with float16 that would see
         scaled gradients; it also refuses with bfloat16, where nothing is scaled.
@@ -327,19 +339,19 @@ class Pretraining(L.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then move the average, before any callback saves or validates it."""
+        """Step, then update the EMA model, before any callback saves or validates it."""
         super().optimizer_step(*args, **kwargs)
-        self.update_average()
+        self.update_ema_model()
 
     @torch.no_grad()
-    def update_average(self) -> None:
-        """average <- decay . average + (1 - decay) . model; early on the decay is smaller, buffers are copied."""
+    def update_ema_model(self) -> None:
+        """ema <- decay . ema + (1 - decay) . model; early on the decay is smaller, buffers are copied."""
         step = self.global_step
         decay = min(self.config.model.ema_decay, (1 + step) / (10 + step))
         if self.config.model.ema_decay == 0:
             decay = 0.0
-        targets: list[Tensor] = [sharding.local_part(p) for p in self.average.parameters()]
+        targets: list[Tensor] = [sharding.local_part(p) for p in self.ema_model.parameters()]
         sources: list[Tensor] = [sharding.local_part(p) for p in self.model.parameters()]
         torch._foreach_lerp_(targets, sources, 1 - decay)
-        for target, source in zip(self.average.buffers(), self.model.buffers(), strict=True):
+        for target, source in zip(self.ema_model.buffers(), self.model.buffers(), strict=True):
             target.copy_(source)

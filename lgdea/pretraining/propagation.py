@@ -1,4 +1,4 @@
-"""The graph of a running pretraining: encode everything, diffuse the links, keep what they say of unlinked items."""
+"""Graph of a running pretraining: diffuse the links, keep the targets that they give unlinked items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 from lgdea import runs
-from lgdea.errors import DataError
+from lgdea.errors import DataError, UsageError
 from lgdea.graph.archive_graph import ArchiveGraph, build_graph, load_graph, save_graph
 from lgdea.graph.diffusion import confidence_weight
 from lgdea.graph.links import link_weights, propagate, propagated_histograms
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from lgdea.pretraining.corpus import Corpus
 
 Floats = NDArray[np.float32]
-SAID = "said.safetensors"
-PARTS = ("image_histograms", "image_weight", "report_histograms", "report_weight")
+PROPAGATED = "propagated.safetensors"
+OLD_PROPAGATED = "said.safetensors"
+"""Its name in format version 1."""
+TARGET_NAMES = ("image_histograms", "image_weight", "report_histograms", "report_weight")
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """What the model says of one side: histograms ``(N, K)`` and pooled embeddings ``(N, D)``."""
+    """Encoded nodes of one side: histograms ``(N, K)`` and pooled embeddings ``(N, D)``."""
 
     histograms: Floats
     pooled: Floats
@@ -39,14 +41,14 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Propagated:
-    """What the links of a graph say.
+    """Propagated links of a graph and the targets that they give.
 
     Attributes:
         graph: The graph itself; nodes are the corpus's images and reports in their order.
         links: P ``(N_I, N_R)``, rows normalised to sum 1; empty rows are not reached.
-        image_histograms: ``(N_I, K)`` what the reports linked to an image say.
+        image_histograms: ``(N_I, K)`` mean histogram of the reports linked to each image.
         image_weight: ``(N_I,)`` confidence in [0, 1].
-        report_histograms: ``(N_R, K)`` what the images linked to a report show.
+        report_histograms: ``(N_R, K)`` mean histogram of the images linked to each report.
         report_weight: ``(N_R,)`` confidence in [0, 1].
     """
 
@@ -57,8 +59,8 @@ class Propagated:
     report_histograms: Floats
     report_weight: Floats
 
-    def evidence(self, targets: sparse.csr_array) -> sparse.csr_array:
-        """What the links say of each image's evidence: P ``targets`` by all of P = F_I F_R^T, rows of P summing to 1.
+    def propagate_evidence(self, targets: sparse.csr_array) -> sparse.csr_array:
+        """Expected evidence of each image: P ``targets`` with the whole P = F_I F_R^T, rows of P summing to 1.
 
         The largest entries of P alone, which ``links`` holds, are of a few reports that are near many images, and tell
         less (docs/method.md, section 3).
@@ -110,7 +112,7 @@ def propagate_links(images: Nodes, reports: Nodes, corpus: Corpus, config: Graph
 
 
 def evidence_targets(corpus: Corpus) -> sparse.csr_array:
-    """What reports say is there: ``(N_R, T)``, 1 for present and 0.5 for uncertain phrases."""
+    """Evidence targets of the reports, sparse ``(N_R, T)``: 1 for present and 0.5 for uncertain phrases."""
     rows, columns, values = [], [], []
     for start in range(0, len(corpus.report_units), 1024):
         status = corpus.phrases.status(corpus.report_units[start : start + 1024])
@@ -127,7 +129,7 @@ def evidence_targets(corpus: Corpus) -> sparse.csr_array:
 
 
 def quality(propagated: Propagated, corpus: Corpus, targets: sparse.csr_array) -> dict[str, float]:
-    """How good the propagated links are, judged by the hidden ones (which training never sees).
+    """Measure the propagated links against the hidden ones (which training never sees).
 
     Returns:
         ``link_recall``: share of hidden links among an image's top links. ``evidence_precision`` and
@@ -144,37 +146,45 @@ def quality(propagated: Propagated, corpus: Corpus, targets: sparse.csr_array) -
     if len(hidden) == 0:
         return result
     found = np.asarray(links[hidden[:, 0], hidden[:, 1]]).ravel() > 0
-    said = (links @ targets)[hidden[:, 0]].toarray() >= 0.5
+    asserted = (links @ targets)[hidden[:, 0]].toarray() >= 0.5
     true = targets[hidden[:, 1]].toarray() >= 0.99
-    right = float((said & true).sum())
+    right = float((asserted & true).sum())
     return result | {
         "link_recall": float(found.mean()),
-        "evidence_precision": right / max(1.0, float(said.sum())),
+        "evidence_precision": right / max(1.0, float(asserted.sum())),
         "evidence_recall": right / max(1.0, float(true.sum())),
     }
 
 
 def save(propagated: Propagated, folder: Path, step: int) -> None:
-    """Write the graph of ``step`` and what its links say; a resumed run reads them instead of making them anew."""
+    """Write the graph of ``step`` and its targets; a resumed run reads them instead of making them anew."""
     place = folder / _name(step)
     save_graph(propagated.graph, place)
-    with runs.atomic(place / SAID) as temporary:
-        save_file({name: np.ascontiguousarray(getattr(propagated, name)) for name in PARTS}, temporary)
+    with runs.atomic(place / PROPAGATED) as temporary:
+        save_file({name: np.ascontiguousarray(getattr(propagated, name)) for name in TARGET_NAMES}, temporary)
 
 
 def load(folder: Path, step: int) -> Propagated:
     """Read what :func:`save` wrote.
 
     Raises:
+        UsageError: The graph was written in format version 1.
         DataError: A file is missing or damaged.
     """
     place = folder / _name(step)
+    if (place / OLD_PROPAGATED).exists() and not (place / PROPAGATED).exists():
+        raise UsageError(
+            "has format version 1 of a run's graph, this lgdea reads version 2 (propagated.safetensors)",
+            file=place / OLD_PROPAGATED,
+            remedy="finish the run with the lgdea that began it (see env.json), or start a new run",
+        )
     graph = load_graph(place)
     try:
-        said = load_file(place / SAID)
-        return Propagated(graph=graph, links=_row_normalised(graph.links), **{name: said[name] for name in PARTS})
+        saved = load_file(place / PROPAGATED)
+        targets = {name: saved[name] for name in TARGET_NAMES}
+        return Propagated(graph=graph, links=_row_normalised(graph.links), **targets)
     except (SafetensorError, OSError, KeyError) as error:
-        raise DataError(f"cannot be read ({error})", file=place / SAID, remedy="start the run anew") from None
+        raise DataError(f"cannot be read ({error})", file=place / PROPAGATED, remedy="start the run anew") from None
 
 
 def _name(step: int) -> str:

@@ -61,9 +61,9 @@ def test_links_are_the_largest_entries_of_the_product(seed: int) -> None:
     F_I = sparse.random_array((30, 12), density=0.3, rng=rng, format="csr")
     F_R = sparse.random_array((25, 12), density=0.3, rng=rng, format="csr")
     P = F_I.toarray() @ F_R.toarray().T
-    exact = propagate(F_I, F_R, top=25, reach=None)
+    exact = propagate(F_I, F_R, top=25, reports_per_seed=None)
     np.testing.assert_allclose(exact.toarray(), P, atol=1e-12)
-    top = propagate(F_I, F_R, top=3, reach=None)
+    top = propagate(F_I, F_R, top=3, reports_per_seed=None)
     np.testing.assert_allclose(top.max(axis=1).toarray().ravel(), P.max(axis=1), atol=1e-12)
     assert np.diff(top.indptr).max(initial=0) <= 3
 
@@ -75,7 +75,7 @@ def test_separable_links_rank_like_the_coupled_iteration() -> None:
     seeds = np.arange(20)
     F_I = diffuse(S_I, seed_matrix(seeds, 60), 0.8, keep=None)
     F_R = diffuse(S_R, seed_matrix(seeds, 50), 0.8, keep=None)
-    separable = propagate(F_I, F_R, top=50, reach=None).toarray()
+    separable = propagate(F_I, F_R, top=50, reports_per_seed=None).toarray()
     Y = np.zeros((60, 50))
     Y[seeds, seeds] = 1
     dense = coupled(S_I, S_R, Y, 0.8)
@@ -88,7 +88,7 @@ def test_separable_links_rank_like_the_coupled_iteration() -> None:
 def test_histograms_both_ways_agree_and_know_their_cluster() -> None:
     graph, images, reports = clustered_graph()
     Q = np.eye(CLUSTERS)[reports]
-    everything = propagate(graph.image_seeds, graph.report_seeds, top=300, reach=None)
+    everything = propagate(graph.image_seeds, graph.report_seeds, top=300, reports_per_seed=None)
     a = propagated_histograms(everything, Q)
     np.testing.assert_allclose(a, separable_histograms(graph.image_seeds, graph.report_seeds, Q), atol=1e-6)
     reached = np.diff(graph.links.indptr) > 0
@@ -128,7 +128,7 @@ def test_sides_with_different_seeds_are_refused() -> None:
 
 def test_reach_bounds_the_work_and_keeps_the_best() -> None:
     graph, _, _ = clustered_graph()
-    exact = propagate(graph.image_seeds, graph.report_seeds, top=4, reach=None)
-    bounded = propagate(graph.image_seeds, graph.report_seeds, top=4, reach=16)
+    exact = propagate(graph.image_seeds, graph.report_seeds, top=4, reports_per_seed=None)
+    bounded = propagate(graph.image_seeds, graph.report_seeds, top=4, reports_per_seed=16)
     assert (bounded.max(axis=1).toarray() > 0).sum() == (exact.max(axis=1).toarray() > 0).sum()
     assert 0.9 * exact.sum() < bounded.sum() <= exact.sum()

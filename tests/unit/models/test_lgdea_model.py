@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from lgdea.errors import ConfigError
-from lgdea.models.heads import unit
+from lgdea.models.heads import l2_normalize
 from lgdea.models.lgdea_model import SMOOTH_MAX_SHARPNESS, LgdeaModel
 
 PHRASES = ["left pleural effusion", "right upper lobe pneumonia", "no finding"]
@@ -37,7 +37,7 @@ def test_shapes_and_unit_lengths(make_model: Make, tower: str, size: int, patche
 
 def test_image_histogram_is_the_presence_gated_mean(make_model: Make) -> None:
     model = make_model()
-    lesions = unit(torch.randn(2, 4, 32))
+    lesions = l2_normalize(torch.randn(2, 4, 32))
     presence = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]])
     histogram = model.image_histogram({"lesions": lesions, "presence": presence})
     share = model.prototypes.assign(lesions, model.lesion_temperature)

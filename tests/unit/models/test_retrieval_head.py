@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lgdea.models.retrieval_head import WholeComparison, shift_to_rates
+from lgdea.models.retrieval_head import RetrievalHead, shift_to_rates
 
 
-def settled(compare: WholeComparison, items: int = 4, **known: torch.Tensor) -> WholeComparison:
+def settled(compare: RetrievalHead, items: int = 4, **known: torch.Tensor) -> RetrievalHead:
     """``compare``, told ``known`` and nothing else."""
     findings, dim = compare.phrases.shape
     nothing = {name: torch.zeros(items, dim) for name in ("images", "reports", "patches")}
     nothing |= {name: torch.zeros(items, findings) for name in ("image_logits", "report_logits")}
     nothing |= {"phrases": torch.zeros(findings, dim), "rates": torch.full((findings,), 0.5)}
-    compare.settle(**(nothing | known))
+    compare.calibrate(**(nothing | known))
     return compare
 
 
 def test_embeddings_are_unit_vectors_of_the_length_that_is_told():
     torch.manual_seed(0)
-    compare = settled(WholeComparison(8, 3), rates=torch.tensor([0.5, 0.01, 0.9]))
+    compare = settled(RetrievalHead(8, 3), rates=torch.tensor([0.5, 0.01, 0.9]))
     for embed in (compare.images, compare.reports):
         found = embed(F.normalize(torch.randn(5, 8), dim=-1), 5 * torch.randn(5, 3))
         assert found.shape == (5, compare.dim)
@@ -31,7 +31,7 @@ def test_embeddings_are_unit_vectors_of_the_length_that_is_told():
 def test_before_it_is_settled_wholes_are_ranked_by_their_pooled_embeddings():
     torch.manual_seed(0)
     images, reports = (F.normalize(torch.randn(20, 8), dim=-1) for _ in range(2))
-    compare, logits = WholeComparison(8, 3), torch.zeros(20, 3)
+    compare, logits = RetrievalHead(8, 3), torch.zeros(20, 3)
     found = compare.images(images, logits) @ compare.reports(reports, logits).T
     assert torch.equal(found.argsort(dim=1), (images @ reports.T).argsort(dim=1))
     torch.testing.assert_close(compare.patches(images[None]), images[None])
@@ -44,7 +44,7 @@ def test_a_common_direction_no_longer_decides():
     lean, none = 3 * torch.eye(16)[0], torch.zeros(40, 0)
     images, reports = F.normalize(signal + lean, dim=-1), F.normalize(signal + 0.2 * lean * torch.rand(40, 1), dim=-1)
     plain = (images @ reports.T).argmax(dim=1)
-    compare = settled(WholeComparison(16, 0), images=images, reports=reports)
+    compare = settled(RetrievalHead(16, 0), images=images, reports=reports)
     centred = (compare.images(images, none) @ compare.reports(reports, none).T).argmax(dim=1)
     right = torch.arange(40)
     assert (plain == right).float().mean() < 0.3
@@ -55,7 +55,7 @@ def test_evidence_is_compared_by_its_expected_overlap():
     """Without pooled embeddings cosines are C R / ((1 + |C|) (1 + |R|)), summed finding by finding, whichever asks."""
     torch.manual_seed(0)
     image_logits, report_logits, rates = 3 * torch.randn(30, 6), 5 * torch.randn(30, 6), 0.1 + 0.5 * torch.rand(6)
-    compare = settled(WholeComparison(4, 6), image_logits=image_logits, report_logits=report_logits, rates=rates)
+    compare = settled(RetrievalHead(4, 6), image_logits=image_logits, report_logits=report_logits, rates=rates)
     nothing = torch.zeros(30, 4)
     found = compare.images(nothing, image_logits) @ compare.reports(nothing, report_logits).T
     shows = (0.5 * image_logits + compare.image_shift).sigmoid()
@@ -68,7 +68,7 @@ def test_evidence_is_compared_by_its_expected_overlap():
 def test_a_rare_finding_needs_more_than_a_common_one():
     """The model is as sure of either, but reports state the first fifty times as often."""
     logits = torch.tensor([[4.0, 4.0], [-4.0, -4.0], [-4.0, -4.0], [-4.0, -4.0]])
-    compare = settled(WholeComparison(4, 2), image_logits=logits, rates=torch.tensor([0.5, 0.01]))
+    compare = settled(RetrievalHead(4, 2), image_logits=logits, rates=torch.tensor([0.5, 0.01]))
     common, rare = compare.images(torch.zeros(1, 4), torch.zeros(1, 2))[0, :2]
     assert common > 5 * rare
 
@@ -78,7 +78,7 @@ def test_a_patch_is_told_by_what_is_unusual_in_it():
     usual, found, phrases = torch.eye(3)[0], torch.eye(3)[1], torch.eye(3)[:2]
     patches = F.normalize(usual + 0.3 * torch.eye(4)[2][:, None] * found, dim=-1)[None]  # patch 2 of 4
     mean = F.normalize(usual + 0.05 * found, dim=-1)
-    compare = settled(WholeComparison(3, 0), patches=mean[None])
+    compare = settled(RetrievalHead(3, 0), patches=mean[None])
     plain, centred = ((p @ phrases.T)[0] for p in (patches, compare.patches(patches)))
     assert (plain.argmax(dim=1) == 0).all()
     assert centred[2].argmax() == 1

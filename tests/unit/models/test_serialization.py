@@ -100,15 +100,15 @@ def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format_version=5, lgdea_version="9.0")
-    with pytest.raises(UsageError, match=r"format version 5.*upgrade lgdea .*9\.0"):
+    edit(folder, format_version=6, lgdea_version="9.0")
+    with pytest.raises(UsageError, match=r"format version 6.*upgrade lgdea .*9\.0"):
         load_model(folder)
 
 
 def test_a_model_of_the_first_format_ranks_by_its_pooled_embeddings(folder: Path) -> None:
-    weights = {n: v for n, v in load_file(folder / "model.safetensors").items() if not n.startswith("whole.")}
-    save_file(weights, folder / "model.safetensors")
-    with pytest.raises(DataError, match=r"whole\.\w+ is missing"):
+    weights = load_file(folder / "model.safetensors")
+    save_file({n: v for n, v in weights.items() if not n.startswith("retrieval_head.")}, folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"retrieval_head\.\w+ is missing"):
         load_model(folder)
     edit(folder, format_version=1)
     model = load_model(folder)
@@ -120,7 +120,7 @@ def test_a_model_of_the_first_format_ranks_by_its_pooled_embeddings(folder: Path
 
 
 def test_a_model_of_the_second_format_keeps_its_centres(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
+    weights = old_names(load_file(folder / "model.safetensors"))
     for name in ("patch_centre", "phrases", "image_shift", "report_shift"):
         del weights[f"whole.{name}"]
     weights["whole.image_centre"] += 1
@@ -128,8 +128,26 @@ def test_a_model_of_the_second_format_keeps_its_centres(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors")
     edit(folder, format_version=2)
     model = load_model(folder)
-    assert torch.equal(model.whole.image_centre, weights["whole.image_centre"])
-    assert not model.whole.patch_centre.any()
+    assert torch.equal(model.retrieval_head.image_centre, weights["whole.image_centre"])
+    assert not model.retrieval_head.patch_centre.any()
+
+
+def test_a_model_of_the_fourth_format_is_read_by_its_old_names(
+    make_model: Callable[..., LgdeaModel], tmp_path: Path
+) -> None:
+    model = make_model(findings=["pleural_effusion", "nodule"])
+    for buffer in model.retrieval_head.buffers():
+        buffer.normal_()
+    folder = save_model(model, tmp_path / "model")
+    wanted = load_model(folder).encode_text(TEXTS)
+    save_file(old_names(load_file(folder / "model.safetensors")), folder / "model.safetensors")
+    edit(folder, format_version=4)
+    np.testing.assert_array_equal(load_model(folder).encode_text(TEXTS), wanted)
+
+
+def old_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights by the names of formats 1 to 4."""
+    return {name.replace("retrieval_head.", "whole."): value for name, value in weights.items()}
 
 
 def test_a_configuration_changed_by_hand_is_refused(folder: Path) -> None:

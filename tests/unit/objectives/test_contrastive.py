@@ -12,7 +12,6 @@ from lgdea.objectives.contrastive import (
     soft_contrastive,
     soft_cross_entropy,
 )
-from lgdea.objectives.total import combine
 
 
 def loop_info_nce(logits: torch.Tensor) -> float:
@@ -85,11 +84,3 @@ def test_histogram_info_nce_needs_negatives_and_skips_items_without_evidence():
     loss = histogram_info_nce(one, torch.eye(1, 4), temperature=0.1)
     loss.backward()
     assert float(loss.detach()) == 0.0
-
-
-def test_combine_weighs_and_reports_unweighted_parts():
-    total, parts = combine({"a": torch.tensor(2.0), "b": torch.tensor(3.0)}, {"a": 0.5, "b": 2.0})
-    assert float(total) == pytest.approx(7.0)
-    assert {k: float(v) for k, v in parts.items()} == {"a": 2.0, "b": 3.0}
-    with pytest.raises(KeyError):
-        combine({"a": torch.tensor(2.0)}, {})

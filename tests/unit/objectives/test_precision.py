@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lgdea.models.heads import assign_prototypes
 from lgdea.objectives.contrastive import histogram_info_nce
 from lgdea.objectives.histograms import consistency, histogram_similarity, kl
-from lgdea.objectives.prototypes import assign, reconstruction
+from lgdea.objectives.prototypes import reconstruction
 
 torch.manual_seed(0)
 HISTOGRAMS = torch.randn(2, 12, 20).softmax(dim=-1)
@@ -21,7 +22,7 @@ LOSSES: dict[str, Callable[[], Tensor]] = {
     "histogram_similarity": lambda: histogram_similarity(HISTOGRAMS[0], HISTOGRAMS[1]),
     "kl": lambda: kl(HISTOGRAMS[0], HISTOGRAMS[1]),
     "consistency": lambda: consistency(HISTOGRAMS[0], HISTOGRAMS[1]),
-    "assign": lambda: assign(UNIT[0], UNIT[1], temperature=0.1),
+    "assign": lambda: assign_prototypes(UNIT[0], UNIT[1], temperature=0.1),
     "reconstruction": lambda: reconstruction(UNIT[0], UNIT[1], temperature=0.1),
 }
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lgdea.objectives.prototypes import assign, histogram_information, reconstruction, usage_entropy
+from lgdea.models.heads import assign_prototypes
+from lgdea.objectives.prototypes import histogram_information, reconstruction, usage_entropy
 
 
 def test_assign_is_the_softmax_of_cosines():
     z, mu = F.normalize(torch.randn(5, 8), dim=-1), torch.randn(3, 8) * 4
-    got = assign(z, mu, temperature=0.2)
+    got = assign_prototypes(z, mu, temperature=0.2)
     for n in range(5):
         scores = [math.exp(float(z[n] @ (mu[k] / mu[k].norm())) / 0.2) for k in range(3)]
         for k in range(3):
@@ -18,7 +19,7 @@ def test_assign_is_the_softmax_of_cosines():
 
 def test_reconstruction_matches_a_loop():
     z, mu = F.normalize(torch.randn(6, 4), dim=-1), torch.randn(3, 4)
-    p = assign(z, mu, temperature=0.3)
+    p = assign_prototypes(z, mu, temperature=0.3)
     expected = 0.0
     for n in range(6):
         rebuilt = sum(p[n, k] * mu[k] for k in range(3))

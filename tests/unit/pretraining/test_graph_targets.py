@@ -1,4 +1,4 @@
-"""What the model and the graph say together."""
+"""Targets from teacher and graph together."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lgdea.pretraining.losses import graph_targets
 
 
 def test_by_hand():
-    own, said, usual = torch.tensor([[0.5]]), torch.tensor([[0.8]]), torch.tensor([0.2])
-    odds = (0.5 / 0.5) / (0.2 / 0.8)  # half way between 0.8 and 0.2, against the usual 0.2
+    teacher, propagated, base_rate = torch.tensor([[0.5]]), torch.tensor([[0.8]]), torch.tensor([0.2])
+    odds = (0.5 / 0.5) / (0.2 / 0.8)  # half way between 0.8 and 0.2, against the base rate of 0.2
     expected = torch.sigmoid(torch.tensor(0.5 + 0.3 * np.log(odds)))
-    assert float(graph_targets(own, said, usual, torch.tensor([0.3]))) == pytest.approx(float(expected))
+    assert float(graph_targets(teacher, propagated, base_rate, torch.tensor([0.3]))) == pytest.approx(float(expected))
 
 
 def test_a_graph_that_says_the_usual_or_has_no_confidence_changes_nothing():
-    own, usual = torch.randn(4, 6), torch.rand(6)
-    same = graph_targets(own, usual.expand(4, 6), usual, torch.ones(4))
-    torch.testing.assert_close(same, own.sigmoid(), atol=1e-3, rtol=0)
-    torch.testing.assert_close(graph_targets(own, torch.rand(4, 6), usual, torch.zeros(4)), own.sigmoid())
+    teacher, base_rate = torch.randn(4, 6), torch.rand(6)
+    same = graph_targets(teacher, base_rate.expand(4, 6), base_rate, torch.ones(4))
+    torch.testing.assert_close(same, teacher.sigmoid(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(graph_targets(teacher, torch.rand(4, 6), base_rate, torch.zeros(4)), teacher.sigmoid())
 
 
 def test_certainty_of_the_graph_stays_finite():

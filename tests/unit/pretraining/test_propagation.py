@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from lgdea.errors import LgdeaError
+from lgdea.errors import LgdeaError, UsageError
 from lgdea.graph.archive_graph import load_graph
 from lgdea.graph.hetero import to_hetero_data
 from lgdea.pretraining import propagation
@@ -20,12 +20,12 @@ def corpus(config, tmp_path):
 
 def oracle(corpus, rng: np.random.Generator, shuffled: bool = False) -> tuple[Nodes, Nodes]:
     """Nodes that say exactly what the reports state; an image is known by its own report."""
-    said = evidence_targets(corpus).toarray()
-    said = (said + 1e-3) / (said + 1e-3).sum(axis=1, keepdims=True)
+    stated = evidence_targets(corpus).toarray()
+    stated = (stated + 1e-3) / (stated + 1e-3).sum(axis=1, keepdims=True)
     both = np.concatenate([corpus.pairs, corpus.hidden_pairs])
-    of_image = np.full((len(corpus.image_ids), said.shape[1]), 1 / said.shape[1])
-    of_image[both[:, 0]] = said[rng.permutation(both[:, 1]) if shuffled else both[:, 1]]
-    sides = (of_image.astype(np.float32), said.astype(np.float32))
+    of_image = np.full((len(corpus.image_ids), stated.shape[1]), 1 / stated.shape[1])
+    of_image[both[:, 0]] = stated[rng.permutation(both[:, 1]) if shuffled else both[:, 1]]
+    sides = (of_image.astype(np.float32), stated.astype(np.float32))
     return tuple(Nodes(s, np.zeros((len(s), 2), np.float32) + 1) for s in sides)  # type: ignore[return-value]
 
 
@@ -43,7 +43,7 @@ def test_what_was_saved_is_what_a_resumed_run_reads(corpus, tmp_path):
     propagation.save(made, tmp_path, 40)
     again = propagation.load(tmp_path, 40)
     assert (again.links != made.links).nnz == 0
-    for name in propagation.PARTS:
+    for name in propagation.TARGET_NAMES:
         np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
     data = to_hetero_data(load_graph(tmp_path / "step-0000040"))
     assert data["image"].num_nodes == len(corpus.image_ids)
@@ -52,8 +52,16 @@ def test_what_was_saved_is_what_a_resumed_run_reads(corpus, tmp_path):
 
 def test_a_damaged_file_is_named(corpus, tmp_path):
     propagation.save(propagate_links(*oracle(corpus, np.random.default_rng(0)), corpus, GraphConfig()), tmp_path, 1)
-    (tmp_path / "step-0000001" / propagation.SAID).write_bytes(b"half")
-    with pytest.raises(LgdeaError, match=r"said\.safetensors"):
+    (tmp_path / "step-0000001" / propagation.PROPAGATED).write_bytes(b"half")
+    with pytest.raises(LgdeaError, match=r"propagated\.safetensors"):
+        propagation.load(tmp_path, 1)
+
+
+def test_a_graph_of_the_first_format_is_refused_by_its_version(corpus, tmp_path):
+    propagation.save(propagate_links(*oracle(corpus, np.random.default_rng(0)), corpus, GraphConfig()), tmp_path, 1)
+    place = tmp_path / "step-0000001"
+    (place / propagation.PROPAGATED).rename(place / "said.safetensors")
+    with pytest.raises(UsageError, match=r"said\.safetensors: has format version 1 .* reads version 2"):
         propagation.load(tmp_path, 1)
 
 
@@ -63,7 +71,7 @@ def test_evidence_of_the_links_is_that_of_the_whole_product(corpus):
     total = dense.sum(axis=1, keepdims=True)
     share = np.divide(dense, total, out=np.zeros_like(dense), where=total > 0)
     targets = sparse.csr_array(np.random.default_rng(0).random((dense.shape[1], 5)))
-    found = made.evidence(targets).toarray()
+    found = made.propagate_evidence(targets).toarray()
     np.testing.assert_allclose(found, share @ targets.toarray(), atol=1e-9)
     assert found.min() >= 0
     assert found.max() <= 1
