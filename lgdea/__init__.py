@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 from lgdea.version import __version__
 
 if TYPE_CHECKING:
+    from lgdea.api.archives import build_archive as build_archive
+    from lgdea.api.archives import list_datasets as list_datasets
+    from lgdea.api.archives import make_pairing as make_pairing
+    from lgdea.api.archives import open_archive as open_archive
     from lgdea.models.serialization import load_model as load_model
 
 # Public name -> module that defines it. Loaded on first use: torch costs seconds to import, and `import lgdea` and
 # `lgdea --help` must not pay for it.
 _EXPORTS = {
+    "build_archive": "lgdea.api.archives",
+    "list_datasets": "lgdea.api.archives",
     "load_model": "lgdea.models.serialization",
+    "make_pairing": "lgdea.api.archives",
+    "open_archive": "lgdea.api.archives",
 }
 _MODULES: tuple[str, ...] = ()
 

@@ -39,15 +39,16 @@ def build(
 
     Example: `lgdea data build table studies.csv --option mapping=columns.yaml --dry-run`
     """
+    from lgdea.api.archives import build_archive
     from lgdea.records.adapters.base import get_adapter
 
-    adapter, options = get_adapter(name), _options(option)
+    options = _options(option)
     if dry_run:
-        _explain(adapter, source, options, json)
+        _explain(get_adapter(name), source, options, json)
         return
     if out is None:
         raise UsageError("Missing option '--out'", remedy="name the archive folder to write")
-    archive = adapter.build(source, out, **options)
+    archive = build_archive(name, source, out, **options)
     counts = {table: len(getattr(archive, table)) for table in ("studies", "images", "reports", "boxes", "labels")}
     if json:
         show_json({"archive": str(out), **counts})
@@ -90,10 +91,11 @@ def list_datasets(json: JsonFlag = False) -> None:
 
     Example: `lgdea data list`
     """
-    from lgdea.records.adapters.base import get_adapter, list_adapters
+    from lgdea.api.archives import list_datasets as list_names
+    from lgdea.records.adapters.base import get_adapter
     from lgdea.records.cards import load_card
 
-    cards = {name: load_card(get_adapter(name).card) for name in list_adapters()}
+    cards = {name: load_card(get_adapter(name).card) for name in list_names()}
     if json:
         show_json({name: card.model_dump(exclude={"prose"}) for name, card in cards.items()})
     else:
@@ -169,11 +171,9 @@ def pair(
 
     Example: `lgdea data pair archives/phantom --fraction 0.05 --out pairing.parquet`
     """
-    from lgdea.records.archive import Archive
-    from lgdea.records.pairing import make_pairing, write_pairing
+    from lgdea.api.archives import make_pairing
 
-    pairing = make_pairing(Archive.open(archive), fraction=fraction, seed=seed)
-    write_pairing(pairing, out)
+    pairing = make_pairing(archive, fraction=fraction, seed=seed, out=out)
     counts = pairing["state"].value_counts().to_dict()
     if json:
         show_json({"pairing": str(out), **counts})

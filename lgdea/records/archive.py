@@ -9,15 +9,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records import tables as t
-from lgdea.records.schema import SCHEMA_VERSION, TABLES
+from lgdea.records.schema import SCHEMA_VERSION, TABLES, Split
 from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text
 from lgdea.version import __version__
 
@@ -41,6 +42,7 @@ class Archive:
         self.image_root = root if root.is_absolute() else (folder / root).resolve()
         self.info: dict[str, Any] = dict(manifest.get("info", {}))
         self.extra_names = tuple(manifest.get("extra_tables", {}))
+        self._listed: dict[str, int] = {name: int(manifest["tables"][name]) for name in TABLES}
 
     @classmethod
     def open(cls, folder: str | Path) -> Archive:
@@ -130,8 +132,33 @@ class Archive:
     def _table(self, name: str) -> pd.DataFrame:
         return t.read_table(self.folder / f"{name}.parquet", TABLES[name])
 
+    def _counts(self) -> dict[str, int]:
+        """Rows of each table; from the manifest where the table has not been read or replaced."""
+        return {name: len(self.__dict__[name]) if name in self.__dict__ else self._listed[name] for name in TABLES}
+
     def __repr__(self) -> str:
-        return f"Archive({self.name!r}, {str(self.folder)!r})"
+        counts = ", ".join(f"{count:,} {name}" for name, count in self._counts().items())
+        return f"Archive {self.name!r}: {counts}"
+
+    def _repr_html_(self) -> str:
+        """Studies, patients, images and reports by split, for a notebook."""
+        head = f"<b>{escape(self.name)}</b> <code>{escape(str(self.folder))}</code>"
+        counts = self._counts()
+        tail = f"{counts['labels']:,} labels, {counts['boxes']:,} boxes"
+        return f"<div>{head}{self.by_split().to_html(border=0)}{tail}</div>"
+
+    def by_split(self) -> pd.DataFrame:
+        """Count studies, patients, images and reports by split (rows: train, val, test, those that have studies)."""
+        studies = self.studies.assign(split=self.studies["split"].fillna("no split"))
+        split_of = studies.set_index("study_id")["split"]
+        counts = {
+            "studies": studies["split"].value_counts(),
+            "patients": studies.groupby("split")["patient_id"].nunique(),
+            "images": self.images["study_id"].map(split_of).value_counts(),
+            "reports": self.reports["study_id"].map(split_of).value_counts(),
+        }
+        order = [split for split in (*get_args(Split), "no split") if split in set(studies["split"])]
+        return pd.DataFrame(counts).reindex(order).fillna(0).astype(int).rename_axis(None)
 
 
 def write_archive(
