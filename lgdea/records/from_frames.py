@@ -142,7 +142,7 @@ def _with_image_ids(images: pd.DataFrame, name: str) -> pd.DataFrame:
     """Image ids, where the frame has none: the file name without its ending, or the whole path, if several share it."""
     empty = images["path"].isna()
     if empty.any():
-        raise DataError("path is empty", file="images", row=int(empty.idxmax()), remedy="leave the row out")
+        raise DataError("path is empty", file="images", row=_first_row(empty), remedy="leave the row out")
     images = images.assign(path=images["path"].map(str))
     if "image_id" in images:
         return images
@@ -184,7 +184,7 @@ def _studies(tables: Mapping[str, pd.DataFrame], name: str) -> tuple[pd.DataFram
         notes.append("no patient_id: each study counts as a patient, so the split may tear patients apart")
         studies = studies.assign(**{_PATIENT: studies["study_id"]})
     elif unknown.any():
-        row = int(unknown.idxmax())
+        row = _first_row(unknown)
         study = studies.loc[row, "study_id"]
         remedy = "give every study a patient, or none"
         raise DataError(f"the study {study!r} has no patient_id", file="studies", row=row, remedy=remedy)
@@ -214,11 +214,11 @@ def _check_split(studies: pd.DataFrame) -> None:
     empty = studies["split"].isna()
     if empty.any():
         raise DataError(
-            "split is empty", file="studies", row=int(empty.idxmax()), remedy="give every study a split, or none"
+            "split is empty", file="studies", row=_first_row(empty), remedy="give every study a split, or none"
         )
     torn = studies.groupby(_PATIENT)["split"].transform("nunique") > 1
     if torn.any():
-        row = int(torn.idxmax())
+        row = _first_row(torn)
         problem = f"the patient {studies.loc[row, _PATIENT]!r} is in two splits"
         raise DataError(problem, file="studies", row=row, remedy="put all studies of a patient into one split")
 
@@ -275,7 +275,7 @@ def _check_references(tables: Mapping[str, pd.DataFrame]) -> None:
         if table in tables:
             twice = tables[table][column].duplicated()
             if twice.any():
-                row = int(twice.idxmax())
+                row = _first_row(twice)
                 problem = f"{column} {tables[table].loc[row, column]!r} is there already"
                 raise DataError(problem, file=table, row=row, remedy="give every row an id of its own")
     for table, frame in tables.items():
@@ -288,6 +288,11 @@ def _check_references(tables: Mapping[str, pd.DataFrame]) -> None:
 
 
 def _raise_dangling(frame: pd.DataFrame, table: str, column: str, lost: pd.Series) -> None:
-    first = int(lost.to_numpy().argmax())
-    problem = f"{column} {frame[column].iloc[first]!r} is not in {_REFERENCES[column]}"
-    raise DataError(problem, file=table, row=int(frame.index[first]), remedy=f"add the row to {_REFERENCES[column]}")
+    value = frame[column].iloc[int(lost.to_numpy().argmax())]
+    problem = f"{column} {value!r} is not in {_REFERENCES[column]}"
+    raise DataError(problem, file=table, row=_first_row(lost), remedy=f"add the row to {_REFERENCES[column]}")
+
+
+def _first_row(wrong: pd.Series) -> int:
+    """Number of the first row for which ``wrong`` is true."""
+    return int(wrong.index[wrong.to_numpy().argmax()])
