@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ _EXPORTS = {
     "open_archive": "lgdea.api.archives",
 }
 _MODULES: tuple[str, ...] = ()
+
+# A library leaves it to the application where its log goes; the command line sends it to stderr.
+logging.getLogger("lgdea").addHandler(logging.NullHandler())
 
 __all__ = ["__version__", *_EXPORTS, *_MODULES]  # noqa: PLE0604
 

@@ -6,8 +6,10 @@ that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from lgdea import runs
 from lgdea.config import load_config
 from lgdea.errors import UsageError
 from lgdea.shipped import shipped
+
+log = logging.getLogger(__name__)
 
 OBJECTIVES = ("clip", "lgdea")
 DIFFICULTY = "easy"
@@ -42,10 +46,8 @@ class Summary:
     report: Path
 
 
-def run_demo(
-    out: Path, *, studies: int, fraction: float, seed: int, max_steps: int | None, say: Callable[[str], Any]
-) -> Summary:
-    """Phantom, pairing, extraction, two pretrainings, evaluation and report.
+def run_demo(out: Path, *, studies: int, fraction: float, seed: int, max_steps: int | None) -> Summary:
+    """Run phantom, pairing, extraction, two pretrainings, evaluation and report; each stage is logged.
 
     Args:
         out: Folder to write.
@@ -53,21 +55,20 @@ def run_demo(
         fraction: Share of the linkable training patients that keep their link.
         seed: Seed of the phantom, the pairing and the training.
         max_steps: Training steps of each model; None takes the shipped configuration's.
-        say: Called with one line before and after each stage.
     """
+    began = time.monotonic()
     _open(out, {"studies": studies, "fraction": fraction, "seed": seed, "max_steps": max_steps})
-    clock = _Clock(say)
-    archive = _phantom(out / "archive", studies, seed, clock)
-    pairing = _pair(archive, out / "pairing.parquet", fraction, seed, clock)
-    evidence = _extract(archive, out / "evidence", clock)
+    archive = _phantom(out / "archive", studies, seed)
+    pairing = _pair(archive, out / "pairing.parquet", fraction, seed)
+    evidence = _extract(archive, out / "evidence")
     for objective in OBJECTIVES:
         inputs = {"archive": archive, "evidence": evidence, "pairing": pairing}
-        _pretrain(objective, inputs, out / "runs" / objective, seed, max_steps, clock)
+        _pretrain(objective, inputs, out / "runs" / objective, seed, max_steps)
     for objective in OBJECTIVES:
-        _evaluate(out / "runs" / objective / "model", archive, out / "results" / objective, seed, clock)
-    report = _report(out, archive, evidence, fraction, seed, clock)
+        _evaluate(out / "runs" / objective / "model", archive, out / "results" / objective, seed)
+    report = _report(out, archive, evidence, fraction, seed)
     if not runs.is_finished(out):
-        runs.finish(out, seconds=clock.total())
+        runs.finish(out, seconds=round(time.monotonic() - began, 1))
     title = f"{fraction:.0%} linked pairs, {studies:,} studies, same towers and steps"
     return Summary(title, ["metric", *OBJECTIVES, "difference"], comparison(out / "results"), report)
 
@@ -93,42 +94,42 @@ def _open(out: Path, settings: dict[str, Any]) -> None:
         raise UsageError(error.problem, file=out, remedy="choose another --out or remove the folder") from None
 
 
-def _phantom(folder: Path, studies: int, seed: int, clock: _Clock) -> Path:
+def _phantom(folder: Path, studies: int, seed: int) -> Path:
     from lgdea.phantom import generate
 
     if not runs.is_finished(folder):
-        with clock.stage(f"phantom: {studies:,} studies"):
+        with _stage(f"phantom: {studies:,} studies"):
             generate(folder, studies=studies, seed=seed, difficulty=DIFFICULTY)
     return folder
 
 
-def _pair(archive: Path, file: Path, fraction: float, seed: int, clock: _Clock) -> Path:
+def _pair(archive: Path, file: Path, fraction: float, seed: int) -> Path:
     from lgdea.records.archive import Archive
     from lgdea.records.pairing import make_pairing, write_pairing
 
     pairing = make_pairing(Archive.open(archive), fraction=fraction, seed=seed)
     write_pairing(pairing, file)
     counts = pairing["state"].value_counts()
-    clock.say(f"pairing: {counts.get('paired', 0):,} studies keep their link, {counts.get('unlinked', 0):,} lose it")
+    kept, lost = counts.get("paired", 0), counts.get("unlinked", 0)
+    log.info("pairing: %s studies keep their link, %s lose it", f"{kept:,}", f"{lost:,}")
     return file
 
 
-def _extract(archive: Path, folder: Path, clock: _Clock) -> Path:
+def _extract(archive: Path, folder: Path) -> Path:
     from lgdea.annotation.scoring import score
     from lgdea.evidence.backends.base import get_backend
     from lgdea.evidence.runner import extract
     from lgdea.records.archive import Archive
 
-    with clock.stage("evidence: rules extraction"):
+    with _stage("evidence: rules extraction"):
         tables = Archive.open(archive)
         extract(tables, get_backend("rules"), folder)
-        clock.say(f"evidence: micro-F1 against the phantom's truth {score(folder, 'phantom', tables).micro.f1:.3f}")
+        f1 = score(folder, "phantom", tables).micro.f1
+        log.info("evidence: micro-F1 against the phantom's truth %.3f", f1)
     return folder
 
 
-def _pretrain(
-    objective: str, inputs: dict[str, Path], run: Path, seed: int, max_steps: int | None, clock: _Clock
-) -> None:
+def _pretrain(objective: str, inputs: dict[str, Path], run: Path, seed: int, max_steps: int | None) -> None:
     from lgdea.pretraining.config import PretrainConfig
     from lgdea.pretraining.fit import fit
 
@@ -136,11 +137,11 @@ def _pretrain(
     if max_steps is not None:
         settings["trainer"] = {"max_steps": max_steps}
     file = Path(str(shipped("configs"))) / "pretrain" / f"demo-{objective}.yaml"
-    with clock.stage(f"pretraining: {objective}"):
+    with _stage(f"pretraining: {objective}"):
         fit(load_config(PretrainConfig, [file], [settings]), run)
 
 
-def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int, clock: _Clock) -> None:
+def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int) -> None:
     from lgdea import load_model
     from lgdea.evaluation.results.result import write_result
     from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
@@ -148,19 +149,19 @@ def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int, clock
 
     if runs.is_finished(results):
         return
-    with clock.stage(f"evaluation: {results.name}"):
+    with _stage(f"evaluation: {results.name}"):
         model, tables = load_model(model_folder), Archive.open(archive)
         for task in (zero_shot, retrieval, grounding):
             write_result(task(model, tables, seed=seed), results)
         runs.write_text(results / runs.SUCCESS, "")
 
 
-def _report(out: Path, archive: Path, evidence: Path, fraction: float, seed: int, clock: _Clock) -> Path:
+def _report(out: Path, archive: Path, evidence: Path, fraction: float, seed: int) -> Path:
     from lgdea.reporting.page import build_report
     from lgdea.reporting.picture import readme_picture
 
     results = {name: out / "results" / name for name in OBJECTIVES}
-    with clock.stage("report"):
+    with _stage("report"):
         model = out / "runs" / "lgdea" / "model"
         readme_picture(
             out=out / "demo.png", archive=archive, evidence=evidence, model=model, results=results, seed=seed
@@ -176,28 +177,10 @@ def _report(out: Path, archive: Path, evidence: Path, fraction: float, seed: int
         )
 
 
-class _Clock:
-    """Says how long each stage took."""
-
-    def __init__(self, say: Callable[[str], Any]) -> None:
-        self.say = say
-        self._start = time.monotonic()
-
-    def total(self) -> float:
-        return round(time.monotonic() - self._start, 1)
-
-    def stage(self, name: str) -> _Stage:
-        return _Stage(self.say, name)
-
-
-class _Stage:
-    def __init__(self, say: Callable[[str], Any], name: str) -> None:
-        self._say, self._name = say, name
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-        self._say(f"{self._name} ...")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._say(f"{self._name}: {time.monotonic() - self._start:.0f} s")
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Log the beginning of a stage and, when it is done, the time that it took."""
+    began = time.monotonic()
+    log.info("%s ...", name)
+    yield
+    log.info("%s: %.0f s", name, time.monotonic() - began)

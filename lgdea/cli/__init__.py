@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -10,10 +11,26 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli import compare, config, data, evaluate, extract, heatmap, inspect, pretrain, prompts, review, suites
+from lgdea.cli import (
+    compare,
+    config,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    extract,
+    heatmap,
+    pretrain,
+    prompts,
+    report,
+    review,
+    suites,
+)
+from lgdea.cli.console import start_logging
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
+VERBOSE, QUIET, DEBUG = frozenset({"-v", "--verbose"}), frozenset({"-q", "--quiet"}), frozenset({"--debug"})
 INTERRUPTED = 130
 USAGE = 2
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -39,12 +56,14 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Diagnostic evidence from radiology reports, image-text pretraining on it, and its evaluation."""
 
 
-app.command("demo")(inspect.demo)
+app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 review.register(extract.app)
 app.add_typer(extract.app, name="extract")
@@ -56,16 +75,18 @@ compare.register(evaluate.app)
 suites.register(evaluate.app)
 app.add_typer(evaluate.app, name="eval")
 app.command("heatmap")(heatmap.heatmap)
-app.command("report")(inspect.report)
-app.command("doctor")(inspect.doctor)
+app.command("report")(report.report)
+app.command("doctor")(doctor.doctor)
 
 
 def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_name: str = "lgdea") -> None:
     """Run the command line; errors become one line on stderr and an honest exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    # --debug is accepted anywhere, because people add it to the end of the command that failed.
-    arguments = [a for a in arguments if a != "--debug"]
+    # These options are accepted anywhere, because people add them to the end of the command that failed.
+    given = {flag for flag in (VERBOSE, QUIET, DEBUG) if flag & set(arguments)}
+    arguments = [a for a in arguments if a not in VERBOSE | QUIET | DEBUG]
+    debug = DEBUG in given
+    start_logging(logging.DEBUG if VERBOSE in given else logging.ERROR if QUIET in given else logging.INFO)
     code: object
     try:
         code = app(args=arguments, prog_name=prog_name, standalone_mode=False)

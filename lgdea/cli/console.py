@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -28,6 +29,27 @@ ConfigOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: optimizer.lr=1e-4")]
 
 console = Console()
+stderr = Console(stderr=True)
+
+
+class _StderrHandler(logging.Handler):
+    """Print a record as one line, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record; warnings and errors with their level."""
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        try:
+            stderr.print(f"{level}{self.format(record)}", markup=False, highlight=False, soft_wrap=True)
+        except Exception:
+            self.handleError(record)
+
+
+def start_logging(level: int) -> None:
+    """Send what lgdea logs from ``level`` upwards to stderr; repeated calls change the level."""
+    log = logging.getLogger("lgdea")
+    log.setLevel(level)
+    if not any(isinstance(handler, _StderrHandler) for handler in log.handlers):
+        log.addHandler(_StderrHandler())
 
 
 def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -70,6 +92,6 @@ def stage_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _progress(*columns: ProgressColumn) -> Progress:
-    """A bar on stderr that is gone at the end; where stderr is no terminal, nothing at all."""
-    stderr = Console(stderr=True)
-    return Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+    """A bar on stderr that is gone at the end; with --quiet, or where stderr is not a terminal, nothing at all."""
+    quiet = not logging.getLogger("lgdea").isEnabledFor(logging.INFO)
+    return Progress(*columns, console=stderr, transient=True, disable=quiet or not stderr.is_terminal)

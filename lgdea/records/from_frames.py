@@ -98,7 +98,7 @@ def _checked(table: str, frame: pd.DataFrame) -> pd.DataFrame:
         problem = "is empty" if not len(frame.columns) else f"lacks the column {missing[0]!r}"
         raise DataError(problem, file=table, remedy=f"{needed}; it has {', '.join(frame.columns) or 'none'}")
     known = (*TABLES[table].model_fields, *_ALSO.get(table, ()))
-    unknown = [column for column in frame if column not in known]
+    unknown = [str(column) for column in frame if column not in known]
     if unknown:
         problem = f"has the unknown column {unknown[0]!r}{did_you_mean(TABLES[table], [unknown[0]])}"
         raise DataError(problem, file=table, remedy=f"leave it out, or rename it to one of {', '.join(known)}")
@@ -108,7 +108,7 @@ def _checked(table: str, frame: pd.DataFrame) -> pd.DataFrame:
 def _melt(labels: pd.DataFrame) -> pd.DataFrame:
     """A row per study (or image) and finding from a column per finding; cells without a value have none."""
     keys = [column for column in ("study_id", "image_id", "labeller") if column in labels]
-    columns = [column for column in labels if column not in keys]
+    columns = [str(column) for column in labels if column not in keys]
     unknown = [column for column in columns if load_vocabulary().find(column) is None]
     if unknown or not columns:
         raise DataError(
@@ -295,4 +295,4 @@ def _raise_dangling(frame: pd.DataFrame, table: str, column: str, lost: pd.Serie
 
 def _first_row(wrong: pd.Series) -> int:
     """Number of the first row for which ``wrong`` is true."""
-    return int(wrong.index[wrong.to_numpy().argmax()])
+    return int(wrong.index[int(wrong.to_numpy().argmax())])

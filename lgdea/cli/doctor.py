@@ -1,0 +1,55 @@
+"""``lgdea doctor``: what works here, and what to install for the rest."""
+
+from __future__ import annotations
+
+from lgdea.cli.console import JsonFlag, show_json, show_table
+
+ABILITIES = [
+    ("archives", "pyarrow", "pip install pyarrow"),
+    ("DICOM", "pydicom", "pip install pydicom"),
+    ("rules extraction", "ahocorasick", "pip install pyahocorasick"),
+    ("pretraining", "lightning", "pip install lightning timm transformers"),
+    ("image towers", "timm", "pip install timm"),
+    ("text towers", "transformers", "pip install transformers"),
+    ("graph", "faiss", "pip install faiss-cpu"),
+    ("language model extraction (optional)", "vllm", "pip install vllm in an environment of its own"),
+]
+
+
+def doctor(json: JsonFlag = False) -> None:
+    """Show versions, devices, what works here and what to install for the rest.
+
+    Example: `lgdea doctor`
+    """
+    from importlib import import_module, metadata
+
+    from lgdea.runs import environment
+
+    facts = environment()
+    try:
+        torch = import_module("torch")
+        facts["devices"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"]
+        facts["threads"] = torch.get_num_threads()
+    except ImportError:
+        facts["devices"] = []
+    abilities = {}
+    for ability, module, remedy in ABILITIES:
+        try:
+            import_module(module)
+            abilities[ability] = "works"
+        except ImportError as error:
+            abilities[ability] = f"missing {error.name or module}: {remedy}"
+    for group in ("lgdea.datasets", "lgdea.backends"):
+        facts[group] = sorted(point.name for point in metadata.entry_points(group=group))
+    if json:
+        show_json({**facts, "abilities": abilities})
+        return
+    rows = [(k, v if isinstance(v, str | int) else ", ".join(_pairs(v))) for k, v in facts.items()]
+    show_table("environment", ["what", "value"], rows)
+    show_table("abilities", ["what", "state"], list(abilities.items()))
+
+
+def _pairs(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{k} {v}" for k, v in value.items()]
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]

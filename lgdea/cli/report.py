@@ -1,0 +1,48 @@
+"""``lgdea report``: one page of runs and results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgdea.cli.console import console
+
+
+def report(
+    folders: Annotated[list[str], typer.Argument(help="Run or results folders, each as LABEL=FOLDER or just FOLDER.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    archive: Annotated[Path | None, typer.Option(help="Archive folder for counts, reports and images.")] = None,
+    evidence: Annotated[Path | None, typer.Option(help="Evidence folder for the highlights.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "lgdea report",
+    replicates: Annotated[
+        int, typer.Option(min=0, help="Bootstrap replicates and permutations of each difference; 0 for none.")
+    ] = 1000,
+) -> None:
+    """Make one self-contained HTML page of runs and results; the first label is the baseline of all differences.
+
+    Example: `lgdea report clip=results/clip lgdea=results/lgdea lgdea=runs/lgdea --out report.html`
+    """
+    from lgdea.errors import UsageError
+    from lgdea.reporting.page import build_report
+
+    runs: dict[str, Path] = {}
+    results: dict[str, Path] = {}
+    for item in folders:
+        label, sign, path = item.rpartition("=")
+        folder = Path(path)
+        if not folder.is_dir():
+            raise UsageError("no such run or results folder", file=folder, remedy="check the path")
+        kind = runs if (folder / "config.yaml").exists() else results
+        kind[label if sign else folder.name] = folder
+    page = build_report(
+        out=out,
+        title=title,
+        runs=runs,
+        results=results,
+        archive=archive,
+        evidence=evidence,
+        replicates=replicates,
+    )
+    console.print(f"report: {page}")
