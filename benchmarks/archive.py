@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -25,10 +26,11 @@ class PhantomSettings(Config):
 
 
 def make_archive(settings: PhantomSettings, folder: Path) -> Path:
-    """The phantom of ``settings``; made when it is not there."""
+    """The phantom of ``settings``; made on all cores when it is not there."""
     from lgdea.phantom import generate
 
     if not runs.is_finished(folder):
         options = settings.model_dump(exclude={"studies", "difficulty"})
-        generate(folder, studies=settings.studies, difficulty=settings.difficulty, **options)
+        cores = os.cpu_count() or 1
+        generate(folder, workers=cores, studies=settings.studies, difficulty=settings.difficulty, **options)
     return folder

@@ -38,3 +38,10 @@ def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
     loss.backward()
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
+
+
+def peak_gib(work: Callable[[], Any]) -> float:
+    """The most memory of the GPU that was in use while ``work`` ran, what was there before it included, in GiB."""
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return torch.cuda.max_memory_allocated() / 2**30

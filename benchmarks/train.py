@@ -11,18 +11,21 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from benchmarks.archive import PhantomSettings, make_archive
-from benchmarks.timing import WARM_UP, alternate, descend, optimiser_of
+from benchmarks.timing import WARM_UP, alternate, descend, optimiser_of, peak_gib
 from lgdea import runs
 from lgdea.config import Config, load_config
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.shipped import shipped
+
+if TYPE_CHECKING:
+    from lgdea.pretraining.inputs import Inputs
 
 
 class TrainBenchConfig(Config):
@@ -47,26 +50,28 @@ def run_train(config: TrainBenchConfig, out: Path, say: Callable[[str], Any]) ->
         ``graph_share``: of a whole run's time.
     """
     from lgdea.pretraining.fit import fit
+    from lgdea.pretraining.inputs import read_inputs
 
-    inputs = make_inputs(config.phantom, out)
+    places = make_inputs(config.phantom, out)
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
 
     def settings(*more: str) -> PretrainConfig:
-        return load_config(PretrainConfig, [file], [*config.set, inputs, *more])
+        return load_config(PretrainConfig, [file], [*config.set, places, *more])
 
+    inputs = read_inputs(settings(), out)
     rows = []
     for objective in ("clip", "gloria", "medclip", "sclip", "lgdea"):
         wanted = settings(f"objective.name={objective}", "schedule.evidence_share=0", "graph.first_share=0")
-        rows.append({"objective": objective, **measure_step(wanted, out, config.steps)})
+        rows.append({"objective": objective, **measure_step(wanted, inputs, config.steps)})
         say(f"{objective}: {rows[-1]['seconds']:.3f} s a step, {rows[-1]['ratio']:.2f} of the bare towers")
     result: dict[str, Any] = {
         "steps": rows,
-        "loader": measure_loader(settings("schedule.evidence_share=0"), out, config.steps),
+        "loader": measure_loader(settings("schedule.evidence_share=0"), inputs, config.steps),
     }
     if importlib.util.find_spec("open_clip"):
         from benchmarks.train_open_clip import measure_open_clip
 
-        result["open_clip"] = measure_open_clip(settings("objective.name=clip"), out, config.steps)
+        result["open_clip"] = measure_open_clip(settings("objective.name=clip"), inputs, config.steps)
     run = out / "run"
     began = time.perf_counter()
     fit(settings(), run)
@@ -88,22 +93,31 @@ def make_inputs(phantom: PhantomSettings, out: Path) -> dict[str, Any]:
     return {"data": places}
 
 
-def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:
+def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str, float]:
     """Seconds of a whole training step and of its towers alone on the same batch.
 
     The step has augmentation, forward, losses, backward, optimiser and moving average; objective ``lgdea`` also a
     graph of its first weights, so that all its losses take part. The towers have forward, backward and optimiser.
+
+    Args:
+        config: What is trained.
+        inputs: Of :func:`lgdea.pretraining.inputs.read_inputs`; configurations of the same data may share them.
+        steps: Batches that are measured.
+
+    Returns:
+        ``seconds`` and ``bare_seconds`` of a step, their ``ratio`` and ``images_per_second``; seconds of what the step
+        has besides towers and losses, ``augmentation_seconds`` and ``average_seconds``; on a GPU ``peak_gib``, the
+        memory that a whole step takes at most, optimiser and batches included.
     """
     from lgdea.pretraining.build import build_training
-    from lgdea.pretraining.inputs import read_inputs
 
-    inputs = read_inputs(config, out)
-    module, data = build_training(config, inputs)
     device = torch.device("cuda" if config.trainer.get("accelerator") in ("gpu", "cuda") else "cpu")
     precise = torch.autocast(device.type, torch.bfloat16, enabled="bf16" in str(config.trainer.get("precision")))
+    module, data = build_training(config, inputs)
     module.to(device)
     if config.propagates:
-        propagate_once(module, data)
+        with precise:
+            propagate_once(module, data)
     drawn = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + WARM_UP), strict=False)]
     batches = [{name: part.to(device) for name, part in batch.items()} for batch in drawn]
     whole, towers = optimiser_of(module), optimiser_of(module.model)
@@ -111,9 +125,12 @@ def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, flo
 
     warnings.filterwarnings("ignore", message=".*self.log.*")  # no trainer here, nothing to log to
 
+    def augmentation(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return data.on_after_batch_transfer(dict(batch), 0)
+
     def step(batch: dict[str, Tensor]) -> None:
         with precise:
-            loss = module.training_step(data.on_after_batch_transfer(dict(batch), 0), 0)
+            loss = module.training_step(augmentation(batch), 0)
         descend(loss, whole)
         module.update_ema_model()
 
@@ -127,23 +144,30 @@ def measure_step(config: PretrainConfig, out: Path, steps: int) -> dict[str, flo
             loss = torch.stack([part["pooled"].float().square().mean() for part in parts]).sum()
         descend(loss, towers)
 
-    seconds, bare_seconds = alternate([step, bare], batches)
+    def twice() -> None:  # the second step has the optimiser's state beside its activations
+        step(batches[0])
+        step(batches[1])
+
+    memory = {} if device.type == "cpu" else {"peak_gib": peak_gib(twice)}
+    works = [step, bare, augmentation, lambda _: module.update_average()]
+    seconds, bare_seconds, augmentation_seconds, average_seconds = alternate(works, batches)
     images = len(batches[0]["images"])
     return {
         "seconds": seconds,
         "bare_seconds": bare_seconds,
         "ratio": seconds / bare_seconds,
         "images_per_second": images / seconds,
+        "augmentation_seconds": augmentation_seconds,
+        "average_seconds": average_seconds,
+        **memory,
     }
 
 
-def measure_loader(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:
+def measure_loader(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str, float]:
     """Images per second: batches from the memory-mapped cache, and the same images decoded from their files."""
     from lgdea.imaging.read import read_image
     from lgdea.pretraining.build import build_training
-    from lgdea.pretraining.inputs import read_inputs
 
-    inputs = read_inputs(config, out)
     _, data = build_training(config, inputs)
     draws = [draw for draw, _ in zip(data.sampler, range(steps), strict=False)]
     began = time.perf_counter()

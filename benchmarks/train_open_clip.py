@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,8 +10,11 @@ from torch import Tensor
 from benchmarks.timing import WARM_UP, alternate, descend, optimiser_of
 from lgdea.pretraining.config import PretrainConfig
 
+if TYPE_CHECKING:
+    from lgdea.pretraining.inputs import Inputs
 
-def measure_open_clip(config: PretrainConfig, out: Path, steps: int) -> dict[str, float]:
+
+def measure_open_clip(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str, float]:
     """Seconds of a step of objective ``clip`` here and of open_clip: forward, ``ClipLoss``, backward, AdamW.
 
     open_clip's image tower is the same timm model (on three channels, which it needs, without the feature pyramid); its
@@ -26,9 +28,7 @@ def measure_open_clip(config: PretrainConfig, out: Path, steps: int) -> dict[str
     import open_clip
 
     from lgdea.pretraining.build import build_training
-    from lgdea.pretraining.inputs import read_inputs
 
-    inputs = read_inputs(config, out)
     module, data = build_training(config, inputs)
     batches = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + WARM_UP), strict=False)]
     tokens = config.text.max_tokens
