@@ -36,7 +36,7 @@ def make_evidence(kind: EvidenceKind, archive: Path, folder: Path) -> Path:
     else:
         share = int(kind.removeprefix("corrupted-")) / 100
         units = corrupt(read_evidence(make_evidence("rules", archive, folder)), share, seed=0)
-    runs.start(out, stage="extract", config={"kind": kind}, inputs={"archive": archive})
+    runs.start(out, stage="extract", config={"kind": kind}, inputs={"reports": archive / "reports.parquet"})
     write_table(out / EVIDENCE, units[list(Unit.model_fields)], Unit)
     runs.finish(out, summary={"units": len(units)})
     return out

@@ -18,12 +18,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from lgdea.annotation.compare_runs import compare_report, describe
-from lgdea.annotation.export_review import REVIEWED, report_texts
+from lgdea.annotation.export_review import report_texts
 from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.annotation.parse_review import Review, read_review
 from lgdea.annotation.unit_matching import ATTRIBUTES, match, similarity, units_by_report
 from lgdea.errors import DataError, UsageError
-from lgdea.evidence.io import EVIDENCE, read_evidence
+from lgdea.evidence.io import EVIDENCE, REVIEWED, read_evidence
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.records.archive import Archive
 from lgdea.records.csv_io import write_spreadsheet

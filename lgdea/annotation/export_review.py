@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ import pandas as pd
 from lgdea.annotation.compare_runs import Pair, RunComparison, compare_report, compare_runs
 from lgdea.annotation.unit_matching import units_by_report
 from lgdea.errors import UsageError
+from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import REJECTS, iter_rejects, read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
 from lgdea.records.csv_io import write_spreadsheet
-from lgdea.records.tables import read_frame
-from lgdea.runs import MANIFEST, fingerprint
 
 Select = Literal["random", "disagreements", "uncertain"]
 SHOWN = ("finding", "assertion", "anatomy", "laterality", "severity", "change", "refers_to_prior", "quote")
@@ -29,8 +27,6 @@ COLUMNS = (
     "section", "start", "end",
 )  # fmt: skip
 """``row`` is ``report`` (the whole text, and the verdict on the report), ``unit`` or ``missed``."""
-
-REVIEWED = "reviewed.parquet"
 
 
 @dataclass(frozen=True)
@@ -98,27 +94,6 @@ def report_texts(archive: Archive) -> dict[str, str]:
     """The raw text per report, in the archive's order; a null text is an empty one."""
     texts = archive.reports["text"].fillna("")
     return {str(i): str(t) for i, t in zip(archive.reports["report_id"], texts, strict=True)}
-
-
-def reports_asked(folder: str | Path, archive: Archive) -> list[str]:
-    """The archive's reports that a run was asked to read, in order; in a folder of corrections the reviewed ones.
-
-    Raises:
-        UsageError: The run has read another archive: its offsets would not fit.
-    """
-    ids = [str(i) for i in archive.reports["report_id"]]
-    if (Path(folder) / REVIEWED).is_file():
-        known = set(read_frame(Path(folder) / REVIEWED)["report_id"])
-        return [i for i in ids if i in known]
-    manifest = json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
-    source = manifest.get("input_hashes", {}).get("reports")
-    if source not in (None, fingerprint(archive.folder / "reports.parquet")):
-        raise UsageError(
-            "was extracted from other reports than this archive's",
-            file=folder,
-            remedy="give the archive that was extracted, or extract this one",
-        )
-    return ids[: manifest.get("config", {}).get("limit")]
 
 
 def reports_read(folders: Sequence[str | Path], archive: Archive) -> list[str]:

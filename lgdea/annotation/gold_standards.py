@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,24 @@ class GoldCounts:
     counts: np.ndarray
     excluded_from_averages: tuple[str, ...] = ()
     attributes: dict[str, float | int | None] = field(default_factory=dict)
+    not_asked: int = 0
+    """Reports of the gold that are left out because the run was not asked to read them."""
+
+    def among(self, asked: Iterable[str]) -> GoldCounts:
+        """Keep the reports that a run was asked to read; the attributes are of found units anyway.
+
+        Raises:
+            UsageError: It is none of the gold's.
+        """
+        known = set(asked)
+        rows = [r for r, report in enumerate(self.reports) if report in known]
+        if self.reports and not rows:
+            raise UsageError(
+                f"none of the {len(self.reports):,} reports that have this gold was to be read",
+                remedy="extract more reports, without --limit",
+            )
+        reports = [self.reports[r] for r in rows]
+        return replace(self, reports=reports, counts=self.counts[rows], not_asked=len(self.reports) - len(rows))
 
 
 def compare_openi14(units: pd.DataFrame, archive: Archive) -> GoldCounts:

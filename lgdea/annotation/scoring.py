@@ -8,7 +8,7 @@ least 10 positives, or over all that have any where no class has so many.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lgdea.annotation import gold_standards
 from lgdea.annotation.bootstrap_f1 import bca, f1, resample
 from lgdea.annotation.corrections import compare_corrections, is_corrections
 from lgdea.errors import UsageError
+from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
@@ -81,6 +82,8 @@ class EvidenceScores:
     """How many classes the macro mean is over."""
     attributes: dict[str, float | int | None] = field(default_factory=dict)
     worst: list[Disagreement] = field(default_factory=list)
+    not_asked: int = 0
+    """How many more reports the gold has, which the run was not asked to read: they do not count."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -93,18 +96,22 @@ def score(
     """Score evidence against a gold standard that the archive holds.
 
     Args:
-        evidence: An evidence folder, or its units.
+        evidence: An evidence folder, or its units. Of a folder only those reports count that its run was asked to
+            read; of units all do.
         gold: ``openi-14`` (labels of the Open-I archive), ``openi-mesh`` (its extra table ``mesh``), ``phantom``
             (its extra table ``evidence_truth``), or a folder of corrections (see :mod:`lgdea.annotation.corrections`).
         archive: The archive that the evidence was extracted from.
         seed: Of the bootstrap.
 
     Raises:
-        UsageError: An unknown gold, or the archive does not hold it.
+        UsageError: As :func:`count_against_gold`, or the folder's run has read other reports than the archive's.
     """
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
-    units = evidence if isinstance(evidence, pd.DataFrame) else read_evidence(evidence)
-    comparison = count_against_gold(units, gold, archive)
+    if isinstance(evidence, pd.DataFrame):
+        units, asked = evidence, None
+    else:
+        units, asked = read_evidence(evidence), reports_asked(evidence, archive)
+    comparison = count_against_gold(units, gold, archive, asked)
     counts = comparison.counts  # (R, C, 3): true positives, false positives, misses
     sums = resample(counts, _RESAMPLES, seed)
     total = counts.sum(axis=0)
@@ -126,6 +133,7 @@ def score(
         gold=gold,
         definition=comparison.definition,
         reports=len(counts),
+        not_asked=comparison.not_asked,
         micro=_row("micro", total[inner].sum(axis=0), micro, 0),
         macro_f1=float(macro[0][0]),
         macro_low=float(macro[1][0]),
@@ -137,17 +145,28 @@ def score(
     )
 
 
-def count_against_gold(units: pd.DataFrame, gold: str, archive: Archive) -> gold_standards.GoldCounts:
+def count_against_gold(
+    units: pd.DataFrame, gold: str, archive: Archive, asked: Sequence[str] | None = None
+) -> gold_standards.GoldCounts:
     """Count hits and errors per report and class of ``gold``, named as in :func:`score`.
 
+    Args:
+        units: The evidence.
+        gold: As in :func:`score`.
+        archive: As in :func:`score`.
+        asked: The reports that were to be read; those of the gold that are not among them are left out, for there is
+            nothing that could have been missed. None counts all.
+
     Raises:
-        UsageError: An unknown gold, or the archive does not hold it.
+        UsageError: An unknown gold, the archive does not hold it, or none of its reports was to be read.
     """
     if gold in _GOLDS:
-        return _GOLDS[gold](units, archive)
-    if is_corrections(gold):
-        return compare_corrections(units, archive, gold)
-    raise UsageError(f"no gold {gold!r}", remedy=f"known: {', '.join(_GOLDS)}, or a folder of corrections")
+        comparison = _GOLDS[gold](units, archive)
+    elif is_corrections(gold):
+        comparison = compare_corrections(units, archive, gold)
+    else:
+        raise UsageError(f"no gold {gold!r}", remedy=f"known: {', '.join(_GOLDS)}, or a folder of corrections")
+    return comparison if asked is None else comparison.among(asked)
 
 
 def _macro_classes(total: np.ndarray, inner: list[int]) -> list[int]:

@@ -132,7 +132,7 @@ def run(
 def score(
     evidence: Annotated[Path, typer.Argument(help="Evidence folder.")],
     gold: Annotated[str, typer.Option(help="openi-14, openi-mesh, phantom, or a folder of corrections.")],
-    archive: Annotated[Path, typer.Option(help="Archive that holds the gold: its labels or truth tables.")],
+    archive: Annotated[Path, typer.Option(help="Archive that was extracted; it holds the gold.")],
     worst: Annotated[int, typer.Option(help="How many disagreements to list.")] = 10,
     json: JsonFlag = False,
 ) -> None:
@@ -151,7 +151,9 @@ def score(
     rows: list[tuple[object, ...]] = [("macro", "", "", macro, "")]
     for r in [result.micro, *result.rows]:
         rows.append((r.name, f"{r.precision:.3f}", f"{r.recall:.3f}", r.f1_text(), r.positives))
-    show_table(f"{gold}: {result.reports:,} reports", ["finding", "precision", "recall", "F1 [95%]", "positives"], rows)
+    left_out = f", {result.not_asked:,} more that the run was not asked to read" if result.not_asked else ""
+    title = f"{gold}: {result.reports:,} reports{left_out}"
+    show_table(title, ["finding", "precision", "recall", "F1 [95%]", "positives"], rows)
     for name, value in result.attributes.items():
         console.print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
     for item in result.worst[:worst]:

@@ -14,7 +14,7 @@ def report(
     folders: Annotated[list[str], typer.Argument(help="Run or results folders, each as LABEL=FOLDER or just FOLDER.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     archive: Annotated[Path | None, typer.Option(help="Archive folder for counts, reports and images.")] = None,
-    evidence: Annotated[Path | None, typer.Option(help="Evidence folder for the highlights.")] = None,
+    evidence: Annotated[Path | None, typer.Option(help="Evidence of all its reports, for the highlights.")] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "lgdea report",
     replicates: Annotated[
         int, typer.Option(min=0, help="Bootstrap replicates and permutations of each difference; 0 for none.")

@@ -18,6 +18,8 @@ from lgdea.runs import require_finished
 EVIDENCE = "evidence.parquet"
 REJECTS = "rejects.jsonl"
 QUALITY = "quality.json"
+REVIEWED = "reviewed.parquet"
+"""In a folder of corrections: the reports that were reviewed."""
 RAW = "raw"
 RAW_VERIFY = "raw-verify"
 MADE_BY = "lgdea extract"

@@ -69,10 +69,10 @@ def build_corpus(archive: Archive, evidence: pd.DataFrame, pairing: pd.DataFrame
         source: The pairing's file, named in errors.
 
     Raises:
-        DataError: The pairing is of another archive, or links a study that is not in the training split.
+        DataError: As :func:`training_states`.
         UsageError: Nothing is left to train on.
     """
-    train = _train_studies(archive, pairing, source)
+    train = training_states(archive, pairing, source=source)
     images = archive.images[archive.images["study_id"].isin(train.index)].reset_index(drop=True)
     reports = archive.reports[archive.reports["study_id"].isin(train.index)].reset_index(drop=True)
     if images.empty or reports.empty:
@@ -120,14 +120,33 @@ def without_images(corpus: Corpus, unreadable: set[str]) -> Corpus:
     )
 
 
-def _train_studies(archive: Archive, pairing: pd.DataFrame, source: Path) -> pd.Series:
-    """State of each training study, indexed by study id."""
+def training_states(archive: Archive, pairing: pd.DataFrame, *, source: Path) -> pd.Series:
+    """State of each training study, indexed by study id.
+
+    Args:
+        archive: Its studies must be split.
+        pairing: Rows of ``Pairing``.
+        source: The pairing's file, named in errors.
+
+    Raises:
+        DataError: The pairing is of another archive: it names a study that this one lacks, or lacks one of its training
+            studies; or it links a study that is not in the training split.
+    """
     split = archive.studies.set_index("study_id")["split"]
     unknown = ~pairing["study_id"].isin(split.index)
     if unknown.any():
         row = str(pairing.loc[unknown, "study_id"].iloc[0])
         raise DataError(
             f"names a study that the archive {archive.name!r} lacks", file=source, row=row, remedy="pair it again"
+        )
+    filled = archive.studies["study_id"].isin([*archive.images["study_id"], *archive.reports["study_id"]])
+    needed = archive.studies.loc[filled & (archive.studies["split"] == "train"), "study_id"]
+    missing = needed[~needed.isin(pairing["study_id"])]
+    if len(missing):
+        raise DataError(
+            f"lacks {len(missing):,} training studies of the archive {archive.name!r}, first {missing.iloc[0]!r}",
+            file=source,
+            remedy="pair this archive",
         )
     side = pairing["study_id"].map(split)
     leak = (pairing["state"] == "paired") & (side != "train")

@@ -73,7 +73,8 @@ def fit(
         The model folder, ``out/model``.
 
     Raises:
-        UsageError: An input is missing or unfinished, or ``out`` holds another run.
+        UsageError: An input is missing or unfinished, the evidence is not of all the archive's reports, or ``out``
+            holds another run.
         DataError: The inputs do not fit each other.
         TrainingError: The loss is not a number, the evidence space collapsed, or no checkpoint can be read.
     """

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgdea.errors import DataError, UsageError
+from lgdea.evidence.coverage import require_all_reports
 from lgdea.evidence.io import read_evidence
 from lgdea.imaging.cache import Frames, ImageCache, build_cache
 from lgdea.pretraining.config import PretrainConfig
-from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
+from lgdea.pretraining.corpus import Corpus, build_corpus, training_states, without_images
 from lgdea.pretraining.validation import ValidationSet, validation_set
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing
@@ -65,7 +66,12 @@ def input_files(config: PretrainConfig) -> dict[str, Path]:
 
 
 def check_inputs(config: PretrainConfig) -> None:
-    """Raise a UsageError if an input is missing."""
+    """Refuse inputs that are missing or do not belong together.
+
+    Raises:
+        UsageError: An input is missing, or the evidence is not of all the archive's reports.
+        DataError: As :func:`~lgdea.pretraining.corpus.training_states`.
+    """
     for name in ("archive", "evidence", "pairing"):
         path = getattr(config.data, name)
         if not path.exists():
@@ -74,6 +80,9 @@ def check_inputs(config: PretrainConfig) -> None:
         raise UsageError(
             "no such file of weights", file=config.image.weights, remedy="set image.weights to a safetensors file"
         )
+    archive = Archive.open(config.data.archive)
+    require_all_reports(config.data.evidence, archive)
+    training_states(archive, read_pairing(config.data.pairing), source=config.data.pairing)
 
 
 def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from lgdea.annotation.compare_runs import TIERS, Pair, RunComparison, compare_runs, describe
-from lgdea.annotation.export_review import report_texts, reports_asked, reports_read, sentence_around
+from lgdea.annotation.export_review import report_texts, reports_read, sentence_around
 from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.annotation.scoring import count_against_gold
 from lgdea.annotation.unit_matching import units_by_report
+from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import split_sentences
 from lgdea.records.archive import Archive
@@ -68,16 +69,17 @@ def build_evidence_page(
     """
     folders = [Path(evidence), *([] if against is None else [Path(against)])]
     names = _names(folders)
+    asked = [reports_asked(folder, archive) for folder in folders]
     runs = [
-        count_run(name, folder, read_evidence(folder), len(reports_asked(folder, archive)))
-        for name, folder in zip(names, folders, strict=True)
+        count_run(name, folder, read_evidence(folder), len(reports))
+        for name, folder, reports in zip(names, folders, asked, strict=True)
     ]
-    comparison = None if gold is None else count_against_gold(runs[0].units, gold, archive)
+    comparison = None if gold is None else count_against_gold(runs[0].units, gold, archive, asked[0])
     difference = None
     if len(runs) == 2:
         difference = compare_runs(runs[0].units, runs[1].units, reports_read(folders, archive))
     whole = report_texts(archive)
-    texts = {report: whole[report] for report in reports_asked(evidence, archive)}
+    texts = {report: whole[report] for report in asked[0]}
     content = _content(runs, texts, comparison, difference)
     chosen = choose(content, limit, seed)
     context = {

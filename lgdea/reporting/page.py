@@ -56,7 +56,7 @@ def build_report(
         results: Label -> results folder; a label that is also in ``runs`` is the same model. The first one is the
             baseline with which the others are compared; the page shows it last.
         archive: Archive folder, for counts, reports and images.
-        evidence: Evidence folder, for the highlights; needs ``archive``.
+        evidence: Evidence of all reports of ``archive``, for the highlights.
         examples: How many reports and how many images to show.
         replicates: Of the intervals and tests of differences; 0 for neither.
         seed: Seed of their random choice.
@@ -65,7 +65,8 @@ def build_report(
         ``out``.
 
     Raises:
-        UsageError: Nothing to report on, or a folder is missing or holds something else.
+        UsageError: Nothing to report on, or a folder is missing or holds something else, or the evidence is not of
+            all the archive's reports.
         DataError: A file is broken.
     """
     if not runs and not results and archive is None:
@@ -81,10 +82,12 @@ def build_report(
 
         opened = Archive.open(require_finished(archive, what="archive", made_by="lgdea data build"))
     units = None
-    if evidence is not None:
+    if evidence is not None and opened is not None:
+        from lgdea.evidence.coverage import require_all_reports
         from lgdea.evidence.io import read_evidence
 
-        units = read_evidence(require_finished(evidence, what="evidence folder", made_by="lgdea extract"))
+        require_all_reports(evidence, opened)
+        units = read_evidence(evidence)
     context = _context(read, tables, opened, units, baseline=baseline, count=examples, seed=seed)
     out = Path(out)
     write_text(out, render(title=title, generated=now(), **context))

@@ -73,13 +73,17 @@ def readme_picture(
         ``out``.
 
     Raises:
+        UsageError: The evidence is not of all the archive's reports.
         DataError: No study of the test part fits.
     """
+    from lgdea.evidence.coverage import require_all_reports
     from lgdea.evidence.io import read_evidence
     from lgdea.models.serialization import load_model
     from lgdea.records.archive import Archive
 
-    example = choose_example(Archive.open(archive), read_evidence(evidence), load_model(model), seed)
+    opened = Archive.open(archive)
+    require_all_reports(evidence, opened)
+    example = choose_example(opened, read_evidence(evidence), load_model(model), seed)
     labels = list(results)
     ordered = {label: Path(results[label]) for label in labels[1:] + labels[:1]}
     picture = draw(example, measures.first_per_task(measures.headline_rows(measures.task_tables(ordered))))

@@ -19,8 +19,23 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 
 
+def units_of(archive: Archive, evidence: str | Path | pd.DataFrame | None) -> pd.DataFrame | None:
+    """The units of an evidence folder; a table, or None, as it is.
+
+    Raises:
+        UsageError: The folder is not evidence of all the archive's reports.
+    """
+    if evidence is None or isinstance(evidence, pd.DataFrame):
+        return evidence
+    from lgdea.evidence.coverage import require_all_reports
+    from lgdea.evidence.io import read_evidence
+
+    require_all_reports(evidence, archive)
+    return read_evidence(evidence)
+
+
 def study_evidence(
-    archive: Archive, studies: pd.Index, evidence: str | Path | pd.DataFrame | None, config: RetrievalConfig
+    archive: Archive, studies: pd.Index, evidence: pd.DataFrame | None, config: RetrievalConfig
 ) -> tuple[Bools | None, list[str]]:
     """Present findings of each study.
 
@@ -30,7 +45,7 @@ def study_evidence(
     Args:
         archive: Gives reports and labels.
         studies: Ids, in the order of the rows.
-        evidence: Evidence folder or its table; None takes the archive's labels.
+        evidence: Units; None takes the archive's labels.
         config: ``laterality`` and ``labeller``.
 
     Returns:
@@ -66,9 +81,10 @@ def study_evidence(
     return matrix, [f"graded by {origin}", *notes]
 
 
-def _from_units(archive: Archive, evidence: str | Path | pd.DataFrame, laterality: bool) -> pd.DataFrame:
-    table = evidence if isinstance(evidence, pd.DataFrame) else _read(evidence)
-    units = table[table["assertion"] == "present"].merge(archive.reports[["report_id", "study_id"]], on="report_id")
+def _from_units(archive: Archive, evidence: pd.DataFrame, laterality: bool) -> pd.DataFrame:
+    units = evidence[evidence["assertion"] == "present"].merge(
+        archive.reports[["report_id", "study_id"]], on="report_id"
+    )
     fact = units["finding"] + "|" + units["laterality"] if laterality else units["finding"]
     return units[["study_id"]].assign(fact=fact)
 
@@ -82,10 +98,3 @@ def _from_labels(labels: pd.DataFrame) -> pd.DataFrame:
             clear[["study_id"]].drop_duplicates().assign(fact="no_finding"),
         ]
     )
-
-
-def _read(folder: str | Path) -> pd.DataFrame:
-    from lgdea.evidence.io import read_evidence
-
-    units: pd.DataFrame = read_evidence(folder)
-    return units

@@ -15,7 +15,7 @@ from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, l2_
 from lgdea.evaluation.images import ImageSource, track
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
-from lgdea.evaluation.tasks.graded import study_evidence
+from lgdea.evaluation.tasks.graded import study_evidence, units_of
 from lgdea.evaluation.tasks.ranking import DIRECTIONS, Gallery, rank
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean, weighted_median
 
@@ -44,14 +44,17 @@ def retrieval(
         model: The model.
         archive: Has images and reports of the same studies.
         config: Settings; the defaults otherwise.
-        evidence: Evidence folder, or its table, that grades what is found; the archive's labels by default.
+        evidence: Evidence folder of the whole archive, or a table of units, that grades what is found; the archive's
+            labels by default.
         **settings: Fields of :class:`RetrievalConfig` laid over ``config``.
 
     Raises:
+        UsageError: The evidence folder is not of all the archive's reports.
         DataError: The split has no study with both a readable image and a report, or embeddings are not finite.
     """
     config = common.resolve(RetrievalConfig, config, settings)
     name, model = model_name(model), as_evaluable(model)
+    units = units_of(archive, evidence)
     images, reports, skipped = both_sides(archive, config.split)
     source = common.image_source(archive, config, model)
     images, image_vectors = _embed_images(model, source, images, config.batch_size)
@@ -60,7 +63,7 @@ def retrieval(
     reports = reports[reports["study_id"].isin(images["study_id"])].reset_index(drop=True)
     text_vectors = _embed_texts(model, reports)
     studies = pd.Index(images["study_id"].unique())
-    facts, notes = study_evidence(archive, studies, evidence, config)
+    facts, notes = study_evidence(archive, studies, units, config)
     gallery = Gallery(
         image_vectors=image_vectors,
         text_vectors=text_vectors,

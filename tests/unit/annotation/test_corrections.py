@@ -295,10 +295,11 @@ def test_corrections_of_another_text_are_no_gold(world, tmp_path, make_archive):
     save(tmp_path / "done.csv", reviewed(world, tmp_path))
     import_corrections([tmp_path / "done.csv"], archive, tmp_path / "gold")
     changed = make_archive(tmp_path / "changed", {**TEXTS, "a": TEXTS["a"].upper()})
+    units = read_evidence(rules)
     with pytest.raises(DataError, match="has another text for the reviewed report 'r:a'"):
-        score(rules, str(tmp_path / "gold"), changed)
+        score(units, str(tmp_path / "gold"), changed)
     with pytest.raises(DataError, match="lacks the reviewed report"):
-        score(rules, str(tmp_path / "gold"), make_archive(tmp_path / "less", {"a": TEXTS["a"]}))
+        score(units, str(tmp_path / "gold"), make_archive(tmp_path / "less", {"a": TEXTS["a"]}))
 
 
 def test_the_commands(world, tmp_path, capsys):

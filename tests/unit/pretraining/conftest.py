@@ -79,9 +79,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             units.append(unit(f"{study}:r", "no_finding", "present"))
     archive = write_archive(root / "archive", "toy", tables, root / "pixels")
     write_pairing(make_pairing(archive, 0.5, seed=0), root / "pairing.parquet")
-    (root / "evidence").mkdir()
+    reports = {"reports": archive.folder / "reports.parquet"}
+    runs.start(root / "evidence", stage="extract", config={}, inputs=reports)
     write_table(root / "evidence" / "evidence.parquet", units, Unit)
-    runs.write_text(root / "evidence" / runs.SUCCESS, "")
+    runs.finish(root / "evidence")
     return root
 
 

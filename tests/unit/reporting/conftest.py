@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from lgdea import runs
 from lgdea.evaluation.results.result import Result, Value, write_result
 from lgdea.evidence.schema import Unit, unit_id
 from lgdea.records.archive import write_archive
@@ -38,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Made once; nothing in it is changed by a test."""
     root = tmp_path_factory.mktemp("world")
     make_archive(root / "archive")
-    make_evidence(root / "evidence", pd.read_parquet(root / "archive" / "reports.parquet"))
+    make_evidence(root / "evidence", root / "archive" / "reports.parquet")
     make_pairing(root / "pairing.parquet")
     runs = {"clip": root / "runs" / "clip", "lgdea": root / "runs" / "lgdea"}
     results = {label: root / "results" / label for label in runs}
@@ -69,9 +70,9 @@ def make_archive(folder: Path, studies: int = 12) -> None:
     write_archive(folder, "toy", tables, folder)
 
 
-def make_evidence(folder: Path, reports: pd.DataFrame) -> None:
+def make_evidence(folder: Path, reports: Path) -> None:
     rows = []
-    for report in reports.itertuples():
+    for report in pd.read_parquet(reports).itertuples():
         quotes = [("Moderate left", FINDINGS[0], "present"), ("No pneumothorax", "pneumothorax", "absent")]
         for quote, finding, assertion in [*quotes, ("Possible nodule", "nodule", "uncertain")]:
             start = report.text.index(quote)
@@ -81,10 +82,9 @@ def make_evidence(folder: Path, reports: pd.DataFrame) -> None:
             content |= {"start": start, "end": end, "alignment": "exact", "finding": finding, "finding_text": quote}
             content |= {"assertion": assertion, "anatomy": "lung", "laterality": "left", "severity": "moderate"}
             rows.append(Unit(**content, run_id="toy"))
-    folder.mkdir(parents=True)
+    runs.start(folder, stage="extract", config={}, inputs={"reports": reports})
     write_table(folder / "evidence.parquet", rows, Unit)
-    (folder / "run.json").write_text("{}")
-    (folder / "_SUCCESS").touch()
+    runs.finish(folder)
 
 
 def make_pairing(file: Path, studies: int = 12) -> None:

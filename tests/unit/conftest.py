@@ -1,4 +1,4 @@
-"""A small archive without images."""
+"""Small archives without images, for all rooms that read reports."""
 
 from __future__ import annotations
 
