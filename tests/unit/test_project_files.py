@@ -1,0 +1,52 @@
+"""The files around the package say the same as the package."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from lgdea.version import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REQUIREMENTS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+PYTHONS = [word.removeprefix("Programming Language :: Python :: ") for word in PROJECT["classifiers"] if "Python" in word]
+
+
+def _pins() -> dict[str, Version]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split(";")[0].strip().split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): Version(version) for name, version in pins}
+
+
+@pytest.mark.parametrize("line", REQUIREMENTS)
+def test_every_requirement_has_a_pin_that_satisfies_it(line: str) -> None:
+    requirement = Requirement(line)
+    pin = _pins()[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(pin)
+    assert pin.local is None  # a build such as +cu130 is on no ordinary package index
+
+
+def test_ci_runs_every_python_that_is_supported() -> None:
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["check"]
+    assert job["strategy"]["matrix"]["python-version"] == PYTHONS
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert citation["license"] == PROJECT["license"]
+    assert [author["name"] for author in citation["authors"]] == [author["name"] for author in PROJECT["authors"]]
+
+
+def test_the_changelog_has_this_version_and_what_comes_next() -> None:
+    titles = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert titles[:2] == ["Unreleased", __version__]
