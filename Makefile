@@ -16,10 +16,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
-# The newest releases that work together on every Python that is supported; test before you commit them.
+# One version of each package for every Python that is supported: adds what pyproject.toml asks for now and keeps the rest;
+# `make constraints UPGRADE=--upgrade` takes the newest of all. Run .ci/run before you commit it.
 constraints: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --no-annotate \
 		--custom-compile-command 'make constraints' --extra dev --output-file constraints.txt pyproject.toml
 
 # vLLM pins its torch, so it has an environment of its own; this is its CPU build, for tests. On a GPU: pip install vllm.
