@@ -17,7 +17,8 @@ from lgdea.version import __version__
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIREMENTS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-PYTHONS = [word.removeprefix("Programming Language :: Python :: ") for word in PROJECT["classifiers"] if "Python" in word]
+PYTHON = "Programming Language :: Python :: "
+PYTHONS = [word.removeprefix(PYTHON) for word in PROJECT["classifiers"] if word.startswith(PYTHON)]
 
 
 def _pins() -> dict[str, Version]:
