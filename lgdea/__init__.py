@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 from lgdea.version import __version__
 
 if TYPE_CHECKING:
+    from lgdea import metrics as metrics
     from lgdea.api.archives import build_archive as build_archive
     from lgdea.api.archives import list_datasets as list_datasets
     from lgdea.api.archives import make_pairing as make_pairing
     from lgdea.api.archives import open_archive as open_archive
+    from lgdea.api.evaluation import evaluate as evaluate
+    from lgdea.api.evaluation import list_suites as list_suites
+    from lgdea.api.heat_maps import show_heat_map as show_heat_map
+    from lgdea.api.heat_maps import write_heat_maps as write_heat_maps
+    from lgdea.api.results import Results as Results
+    from lgdea.api.results import load_results as load_results
     from lgdea.models.serialization import load_model as load_model
 
 # Public name -> module that defines it. Loaded on first use: torch costs seconds to import, and `import lgdea` and
@@ -20,11 +27,17 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "build_archive": "lgdea.api.archives",
     "list_datasets": "lgdea.api.archives",
+    "Results": "lgdea.api.results",
+    "evaluate": "lgdea.api.evaluation",
+    "list_suites": "lgdea.api.evaluation",
+    "load_results": "lgdea.api.results",
+    "show_heat_map": "lgdea.api.heat_maps",
+    "write_heat_maps": "lgdea.api.heat_maps",
     "load_model": "lgdea.models.serialization",
     "make_pairing": "lgdea.api.archives",
     "open_archive": "lgdea.api.archives",
 }
-_MODULES: tuple[str, ...] = ()
+_MODULES: tuple[str, ...] = ("metrics",)
 
 # A library leaves it to the application where its log goes; the command line sends it to stderr.
 logging.getLogger("lgdea").addHandler(logging.NullHandler())

@@ -18,6 +18,7 @@ from lgdea import runs
 from lgdea.config import load_config
 from lgdea.errors import UsageError
 from lgdea.shipped import shipped
+from lgdea.statistics.format import format_interval
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def comparison(results: Path) -> list[list[str]]:
         both = [read_result(results / objective, task) for objective in OBJECTIVES]
         for key, name in metrics:
             values = [result.metrics[key] for result in both]
-            cells = [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in values]
+            cells = [format_interval(m.value, m.low, m.high) for m in values]
             rows.append([name, *cells, f"{values[1].value - values[0].value:+.3f}"])
     return rows
 

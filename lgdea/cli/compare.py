@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgdea.cli.console import console, show_table
+from lgdea.statistics.format import INTERVAL_KIND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,6 +123,7 @@ def _show(tables: Sequence[TaskTables]) -> None:
             show_table(title, columns, rows)
         for note in table.notes:
             console.print(f"note: {note}", highlight=False)
+    console.print(f"intervals: {INTERVAL_KIND}", highlight=False)
 
 
 def _parts(table: TaskTables) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -132,13 +134,14 @@ def _parts(table: TaskTables) -> list[tuple[str, list[str], list[list[str]]]]:
 
 
 def _cells(row: MetricRow, labels: Sequence[str]) -> list[str]:
-    from lgdea.evaluation.results.compare import format_value
+    from lgdea.statistics.format import format_interval
 
     cells = {cell.label: cell for cell in row.cells}
     texts = []
     for label in labels:
         cell = cells.get(label)
-        text = "-" if cell is None or cell.value is None else format_value(cell.value)
+        value = None if cell is None else cell.value
+        text = "-" if value is None else format_interval(value.value, value.low, value.high)
         if cell is not None and cell.difference is not None:
             text += f" {cell.difference:+.3f}"
             if cell.p_shown is not None:

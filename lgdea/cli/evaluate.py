@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
 from lgdea.errors import UsageError
 from lgdea.shipped import config_files
+from lgdea.statistics.format import INTERVAL_KIND, format_bounds
 
 if TYPE_CHECKING:
-    from lgdea.evaluation.encoders.protocol import EvaluableModel
+    from lgdea.evaluation.config import EvaluationConfig
     from lgdea.evaluation.results.result import Result
-    from lgdea.evaluation.suites.prepare import TaskInput
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 
@@ -27,110 +30,97 @@ ModelArgument = Annotated[
     ),
 ]
 ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder.")]
-OutOption = Annotated[Path, typer.Option(help="Results folder; gets TASK.json and TASK.parquet.")]
 ConfigOption = Annotated[
     list[str] | None, typer.Option("--config", "-c", help="YAML file, or the name of a shipped one.")
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: split=val, seed=1")]
-SuiteOption = Annotated[
-    str | None,
-    typer.Option(help="Benchmark suite that fixes settings and items: a name of `lgdea eval suites` or a file."),
-]
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Arguments and options that every task's verb has."""
+
+    model: ModelArgument
+    archive: ArchiveArgument
+    out: Annotated[Path, typer.Option(help="Results folder; gets TASK.json and TASK.parquet.")]
+    suite: Annotated[
+        str | None,
+        typer.Option(help="Benchmark suite that fixes settings and items: a name of `lgdea eval suites` or a file."),
+    ] = None
+    config: ConfigOption = None
+    overrides: SetOption = None
+    json: JsonFlag = False
+
+    def run(self, task: str, evidence: Path | None = None) -> None:
+        """Evaluate the model on the task, write its result and show it."""
+        from lgdea.api.evaluation import evaluate
+
+        settings = {task: _load_settings(task, self.config, self.overrides)}
+        chosen: dict[str, Any] = {"suite": self.suite, "settings": settings, "evidence": evidence}
+        _show(evaluate(self.model, self.archive, [task], **chosen, out=self.out)[task], self.out, self.json)
+
+
+def with_task_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Show Typer the fields of :class:`TaskOptions`, in front of the options of ``verb`` itself.
+
+    Args:
+        verb: Function whose first parameter takes the :class:`TaskOptions`.
+    """
+    shared = inspect.signature(TaskOptions, eval_str=True).parameters
+    own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
+
+    def command(**given: Any) -> None:
+        options = TaskOptions(**{name: given.pop(name) for name in shared})
+        verb(options, **given)
+
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    command.__signature__ = inspect.Signature([*shared.values(), *own])  # type: ignore[attr-defined]
+    return command
 
 
 @app.command("zero-shot")
-def zero_shot(
-    model: ModelArgument,
-    archive: ArchiveArgument,
-    out: OutOption,
-    suite: SuiteOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-    json: JsonFlag = False,
-) -> None:
+@with_task_options
+def zero_shot(options: TaskOptions) -> None:
     """Score each class by its texts: AUROC, AUPRC, F1 and MCC at the validation-chosen threshold.
 
     Example: `lgdea eval zero-shot runs/chest/model archives/nih --set classes=nih14 --out results/chest`
     """
-    from lgdea.evaluation.tasks import zero_shot as task
-
-    task_input = _prepare("zero-shot", archive, suite, config, overrides)
-    result = task(_load(model), task_input.archive, task_input.config)
-    _write(task_input.annotate_result(result, model), out, json)
+    options.run("zero-shot")
 
 
 @app.command()
+@with_task_options
 def retrieval(
-    model: ModelArgument,
-    archive: ArchiveArgument,
-    out: OutOption,
+    options: TaskOptions,
     evidence: Annotated[
         Path | None, typer.Option(help="Evidence folder that grades what is retrieved; default: the archive's labels.")
     ] = None,
-    suite: SuiteOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-    json: JsonFlag = False,
 ) -> None:
     """Retrieve reports for images and images for reports: Recall@k, evidence precision@k and nDCG@k.
 
     Example: `lgdea eval retrieval demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    if suite is not None and evidence is not None:
-        raise UsageError("a suite grades by the archive's labels", remedy="leave out --evidence or --suite")
-    from lgdea.evaluation.tasks import retrieval as task
-
-    task_input = _prepare("retrieval", archive, suite, config, overrides)
-    result = task(_load(model), task_input.archive, task_input.config, evidence=evidence)
-    _write(task_input.annotate_result(result, model), out, json)
+    options.run("retrieval", evidence)
 
 
 @app.command()
-def grounding(
-    model: ModelArgument,
-    archive: ArchiveArgument,
-    out: OutOption,
-    suite: SuiteOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-    json: JsonFlag = False,
-) -> None:
+@with_task_options
+def grounding(options: TaskOptions) -> None:
     """Compare the heat map of each phrase with its boxes: pointing game, CNR, mIoU.
 
     Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    from lgdea.evaluation.tasks import grounding as task
-
-    task_input = _prepare("grounding", archive, suite, config, overrides)
-    result = task(_load(model), task_input.archive, task_input.config)
-    _write(task_input.annotate_result(result, model), out, json)
+    options.run("grounding")
 
 
 @app.command()
-def probe(
-    model: ModelArgument,
-    archive: ArchiveArgument,
-    out: OutOption,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-    json: JsonFlag = False,
-) -> None:
+@with_task_options
+def probe(options: TaskOptions) -> None:
     """Train linear and k-NN probes on frozen image embeddings, with 1, 10 and 100% of the training labels.
 
     Example: `lgdea eval probe runs/chest/model archives/nih --config probe --out results/chest`
     """
-    from lgdea.config import load_config
-    from lgdea.evaluation.config import ProbeConfig
-    from lgdea.evaluation.encoders.registry import load_encoder
-    from lgdea.evaluation.suites.prepare import TaskInput
-    from lgdea.evaluation.tasks import probe as task
-    from lgdea.records.archive import Archive
-
-    task_input = TaskInput(
-        Archive.open(archive), load_config(ProbeConfig, config_files("eval", config), overrides or [])
-    )
-    result = task(load_encoder(model), task_input.archive, task_input.config)
-    _write(task_input.annotate_result(result, model), out, json)
+    options.run("probe")
 
 
 @app.command()
@@ -146,27 +136,24 @@ def features(
 
     Example: `lgdea eval features runs/clip/model runs/lgdea/model archives/nih -c features --out results/features`
     """
-    from lgdea.config import load_config
-    from lgdea.evaluation.config import FeaturesConfig
-    from lgdea.evaluation.encoders.registry import load_encoder
+    from lgdea.api.evaluation import evaluate
     from lgdea.evaluation.results.compare import compare_results, to_rich
-    from lgdea.evaluation.results.result import write_result
-    from lgdea.evaluation.suites.prepare import TaskInput
-    from lgdea.evaluation.tasks import features as task
     from lgdea.records.archive import Archive
     from lgdea.reporting.features_page import write_features
 
-    resolved = load_config(FeaturesConfig, config_files("eval", config), overrides or [])
-    task_input, results, content = TaskInput(Archive.open(archive), resolved), {}, {}
+    settings = {"features": _load_settings("features", config, overrides)}
+    opened, folders, content = Archive.open(archive), {}, {}
     for label, model in _labels(models).items():
-        result = task_input.annotate_result(task(load_encoder(model), task_input.archive, task_input.config), model)
-        results[label], content[label] = write_result(result, out / label).parent, result.to_dict()
-    files = write_features(results, task_input.archive, out)
+        folders[label] = out / label
+        result = evaluate(model, opened, ["features"], settings=settings, out=folders[label])["features"]
+        content[label] = result.to_dict()
+    files = write_features(folders, opened, out)
     if json:
         show_json(content)
         return
-    for table in compare_results(results, task="features"):
+    for table in compare_results(folders, task="features"):
         console.print(to_rich(table))
+    console.print(f"intervals: {INTERVAL_KIND}", highlight=False)
     console.print(f"results: {', '.join(str(file) for file in files)}", highlight=False)
 
 
@@ -189,29 +176,11 @@ def embed(
     console.print(f"embeddings: {out}")
 
 
-def _prepare(
-    task: Literal["zero-shot", "retrieval", "grounding"],
-    archive: Path,
-    suite: str | None,
-    config: list[str] | None,
-    overrides: list[str] | None,
-) -> TaskInput:
-    """The archive and the settings of a task: as given, or the part and the settings that a suite fixes."""
+def _load_settings(task: str, config: list[str] | None, overrides: list[str] | None) -> EvaluationConfig:
+    from lgdea.api.evaluation import TASK_CONFIGS
     from lgdea.config import load_config
-    from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
-    from lgdea.evaluation.suites.suite import CONFIGS, load_suite
-    from lgdea.records.archive import Archive
 
-    resolved = load_config(CONFIGS[task], config_files("eval", config), overrides or [])
-    opened = Archive.open(archive)
-    return TaskInput(opened, resolved) if suite is None else prepare_task(load_suite(suite), task, opened, resolved)
-
-
-def _load(model: str) -> EvaluableModel:
-    from lgdea.evaluation.encoders.protocol import as_evaluable
-    from lgdea.evaluation.encoders.registry import load_encoder
-
-    return as_evaluable(load_encoder(model))
+    return load_config(TASK_CONFIGS[task], config_files("eval", config), overrides or [])
 
 
 def _labels(models: list[str]) -> dict[str, str]:
@@ -227,20 +196,19 @@ def _labels(models: list[str]) -> dict[str, str]:
     return labels
 
 
-def _write(result: Result, out: Path, json: bool) -> None:
-    from lgdea.evaluation.results.result import write_result
-
-    file = write_result(result, out)
+def _show(result: Result, out: Path, json: bool) -> None:
     if json:
         show_json(result.to_dict())
         return
-    rows = [(name, f"{m.value:.3f}", f"[{m.low:.3f}, {m.high:.3f}]", m.n) for name, m in result.metrics.items()]
+    rows = [(name, f"{m.value:.3f}", format_bounds(m.low, m.high) or "-", m.n) for name, m in result.metrics.items()]
     title = ", ".join(part for part in (result.definition, result.suite) if part)
     show_table(f"{result.task} ({title})", ["metric", "value", "95% interval", "n"], rows)
+    replicates = result.config["bootstrap_replicates"]
+    console.print(f"intervals: {INTERVAL_KIND}, {replicates:,} replicates", highlight=False)
     for note in result.notes:
         console.print(f"note: {note}", highlight=False)
     if result.skipped:
         first = result.skipped[0]
         console.print(f"{len(result.skipped)} items skipped, e.g. {first['id']}: {first['reason']}", highlight=False)
     console.print(f"{result.n_ids:,} ids, sha256 {result.ids_sha256}", highlight=False, soft_wrap=True)
-    console.print(f"result: {file}")
+    console.print(f"result: {out / result.task}.json")

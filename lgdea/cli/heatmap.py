@@ -39,22 +39,16 @@ def heatmap(
 
     Example: `lgdea heatmap demo/runs/lgdea/model --archive demo/archive --split test --out maps`
     """
-    from lgdea import load_model
-    from lgdea.records.archive import Archive
-    from lgdea.reporting.heatmaps import HeatMapConfig, maps_of_archive, maps_of_image
+    from lgdea.api.heat_maps import write_heat_maps
 
     words = list(what or [])
-    config = HeatMapConfig(level=level, min_area=min_area, maps=maps, overlays=overlays)
-    if archive is not None:
-        source = Archive.open(archive)
-        entries = maps_of_archive(
-            load_model(model), source, out, config,
-            split=split, phrases=words, of=of, labeller=labeller, model_folder=model,
-        )  # fmt: skip
-    elif len(words) >= 2:
-        entries = maps_of_image(load_model(model), Path(words[0]), words[1:], out, config, model_folder=model)
-    else:
+    if archive is None and len(words) < 2:
         raise UsageError("nothing to draw", remedy="give an image and phrases, or --archive")
+    source, phrases = (archive, words) if archive is not None else (Path(words[0]), words[1:])
+    entries = write_heat_maps(
+        model, source, phrases, out=out, split=split, of=of, labeller=labeller,
+        level=level, min_area=min_area, maps=maps, overlays=overlays,
+    )  # fmt: skip
     if json:
         show_json(entries)
         return

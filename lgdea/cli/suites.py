@@ -21,7 +21,7 @@ def suites(json: JsonFlag = False) -> None:
 
     Example: `lgdea eval suites`
     """
-    from lgdea.evaluation.suites.suite import list_suites
+    from lgdea.evaluation.suites.suite import shipped_suites
 
     facts: list[dict[str, Any]] = [
         {
@@ -32,7 +32,7 @@ def suites(json: JsonFlag = False) -> None:
             "ids_sha256": benchmark.ids_sha256,
             "measures": suite.measures,
         }
-        for suite in list_suites()
+        for suite in shipped_suites()
         for task, benchmark in suite.tasks.items()
     ]
     if json:

@@ -19,7 +19,8 @@ from pydantic import Field
 from lgdea import runs
 from lgdea.config import Config
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.encoders.protocol import EvaluableModel, Pixels, as_evaluable, model_name
+from lgdea.evaluation.encoders.protocol import ImageEncoder, Pixels, as_evaluable, model_name
+from lgdea.evaluation.encoders.registry import local_folder
 from lgdea.evaluation.images import ImageSource, track
 from lgdea.evaluation.tasks import common
 from lgdea.imaging.boxes import LEVEL, boxes_of_map
@@ -28,12 +29,14 @@ from lgdea.reporting.palette import BOX, FOUND_BOX
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
     from lgdea.models.lgdea_model import LgdeaModel
     from lgdea.records.archive import Archive
 
 Entry = dict[str, Any]
-Truth = Mapping[tuple[str, str], list[tuple[float, float, float, float]]]
+Edges = tuple[float, float, float, float]
+Truth = Mapping[tuple[str, str], list[Edges]]
 
 
 class HeatMapConfig(Config):
@@ -49,8 +52,39 @@ class HeatMapConfig(Config):
     """Whether pictures of image, map and boxes are written."""
 
 
+def draw_heat_map(
+    pixels: Pixels,
+    heat: np.ndarray,
+    phrase: str,
+    *,
+    found: Sequence[Edges] = (),
+    boxes: Sequence[Edges] = (),
+    legend: bool = True,
+    max_side: int | None = None,
+) -> Image.Image:
+    """Lay a heat map and its boxes over the image, with a legend at the right.
+
+    Args:
+        pixels: (H, W) in [0, 1], the source image.
+        heat: (H, W) in source pixels, NaN where the model saw nothing.
+        phrase: What the map is of.
+        found: Boxes made of the map, half-open source pixels.
+        boxes: True boxes, likewise.
+        legend: If true, the phrase, the scale and the kinds of boxes stand beside the image.
+        max_side: Longer side of the image in the picture, pixels; that of the source by default.
+
+    Returns:
+        RGB picture.
+    """
+    picture = overlay(pixels, heat=heat, boxes=boxes, found=found, max_side=max_side or max(heat.shape))
+    if not legend:
+        return picture
+    keys = [(FOUND_BOX, "box of the map")] + ([(BOX, "true box")] if boxes else [])
+    return with_legend(picture, heat, phrase, keys=keys)
+
+
 def maps_of_image(
-    model: EvaluableModel | LgdeaModel,
+    model: ImageEncoder | LgdeaModel,
     image: str | Path,
     phrases: Sequence[str],
     out: str | Path,
@@ -80,14 +114,14 @@ def maps_of_image(
 
     image, wanted = Path(image), {Path(image).stem: _distinct(phrases)}
     pixels = read_image(image).pixels
-    inputs = {"image": image} | ({} if model_folder is None else {"model": model_folder})
+    inputs = {"image": image, **_model_input(model_folder)}
     return _write(
         model, iter([([image.stem], [pixels])]), wanted, {}, Path(out), config, inputs, {"phrases": list(phrases)}, []
     )
 
 
 def maps_of_archive(
-    model: EvaluableModel | LgdeaModel,
+    model: ImageEncoder | LgdeaModel,
     archive: Archive,
     out: str | Path,
     config: HeatMapConfig,
@@ -125,7 +159,7 @@ def maps_of_archive(
         wanted = _group(_positive_labels(archive, split, labeller))
     source = ImageSource(archive)
     settings = {"split": split, "phrases": list(phrases), "of": of, "labeller": labeller}
-    inputs = {"archive": archive.folder} | ({} if model_folder is None else {"model": model_folder})
+    inputs = {"archive": archive.folder, **_model_input(model_folder)}
     done = {key.stem for key in (Path(out) / "boxes").glob("*.json")}
     left = [image for image, asked in wanted.items() if any(_key(image, phrase) not in done for phrase in asked)]
     batches = track(source.batches(left, 1), "drawing heat maps", len(left))
@@ -133,22 +167,22 @@ def maps_of_archive(
 
 
 def _write(
-    model: EvaluableModel | LgdeaModel,
+    model: ImageEncoder | LgdeaModel,
     batches: Iterable[tuple[list[str], list[Pixels]]],
     wanted: Mapping[str, Sequence[str]],
     truth: Truth,
     out: Path,
     config: HeatMapConfig,
-    inputs: Mapping[str, Path | str],
+    inputs: Mapping[str, Path],
     settings: Mapping[str, Any],
     skipped: list[dict[str, str]],
 ) -> list[Entry]:
-    name, model = model_name(model), as_evaluable(model)
+    name, evaluable = model_name(model), as_evaluable(model)
     runs.start(out, stage="heatmap", config={"model": name, **config.model_dump(), **settings}, inputs=inputs)
     if not runs.is_finished(out):
         for (image_id,), (pixels,) in batches:
             phrases = [p for p in wanted[image_id] if not (out / "boxes" / f"{_key(image_id, p)}.json").exists()]
-            for phrase, heat in zip(phrases, model.heat_maps(pixels, phrases) if phrases else [], strict=True):
+            for phrase, heat in zip(phrases, evaluable.heat_maps(pixels, phrases) if phrases else [], strict=True):
                 _write_one(image_id, phrase, pixels, np.asarray(heat, np.float32), truth, out, config)
         entries = list(_entries(wanted, out))
         if not entries:
@@ -174,10 +208,9 @@ def _write_one(
         with runs.atomic(out / "maps" / f"{key}.npy") as temporary, temporary.open("wb") as stream:
             np.save(stream, heat)
     if config.overlays:
-        picture = overlay(pixels, heat=heat, boxes=real, found=[b.box for b in found], max_side=max(heat.shape))
-        keys = [(FOUND_BOX, "box of the map")] + ([(BOX, "true box")] if real else [])
+        picture = draw_heat_map(pixels, heat, phrase, found=[b.box for b in found], boxes=real)
         with runs.atomic(out / "overlays" / f"{key}.png") as temporary:
-            temporary.write_bytes(to_png(with_legend(picture, heat, phrase, keys=keys)))
+            temporary.write_bytes(to_png(picture))
     seen = heat[np.isfinite(heat)]
     low, high = (float(seen.min()), float(seen.max())) if seen.size else (None, None)
     head = {"image_id": image_id, "phrase": phrase, "key": key, "width": width, "height": height}
@@ -199,6 +232,12 @@ def _key(image_id: str, phrase: str) -> str:
     words = [re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("._")[-40:] for text in (image_id, phrase)]
     digest = hashlib.sha256("\n".join((image_id, phrase)).encode()).hexdigest()
     return "--".join([*words, digest[:8]])
+
+
+def _model_input(model: str | Path | None) -> dict[str, Path]:
+    """The folder behind a model's name, whose hash tells two models apart; nothing for a name of a hub."""
+    folder = None if model is None else local_folder(str(model))
+    return {} if folder is None else {"model": folder}
 
 
 def _distinct(phrases: Sequence[str]) -> list[str]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from lgdea.evaluation.results.metric_facts import metric_name
 from lgdea.evaluation.results.result import Value
 from lgdea.reporting.curves import short, ticks
-from lgdea.reporting.measures import ClassTable, MetricRow, TaskTables, metric_name
+from lgdea.reporting.measures import ClassTable, MetricRow, TaskTables
 from lgdea.reporting.palette import SERIES
 from lgdea.runs import write_text
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from lgdea.reporting.measures import LOWER_IS_BETTER, ClassTable, MetricRow, TaskTables
+from lgdea.evaluation.results.metric_facts import LOWER_IS_BETTER
+from lgdea.reporting.measures import ClassTable, MetricRow, TaskTables
+from lgdea.statistics.format import INTERVAL_KIND
 from lgdea.version import __version__
 
 LEVEL = 0.05
@@ -82,7 +84,7 @@ def _caption(table: TaskTables, classes: ClassTable | None, baseline: str | None
     n = max((row.n for row in (table.rows if classes is None else classes.rows)), default=0)
     parts = [
         escape(f"{table.title}, {what}: {source}, up to {n} items."),
-        r"Value with its 95\% bootstrap interval by patient.",
+        escape(f"Value with its interval ({INTERVAL_KIND})."),
     ]
     if len(table.labels) > 1:
         parts.append("The best value of a row is bold.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +10,15 @@ from pathlib import Path
 from lgdea.errors import UsageError
 from lgdea.evaluation.results.compare import ResultTable, compare_results
 from lgdea.evaluation.results.differences import Name, PairedDifference
+from lgdea.evaluation.results.metric_facts import (
+    HEADLINE,
+    chance_level,
+    headline_metrics,
+    is_defined,
+    metric_name,
+    score_names,
+)
 from lgdea.evaluation.results.result import Result, Value, list_results
-
-HEADLINE = {
-    "zero-shot": ("auroc_macro", "auprc_macro", "mcc_macro"),
-    "retrieval": ("evidence_precision@10", "evidence_ndcg@10", "/recall@10"),
-    "grounding": ("pointing_macro", "cnr_macro", "miou_macro"),
-    "probe": ("linear@100%/auroc_macro", "linear@10%/auroc_macro", "linear@1%/auroc_macro"),
-    "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
-}
-"""Metrics in the first table, by task: for each of these the first metric whose name ends with it."""
-
-CHANCE = {"auroc": 0.5, "mcc": 0.0}
-"""Chance level of metrics, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
-for a random map too."""
-
-LOWER_IS_BETTER = ("median_rank", "davies_bouldin", "overlay_shift", "overlay_changed", "iou_false", "iobb_false")
-NO_SCORE = ("threshold", "frechet_variance")
-"""Facts among the metrics that are no score."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +138,11 @@ def task_tables(
 
 
 def headline_rows(tables: Sequence[TaskTables]) -> list[MetricRow]:
-    """The few rows that answer "how good is it": see :data:`HEADLINE`; an unknown task gives its first two."""
+    """The few rows that answer "how good is it": see :func:`headline_metrics`."""
     chosen = []
     for table in tables:
-        wanted = HEADLINE.get(table.task, ())
-        matches = [next((row for row in table.rows if row.metric.endswith(key)), None) for key in wanted]
-        chosen += [row for row in matches if row is not None] or list(table.rows[:2])
+        by_metric = {row.metric: row for row in table.rows}
+        chosen += [by_metric[name] for name in headline_metrics(table.task, by_metric)]
     return chosen
 
 
@@ -163,39 +152,6 @@ def first_per_task(rows: Sequence[MetricRow]) -> list[MetricRow]:
     for row in rows:
         first.setdefault(row.task, row)
     return list(first.values())
-
-
-def metric_name(metric: str) -> str:
-    """A metric's id as people write it: ``auroc_macro`` -> ``macro AUROC``."""
-    stem, _, average = metric.rpartition("_")
-    text = f"{average}_{stem}" if average in ("macro", "micro") else metric
-    text = text.replace("image_to_report", "image→report").replace("report_to_image", "report→image")
-    words = [_WRITTEN.get(word.lower(), word) for word in re.split(r"[_/ ]+", text)]
-    return " ".join(words) + (", lower is better" if any(word in metric for word in LOWER_IS_BETTER) else "")
-
-
-def chance_metric(metric: str) -> str:
-    """The metric that holds the chance level of ``metric``, as the evaluation tasks name it.
-
-    For the pointing game it is the best fixed place, for evidence found the best fixed list: a random pixel or order
-    knows less than one who never saw the image.
-
-    >>> chance_metric("image_to_report/recall@10"), chance_metric("pointing_macro")
-    ('image_to_report/recall_chance@10', 'pointing_prior_macro')
-    """
-    if metric == "single_label_accuracy":
-        return "single_label_chance"
-    bare = metric.rpartition("/")[2]
-    if bare.startswith("auprc"):  # whatever the probe, as `linear@10%/auprc`
-        return bare.replace("auprc", "prevalence", 1)
-    stem, end = re.fullmatch(r"(.*?)(@\d+|_macro|_micro|)", metric).groups()  # type: ignore[union-attr]
-    fixed = stem == "pointing" or stem.rpartition("/")[2].startswith("evidence_")
-    return f"{stem}_prior{end}" if fixed else f"{stem}_chance{end}"
-
-
-_WRITTEN = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}
-_WRITTEN |= {"pointing": "pointing game"}
-_WRITTEN |= {f"ndcg@{k}": f"nDCG@{k}" for k in (1, 5, 10, 50, 100)}
 
 
 def _require_results(folder: Path) -> None:
@@ -209,13 +165,13 @@ def _table(source: ResultTable, labels: Sequence[str], baseline: str | None) -> 
     by_label = {label: source.results[label] for label in labels}
     # Where the baseline has no comparable result, the source compared with another model.
     found = source.differences if baseline in by_label else {}
-    metrics = _scores([r.metrics for r in by_label.values()])
+    metrics = score_names([r.metrics for r in by_label.values()])
     values = {m: {k: r.metrics.get(m) for k, r in by_label.items()} for m in metrics}
-    chances = {m: _chance(m, [r.metrics for r in by_label.values()]) for m in metrics}
+    chances = {m: chance_level(m, [r.metrics for r in by_label.values()]) for m in metrics}
     rows = [
         _row(source.task, m, metric_name(m), values[m], chances[m], baseline, _of(found, ("", m)))
         for m in metrics
-        if any(_known(v) for v in values[m].values())
+        if any(is_defined(v) for v in values[m].values())
     ]
     definitions = [v.definition for r in by_label.values() for v in r.metrics.values() if v.definition]
     return TaskTables(
@@ -244,41 +200,19 @@ def _class_tables(
     task = next(iter(by_label.values())).task
     names = list(dict.fromkeys(name for r in by_label.values() for name in r.per_class))
     tables = []
-    for metric in _scores([values for r in by_label.values() for values in r.per_class.values()]):
+    for metric in score_names([values for r in by_label.values() for values in r.per_class.values()]):
         rows = []
         for name in names:
             by_model = {k: r.per_class.get(name, {}) for k, r in by_label.items()}
             values = {k: v.get(metric) for k, v in by_model.items()}
-            if any(_known(v) for v in values.values()):
-                chance = _chance(metric, list(by_model.values()))
+            if any(is_defined(v) for v in values.values()):
+                chance = chance_level(metric, list(by_model.values()))
                 rows.append(_row(task, metric, name, values, chance, baseline, _of(found, (name, metric))))
         if rows:
             low, high = min(r.low for r in rows), max(r.high for r in rows)
             shared = [MetricRow(r.task, r.metric, r.name, r.cells, r.chance, low, high) for r in rows]
             tables.append(ClassTable(metric, metric_name(metric), tuple(sorted(shared, key=_best_first))))
     return tables
-
-
-def _scores(found: Sequence[Mapping[str, Value]]) -> list[str]:
-    """Metric names in order, without those that are the one chance level of another one or no score."""
-    names = list(dict.fromkeys(name for metrics in found for name in metrics))
-    # A chance level that is not the same for all models, as that of a distance in their own space, has its own row.
-    chances = {chance_metric(name) for name in names if len(_distinct_chances(name, found)) == 1}
-    chances |= {level.replace("_prior", "_chance") for level in chances}  # who knows less than the chance level
-    return [name for name in names if name not in chances and name not in NO_SCORE]
-
-
-def _chance(metric: str, found: Sequence[Mapping[str, Value]]) -> float | None:
-    levels = _distinct_chances(metric, found)
-    if levels:
-        return levels[0] if len(levels) == 1 else None
-    return CHANCE.get(re.sub(r".*/|_(macro|micro)$", "", metric))
-
-
-def _distinct_chances(metric: str, found: Sequence[Mapping[str, Value]]) -> list[float]:
-    """The different chance levels that the models' results hold for a metric."""
-    levels = [m[chance_metric(metric)].value for m in found if _known(m.get(chance_metric(metric)))]
-    return [level for i, level in enumerate(levels) if not any(math.isclose(level, other) for other in levels[:i])]
 
 
 def _row(
@@ -293,8 +227,8 @@ def _row(
     base = values.get(baseline) if baseline else None
     cells = []
     for label, value in values.items():
-        if label == baseline or value is None or base is None or not _known(value) or not _known(base):
-            cells.append(Cell(label, value if _known(value) else None))
+        if label == baseline or value is None or base is None or not is_defined(value) or not is_defined(base):
+            cells.append(Cell(label, value if is_defined(value) else None))
             continue
         d = differences.get(label, PairedDifference(math.nan))
         more = {k: _or_none(getattr(d, k)) for k in ("low", "high", "p_value", "p_holm")}
@@ -321,7 +255,3 @@ def _best_first(row: MetricRow) -> float:
 
 def _or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def _known(value: Value | None) -> bool:
-    return value is not None and math.isfinite(value.value)

@@ -16,6 +16,7 @@ from lgdea.errors import UsageError
 from lgdea.evaluation.results.differences import Name, PairedDifference, differences
 from lgdea.evaluation.results.result import Result, TableKey, Value, list_results, read_result
 from lgdea.statistics.bootstrap import PairedTest
+from lgdea.statistics.format import format_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,12 +57,17 @@ class ResultTable:
 
 
 def compare_results(
-    results: Mapping[str, str | Path], *, task: str | None = None, replicates: int = 1000, seed: int = 0
+    results: Mapping[str, str | Path | Mapping[str, Result]],
+    *,
+    task: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
 ) -> list[ResultTable]:
     """Lay results side by side.
 
     Args:
-        results: Label (a model's name) to its results folder; the first is the baseline of the tests.
+        results: Label (a model's name) to its results folder, or its results by task; the first is the baseline of the
+            tests.
         task: Only this task; by default every task that any folder holds.
         replicates: Permutations of each test and replicates of each difference's interval; 0 for neither.
         seed: Seed of both.
@@ -73,17 +79,21 @@ def compare_results(
         UsageError: A folder is missing, or no folder holds a result.
     """
     loaded: dict[TableKey, dict[str, Result]] = {}
-    for label, folder in results.items():
-        if not Path(folder).is_dir():
-            raise UsageError("no such results folder", file=folder, remedy="make it with `lgdea eval`")
-        for found in list_results(folder):
-            if task is None or found == task:
-                result = read_result(folder, found)
+    for label, source in results.items():
+        for result in source.values() if isinstance(source, Mapping) else _read_folder(source, task):
+            if task is None or result.task == task:
                 loaded.setdefault(result.table_key, {})[label] = result
     if not loaded:
         what = f"results of {task}" if task else "results"
-        raise UsageError(f"no {what} in {', '.join(map(str, results.values()))}", remedy="make them with `lgdea eval`")
+        places = ", ".join(label if isinstance(place, Mapping) else str(place) for label, place in results.items())
+        raise UsageError(f"no {what} in {places}", remedy="make them with `lgdea eval`")
     return [_table(key, by_label, replicates, seed) for key, by_label in sorted(loaded.items())]
+
+
+def _read_folder(folder: str | Path, task: str | None) -> list[Result]:
+    if not Path(folder).is_dir():
+        raise UsageError("no such results folder", file=folder, remedy="make it with `lgdea eval`")
+    return [read_result(folder, found) for found in list_results(folder) if task is None or found == task]
 
 
 def to_rows(table: ResultTable) -> list[list[str]]:
@@ -92,22 +102,14 @@ def to_rows(table: ResultTable) -> list[list[str]]:
     for metric, cells in table.metrics.items():
         row = [metric]
         for label in table.labels:
-            text = format_value(cells[label]) if label in cells else "-"
+            v = cells.get(label)
+            text = format_interval(v.value, v.low, v.high) if v is not None else "-"
             test = table.tests.get(metric, {}).get(label)
             if test is not None and not math.isnan(test.p_value):
                 text += f" p={test.p_value:.3f}" if test.p_value >= 0.001 else " p<0.001"
             row.append(text)
         rows.append(row)
     return rows
-
-
-def format_value(value: Value) -> str:
-    """``0.812 [0.790, 0.835]``; without bounds the value alone; ``-`` when it is not defined."""
-    if math.isnan(value.value):
-        return "-"
-    if math.isnan(value.low):
-        return f"{value.value:.3f}"
-    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
 def to_markdown(table: ResultTable) -> str:

@@ -208,8 +208,8 @@ def load_suite(name: str | Path) -> Suite:
     return _read(files[str(name)])
 
 
-def list_suites() -> list[Suite]:
-    """The shipped suites, by name."""
+def shipped_suites() -> list[Suite]:
+    """Read the shipped suites, by name."""
     return [_read(file) for file in _shipped_files().values()]
 
 

@@ -92,7 +92,12 @@ def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:
     if not names:
         raise DataError("has no labels", file=archive.folder, remedy="choose an archive with labels")
     if labeller is None and len(names) > 1:
-        raise UsageError(f"has labels by {', '.join(names)}", file=archive.folder, remedy="name one with --labeller")
+        one = f"labeller={names[0]}"
+        raise UsageError(
+            f"has labels by {', '.join(names)}",
+            file=archive.folder,
+            remedy=f"choose one: {one} in Python, --set {one} of `lgdea eval`, --labeller of `lgdea heatmap`",
+        )
     chosen = labeller or names[0]
     if chosen not in names:
         raise UsageError(f"has no labels by {chosen!r}", file=archive.folder, remedy=f"known: {', '.join(names)}")

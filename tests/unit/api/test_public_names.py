@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import lgdea
+from lgdea.imaging.transforms import Preprocess
+from lgdea.models.image_tower import build_image_tower
+from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.text_tower import build_text_tower, train_tokenizer
 from lgdea.phantom import generate
 
 CALLABLES = [name for name in lgdea.__all__ if name != "__version__" and not inspect.ismodule(getattr(lgdea, name))]
@@ -19,10 +24,20 @@ CALLABLES = [name for name in lgdea.__all__ if name != "__version__" and not ins
 
 @pytest.fixture(scope="session")
 def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Names that every example may use: ``folder`` (an empty folder), ``archive`` (a phantom of 60 studies)."""
+    """Names that every example may use: an empty ``folder``, an ``archive`` of 60 studies, a small random ``model``."""
     folder = tmp_path_factory.mktemp("examples")
     archive = generate(folder / "archive", studies=60, size=64)
-    return {"lgdea": lgdea, "folder": folder, "archive": archive}
+    return {"lgdea": lgdea, "folder": folder, "archive": archive, "model": _random_model()}
+
+
+def _random_model() -> LgdeaModel:
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["The heart is enlarged.", "No pneumothorax."])
+    towers = (
+        build_image_tower("test_resnet", False, 64, 16),
+        build_text_tower("small-bert", False, tokenizer, hidden=32),
+    )
+    return LgdeaModel(*towers, tokenizer, preprocess=Preprocess(64), dim=16, prototypes=4, lesion_queries=2)
 
 
 @pytest.mark.parametrize("name", CALLABLES)

@@ -9,7 +9,7 @@ import yaml
 from lgdea.cli import main
 from lgdea.evaluation.results.identity import ids_sha256, model_identity
 from lgdea.evaluation.results.result import read_result
-from lgdea.evaluation.suites.suite import list_suites, load_suite
+from lgdea.evaluation.suites.suite import load_suite, shipped_suites
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
@@ -38,7 +38,7 @@ def test_the_list_names_every_task_of_every_suite(capsys):
     code, out, _ = run_lgdea(capsys, "eval", "suites", "--json")
     facts = json.loads(out)
     assert code == 0
-    assert [(f["suite"], f["task"]) for f in facts] == [(s.label, task) for s in list_suites() for task in s.tasks]
+    assert [(f["suite"], f["task"]) for f in facts] == [(s.label, task) for s in shipped_suites() for task in s.tasks]
     boxes = next(f for f in facts if f["suite"] == "nih-boxes@1")
     assert boxes["dataset"] == "nih-cxr14"
     assert boxes["expected"] == {"images": 880, "boxes": 984}
@@ -77,7 +77,10 @@ def test_freeze_then_evaluate(capsys, tmp_path, model):
         (["grounding", "--suite", "ms-cxr", "--set", "split=test"], "the suite ms-cxr@1 fixes split=all, not test"),
         (["grounding", "--suite", "ms-cxt"], "no suite 'ms-cxt'"),
         (["grounding", "--suite", "nih-boxes"], "is an archive of ms-cxr, the suite nih-boxes@1 is for nih-cxr14"),
-        (["retrieval", "--suite", "openi-retrieval", "--evidence", "."], "leave out --evidence or --suite"),
+        (
+            ["retrieval", "--suite", "openi-retrieval", "--evidence", "."],
+            "leave out evidence (--evidence) or suite (--suite)",
+        ),
     ],
 )
 def test_a_request_that_does_not_fit_the_suite_is_one_line(capsys, tmp_path, arguments, says):

@@ -1,13 +1,12 @@
 import dataclasses
 import io
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from lgdea.errors import UsageError
 from lgdea.evaluation.results import compare
-from lgdea.evaluation.results.result import Value, write_result
+from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from tests.helpers.mini_archive import Oracle, Shuffled
 
@@ -82,12 +81,6 @@ def test_markdown_and_terminal_show_value_and_bounds(folders):
     console = Console(file=io.StringIO(), width=160)
     console.print(compare.to_rich(table))
     assert "auroc_macro" in console.file.getvalue()
-
-
-def test_values_without_bounds_or_meaning():
-    assert compare.format_value(Value(0.5)) == "0.500"
-    assert compare.format_value(Value(float("nan"))) == "-"
-    assert compare.format_value(Value(0.5, 0.25, np.float64(0.75))) == "0.500 [0.250, 0.750]"
 
 
 def test_missing_results_are_one_clear_error(tmp_path):

@@ -6,7 +6,7 @@ import yaml
 from lgdea.errors import ConfigError, UsageError
 from lgdea.evaluation.config import GroundingConfig, ZeroShotConfig
 from lgdea.evaluation.results.identity import ids_sha256
-from lgdea.evaluation.suites.suite import CONFIGS, FREE_SETTINGS, list_suites, load_suite, task_named, write_suite
+from lgdea.evaluation.suites.suite import CONFIGS, FREE_SETTINGS, load_suite, shipped_suites, task_named, write_suite
 from lgdea.shipped import shipped
 from lgdea.vocabulary import load_vocabulary
 
@@ -51,7 +51,7 @@ def write(tmp_path):
 
 
 def test_the_shipped_suites_are_these_and_load():
-    suites = list_suites()
+    suites = shipped_suites()
     assert [suite.name for suite in suites] == NAMES
     assert all(load_suite(suite.name) == suite for suite in suites)
 
@@ -163,7 +163,7 @@ def test_a_written_suite_reads_back(tmp_path, write):
     write_suite(suite, file)
     assert load_suite(file) == suite
     assert str(tmp_path) not in file.read_text()
-    for shipped_suite in list_suites():
+    for shipped_suite in shipped_suites():
         write_suite(shipped_suite, file)
         assert load_suite(file) == shipped_suite
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from lgdea.errors import UsageError
+from lgdea.evaluation.results.metric_facts import chance_metric, metric_name
 from lgdea.evaluation.results.result import Result, Value, write_result
-from lgdea.reporting.measures import TaskTables, chance_metric, headline_rows, metric_name, task_tables
+from lgdea.reporting.measures import TaskTables, headline_rows, task_tables
 
 Metrics = Mapping[str, Value]
 

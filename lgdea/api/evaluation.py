@@ -1,0 +1,182 @@
+"""Evaluate a model, and draw its heat maps, in one call; ``lgdea eval`` and ``lgdea heatmap`` call the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lgdea.api.results import Results
+from lgdea.config import explain
+from lgdea.errors import ConfigError, UsageError
+from lgdea.evaluation.config import EvaluationConfig, FeaturesConfig, ProbeConfig
+from lgdea.evaluation.results.result import write_result
+from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
+from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_suites, task_named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lgdea.evaluation.encoders.protocol import ImageEncoder
+    from lgdea.evaluation.results.result import Result
+    from lgdea.models.lgdea_model import LgdeaModel
+    from lgdea.records.archive import Archive
+
+    Model = LgdeaModel | ImageEncoder | str | Path
+
+TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
+    **{str(task): config for task, config in CONFIGS.items()},
+    "probe": ProbeConfig,
+    "features": FeaturesConfig,
+}
+
+
+def evaluate(
+    model: Model,
+    archive: Archive | str | Path,
+    tasks: str | Sequence[str] | None = None,
+    suite: Suite | str | Path | None = None,
+    *,
+    settings: Mapping[str, Mapping[str, Any] | EvaluationConfig] | None = None,
+    evidence: Any = None,
+    device: str | None = None,
+    out: str | Path | None = None,
+    **common: Any,
+) -> Results:
+    """Evaluate a model on an archive.
+
+    Args:
+        model: An :class:`~lgdea.models.lgdea_model.LgdeaModel`, a model folder, the name of another library's model
+            (``timm:NAME``, ``hf:NAME``, ``open_clip:NAME/WEIGHTS``; see docs/encoders.md) or any object with the
+            methods of :class:`~lgdea.evaluation.encoders.protocol.EvaluableModel`.
+        archive: An archive or its folder.
+        tasks: Some of ``zero-shot``, ``retrieval``, ``grounding``, ``probe`` and ``features``. By default those of the
+            suite; without a suite those of the first three for which the archive has labels, reports or boxes.
+        suite: Benchmark suite that fixes settings and items: a name of :func:`list_suites` or a suite file.
+        settings: Settings of each task: ``{"zero-shot": {"classes": "nih14"}}``; see :mod:`lgdea.evaluation.config`.
+        evidence: Evidence that grades what retrieval finds: a folder, an ``Evidence`` or its frame; the archive's
+            labels by default.
+        device: Where to put a model given by name; a GPU when there is one.
+        out: Results folder; each task's files are written there when the task is done.
+        **common: Settings of all tasks: ``split``, ``batch_size``, ``workers``, ``image_cache``,
+            ``bootstrap_replicates``, ``seed``.
+
+    Returns:
+        Task to result, with intervals by patient and chance levels; shown as a table in a notebook.
+
+    Raises:
+        UsageError: There is no such task, model, suite or labeller, or the suite fixes a setting otherwise.
+        ConfigError: A setting does not exist or has a wrong value.
+        DataError: The archive has nothing to score, or a model's output is not finite.
+
+    Example:
+        >>> results = lgdea.evaluate(model, archive, tasks=["zero-shot"], settings={"zero-shot": {"min_positive": 1}})
+        >>> print(results)
+        zero-shot: ... on phantom (test), zero-shot-v1
+          metric        value [95% interval]  chance   n
+          macro AUROC   0... [0..., 0...]      0.500  ...
+    """
+    from lgdea.records.archive import Archive
+
+    opened = archive if isinstance(archive, Archive) else Archive.open(archive)
+    chosen = load_suite(suite) if isinstance(suite, str | Path) else suite
+    names = _choose_tasks(tasks, chosen, opened)
+    if chosen is not None and evidence is not None:
+        raise UsageError(
+            "a suite grades by the archive's labels", remedy="leave out evidence (--evidence) or suite (--suite)"
+        )
+    unknown = sorted(set(settings or {}) - set(names))
+    if unknown:
+        raise UsageError(f"settings for {unknown[0]}, which is not evaluated", remedy=f"tasks: {', '.join(names)}")
+    inputs = {}  # all are checked before the first task, which may take hours, begins
+    for name in names:
+        config = _resolve_config(name, (settings or {}).get(name), common)
+        plain = TaskInput(opened, config)
+        inputs[name] = plain if chosen is None else prepare_task(chosen, task_named(name), opened, config)
+    encoder = resolve_model(model, device)
+    results: dict[str, Result] = {}
+    for name, task_input in inputs.items():
+        result = _run_task(name, encoder, task_input, evidence)
+        results[name] = task_input.annotate_result(result, model if isinstance(model, str | Path) else "")
+        if out is not None:
+            write_result(results[name], out)
+    return Results(results)
+
+
+def list_suites() -> list[str]:
+    """List the shipped benchmark suites.
+
+    Returns:
+        Names that :func:`evaluate` and ``lgdea eval --suite`` take; docs/suites.md says what each measures.
+
+    Example:
+        >>> "nih-boxes" in lgdea.list_suites()
+        True
+    """
+    return [suite.name for suite in shipped_suites()]
+
+
+def resolve_model(model: Model, device: str | None = None) -> LgdeaModel | ImageEncoder:
+    """Load a model given by name or folder; any other is returned as it is.
+
+    Args:
+        model: As :func:`evaluate` takes it.
+        device: Where to put a model that is loaded.
+    """
+    if not isinstance(model, str | Path):
+        return model
+    from lgdea.evaluation.encoders.registry import load_encoder
+
+    return load_encoder(model, device)
+
+
+def _choose_tasks(tasks: str | Sequence[str] | None, suite: Suite | None, archive: Archive) -> list[str]:
+    if tasks is not None:
+        names = list(dict.fromkeys([tasks] if isinstance(tasks, str) else tasks))
+    elif suite is not None:
+        names = list(suite.tasks)
+    else:
+        tables = {"zero-shot": archive.labels, "retrieval": archive.reports, "grounding": archive.boxes}
+        names = [name for name, table in tables.items() if len(table)]
+        if not names:
+            raise UsageError(
+                "has no labels, reports or boxes to score", file=archive.folder, remedy="choose another archive"
+            )
+    for name in names:
+        if name not in TASK_CONFIGS:
+            raise UsageError(f"no task {name!r}", remedy=f"choose from {', '.join(TASK_CONFIGS)}")
+    if not names:
+        raise UsageError("no tasks", remedy=f"choose from {', '.join(TASK_CONFIGS)}")
+    return names
+
+
+def _resolve_config(
+    task: str, given: Mapping[str, Any] | EvaluationConfig | None, common: Mapping[str, Any]
+) -> EvaluationConfig:
+    own = given.model_dump(exclude_unset=True) if isinstance(given, EvaluationConfig) else dict(given or {})
+    try:
+        return TASK_CONFIGS[task].model_validate({**common, **own})
+    except ValidationError as error:
+        raise ConfigError(f"{task}: {explain(error)}", remedy="see lgdea.evaluation.config") from None
+
+
+def _run_task(name: str, encoder: Any, task_input: TaskInput, evidence: Any) -> Result:
+    from lgdea.evaluation import tasks
+
+    run: dict[str, Callable[..., Result]] = {
+        "zero-shot": tasks.zero_shot,
+        "grounding": tasks.grounding,
+        "probe": tasks.probe,
+        "features": tasks.features,
+    }
+    if name == "retrieval":
+        return tasks.retrieval(encoder, task_input.archive, task_input.config, evidence=_graded_by(evidence))
+    return run[name](encoder, task_input.archive, task_input.config)
+
+
+def _graded_by(evidence: Any) -> str | Path | pd.DataFrame | None:
+    """A folder or frame as it is, an ``Evidence`` as its frame."""
+    to_frame = getattr(evidence, "to_frame", None)
+    return evidence if to_frame is None else to_frame()

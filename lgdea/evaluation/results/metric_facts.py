@@ -1,0 +1,99 @@
+"""Facts about metrics: their written names, chance levels and direction, and the headline metrics of a task."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from lgdea.evaluation.results.result import Value
+
+HEADLINE = {
+    "zero-shot": ("auroc_macro", "auprc_macro", "mcc_macro"),
+    "retrieval": ("evidence_precision@10", "evidence_ndcg@10", "/recall@10"),
+    "grounding": ("pointing_macro", "cnr_macro", "miou_macro"),
+    "probe": ("linear@100%/auroc_macro", "linear@10%/auroc_macro", "linear@1%/auroc_macro"),
+    "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
+}
+"""Metrics in the first table, by task: for each of these the first metric whose name ends with it."""
+
+CHANCE = {"auroc": 0.5, "mcc": 0.0}
+"""Chance level of metrics, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
+for a random map too."""
+
+LOWER_IS_BETTER = ("median_rank", "davies_bouldin", "overlay_shift", "overlay_changed", "iou_false", "iobb_false")
+NO_SCORE = ("threshold", "frechet_variance")
+"""Facts among the metrics that are no score."""
+
+
+def metric_name(metric: str) -> str:
+    """A metric's id as people write it: ``auroc_macro`` -> ``macro AUROC``."""
+    stem, _, average = metric.rpartition("_")
+    text = f"{average}_{stem}" if average in ("macro", "micro") else metric
+    text = text.replace("image_to_report", "image→report").replace("report_to_image", "report→image")
+    words = [_WRITTEN.get(word.lower(), word) for word in re.split(r"[_/ ]+", text)]
+    return " ".join(words) + (", lower is better" if any(word in metric for word in LOWER_IS_BETTER) else "")
+
+
+def chance_metric(metric: str) -> str:
+    """The metric that holds the chance level of ``metric``, as the evaluation tasks name it.
+
+    For the pointing game it is the best fixed place, for evidence found the best fixed list: a random pixel or order
+    knows less than one who never saw the image.
+
+    >>> chance_metric("image_to_report/recall@10"), chance_metric("pointing_macro")
+    ('image_to_report/recall_chance@10', 'pointing_prior_macro')
+    """
+    if metric == "single_label_accuracy":
+        return "single_label_chance"
+    bare = metric.rpartition("/")[2]
+    if bare.startswith("auprc"):  # whatever the probe, as `linear@10%/auprc`
+        return bare.replace("auprc", "prevalence", 1)
+    stem, end = re.fullmatch(r"(.*?)(@\d+|_macro|_micro|)", metric).groups()  # type: ignore[union-attr]
+    fixed = stem == "pointing" or stem.rpartition("/")[2].startswith("evidence_")
+    return f"{stem}_prior{end}" if fixed else f"{stem}_chance{end}"
+
+
+_WRITTEN = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}
+_WRITTEN |= {"pointing": "pointing game"}
+_WRITTEN |= {f"ndcg@{k}": f"nDCG@{k}" for k in (1, 5, 10, 50, 100)}
+
+
+def score_names(found: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Metric names in order, without those that are the one chance level of another one or no score."""
+    names = list(dict.fromkeys(name for metrics in found for name in metrics))
+    # A chance level that is not the same for all models, as that of a distance in their own space, has its own row.
+    chances = {chance_metric(name) for name in names if len(_distinct_chances(name, found)) == 1}
+    chances |= {level.replace("_prior", "_chance") for level in chances}  # who knows less than the chance level
+    return [name for name in names if name not in chances and name not in NO_SCORE]
+
+
+def chance_level(metric: str, found: Sequence[Mapping[str, Value]]) -> float | None:
+    """Chance level of ``metric`` in the metrics of some models; None where it has none, or theirs differ.
+
+    Args:
+        metric: A metric's name, as the task writes it.
+        found: Metrics of each model, of one class or over all classes.
+    """
+    levels = _distinct_chances(metric, found)
+    if levels:
+        return levels[0] if len(levels) == 1 else None
+    return CHANCE.get(re.sub(r".*/|_(macro|micro)$", "", metric))
+
+
+def _distinct_chances(metric: str, found: Sequence[Mapping[str, Value]]) -> list[float]:
+    """The different chance levels that the models' results hold for a metric."""
+    levels = [m[chance_metric(metric)].value for m in found if is_defined(m.get(chance_metric(metric)))]
+    return [level for i, level in enumerate(levels) if not any(math.isclose(level, other) for other in levels[:i])]
+
+
+def is_defined(value: Value | None) -> bool:
+    """True when there is a value and it is finite."""
+    return value is not None and math.isfinite(value.value)
+
+
+def headline_metrics(task: str, metrics: Iterable[str]) -> list[str]:
+    """The few metrics that stand for a task, of :data:`HEADLINE`; the first two of an unknown task."""
+    names = list(metrics)
+    matches = [next((name for name in names if name.endswith(end)), None) for end in HEADLINE.get(task, ())]
+    return [name for name in matches if name is not None] or names[:2]
