@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgdea.cli.console import console, show_table
+from lgdea.cli.console import console, show_table, split_label
 from lgdea.statistics.format import INTERVAL_KIND
 
 if TYPE_CHECKING:
@@ -83,11 +83,10 @@ def label_folders(items: Sequence[str]) -> dict[str, Path]:
 
     named: dict[str, Path] = {}
     for item in items:
-        label, sign, path = item.rpartition("=")
-        label = label if sign else Path(path).name
+        label, folder = split_label(item)
         if label in named:
             raise UsageError(f"two results are called {label!r}", remedy="give each its own LABEL=FOLDER")
-        named[label] = Path(path)
+        named[label] = folder
     return named
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -65,6 +66,12 @@ def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequenc
 def show_json(content: Any) -> None:
     """Print ``content`` as one JSON document on stdout."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+
+
+def split_label(item: str) -> tuple[str, Path]:
+    """Read LABEL=FOLDER, or FOLDER, whose name then is the label; a folder that exists may have ``=`` in its path."""
+    label, sign, folder = item.partition("=")
+    return (label, Path(folder)) if sign and not Path(item).is_dir() else (Path(item).name, Path(item))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli.console import console
+from lgdea.cli.console import console, split_label
 
 
 def report(
@@ -30,12 +30,11 @@ def report(
     runs: dict[str, Path] = {}
     results: dict[str, Path] = {}
     for item in folders:
-        label, sign, path = item.rpartition("=")
-        folder = Path(path)
+        label, folder = split_label(item)
         if not folder.is_dir():
             raise UsageError("no such run or results folder", file=folder, remedy="check the path")
         kind = runs if (folder / "config.yaml").exists() else results
-        kind[label if sign else folder.name] = folder
+        kind[label] = folder
     page = build_report(
         out=out,
         title=title,

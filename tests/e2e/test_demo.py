@@ -16,7 +16,7 @@ SIZE = {"studies": 160, "fraction": 0.2, "seed": 0, "max_steps": 12}
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
-    out = tmp_path_factory.mktemp("demo") / "demo"
+    out = tmp_path_factory.mktemp("demo") / "my #1: a demo"
     return out, run_demo(out, **SIZE)
 
 
