@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from benchmarks.archive import PhantomSettings, make_archive
 from lgdea import runs
 from lgdea.config import Config
-from lgdea.evaluation.metrics.classification import auroc
 from lgdea.evaluation.tasks.common import label_matrix
 from lgdea.imaging.cache import build_cache
 from lgdea.imaging.transforms import Augment, Preprocess
@@ -30,6 +29,7 @@ from lgdea.models.image_tower import build_image_tower
 from lgdea.pretraining.config import ImageConfig
 from lgdea.pretraining.schedule import learning_rate
 from lgdea.records.archive import Archive
+from lgdea.statistics.roc import auroc
 from lgdea.vocabulary import load_vocabulary
 
 WEIGHTS = "tower.safetensors"

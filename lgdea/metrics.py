@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from lgdea.evaluation.metrics.classification import (
     auprc,
-    auroc,
     choose_threshold,
     f1_mcc_at_threshold,
     macro,
@@ -37,7 +36,6 @@ from lgdea.evaluation.metrics.frechet import fit_gaussian, frechet_distance
 from lgdea.evaluation.metrics.grounding import box_mask, cnr, miou, pointing, pointing_chance
 from lgdea.evaluation.metrics.retrieval import (
     first_positive_rank,
-    jaccard,
     ndcg_at_k,
     precision_at_k,
     recall_at_k,
@@ -55,6 +53,8 @@ from lgdea.statistics.bootstrap import (
     weighted_median,
 )
 from lgdea.statistics.format import format_interval
+from lgdea.statistics.overlap import jaccard
+from lgdea.statistics.roc import auroc
 
 __all__ = [
     "auprc",

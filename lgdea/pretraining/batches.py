@@ -20,6 +20,7 @@ from lgdea.objectives.presence import PRESENT, UNCERTAIN
 from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.phrases import UNIT_WEIGHTS
 from lgdea.pretraining.sampler import Draw
+from lgdea.statistics.overlap import jaccard
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -189,9 +190,5 @@ def evidence_overlap(status: NDArray[np.int8]) -> NDArray[np.float32]:
 
     Two reports without any present evidence have similarity 0, also with themselves.
     """
-    present = (status == PRESENT).astype(np.float32)
-    both = present @ present.T
-    size = present.sum(axis=1)
-    either = size[:, None] + size[None, :] - both
-    result: NDArray[np.float32] = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
-    return result
+    present = status == PRESENT
+    return jaccard(present, present)

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from lgdea.models.inference import score_phrases
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.records.archive import Archive
+from lgdea.statistics.roc import auroc
 from lgdea.vocabulary.phrases import class_texts
 
 MIN_PER_SIDE = 3
@@ -74,14 +74,6 @@ def zero_shot_auroc(model: LgdeaModel, images: Tensor, data: ValidationSet) -> f
         scores = scores - _scores(model, images, [negative for _, negative in texts])
     values = [auroc(scores[:, c], data.labels[:, c]) for c in range(len(data.classes))]
     return float(np.mean(values))
-
-
-def auroc(scores: NDArray[np.floating], labels: NDArray[np.floating]) -> float:
-    """Area under the ROC curve from ranks; ties count one half, NaN labels are left out."""
-    known = np.isfinite(labels)
-    ranks, positive = rankdata(scores[known]), labels[known] == 1
-    n, p = len(positive), int(positive.sum())
-    return float((ranks[positive].sum() - p * (p + 1) / 2) / (p * (n - p)))
 
 
 def _scores(model: LgdeaModel, images: Tensor, texts: list[list[str]]) -> NDArray[np.float32]:

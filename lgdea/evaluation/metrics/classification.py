@@ -1,4 +1,6 @@
-"""Classification from scores: AUROC, AUPRC, F1 and MCC at a threshold, single-label accuracy.
+"""Classification from scores: AUPRC, F1 and MCC at a threshold, single-label accuracy.
+
+AUROC is in :mod:`lgdea.statistics.roc`, which pretraining uses too.
 
 Letters: N items, C classes, R rows of weights. Labels are 1 present, 0 absent, NaN no information (the item is left
 out). A metric that is not defined, because only one class or nothing is labelled, is NaN and never 0 or an error.
@@ -12,64 +14,34 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lgdea.statistics.roc import check_scores, divide_or_nan, weight_by_score
+
 Floats = NDArray[np.float64]
-
-
-def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve: the share of (positive, negative) pairs ranked rightly, a tie counting one half.
-
-    Definition ``zero-shot/auroc-v1`` (Mann-Whitney; Hanley & McNeil 1982).
-
-    Args:
-        scores: (N,) higher means more present; any real range, cosines below 0 included.
-        labels: (N,) 1, 0 or NaN.
-
-    Returns:
-        A value in [0, 1], NaN when a class is missing.
-
-    Raises:
-        ValueError: Shapes differ, a score is not finite, or a label is not 0, 1 or NaN.
-
-    Example:
-        >>> auroc([0.9, 0.1, 0.5], [1, 0, 0])
-        1.0
-    """
-    scores, labels = _checked(scores, labels)
-    return float(weighted_auroc(scores, labels, np.ones((1, len(scores))))[0])
-
-
-def weighted_auroc(scores: ArrayLike, labels: ArrayLike, weights: Floats) -> Floats:
-    """:func:`auroc` for every row of ``weights`` (R, N): (R,)."""
-    positive, negative = _weight_by_score(scores, labels, weights)
-    all_positive, all_negative = positive.sum(axis=1), negative.sum(axis=1)
-    below = all_negative[:, None] - np.cumsum(negative, axis=1)
-    wins = np.sum(positive * (below + 0.5 * negative), axis=1)
-    return _ratio(wins, all_positive * all_negative)
 
 
 def auprc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Average precision: sum over thresholds of (recall step) x precision; tied scores are one threshold.
 
     Definition ``zero-shot/auprc-v1``; the same as :func:`sklearn.metrics.average_precision_score`. Chance is the
-    prevalence. Arguments, result and errors as for :func:`auroc`.
+    prevalence. Arguments, result and errors as for :func:`~lgdea.statistics.roc.auroc`.
 
     Example:
         >>> auprc([0.9, 0.8, 0.1], [1, 0, 1])
         0.8333333333333333
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = check_scores(scores, labels)
     return float(weighted_auprc(scores, labels, np.ones((1, len(scores))))[0])
 
 
 def weighted_auprc(scores: ArrayLike, labels: ArrayLike, weights: Floats) -> Floats:
     """:func:`auprc` for every row of ``weights`` (R, N): (R,)."""
-    positive, negative = _weight_by_score(scores, labels, weights)
+    positive, negative = weight_by_score(scores, labels, weights)
     found = np.cumsum(positive, axis=1)
     retrieved = found + np.cumsum(negative, axis=1)
     precision = np.divide(found, retrieved, out=np.zeros_like(found), where=retrieved > 0)
     all_positive = positive.sum(axis=1)
     defined = all_positive * negative.sum(axis=1) > 0
-    return np.where(defined, _ratio(np.sum(positive * precision, axis=1), all_positive), np.nan)
+    return np.where(defined, divide_or_nan(np.sum(positive * precision, axis=1), all_positive), np.nan)
 
 
 def choose_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -89,11 +61,11 @@ def choose_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
         >>> choose_threshold([1.0, 0.75, 0.25], [1, 1, 0])
         0.5
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = check_scores(scores, labels)
     known = ~np.isnan(labels)
     if len(np.unique(labels[known])) < 2:
         return float("nan")
-    positive, negative = _weight_by_score(scores, labels, np.ones((1, len(scores))))
+    positive, negative = weight_by_score(scores, labels, np.ones((1, len(scores))))
     levels = np.unique(scores[known])[::-1]
     found = np.cumsum(positive[0])
     f1 = 2 * found / (found + np.cumsum(negative[0]) + positive.sum())
@@ -119,19 +91,19 @@ def f1_mcc_at_threshold(scores: ArrayLike, labels: ArrayLike, threshold: float) 
         >>> f1_mcc_at_threshold([0.9, 0.7, 0.1], [1, 1, 0], 0.4)
         (1.0, 1.0)
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = check_scores(scores, labels)
     f1, mcc = weighted_f1_mcc(scores, labels, threshold, np.ones((1, len(scores))))
     return float(f1[0]), float(mcc[0])
 
 
 def weighted_f1_mcc(scores: ArrayLike, labels: ArrayLike, threshold: float, weights: Floats) -> tuple[Floats, Floats]:
     """:func:`f1_mcc_at_threshold` for every row of ``weights`` (R, N): two arrays (R,)."""
-    scores, labels = _checked(scores, labels)
+    scores, labels = check_scores(scores, labels)
     call = scores >= threshold
     cells = np.stack([call & (labels == 1), call & (labels == 0), ~call & (labels == 1), ~call & (labels == 0)], axis=1)
     tp, fp, fn, tn = (weights @ cells.astype(np.float64)).T
     defined = ((tp + fn) > 0) & ((fp + tn) > 0) & (not np.isnan(threshold))
-    f1 = np.where(defined, _ratio(2 * tp, 2 * tp + fp + fn), np.nan)
+    f1 = np.where(defined, divide_or_nan(2 * tp, 2 * tp + fp + fn), np.nan)
     spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     mcc = np.divide(tp * tn - fp * fn, spread, out=np.zeros_like(spread), where=spread > 0)
     return f1, np.where(defined, mcc, np.nan)
@@ -154,7 +126,9 @@ def macro(values: ArrayLike, axis: int = -1) -> Floats:
     """
     values = np.asarray(values, np.float64)
     known = ~np.isnan(values)
-    return np.asarray(_ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64)))
+    return np.asarray(
+        divide_or_nan(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
+    )
 
 
 def top1_credit(scores: ArrayLike, targets: ArrayLike) -> Floats:
@@ -189,34 +163,3 @@ def single_label_accuracy(scores: ArrayLike, targets: ArrayLike) -> float:
     targets = np.asarray(targets, np.int64)
     credit = top1_credit(scores, targets)
     return float(macro([credit[targets == c].mean() for c in np.unique(targets)])) if len(targets) else float("nan")
-
-
-def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
-    scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
-    if scores.ndim != 1 or scores.shape != labels.shape:
-        raise ValueError(f"scores {scores.shape} and labels {labels.shape} must both be (N,)")
-    known = ~np.isnan(labels)
-    if not np.isfinite(scores[known]).all():
-        raise ValueError("a score is not finite")
-    if not np.isin(labels[known], (0.0, 1.0)).all():
-        raise ValueError("a label is not 0, 1 or NaN")
-    return scores, labels
-
-
-def _weight_by_score(scores: ArrayLike, labels: ArrayLike, weights: Floats) -> tuple[Floats, Floats]:
-    """Weight of positives and of negatives at each distinct score, highest first: two (R, T)."""
-    scores, labels = _checked(scores, labels)
-    known = np.flatnonzero(~np.isnan(labels))
-    if len(known) == 0:
-        return np.zeros((len(weights), 1)), np.zeros((len(weights), 1))
-    order = known[np.argsort(-scores[known], kind="stable")]
-    ranked = scores[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    weights, present = weights[:, order], labels[order] == 1
-    positive = np.add.reduceat(weights * present, starts, axis=1)
-    return positive, np.add.reduceat(weights * ~present, starts, axis=1)
-
-
-def _ratio(top: Floats, bottom: Floats) -> Floats:
-    top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
-    return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))

@@ -94,7 +94,7 @@ def precision_at_k(scores: ArrayLike, grades: ArrayLike, k: int) -> Floats:
 
     Args:
         scores: (Q, N) finite similarities.
-        grades: (Q, N) relevance in [0, 1], e.g. :func:`jaccard` of the evidence.
+        grades: (Q, N) relevance in [0, 1], e.g. :func:`~lgdea.statistics.overlap.jaccard` of the evidence.
         k: Number of ranks.
 
     Returns:
@@ -238,27 +238,6 @@ def ideal_gains(grades: ArrayLike, k: int, counts: ArrayLike | None = None) -> F
     best, until = np.take_along_axis(best, order, axis=1), np.cumsum(counts[np.take_along_axis(top, order, axis=1)], 1)
     at = (until[:, :, None] <= np.arange(k)).sum(axis=1)  # rank r has the first grade whose copies reach beyond r
     return np.asarray(np.take_along_axis(best, at, axis=1), np.float64)
-
-
-def jaccard(queries: ArrayLike, candidates: ArrayLike) -> NDArray[np.float32]:
-    """Evidence overlap |A and B| / |A or B| of multi-hot evidence: (Q, F), (N, F) to (Q, N); 0 when both are empty.
-
-    Example:
-        >>> jaccard([[1, 1, 0]], [[1, 0, 0], [0, 0, 1]])
-        array([[0.5, 0. ]], dtype=float32)
-    """
-    a, b = np.asarray(queries, np.float32), np.asarray(candidates, np.float32)  # counts are exact in float32
-    both = a @ b.T
-    either = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :] - both
-    return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0))
-
-
-def jaccard_of_pairs(queries: ArrayLike, candidates: ArrayLike) -> NDArray[np.float32]:
-    """:func:`jaccard` of each row with its fellow: (M, F), (M, F) bool to (M,)."""
-    a, b = np.asarray(queries, bool), np.asarray(candidates, bool)
-    both = np.count_nonzero(a & b, axis=1).astype(np.float32)
-    either = np.count_nonzero(a | b, axis=1).astype(np.float32)
-    return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0))
 
 
 def _hypergeom_prob_no_hit(total: Floats, hits: Floats, places: Floats) -> Floats:

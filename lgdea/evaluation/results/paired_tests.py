@@ -21,6 +21,7 @@ from lgdea.statistics.bootstrap import (
     weighted_mean,
     weighted_median,
 )
+from lgdea.statistics.roc import auroc_of_ranks, weighted_auroc
 
 Floats = NDArray[np.float64]
 Name = tuple[str, str]
@@ -79,7 +80,7 @@ def probe_differences(both: pd.DataFrame, model: Result, replicates: int, seed: 
 
         def statistic(weights: Floats, sides: list[Floats] = sides, truth: Floats = truth) -> Floats:
             a, b = (
-                np.stack([metrics.weighted_auroc(side[:, c], truth[:, c], weights) for c in range(truth.shape[1])])
+                np.stack([weighted_auroc(side[:, c], truth[:, c], weights) for c in range(truth.shape[1])])
                 for side in sides
             )
             table = np.concatenate([a - b, metrics.macro(a, axis=0)[None] - metrics.macro(b, axis=0)[None]])
@@ -131,7 +132,7 @@ def _classify(scores: Floats, truth: Floats, thresholds: list[float], weights: F
     """AUROC, AUPRC, F1 and MCC of each class and of their mean: (C + 1, 4, R)."""
     rows = []
     for c, threshold in enumerate(thresholds):
-        area = metrics.weighted_auroc(scores[:, c], truth[:, c], weights)
+        area = weighted_auroc(scores[:, c], truth[:, c], weights)
         precision = metrics.weighted_auprc(scores[:, c], truth[:, c], weights)
         rows.append(
             np.stack([area, precision, *metrics.weighted_f1_mcc(scores[:, c], truth[:, c], threshold, weights)])
@@ -141,21 +142,8 @@ def _classify(scores: Floats, truth: Floats, thresholds: list[float], weights: F
 
 
 def _rank_auroc(ranks: Floats, truth: Floats) -> Floats:
-    """AUROC of each class and their mean (C + 1,) from midranks (N, C) and labels (N, C).
-
-    The same number as :func:`lgdea.evaluation.metrics.classification.auroc`, but counted instead of sorted, because
-    a permutation test asks for it thousands of times.
-    """
-    rows, classes = ranks.shape
-    width = 2 * rows + 1
-    codes = np.rint(2 * ranks).astype(np.int64) - 1 + np.arange(classes) * width
-    positive, negative = (
-        np.bincount(codes[truth == side], minlength=classes * width).reshape(classes, width) for side in (1, 0)
-    )
-    below = np.cumsum(negative, axis=1) - negative
-    wins = (positive * (below + 0.5 * negative)).sum(axis=1)
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    areas = np.divide(wins, pairs, out=np.full(classes, np.nan), where=pairs > 0)
+    """AUROC of each class and their mean (C + 1,) from midranks (N, C) and labels (N, C)."""
+    areas = auroc_of_ranks(ranks, truth)
     return np.append(areas, metrics.macro(areas))
 
 

@@ -18,6 +18,7 @@ from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.classifiers import LinearProbe, Standardised, neighbour_scores, nested_subsets
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
+from lgdea.statistics.roc import auroc, weighted_auroc
 
 if TYPE_CHECKING:
     from lgdea.evaluation.images import ImageSource
@@ -204,7 +205,7 @@ def _keep(
     for choice, scores in candidates:
         area = 0.0
         if validation is not None:
-            area = float(metrics.macro(metrics.multilabel(metrics.auroc, scores[1], validation)))
+            area = float(metrics.macro(metrics.multilabel(auroc, scores[1], validation)))
         if area > best:
             best, kept = area, (choice, scores[0])
     result.chosen.setdefault(setting, []).append(kept[0])
@@ -244,7 +245,7 @@ def _summarise(
         def statistic(weights: Floats, scores: Floats = scores) -> Floats:
             rows = [
                 [np.mean([metric(s[:, c], truth[:, c], weights) for s in scores], axis=0)
-                 for metric in (metrics.weighted_auroc, metrics.weighted_auprc)]
+                 for metric in (weighted_auroc, metrics.weighted_auprc)]
                 for c in range(len(names))
             ]  # fmt: skip
             table = np.array(rows)  # (C, 2, R)
@@ -257,7 +258,7 @@ def _summarise(
             definitions = [f"probe/{kind}-{metric}-v1" for metric in ("auroc", "auprc")]
             table.update(values(columns, [part.reshape(-1, 2)[row] for part in interval], n, definitions))
         if len(scores) > 1:
-            areas = [metrics.macro(metrics.multilabel(metrics.auroc, s, truth)) for s in scores]
+            areas = [metrics.macro(metrics.multilabel(auroc, s, truth)) for s in scores]
             spread = Value(float(np.std(areas, ddof=1)), n=len(areas), definition="probe/draw-sd-v1")
             tables[-1][f"{setting}/auroc_draw_sd"] = spread
     share = cluster_bootstrap(lambda w: _prevalence(truth, w), clusters, **options)

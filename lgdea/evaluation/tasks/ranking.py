@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.images import track
 from lgdea.evaluation.metrics import retrieval as metrics
+from lgdea.statistics.overlap import jaccard, jaccard_of_pairs
 
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.int64]
@@ -117,7 +118,7 @@ class _Grader:
         ideal, chance, worth = [], [], np.zeros((len(lists), len(sets)))
         for start in range(0, len(sets), step):
             part = slice(start, start + step)
-            grades = metrics.jaccard(sets[part], sets)
+            grades = jaccard(sets[part], sets)
             ideal.append(metrics.ideal_gains(grades, k, counts))
             chance.append(metrics.chance_gains(grades, k, counts))
             each = [metrics.marginal_gain_weights(ideal[-1], *one) for one in lists]
@@ -125,7 +126,7 @@ class _Grader:
         prior = {}
         for (name, depth), order in zip(lists, np.argsort(-worth, axis=1, kind="stable"), strict=True):
             first = np.repeat(order, counts[order])[:depth]
-            prior[f"{name}@{depth}"] = metrics.jaccard(sets, sets[first]).astype(np.float64)
+            prior[f"{name}@{depth}"] = jaccard(sets, sets[first]).astype(np.float64)
         return cls(sets, own, others, np.concatenate(ideal), np.concatenate(chance), prior)
 
     def grades(self, queries: NDArray[np.intp], candidates: NDArray[np.intp]) -> Vectors:
@@ -134,7 +135,7 @@ class _Grader:
         for start in range(0, len(queries), _PAIRS):
             part = slice(start, start + _PAIRS)
             own, others = self.own[queries[part]], self.others[candidates[part]]
-            found[part] = metrics.jaccard_of_pairs(self.sets[own], self.sets[others])
+            found[part] = jaccard_of_pairs(self.sets[own], self.sets[others])
         return found
 
 

@@ -17,6 +17,7 @@ from lgdea.evaluation.metrics import classification as metrics
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
+from lgdea.statistics.roc import weighted_auroc
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
@@ -191,7 +192,7 @@ def _summarise(
         rows = []
         for c in range(len(names)):
             f1, mcc = metrics.weighted_f1_mcc(scores[:, c], truth[:, c], float(thresholds[c]), weights)
-            area = metrics.weighted_auroc(scores[:, c], truth[:, c], weights)
+            area = weighted_auroc(scores[:, c], truth[:, c], weights)
             precision = metrics.weighted_auprc(scores[:, c], truth[:, c], weights)
             rows.append(np.stack([area, precision, f1, mcc, weighted_mean(truth[:, c])(weights)]))
         table = np.stack(rows)  # (C, metrics, R)

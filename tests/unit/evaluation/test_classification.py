@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from lgdea.evaluation.metrics import classification as m
+from lgdea.statistics.roc import auroc, weighted_auroc
 
 # Few distinct scores make many ties; half of the range is below 0, as cosines may be.
 scored = st.lists(st.tuples(st.sampled_from([-0.9, -0.5, -0.1, 0.0, 0.3]), st.sampled_from([0.0, 1.0])), min_size=1)
@@ -25,9 +26,9 @@ def pairs_by_loop(scores, labels):
 @given(scored)
 def test_auroc_agrees_with_all_pairs_and_scikit_learn(items):
     scores, labels = np.array(items).T
-    assert m.auroc(scores, labels) == pytest.approx(pairs_by_loop(scores, labels), nan_ok=True)
+    assert auroc(scores, labels) == pytest.approx(pairs_by_loop(scores, labels), nan_ok=True)
     if len(set(labels)) == 2:
-        assert m.auroc(scores, labels) == pytest.approx(sk.roc_auc_score(labels, scores))
+        assert auroc(scores, labels) == pytest.approx(sk.roc_auc_score(labels, scores))
 
 
 @given(scored)
@@ -68,19 +69,19 @@ def test_weights_mean_repeated_items(items, counts):
     counts = np.resize(counts, len(scores))
     again, labels_again = np.repeat(scores, counts), np.repeat(labels, counts)
     weights = counts[None].astype(float)
-    assert m.weighted_auroc(scores, labels, weights)[0] == pytest.approx(m.auroc(again, labels_again), nan_ok=True)
+    assert weighted_auroc(scores, labels, weights)[0] == pytest.approx(auroc(again, labels_again), nan_ok=True)
     assert m.weighted_auprc(scores, labels, weights)[0] == pytest.approx(m.auprc(again, labels_again), nan_ok=True)
     f1, mcc = m.weighted_f1_mcc(scores, labels, -0.5, weights)
     assert (f1[0], mcc[0]) == pytest.approx(m.f1_mcc_at_threshold(again, labels_again, -0.5), nan_ok=True)
 
 
-@pytest.mark.parametrize("metric", [m.auroc, m.auprc, m.choose_threshold])
+@pytest.mark.parametrize("metric", [auroc, m.auprc, m.choose_threshold])
 def test_unknown_labels_are_left_out(metric):
     scores, labels = [0.9, 0.2, 0.5, 0.7], [1.0, 0.0, np.nan, np.nan]
     assert metric(scores, labels) == metric([0.9, 0.2], [1.0, 0.0])
 
 
-@pytest.mark.parametrize("metric", [m.auroc, m.auprc, m.choose_threshold])
+@pytest.mark.parametrize("metric", [auroc, m.auprc, m.choose_threshold])
 @pytest.mark.parametrize("labels", [[], [1.0, 1.0], [0.0, 0.0], [np.nan, 1.0]])
 def test_one_class_or_nothing_is_not_a_number(metric, labels):
     assert np.isnan(metric(np.arange(len(labels)), labels))
@@ -88,20 +89,20 @@ def test_one_class_or_nothing_is_not_a_number(metric, labels):
 
 def test_a_constant_scorer_is_at_chance():
     labels = np.array([1, 0, 0, 0, 1, 0, 0, 0.0])
-    assert m.auroc(np.zeros(8), labels) == 0.5
+    assert auroc(np.zeros(8), labels) == 0.5
     assert m.auprc(np.zeros(8), labels) == 0.25
     assert m.f1_mcc_at_threshold(np.zeros(8), labels, 0.0) == (pytest.approx(0.4), 0.0)
 
 
 def test_the_score_of_an_unlabelled_item_may_be_anything_but_a_labelled_one_must_be_finite():
-    assert m.auroc([0.9, 0.1, np.nan], [1, 0, np.nan]) == 1.0
+    assert auroc([0.9, 0.1, np.nan], [1, 0, np.nan]) == 1.0
     with pytest.raises(ValueError, match="not finite"):
-        m.auroc([0.9, np.nan], [1, 0])
+        auroc([0.9, np.nan], [1, 0])
 
 
 def test_labels_outside_zero_and_one_are_refused():
     with pytest.raises(ValueError, match="label"):
-        m.auroc([0.9, 0.1], [1, -1])
+        auroc([0.9, 0.1], [1, -1])
     with pytest.raises(ValueError, match="must both be"):
         m.auprc([0.9, 0.1], [1])
 
@@ -109,7 +110,7 @@ def test_labels_outside_zero_and_one_are_refused():
 def test_macro_leaves_undefined_classes_out():
     scores = np.array([[0.9, 0.1], [0.1, 0.2]])
     labels = np.array([[1.0, 1.0], [0.0, np.nan]])
-    areas = m.multilabel(m.auroc, scores, labels)
+    areas = m.multilabel(auroc, scores, labels)
     assert areas[0] == 1.0
     assert np.isnan(areas[1])
     assert m.macro(areas) == 1.0

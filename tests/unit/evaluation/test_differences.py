@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lgdea.evaluation.metrics import classification
 from lgdea.evaluation.results import differences as d
 from lgdea.evaluation.results import paired_tests
 from lgdea.evaluation.results.result import Result, Value
 from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from lgdea.statistics.roc import auroc
 from tests.helpers.mini_archive import Oracle, Shuffled
 
 
@@ -118,7 +118,7 @@ def test_rank_auroc_counts_what_scipy_sorts():
         positive, negative = scores[truth[:, c] == 1, c], scores[truth[:, c] == 0, c]
         expected = stats.mannwhitneyu(positive, negative).statistic / (len(positive) * len(negative))
         assert areas[c] == pytest.approx(expected)
-        assert areas[c] == pytest.approx(classification.auroc(scores[:, c], truth[:, c]))
+        assert areas[c] == pytest.approx(auroc(scores[:, c], truth[:, c]))
     assert np.isnan(areas[3])
     assert areas[4] == pytest.approx(areas[:3].mean())
 

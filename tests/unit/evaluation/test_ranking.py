@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.metrics import retrieval as m
 from lgdea.evaluation.tasks import ranking
+from lgdea.statistics.overlap import jaccard, jaccard_of_pairs
 from tests.helpers.dense_retrieval import rank_densely
 
 CONFIG = RetrievalConfig(recall_at=(1, 3, 10), evidence_at=(1, 3, 10))
@@ -54,7 +55,7 @@ def test_a_prior_is_the_best_of_all_lists_that_are_the_same_for_every_query(dire
     case = gallery(seed, studies)
     images, reports = case.facts[case.image_study], case.facts[case.report_study]
     queries, candidates = (images, reports) if direction == "image_to_report" else (reports, images)
-    known, ours = m.jaccard(queries, candidates), ranking.rank(case, direction, CONFIG)
+    known, ours = jaccard(queries, candidates), ranking.rank(case, direction, CONFIG)
     if known.any():
         for k in (1, 3):
             for name, of in (("precision", m.precision_at_k), ("ndcg", m.ndcg_at_k)):
@@ -124,4 +125,4 @@ def test_counted_grades_are_repeated_grades(items, k):
 def test_grades_of_pairs_are_those_of_the_matrix():
     rng = np.random.default_rng(0)
     a, b = rng.random((9, 5)) < 0.3, rng.random((9, 5)) < 0.3
-    np.testing.assert_array_equal(m.jaccard_of_pairs(a, b), np.diag(m.jaccard(a, b)))
+    np.testing.assert_array_equal(jaccard_of_pairs(a, b), np.diag(jaccard(a, b)))

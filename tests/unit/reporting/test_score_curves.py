@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from lgdea.evaluation.metrics import classification
 from lgdea.evaluation.results.result import Result
 from lgdea.reporting.score_curves import class_curves, precision_recall, rank_charts, rank_distribution, roc, simplify
+from lgdea.statistics.roc import auroc
 
 
 def scored(n: int, seed: int = 0, digits: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +38,7 @@ def test_the_area_below_the_line_is_the_reported_number(n: int) -> None:
     scores, labels = scored(n)
     labels[::7] = np.nan
     known = ~np.isnan(labels)
-    assert metrics.auc(*roc(scores, labels)) == pytest.approx(classification.auroc(scores, labels))
+    assert metrics.auc(*roc(scores, labels)) == pytest.approx(auroc(scores, labels))
     recall, precision = precision_recall(scores, labels)
     area = float(np.sum(np.diff(recall) * (precision[1:] + precision[:-1]) / 2))
     assert area == pytest.approx(metrics.average_precision_score(labels[known], scores[known]))

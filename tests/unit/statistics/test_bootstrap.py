@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lgdea.evaluation.metrics import classification
 from lgdea.statistics import bootstrap as b
+from lgdea.statistics.roc import auroc, weighted_auroc
 
 
 def test_weights_are_whole_patients_drawn_with_return():
@@ -49,11 +49,9 @@ def test_an_auroc_interval_by_explicit_resampling():
     labels = rng.integers(0, 2, 60).astype(float)
     scores = labels + rng.normal(0, 1, 60)
     patients = rng.integers(0, 20, 60)
-    _, low, high = b.cluster_bootstrap(
-        lambda w: classification.weighted_auroc(scores, labels, w), patients, replicates=200, seed=5
-    )
+    _, low, high = b.cluster_bootstrap(lambda w: weighted_auroc(scores, labels, w), patients, replicates=200, seed=5)
     weights = np.concatenate(list(b.cluster_weights(patients, 200, seed=5))).astype(int)
-    areas = [classification.auroc(np.repeat(scores, w), np.repeat(labels, w)) for w in weights]
+    areas = [auroc(np.repeat(scores, w), np.repeat(labels, w)) for w in weights]
     assert (low, high) == pytest.approx(tuple(np.quantile(areas, [0.025, 0.975])))
 
 
