@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.models.own_code import never_run
@@ -20,6 +22,11 @@ MAX_TOKENS = 256
 # PyTorch's fused attention with a mask has a slow backward pass on the CPU: at this size it took a third of the
 # training step of a whole model, where the plain formula takes a tenth.
 SMALL_ATTENTION = "eager"
+
+WEIGHT_FILES = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+RANDOM_WEIGHTS = "text tower %r starts from random weights; text.pretrained=true loads those of its name"
+
+_log = logging.getLogger(__name__)
 
 Pooling = Literal["auto", "mean", "last"]
 
@@ -65,7 +72,7 @@ class TextTower(nn.Module):
 
 def build_text_tower(
     name: str = SMALL_BERT,
-    pretrained: bool = False,
+    pretrained: bool | None = None,
     tokenizer: PreTrainedTokenizerFast | None = None,
     *,
     hidden: int = 128,
@@ -77,7 +84,8 @@ def build_text_tower(
 
     Args:
         name: ``small-bert`` (random weights, for ``tokenizer``), or any Hugging Face name or local folder.
-        pretrained: Load the named model's weights; False builds its architecture with random ones.
+        pretrained: Load the named model's weights (True) or draw random ones for its architecture (False); None: a
+            folder's own weights where it has any, else random ones, with a warning.
         tokenizer: What made the ids; ``small-bert`` takes its vocabulary size from it.
         hidden: Width of ``small-bert``.
         layers: Depth of ``small-bert``.
@@ -108,10 +116,12 @@ def build_text_tower(
         return TextTower(_from_config(config, attention=SMALL_ATTENTION), name=name, pooling=pooling)
     try:
         with never_run(name):
-            if pretrained:
+            if pretrained or (pretrained is None and _has_weights(name)):
                 backbone = AutoModel.from_pretrained(name, trust_remote_code=False)
             else:
                 backbone = _from_config(AutoConfig.from_pretrained(name, trust_remote_code=False))
+                if pretrained is None:
+                    _log.warning(RANDOM_WEIGHTS, name)
     except (OSError, ValueError) as error:
         raise _loading_error("text tower", name, error) from None
     return TextTower(_encoder_only(backbone), name=name, pooling=pooling)
@@ -195,6 +205,10 @@ def _from_config(config: Any, *, attention: str | None = None) -> nn.Module:
     options = {} if attention is None else {"attn_implementation": attention}
     model: nn.Module = AutoModel.from_config(config, trust_remote_code=False, **options)  # type: ignore[no-untyped-call]
     return model
+
+
+def _has_weights(name: str) -> bool:
+    return any((Path(name) / file).is_file() for file in WEIGHT_FILES)
 
 
 def _encoder_only(backbone: Any) -> Any:

@@ -79,8 +79,9 @@ class TextConfig(Config):
 
     tower: str = "small-bert"
     """``small-bert``, or the hub name or folder of a transformers model."""
-    pretrained: bool = False
-    """Whether the text tower starts from the named model's pretrained weights."""
+    pretrained: bool | None = None
+    """Whether the text tower starts from the named model's weights; null: from a folder's own where it has any, else
+    from random ones, with a warning."""
     vocab_size: PositiveInt = 4000
     """Tokens of the trained tokenizer (``small-bert``)."""
     hidden: PositiveInt = 128

@@ -105,6 +105,23 @@ def test_pretrained_loads_weights_and_rebuilding_does_not(tmp_path: Path) -> Non
     )
 
 
+def test_a_folder_gives_its_weights_or_one_line_says_that_they_are_random(tmp_path: Path, caplog) -> None:
+    folder = tiny_folder("bert", tmp_path)
+    wanted = AutoModel.from_pretrained(folder).state_dict()
+
+    def same(tower: torch.nn.Module) -> bool:
+        return all(torch.equal(wanted[k], v) for k, v in tower.backbone.state_dict().items())
+
+    assert same(build_text_tower(str(folder)))
+    assert not same(build_text_tower(str(folder), False))
+    assert not caplog.records
+    (folder / "model.safetensors").unlink()
+    assert not same(build_text_tower(str(folder)))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"text tower '{folder}' starts from random weights; text.pretrained=true loads those of its name"
+    ]
+
+
 def test_what_cannot_be_had_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
