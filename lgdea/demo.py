@@ -39,7 +39,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Summary:
-    """What the demo prints last."""
+    """Comparison of both models, printed last."""
 
     title: str
     columns: list[str]

@@ -1,4 +1,4 @@
-"""What can go wrong, said in one line that names the file, the row and the remedy.
+"""Errors of one line that names the file, the row and the remedy.
 
 Every error that a user can cause or mend is an :class:`LgdeaError`; the command line prints
 its message without a traceback and leaves with its ``exit_code``.

@@ -102,7 +102,7 @@ def finish(folder: str | Path, **summary: Any) -> None:
 
 
 def is_finished(folder: str | Path) -> bool:
-    """Whether the stage that wrote ``folder`` came to its end."""
+    """Check that the stage that wrote ``folder`` came to its end."""
     return (Path(folder) / SUCCESS).exists()
 
 

@@ -1,4 +1,4 @@
-"""What the verbs share: the console, tables and ``--json`` output."""
+"""Shared parts of the verbs: the console, tables, logging and ``--json`` output."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stage_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """As :func:`progress_bar` for work in stages; yields a function of (what is being done, done, all)."""
+    """Show a :func:`progress_bar` of work in stages; yields a function of (what is being done, done, all)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with _progress(*columns) as bar:
         tasks: dict[str, TaskID] = {}

@@ -1,4 +1,4 @@
-"""From a heat map to boxes: the one rule behind ``model.evidence``, ``lgdea heatmap`` and detection-style scores."""
+"""Boxes of a heat map: the one rule behind ``model.evidence``, ``lgdea heatmap`` and detection-style scores."""
 
 from __future__ import annotations
 

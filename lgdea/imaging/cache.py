@@ -89,7 +89,7 @@ class ImageCache:
         return Frames(self, self.index(ids))
 
     def geometry(self, row: int) -> Geometry:
-        """How the source image of a row was brought into its frame."""
+        """Geometry by which the source image of a row was brought into its frame."""
         width, height = self._shapes[row]
         return geometry(int(width), int(height), self.size, self.mode)
 

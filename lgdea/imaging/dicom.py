@@ -35,7 +35,7 @@ _FACTS = ["PatientID", "PatientSex", "PatientAge", "ViewPosition", "Modality"]
 
 @dataclass(frozen=True)
 class DicomFacts:
-    """What an archive may know of a header.
+    """Facts of a header that an archive may keep.
 
     Attributes:
         width: Columns.
@@ -176,7 +176,7 @@ def _decode(dataset: FileDataset, path: Path) -> np.ndarray:
 
 
 def _padded(raw: np.ndarray, dataset: Dataset) -> np.ndarray | None:
-    """Where the picture is filled up with a value, or a range of values, that is no density."""
+    """Find the pixels that are filled up with a value, or a range of values, that is not a density."""
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Where a pixel of the source image stands in the square frame that a model sees, and back."""
+"""Geometry between the source image and the square frame that a model sees, both ways."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Axis:
     offset: float
 
     def samples(self, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """For each source pixel centre: the two of ``cells`` around it, the weight of the second, inside?"""
+        """Per source pixel centre: the two of ``cells`` around it, the second's weight, and whether it is inside."""
         position = (np.arange(self.source) + 0.5) * self.scale + self.offset
         inside = (position >= 0) & (position <= self.model)
         cell = np.clip(position * cells / self.model - 0.5, 0, cells - 1)

@@ -111,7 +111,7 @@ def evenly(depth: int, slices: int) -> list[int]:
 
 
 def fullest(volume: np.ndarray, slices: int, threshold: float) -> list[int]:
-    """In each of ``slices`` equal parts of (X, Y, Z) ``volume``, the slice with the most voxels above ``threshold``."""
+    """Choose the slice with most voxels above ``threshold`` in each of ``slices`` parts of (X, Y, Z) ``volume``."""
     depth = volume.shape[2]
     if slices >= depth:
         return list(range(depth))
@@ -149,7 +149,7 @@ def _limits(volume: np.ndarray, window: str | tuple[float, float]) -> tuple[floa
 
 
 def _percentiles(volume: np.ndarray) -> tuple[float, float]:
-    """Of the foreground: most of an MR volume is air, which would take the whole range."""
+    """Percentiles of the foreground: most of an MR volume is air, which would take the whole range."""
     values = volume[np.isfinite(volume)]
     if values.size == 0 or values.min() == values.max():
         low = float(values.min()) if values.size else 0.0

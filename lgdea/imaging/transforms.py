@@ -1,4 +1,4 @@
-"""From pixels to the tensors that a model takes: the preprocessing stored with its weights, and augmentation.
+"""Preprocessing stored with a model's weights, and augmentation of training images.
 
 The one place in ``lgdea.imaging`` that needs torch.
 """
@@ -22,7 +22,7 @@ from lgdea.imaging.read import PixelImage
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What is done to every image before the model sees it; saved as ``preprocess.json`` beside the weights.
+    """Preprocessing of every image before the model sees it; saved as ``preprocess.json`` beside the weights.
 
     Args:
         size: Side of the model's square frame in pixels.
@@ -124,7 +124,7 @@ class Augment:
         return self.with_affine(images, generator)[0]
 
     def with_affine(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """As :meth:`__call__`, and the affine (B, 2, 3) of each sample, for :func:`undo_affine`."""
+        """Augment as :meth:`__call__` does; also the affine (B, 2, 3) of each sample, for :func:`undo_affine`."""
         images = _unit(images)
         affine = self._affine(len(images), images, generator)
         if self.rotate_degrees or self.scale or self.translate:

@@ -87,7 +87,7 @@ def draw_patient(rng: np.random.Generator) -> Anatomy:
 
 
 def draw_visit(patient: Anatomy, rng: np.random.Generator, portable: bool, nuisance: float) -> Anatomy:
-    """The same patient on another day: breath, a slight twist, stomach gas; a portable film magnifies the heart."""
+    """Draw the same patient on another day: breath, a twist, stomach gas; a portable film magnifies the heart."""
     breath = rng.normal(-0.05 if portable else 0.0, 0.035 * nuisance)
     return replace(
         patient,

@@ -13,7 +13,7 @@ from lgdea.config import Config
 
 
 class PhantomConfig(Config):
-    """What is generated and how hard it is; the defaults are the ``standard`` difficulty."""
+    """Contents and difficulty of a phantom; the defaults are the ``standard`` difficulty."""
 
     studies: int = Field(2000, ge=1)
     """Number of studies."""
@@ -45,7 +45,7 @@ class PhantomConfig(Config):
     """Write a PNG mask for every box."""
 
 
-class Entry(Config):
+class CatalogueEntry(Config):
     """One finding of the catalogue (see the head of ``catalogue.yaml``)."""
 
     weight: float = Field(gt=0)
@@ -71,9 +71,9 @@ class Entry(Config):
 
 
 @cache
-def catalogue() -> dict[str, Entry]:
+def catalogue() -> dict[str, CatalogueEntry]:
     """All findings of the phantom by vocabulary id."""
-    return {name: Entry.model_validate(entry) for name, entry in _shipped_yaml("catalogue.yaml").items()}
+    return {name: CatalogueEntry.model_validate(entry) for name, entry in _shipped_yaml("catalogue.yaml").items()}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""From densities to a stored picture: the site's film look, exposure, blur, noise, electrodes, marks, collimation."""
+"""Stored pictures of densities: the site's film look, exposure, blur, noise, electrodes, marks, collimation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lgdea.phantom.scene import SIDES, Canvas, Layer, Pose, Stroke, curve
 
 @dataclass(frozen=True)
 class Site:
-    """How one hospital's pictures look.
+    """Look of one hospital's pictures.
 
     ``aspect`` is width by height; ``centre`` and ``slope`` shape the display curve; ``border`` is the chance of
     visible collimation, ``letters`` the style of the side mark.

@@ -1,4 +1,4 @@
-"""What a lesion is, what its painter leaves on the picture, and the box and mask computed from that mark."""
+"""Lesions, the marks that their painters leave on the picture, and the boxes and masks of these."""
 
 from __future__ import annotations
 

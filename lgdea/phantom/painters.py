@@ -1,4 +1,4 @@
-"""Which painter draws which finding."""
+"""Painters by finding."""
 
 from __future__ import annotations
 

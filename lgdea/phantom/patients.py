@@ -1,4 +1,4 @@
-"""Who has what and when: the visits of one patient, their findings and how these change."""
+"""Patients: visits, findings at each, and how these change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lgdea.phantom.anatomy import draw_patient, draw_visit
-from lgdea.phantom.config import Entry, PhantomConfig, catalogue
+from lgdea.phantom.config import CatalogueEntry, PhantomConfig, catalogue
 from lgdea.phantom.film import SITES, Visit
 from lgdea.phantom.marks import Lesion
 
@@ -90,7 +90,7 @@ def _add(
     lesions.append(Lesion(name, side, zone, severity, int(rng.integers(2**31)), change, entry.chronic))
 
 
-def _weight(name: str, entry: Entry, lesions: list[Lesion], age: float, config: PhantomConfig) -> float:
+def _weight(name: str, entry: CatalogueEntry, lesions: list[Lesion], age: float, config: PhantomConfig) -> float:
     present = {x.finding for x in lesions}
     if name in present or age < entry.age or present & set(entry.never):
         return 0.0

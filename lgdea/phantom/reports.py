@@ -204,7 +204,7 @@ def _distractor(rng: np.random.Generator) -> Sentence:
 
 
 def _indication(appointment: Appointment, rng: np.random.Generator, routine: bool) -> str:
-    """Why the picture was taken; routine reports share one reason, so that they repeat word for word."""
+    """Reason for the picture; routine reports share one, so that they repeat word for word."""
     options = wording()["indications"]
     text = options[0 if routine or rng.random() < 0.2 else int(rng.integers(len(options)))]
     anatomy = appointment.visit.anatomy

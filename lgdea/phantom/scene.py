@@ -21,7 +21,7 @@ _REACH = 1.6
 
 @dataclass(frozen=True)
 class Pose:
-    """How the patient stands before the detector: rotation (radians), scale, shift (patient units)."""
+    """Patient before the detector: rotation (radians), scale, shift (patient units)."""
 
     rotation: float = 0.0
     scale: float = 1.0

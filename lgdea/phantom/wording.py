@@ -17,7 +17,7 @@ _LEVELS = (("minimal", 0.2), ("mild", 0.5), ("moderate", 0.8), ("severe", 1.01))
 
 @dataclass(frozen=True)
 class Claim:
-    """What one sentence asserts of one finding; ``words`` stands in the sentence."""
+    """Assertion of one sentence about one finding; ``words`` stands in the sentence."""
 
     finding: str
     words: str
@@ -48,7 +48,7 @@ def severity_word(severity: float) -> str:
 
 
 def place_words(laterality: str, zone: str, lobes: bool) -> tuple[str, str]:
-    """How a report names a place in the lungs, and that place's anatomy id."""
+    """Words by which a report names a place in the lungs, and that place's anatomy id."""
     if laterality == "bilateral" or not lobes or (laterality == "left" and zone == "middle"):
         return f"{laterality} {'mid' if zone == 'middle' else zone} lung zone", f"{zone}_zone"
     return f"{laterality} {zone} lobe", f"{laterality}_{zone}_lobe"

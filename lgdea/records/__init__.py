@@ -1,1 +1,1 @@
-"""What an archive holds: schema, Parquet tables, patient split, pairing, dataset adapters."""
+"""Archives: schema, Parquet tables, patient split, pairing, dataset adapters."""

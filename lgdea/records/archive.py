@@ -98,7 +98,7 @@ class Archive:
         return t.read_frame(self.folder / f"{name}.parquet") if name in self.extra_names else None
 
     def with_tables(self, **tables: pd.DataFrame) -> Archive:
-        """The same archive with some of its five tables replaced in memory, as by a part of their rows."""
+        """Copy the archive with some of its five tables replaced in memory, as by a part of their rows."""
         part = copy.copy(self)
         part.__dict__.update(tables)  # where the cached properties keep what they have read
         return part

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lgdea.config import did_you_mean
 from lgdea.errors import DataError, UsageError
-from lgdea.records.adapters.frames import read_sizes
+from lgdea.records.adapters.columns import read_sizes
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.schema import TABLES
 from lgdea.records.split import split_by_patient

@@ -1,4 +1,4 @@
-"""Which studies keep the link between image and report: the limited pairing of an archive."""
+"""Limited pairing of an archive: the studies that keep the link between image and report."""
 
 from __future__ import annotations
 

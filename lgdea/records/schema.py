@@ -1,4 +1,4 @@
-"""What an archive holds: one pydantic model per table row, and the Arrow schema made from it.
+"""Schema of an archive: one pydantic model per table row, and the Arrow schema made from it.
 
 An archive is a folder: ``studies.parquet``, ``images.parquet``, ``reports.parquet``, ``boxes.parquet``,
 ``labels.parquet`` and ``archive.json``. Ids are strings with a dataset prefix (``openi:CXR1``). A value that is
@@ -20,14 +20,14 @@ Split = Literal["train", "val", "test"]
 Laterality = Literal["left", "right", "bilateral", "midline", "unspecified"]
 
 
-class Row(BaseModel):
+class TableRow(BaseModel):
     """Base of all table rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Study(Row):
-    """What one patient visit made."""
+class Study(TableRow):
+    """Images and reports of one patient visit."""
 
     study_id: str = Field(min_length=1)
     patient_id: str = Field(min_length=1)
@@ -41,7 +41,7 @@ class Study(Row):
     split: Split | None = None
 
 
-class Image(Row):
+class Image(TableRow):
     """One stored picture; ``width`` and ``height`` are those of the stored (SOURCE) file."""
 
     image_id: str = Field(min_length=1)
@@ -55,7 +55,7 @@ class Image(Row):
     modality: str = "CR"
 
 
-class Report(Row):
+class Report(TableRow):
     """The raw text, verbatim; every evidence span points into ``text``."""
 
     report_id: str = Field(min_length=1)
@@ -64,7 +64,7 @@ class Report(Row):
     language: str = "en"
 
 
-class Box(Row):
+class Box(TableRow):
     """A located finding or structure: half-open, pixels of the SOURCE image."""
 
     box_id: str = Field(min_length=1)
@@ -90,7 +90,7 @@ class Box(Row):
         return self
 
 
-class Label(Row):
+class Label(TableRow):
     """One finding's value for a study, or for one of its images when ``image_id`` is given."""
 
     study_id: str = Field(min_length=1)
@@ -103,7 +103,7 @@ class Label(Row):
     """Who said so: ``nih-mined``, ``phantom-truth`` ..."""
 
 
-TABLES: dict[str, type[Row]] = {
+TABLES: dict[str, type[TableRow]] = {
     "studies": Study,
     "images": Image,
     "reports": Report,
@@ -112,7 +112,7 @@ TABLES: dict[str, type[Row]] = {
 }
 
 
-class Pairing(Row):
+class Pairing(TableRow):
     """One row of ``pairing.parquet``.
 
     ``paired``: image and report are linked. ``unlinked``: the study has both, the link is hidden, and each side joins

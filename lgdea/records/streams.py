@@ -61,7 +61,7 @@ class TableReader:
 
 
 class TableWriter:
-    """Writes validated rows to ``file`` as they come; the file appears, whole, when the block ends well.
+    """Writer of validated rows as they come; the file appears, whole, when the block ends well.
 
     Args:
         file: The Parquet file.

@@ -15,7 +15,7 @@ GROUP = "lgdea.datasets"
 
 @runtime_checkable
 class DatasetAdapter(Protocol):
-    """Reads the files of one dataset, as its publishers lay them out, into an archive.
+    """Reader of one dataset's files, as its publishers lay them out, into an archive.
 
     Attributes:
         name: The dataset's name; also the prefix of its ids.
@@ -37,7 +37,7 @@ class DatasetAdapter(Protocol):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What an adapter understood of a source.
+    """Account of what an adapter makes of a source.
 
     Attributes:
         facts: Plain JSON data.
@@ -55,7 +55,7 @@ class Explains(Protocol):
     """An adapter that can say beforehand what it makes of a source: ``lgdea data build NAME SOURCE --dry-run``."""
 
     def explain(self, source: Path, **options: Any) -> Explanation:
-        """What ``build`` would do with the same arguments; writes nothing.
+        """Explain what ``build`` would do with the same arguments; nothing is written.
 
         Raises:
             UsageError: As ``build``.
@@ -93,6 +93,6 @@ def get_adapter(name: str) -> DatasetAdapter:
 
 
 def refuse_options(name: str, options: dict[str, Any]) -> None:
-    """For adapters without options: say so instead of ignoring them."""
+    """Raise if an adapter without options is given one."""
     if options:
         raise UsageError(f"the dataset {name} takes no option {min(options)!r}", remedy="leave it out")

@@ -9,8 +9,8 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.frames import chexpert_classes, label_rows, on_disk, require, with_sizes
-from lgdea.records.adapters.source import age_in_years, find_table, require_folder, sex
+from lgdea.records.adapters.columns import chexpert_classes, label_rows, on_disk, require, with_sizes
+from lgdea.records.adapters.source import age_in_years, find_plain_or_gzipped, require_folder, sex
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
@@ -37,7 +37,8 @@ class CheXpert:
         refuse_options(self.name, options)
         source = find_root(require_folder(source))
         files = {
-            part: find_table(source, *names) for part, names in (("train", TRAIN), ("valid", VALID), ("test", TEST))
+            part: find_plain_or_gzipped(source, *names)
+            for part, names in (("train", TRAIN), ("valid", VALID), ("test", TEST))
         }
         files = {part: file for part, file in files.items() if file.is_file()}
         if not files:
@@ -83,7 +84,7 @@ class CheXpert:
 def find_root(source: Path) -> Path:
     """``source``, or its only folder ``CheXpert-v1.0*`` when the tables are not in ``source`` itself."""
     inside = sorted(folder for folder in source.glob("CheXpert-v1.0*") if folder.is_dir())
-    here = any(find_table(source, *names).is_file() for names in (TRAIN, VALID, TEST))
+    here = any(find_plain_or_gzipped(source, *names).is_file() for names in (TRAIN, VALID, TEST))
     return inside[0] if len(inside) == 1 and not here else source
 
 

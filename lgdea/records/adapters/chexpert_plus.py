@@ -12,8 +12,8 @@ import pandas as pd
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.chexpert import VALID, official_sides, with_ids
-from lgdea.records.adapters.frames import chexpert_classes, label_rows, on_disk, one_per, require, with_sizes
-from lgdea.records.adapters.source import age_in_years, find_table, require_folder, sex, whole
+from lgdea.records.adapters.columns import chexpert_classes, label_rows, on_disk, one_per, require, with_sizes
+from lgdea.records.adapters.source import age_in_years, find_plain_or_gzipped, require_folder, sex, whole
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.csv_io import read_csv
 
@@ -132,7 +132,7 @@ def _labels(source: Path, root: Path, table: pd.DataFrame, texts: pd.DataFrame) 
         rows, lost = label_rows(frame[known & written], chexpert_classes(), file=file, labeller=f"chexbert-{kind}")
         parts.append(rows)
         torn += lost
-    valid = next((file for folder in (source, root) if (file := find_table(folder, *VALID)).is_file()), None)
+    valid = next((file for folder in (source, root) if (file := find_plain_or_gzipped(folder, *VALID)).is_file()), None)
     if valid is not None:
         frame = with_ids(read_csv(valid, ["Path", *chexpert_classes()], card=NAME), "Path", file=valid, prefix=NAME)
         frame = frame[frame["study_id"].isin(table["study_id"])]

@@ -109,7 +109,7 @@ def read_entries(source: Path, side: str) -> list[dict[str, Any]]:
 
 
 def _patient_and_file(names: list[str], folder: Path) -> tuple[str, str]:
-    """Where the patient ends and the file begins: with blanks in either, where such a file is there."""
+    """Split a line at the blank between patient and file; either may hold blanks, the file that exists decides."""
     cuts = [(" ".join(names[:cut]), " ".join(names[cut:])) for cut in range(1, len(names))]
     if len(cuts) == 1:
         return cuts[0]

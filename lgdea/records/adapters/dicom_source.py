@@ -12,7 +12,7 @@ from lgdea.records.adapters.source import age_in_years
 
 
 def facts_of(files: Mapping[str, Path]) -> dict[str, DicomFacts]:
-    """What the headers say, by image id.
+    """Facts of the headers by image id.
 
     Raises:
         ImageError: A file is damaged or holds several frames.

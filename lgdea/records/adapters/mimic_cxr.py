@@ -9,7 +9,7 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.frames import (
+from lgdea.records.adapters.columns import (
     chexpert_classes,
     dates_of,
     days_since_first,
@@ -18,7 +18,7 @@ from lgdea.records.adapters.frames import (
     require,
     with_listed_sizes,
 )
-from lgdea.records.adapters.source import find_table, require_folder
+from lgdea.records.adapters.source import find_plain_or_gzipped, require_folder
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.csv_io import read_csv, read_utf8
 from lgdea.records.split import split_by_patient
@@ -35,7 +35,7 @@ class MimicCxr:
     """Images (``.jpg``, else ``.dcm``) and reports that ``metadata`` lists, with the labels of each labeller.
 
     ``Rows`` and ``Columns`` of the metadata are those of the DICOM files, and of the JPG files made from them; see
-    :func:`~lgdea.records.adapters.frames.with_listed_sizes` for how this is checked. Nothing is searched for: every
+    :func:`~lgdea.records.adapters.columns.with_listed_sizes` for how this is checked. Nothing is searched for: every
     path follows from the table. Extra table ``study_time`` (study_id, seconds since midnight), which orders the studies
     of one day.
     """
@@ -74,7 +74,7 @@ class MimicCxr:
             "sizes_from": "metadata" if believed else "files",
             "studies_without_report": int((~studies["study_id"].isin(reports["study_id"])).sum()),
             "studies_with_neither_side": unused,
-            "split": "official" if find_table(source, SPLIT).is_file() else "by hash of the patient",
+            "split": "official" if find_plain_or_gzipped(source, SPLIT).is_file() else "by hash of the patient",
             "held_out": None if hold_out is None else Path(hold_out).name,
             "contradicting_labels_left_out": contradictions,
         }
@@ -96,7 +96,7 @@ def read_metadata(source: Path) -> pd.DataFrame:
         UsageError: The table is not there.
         DataError: A column is missing or an id, a number or a date is none.
     """
-    file = find_table(source, METADATA)
+    file = find_plain_or_gzipped(source, METADATA)
     required = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate"]
     frame = read_csv(file, required, card=NAME, optional=["Rows", "Columns", "StudyTime"])
     for column, pattern in [("dicom_id", r"[\w-]+"), ("subject_id", r"\d+"), ("study_id", r"\d+")]:
@@ -161,7 +161,7 @@ def _study_time(metadata: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFrame:
 
 def _split(studies: pd.DataFrame, source: Path) -> pd.DataFrame:
     """The official side of each study; by the hash of the patient when there is no split table."""
-    file = find_table(source, SPLIT)
+    file = find_plain_or_gzipped(source, SPLIT)
     if not file.is_file():
         return split_by_patient(studies)
     table = read_csv(file, ["study_id", "split"], card=NAME, optional=[])
@@ -184,8 +184,8 @@ def _held_out(studies: pd.DataFrame, metadata: pd.DataFrame, hold_out: str | Pat
 
 def _labels(source: Path, studies: set[str]) -> tuple[pd.DataFrame, int]:
     """Labels of the studies that are there, from each label file that is there."""
-    files = {labeller: find_table(source, name) for labeller, name in LABELS.items()}
-    files["radiologist"] = find_table(source, RADIOLOGIST)
+    files = {labeller: find_plain_or_gzipped(source, name) for labeller, name in LABELS.items()}
+    files["radiologist"] = find_plain_or_gzipped(source, RADIOLOGIST)
     parts, contradictions = [pd.DataFrame(columns=["study_id", "finding", "value", "labeller"])], 0
     for labeller, file in files.items():
         if not file.is_file():

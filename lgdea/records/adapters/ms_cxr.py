@@ -10,10 +10,10 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.frames import CHEXPERT, dates_of, days_since_first, require, with_sizes
+from lgdea.records.adapters.columns import CHEXPERT, dates_of, days_since_first, require, with_sizes
 from lgdea.records.adapters.mimic_cxr import METADATA
 from lgdea.records.adapters.mimic_cxr import NAME as MIMIC
-from lgdea.records.adapters.source import find_table, require_folder, required_number, rows_of
+from lgdea.records.adapters.source import find_plain_or_gzipped, require_folder, required_number, rows_of
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.csv_io import read_csv, read_utf8
 from lgdea.records.tables import Rows
@@ -137,7 +137,7 @@ def _stored(root: Path, path: str) -> str | None:
 
 def _from_metadata(root: Path) -> tuple[dict[str, str], dict[str, int]]:
     """View of each image and day of each study, when MIMIC-CXR's metadata are beside the images."""
-    file = find_table(root, METADATA)
+    file = find_plain_or_gzipped(root, METADATA)
     if not file.is_file():
         return {}, {}
     table = read_csv(file, ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate"], card=MIMIC, optional=[])

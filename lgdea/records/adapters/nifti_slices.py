@@ -17,9 +17,9 @@ from lgdea.imaging import nifti
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.images import COLUMNS, ImageCounts, located_images
 from lgdea.records.adapters.table.mapping import TableMapping
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.parse import ParsedTable, load_mapping, parse_table, read_table
+from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import SourceTable
-from lgdea.records.adapters.table.understand import Understanding, load_mapping, read_table, understand_table
 from lgdea.records.archive import Archive, write_archive
 
 NAME = "nifti-slices"
@@ -28,7 +28,7 @@ VOLUME, REPORT = "volume", "report_file"  # columns of the table that a folder w
 
 
 class SliceOptions(Config):
-    """How slices are taken; see :func:`lgdea.imaging.nifti.read_slices`."""
+    """Choice of slices and window; see :func:`lgdea.imaging.nifti.read_slices`."""
 
     slices: int = 8
     """Slices per volume."""
@@ -63,10 +63,10 @@ class NiftiSlices:
         writer = _Writer(out / SLICES, own)
         made_here = not (out / SLICES).exists()
         try:
-            known = understand_table(mapping, table, problems, source, writer.images)
-            if known.mapping.on_problem == "error":
-                known.problems.raise_first()
-            return _write(out, source, own, known, writer)
+            parsed = parse_table(mapping, table, problems, source, writer.images)
+            if parsed.mapping.on_problem == "error":
+                parsed.problems.raise_first()
+            return _write(out, source, own, parsed, writer)
         except BaseException:
             if made_here:
                 shutil.rmtree(out / SLICES, ignore_errors=True)
@@ -76,14 +76,14 @@ class NiftiSlices:
 
 
 class _Writer:
-    """Reads volumes and writes their slices, in the place of the ``table`` adapter's image reader."""
+    """Image reader that writes the slices of volumes, in the place of the ``table`` adapter's image reader."""
 
     def __init__(self, folder: Path, options: SliceOptions) -> None:
         self._folder, self._options = folder, options
         self.rows: list[dict[str, Any]] = []
 
     def images(
-        self, cells: Cells, mapping: TableMapping, rows: pd.DataFrame, root: Path, problems: Problems
+        self, cells: Cells, mapping: TableMapping, rows: pd.DataFrame, root: Path, problems: RowProblems
     ) -> tuple[pd.DataFrame, ImageCounts]:
         """Rows of ``Image``, one per slice."""
         volumes, counts = located_images(cells, mapping, rows, root, problems, endings=nifti.ENDINGS)
@@ -141,9 +141,9 @@ def _options(options: dict[str, Any]) -> tuple[SliceOptions, dict[str, Any]]:
     return validate(SliceOptions, own, remedy=f"`lgdea data card {NAME}` lists the options"), rest
 
 
-def _source(source: Path, options: dict[str, Any]) -> tuple[TableMapping, SourceTable, Problems]:
+def _source(source: Path, options: dict[str, Any]) -> tuple[TableMapping, SourceTable, RowProblems]:
     """The table of volumes, or one made from a folder of them."""
-    mapping, problems = load_mapping(options), Problems()
+    mapping, problems = load_mapping(options), RowProblems()
     if source.is_file() or mapping.table is not None or not source.is_dir():
         return mapping, read_table(source, mapping, problems), problems
     files = sorted(f for f in source.rglob("*") if f.name.lower().endswith(nifti.ENDINGS) and f.is_file())
@@ -173,18 +173,18 @@ def stem(name: str) -> str:
     return re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
 
 
-def _write(out: Path, source: Path, own: SliceOptions, known: Understanding, writer: _Writer) -> Archive:
+def _write(out: Path, source: Path, own: SliceOptions, parsed: ParsedTable, writer: _Writer) -> Archive:
     info = {
         "source": str(source),
         **own.model_dump(mode="json"),
-        "mapping": known.mapping.model_dump(mode="json", exclude_defaults=True),
-        "guessed": known.guessed,
-        "left_out": known.problems.facts(),
-        "notes": known.notes,
+        "mapping": parsed.mapping.model_dump(mode="json", exclude_defaults=True),
+        "guessed": parsed.guessed,
+        "left_out": parsed.problems.facts(),
+        "notes": parsed.notes,
     }
-    kept = set(known.tables["images"]["image_id"])
+    kept = set(parsed.tables["images"]["image_id"])
     slices = pd.DataFrame([row for row in writer.rows if row["image_id"] in kept])
-    return write_archive(out, str(known.mapping.dataset), known.tables, out, info, {"slices": slices})
+    return write_archive(out, str(parsed.mapping.dataset), parsed.tables, out, info, {"slices": slices})
 
 
 ADAPTER = NiftiSlices()

@@ -56,7 +56,7 @@ class NihCxr14:
             out,
             self.name,
             {
-                "studies": _official_test(studies, source / TEST_LIST),
+                "studies": _apply_official_test(studies, source / TEST_LIST),
                 "images": images,
                 "boxes": boxes,
                 "labels": [label for row, e in present for label in _labels(e, source / ENTRIES, row)],
@@ -150,8 +150,8 @@ def _finding(word: str, file: Path, row: int) -> str:
     return finding
 
 
-def _official_test(studies: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """With the official list there, its patients are the test side; the others keep train or val by their hash."""
+def _apply_official_test(studies: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Make the official list's patients the test side, where it is there; the others keep train or val by hash."""
     if not file.is_file():
         return studies
     listed = {f"nih-cxr14:{Path(line).stem}" for line in file.read_text(encoding="utf-8").split()}

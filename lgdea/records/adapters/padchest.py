@@ -12,9 +12,9 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.frames import dates_of, days_since_first, on_disk, one_per, require, with_sizes
+from lgdea.records.adapters.columns import dates_of, days_since_first, on_disk, one_per, require, with_sizes
 from lgdea.records.adapters.padchest_words import StudyLabels, known_word
-from lgdea.records.adapters.source import find_table, require_folder, sex
+from lgdea.records.adapters.source import find_plain_or_gzipped, require_folder, sex
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
@@ -41,7 +41,7 @@ class PadChest:
         """See :class:`~lgdea.records.adapters.base.DatasetAdapter`; ``source`` holds the CSV file and ``0/`` ..."""
         refuse_options(self.name, options)
         source = require_folder(source)
-        file = find_table(source, TABLE)
+        file = find_plain_or_gzipped(source, TABLE)
         table = _read(file)
         listed = table[table["Projection"] != LEFT_OUT]
         listed = listed.assign(path=_paths(listed, source))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.base import refuse_options
-from lgdea.records.adapters.frames import dates_of, days_since_first, require, with_sizes
+from lgdea.records.adapters.columns import dates_of, days_since_first, require, with_sizes
 from lgdea.records.adapters.padchest import NAME as PADCHEST
 from lgdea.records.adapters.padchest_words import StudyLabels, finding_of, known_word
 from lgdea.records.adapters.source import age_in_years, require_folder, sex

@@ -49,7 +49,7 @@ class SiimAcr:
         require_images(files, source, f"{FOLDERS[0]}/*/*/*.dcm")
         facts = facts_of(files)
         studies = {image: _study_id(file, image) for image, file in files.items()}
-        masks = {i: _mask(runs[i], facts[i], table) for i in files if runs.get(i)}
+        masks = {i: _union_mask(runs[i], facts[i], table) for i in files if runs.get(i)}
         _write_masks(masks, out)
         rows = [study_row(studies[i], _patient(studies[i], facts[i]), NAME, facts[i]) for i in files]
         info = {
@@ -113,8 +113,8 @@ def _patient(study: str, facts: DicomFacts) -> str:
     return f"{NAME}:{facts.patient}" if facts.patient else study
 
 
-def _mask(rows: list[tuple[int, str]], facts: DicomFacts, file: Path) -> np.ndarray:
-    """What any of an image's rows marks."""
+def _union_mask(rows: list[tuple[int, str]], facts: DicomFacts, file: Path) -> np.ndarray:
+    """Union of what an image's rows mark."""
     mask = np.zeros((facts.height, facts.width), dtype=bool)
     for position, code in rows:
         try:

@@ -30,7 +30,7 @@ def require_folder(source: str | Path) -> Path:
     return source
 
 
-def find_table(source: Path, *names: str) -> Path:
+def find_plain_or_gzipped(source: Path, *names: str) -> Path:
     """The first of ``names`` in ``source``, plain or with ``.gz``; the first name when there is none of them."""
     candidates = [source / (name + ending) for name in names for ending in ("", ".gz")]
     return next((file for file in candidates if file.is_file()), candidates[0])

@@ -31,7 +31,7 @@ KAGGLE_CLASSES = (
 
 @dataclass(frozen=True)
 class Findings:
-    """What the readers said.
+    """Labels and boxes of the readers.
 
     Attributes:
         votes: A row per image and reader: ``image_id``, ``reader`` and a column per label, 1 / 0 / NaN.

@@ -15,7 +15,7 @@ from lgdea.records.adapters.table.boxes import box_table
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.findings import check_words, match_finding
 from lgdea.records.adapters.table.mapping import BoxMapping, LabelMapping, TableMapping
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import read_source
 from lgdea.vocabulary import load_vocabulary
 
@@ -25,13 +25,13 @@ IMAGES = pd.DataFrame(
 )  # fmt: skip
 
 
-def _cells(frame: pd.DataFrame, problems: Problems) -> Cells:
+def _cells(frame: pd.DataFrame, problems: RowProblems) -> Cells:
     frame = frame.astype("str").set_axis(pd.RangeIndex(1, len(frame) + 1))
     return Cells(frame, Path("t.csv"), empty=["na"], words={}, problems=problems)
 
 
-def _boxes(rows: list[tuple], **mapping) -> tuple[pd.DataFrame, Problems, str]:
-    problems = Problems()
+def _boxes(rows: list[tuple], **mapping) -> tuple[pd.DataFrame, RowProblems, str]:
+    problems = RowProblems()
     frame = pd.DataFrame(rows, columns=["image", "finding", "a", "b", "c", "d"])
     table, counts = box_table(_cells(frame, problems), BoxMapping(table="t.csv", image="image", finding="finding",
                               x_min="a", y_min="b", **mapping), IMAGES, problems)  # fmt: skip
@@ -197,7 +197,7 @@ def test_any_cells_are_read_back_from_csv_with_their_row_numbers(tmp_path_factor
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
         writer.writerows([("a", "b"), *rows])
-    problems = Problems()
+    problems = RowProblems()
     frame = read_source(file, problems).frame
     assert list(frame.itertuples(name=None)) == [(number, *row) for number, row in enumerate(rows, start=1)]
     assert not problems.found
@@ -205,7 +205,7 @@ def test_any_cells_are_read_back_from_csv_with_their_row_numbers(tmp_path_factor
 
 def test_ragged_rows_are_numbered_past_line_breaks_in_cells(tmp_path):
     (tmp_path / "t.csv").write_text('a,b\n1,"x\ny\nz"\n2\n3,4,5\n6,7\n8\n')
-    problems = Problems()
+    problems = RowProblems()
     frame = read_source(tmp_path / "t.csv", problems).frame
     assert frame.index.tolist() == [1, 4]
     assert [(p.kind, p.rows, p.count) for p in problems.found] == [("ragged-row", (2, 3, 5), 3)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from lgdea.records.adapters.base import Explanation
 from lgdea.records.adapters.table.explain import explanation_of
-from lgdea.records.adapters.table.understand import understand
+from lgdea.records.adapters.table.parse import parse_source
 from lgdea.records.archive import Archive, write_archive
 
 NAME = "table"
@@ -31,23 +31,23 @@ class TableAdapter:
             options: ``mapping``, a YAML file, and fields of
                 :class:`~lgdea.records.adapters.table.mapping.TableMapping`, dotted where they are nested.
         """
-        known = understand(source, options)
-        if known.mapping.on_problem == "error":
-            known.problems.raise_first()
+        parsed = parse_source(source, options)
+        if parsed.mapping.on_problem == "error":
+            parsed.problems.raise_first()
         info = {
             "source": str(source),
-            "table": known.source.file.name,
-            "rows": len(known.source.frame),
-            "mapping": known.mapping.model_dump(mode="json", exclude_defaults=True),
-            "guessed": known.guessed,
-            "left_out": known.problems.facts(),
-            "notes": known.notes,
+            "table": parsed.source.file.name,
+            "rows": len(parsed.source.frame),
+            "mapping": parsed.mapping.model_dump(mode="json", exclude_defaults=True),
+            "guessed": parsed.guessed,
+            "left_out": parsed.problems.facts(),
+            "notes": parsed.notes,
         }
-        return write_archive(out, str(known.mapping.dataset), known.tables, known.images.root or out, info)
+        return write_archive(out, str(parsed.mapping.dataset), parsed.tables, parsed.images.root or out, info)
 
     def explain(self, source: Path, **options: Any) -> Explanation:
-        """What :meth:`build` would do; writes nothing. See :class:`~lgdea.records.adapters.base.Explains`."""
-        return explanation_of(understand(source, options))
+        """Explain what :meth:`build` would do; see :class:`~lgdea.records.adapters.base.Explains`."""
+        return explanation_of(parse_source(source, options))
 
 
 ADAPTER = TableAdapter()

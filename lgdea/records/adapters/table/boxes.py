@@ -14,7 +14,7 @@ from lgdea.errors import UsageError
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.findings import check_words, match_finding
 from lgdea.records.adapters.table.mapping import BoxMapping, box_columns
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.schema import Laterality
 from lgdea.records.verify import BOX_TOLERANCE
 from lgdea.vocabulary import load_vocabulary
@@ -26,7 +26,7 @@ SIDES = {"l": "left", "r": "right", "both": "bilateral", "": "unspecified", **{s
 
 @dataclass
 class BoxCounts:
-    """What the box rows became."""
+    """Counts of what the box rows became."""
 
     rows: int = 0
     without_coordinates: int = 0
@@ -37,7 +37,7 @@ class BoxCounts:
 
 
 def box_table(
-    cells: Cells, boxes: BoxMapping, images: pd.DataFrame, problems: Problems
+    cells: Cells, boxes: BoxMapping, images: pd.DataFrame, problems: RowProblems
 ) -> tuple[pd.DataFrame, BoxCounts]:
     """Rows of ``Box``.
 
@@ -58,8 +58,8 @@ def box_table(
     sizes = images.set_index("image_id")[["width", "height"]].astype(float).loc[image].to_numpy()
     scale = sizes if counts.unit == "fractions" else sizes / np.array(boxes.frame) if boxes.frame else 1.0
     table[CORNERS] = table[CORNERS].to_numpy() * np.tile(np.broadcast_to(scale, sizes.shape), 2)
-    table = _inside(table, sizes, cells, problems)
-    table = _meanings(table, cells, boxes, counts, problems)
+    table = _drop_outside(table, sizes, cells, problems)
+    table = _add_meanings(table, cells, boxes, counts, problems)
     table = table.assign(box_id=table["image_id"] + ":box" + pd.Series(table.index.astype(str), index=table.index))
     counts.findings = {str(k): int(n) for k, n in table["finding"].value_counts().items()}
     return table.reset_index(drop=True), counts
@@ -81,7 +81,7 @@ def _check(cells: Cells, boxes: BoxMapping) -> None:
     cells.require(box_columns(boxes), "boxes")
 
 
-def _numbers(cells: Cells, boxes: BoxMapping, problems: Problems) -> pd.DataFrame:
+def _numbers(cells: Cells, boxes: BoxMapping, problems: RowProblems) -> pd.DataFrame:
     """The corners as numbers, and whether a row has none (``blank``) or wrong ones (``bad``)."""
     names = [boxes.x_min, boxes.y_min] + ([boxes.x_max, boxes.y_max] if boxes.x_max else [boxes.width, boxes.height])
     text = pd.DataFrame({place: cells.plain(str(name)) for place, name in enumerate(names)})
@@ -117,7 +117,7 @@ def _unit(corners: pd.DataFrame) -> str:
     return "fractions" if len(corners) and corners[CORNERS].to_numpy().max() <= 1 else "pixels"
 
 
-def _images(cells: Cells, boxes: BoxMapping, images: pd.DataFrame, rows: pd.Index, problems: Problems) -> pd.Series:
+def _images(cells: Cells, boxes: BoxMapping, images: pd.DataFrame, rows: pd.Index, problems: RowProblems) -> pd.Series:
     """Image id of each box row whose image is known."""
     named = cells.plain(str(boxes.image)).loc[rows].str.replace("\\", "/", regex=False).str.removeprefix("./")
     found = named.map(_image_keys(images))
@@ -143,8 +143,8 @@ def _image_keys(images: pd.DataFrame) -> dict[str, str]:
     return {key: image for key, image in names.items() if image is not None}
 
 
-def _inside(table: pd.DataFrame, sizes: np.ndarray, cells: Cells, problems: Problems) -> pd.DataFrame:
-    """Without the boxes that leave their image by more than annotation tools round."""
+def _drop_outside(table: pd.DataFrame, sizes: np.ndarray, cells: Cells, problems: RowProblems) -> pd.DataFrame:
+    """Drop the boxes that leave their image by more than annotation tools round."""
     corners = table[CORNERS].to_numpy()
     out = np.asarray((corners[:, :2] < -BOX_TOLERANCE).any(axis=1)) | (corners[:, 2:] > sizes + BOX_TOLERANCE).any(
         axis=1
@@ -164,10 +164,10 @@ def _inside(table: pd.DataFrame, sizes: np.ndarray, cells: Cells, problems: Prob
     return table.loc[~out]
 
 
-def _meanings(
-    table: pd.DataFrame, cells: Cells, boxes: BoxMapping, counts: BoxCounts, problems: Problems
+def _add_meanings(
+    table: pd.DataFrame, cells: Cells, boxes: BoxMapping, counts: BoxCounts, problems: RowProblems
 ) -> pd.DataFrame:
-    """With finding, kind, label, laterality and phrase; a word that the vocabulary lacks is a problem."""
+    """Add finding, kind, label, laterality and phrase; a word that the vocabulary lacks is a problem."""
     label = cells.frame[str(boxes.finding)].str.strip().loc[table.index]
     known: dict[str, str | None] = {w: _finding(w, boxes.findings, boxes.codes) for w in label.drop_duplicates()}
     counts.source |= known
@@ -196,7 +196,7 @@ def _finding(word: str, own: Mapping[str, str | None], codes: str | None) -> str
     return own[word] if word in own else match_finding(word, None, codes) or load_vocabulary().find_anatomy(word)
 
 
-def _sides(table: pd.DataFrame, cells: Cells, boxes: BoxMapping, problems: Problems) -> Any:
+def _sides(table: pd.DataFrame, cells: Cells, boxes: BoxMapping, problems: RowProblems) -> Any:
     """The mapping's column, else the side that the structure's own name says."""
     if boxes.laterality:
         words = cells.plain(boxes.laterality).loc[table.index].str.lower()

@@ -7,46 +7,46 @@ from typing import Any
 import pandas as pd
 
 from lgdea.records.adapters.base import Explanation
-from lgdea.records.adapters.table.understand import Understanding, mapping_yaml
+from lgdea.records.adapters.table.parse import ParsedTable, mapping_yaml
 from lgdea.records.schema import TABLES
 
 _TEXT = ("report", "sections")  # fields whose cells are private
 _WIDE = 40  # columns of which unused names are listed
 
 
-def explanation_of(known: Understanding) -> Explanation:
+def explanation_of(parsed: ParsedTable) -> Explanation:
     """Facts for machines and lines for people."""
     facts = {
-        "table": str(known.source.file),
-        "rows": len(known.source.frame),
-        "dataset": known.mapping.dataset,
-        "fields": _fields(known),
-        "unused_columns": _unused(known),
-        "images": vars(known.images),
-        "reports": _reports(known),
-        "labels": vars(known.labels) if known.mapping.labels else None,
-        "boxes": vars(known.boxes) if known.boxes else None,
-        "notes": known.notes,
-        "problems": known.problems.facts(),
-        "archive": _archive(known),
-        "mapping": mapping_yaml(known.mapping),
-        "would_build": not known.problems.found or known.mapping.on_problem == "leave_out",
+        "table": str(parsed.source.file),
+        "rows": len(parsed.source.frame),
+        "dataset": parsed.mapping.dataset,
+        "fields": _fields(parsed),
+        "unused_columns": _unused(parsed),
+        "images": vars(parsed.images),
+        "reports": _reports(parsed),
+        "labels": vars(parsed.labels) if parsed.mapping.labels else None,
+        "boxes": vars(parsed.boxes) if parsed.boxes else None,
+        "notes": parsed.notes,
+        "problems": parsed.problems.facts(),
+        "archive": _archive(parsed),
+        "mapping": mapping_yaml(parsed.mapping),
+        "would_build": not parsed.problems.found or parsed.mapping.on_problem == "leave_out",
     }
     return Explanation(facts, _lines(facts), bool(facts["would_build"]))
 
 
-def _fields(known: Understanding) -> list[dict[str, Any]]:
+def _fields(parsed: ParsedTable) -> list[dict[str, Any]]:
     """Per field: its columns, whether they were guessed, how many cells say something, and three of them."""
     result = []
-    for name, columns in known.mapping.named_columns().items():
+    for name, columns in parsed.mapping.named_columns().items():
         if name in ("labels", "boxes"):
             continue
-        fact: dict[str, Any] = {"field": name, "columns": columns, "guessed": name in known.guessed}
+        fact: dict[str, Any] = {"field": name, "columns": columns, "guessed": name in parsed.guessed}
         if name in _TEXT:
-            lengths = {column: known.cells.frame[column].str.strip().str.len() for column in columns}
+            lengths = {column: parsed.cells.frame[column].str.strip().str.len() for column in columns}
             fact["filled"] = {column: int((length > 0).sum()) for column, length in lengths.items()}
         else:
-            cells = [known.cells.plain(column, name) for column in columns]
+            cells = [parsed.cells.plain(column, name) for column in columns]
             filled = [cell[cell != ""] for cell in cells]
             distinct = pd.concat(filled).drop_duplicates()
             fact["filled"] = {column: len(cell) for column, cell in zip(columns, filled, strict=True)}
@@ -55,13 +55,13 @@ def _fields(known: Understanding) -> list[dict[str, Any]]:
     return result
 
 
-def _unused(known: Understanding) -> list[str]:
-    used = {column for columns in known.mapping.named_columns().values() for column in columns}
-    return [str(column) for column in known.source.frame.columns if column not in used]
+def _unused(parsed: ParsedTable) -> list[str]:
+    used = {column for columns in parsed.mapping.named_columns().values() for column in columns}
+    return [str(column) for column in parsed.source.frame.columns if column not in used]
 
 
-def _reports(known: Understanding) -> dict[str, Any]:
-    text = known.tables["reports"]["text"]
+def _reports(parsed: ParsedTable) -> dict[str, Any]:
+    text = parsed.tables["reports"]["text"]
     if text.empty:
         return {"studies_with_text": 0}
     lengths = text.str.len()
@@ -69,15 +69,15 @@ def _reports(known: Understanding) -> dict[str, Any]:
         "studies_with_text": len(text),
         "characters": {"min": int(lengths.min()), "median": int(lengths.median()), "max": int(lengths.max())},
         "word_for_word_repeats": int(text.duplicated().sum()),
-        "rows_that_repeat_their_study": known.repeated_reports,
+        "rows_that_repeat_their_study": parsed.repeated_reports,
     }
 
 
-def _archive(known: Understanding) -> dict[str, Any]:
-    tables = {name: len(known.tables[name]) for name in TABLES}
-    studies = known.tables["studies"]
+def _archive(parsed: ParsedTable) -> dict[str, Any]:
+    tables = {name: len(parsed.tables[name]) for name in TABLES}
+    studies = parsed.tables["studies"]
     split = studies["split"].value_counts(dropna=True).to_dict() if "split" in studies else {}
-    both = set(known.tables["images"]["study_id"]) & set(known.tables["reports"]["study_id"])
+    both = set(parsed.tables["images"]["study_id"]) & set(parsed.tables["reports"]["study_id"])
     return {
         **tables,
         "patients": int(studies["patient_id"].nunique()),

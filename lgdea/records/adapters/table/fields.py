@@ -14,7 +14,7 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.adapters.source import age_in_years, number
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 
 SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "trn", "tr", "development"), "train"),
@@ -51,14 +51,14 @@ class Cells:
         *,
         empty: Iterable[str],
         words: Mapping[str, Mapping[str, str | None]],
-        problems: Problems,
+        problems: RowProblems,
     ) -> None:
         self.frame, self.file, self._words, self._problems = frame, file, words, problems
         self._empty = {word.lower() for word in empty}
         self._plain: dict[tuple[str, str | None], pd.Series] = {}
 
     def require(self, columns: Iterable[str], what: str) -> None:
-        """That the columns exist.
+        """Raise if a column is missing.
 
         Raises:
             UsageError: One does not; the message names those that do.

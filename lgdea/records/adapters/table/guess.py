@@ -106,22 +106,22 @@ def complete(mapping: TableMapping, frame: pd.DataFrame, file: Path, source: Pat
         if not {"image", "image_id"} & given and "image" not in values and values.get("image_id"):
             values["image"] = [values["image_id"]]  # ids of files that are found by their names
         # What is said about labels or boxes as such (their level, their frame) does not yet say where they are.
-        if "labels" not in given or _says(mapping.labels, {"columns", "words"}):
-            values |= _under(mapping.labels, _labels(frame, taken | set(values.get("sections", ()))), "labels")
-        if "boxes" not in given or _says(mapping.boxes, {"table", "x_min"}):
-            values |= _under(mapping.boxes, _boxes(frame, file, taken), "boxes")
+        if "labels" not in given or _is_given(mapping.labels, {"columns", "words"}):
+            values |= _lay_over(mapping.labels, _labels(frame, taken | set(values.get("sections", ()))), "labels")
+        if "boxes" not in given or _is_given(mapping.boxes, {"table", "x_min"}):
+            values |= _lay_over(mapping.boxes, _boxes(frame, file, taken), "boxes")
     changes = {name: value for name, value in values.items() if value is not None}
     whole = TableMapping.model_validate(mapping.model_dump(exclude_unset=True) | changes)
     return whole, sorted(changes)
 
 
-def _says(part: LabelMapping | BoxMapping | None, where: set[str]) -> bool:
-    """Whether a part of the mapping is given but for the columns that are in ``where``."""
+def _is_given(part: LabelMapping | BoxMapping | None, where: set[str]) -> bool:
+    """Check that a part of the mapping is given but for the columns that are in ``where``."""
     return part is not None and not part.model_fields_set & where
 
 
-def _under(part: LabelMapping | BoxMapping | None, found: dict[str, Any], name: str) -> dict[str, Any]:
-    """What was found with what the user gave laid over it."""
+def _lay_over(part: LabelMapping | BoxMapping | None, found: dict[str, Any], name: str) -> dict[str, Any]:
+    """Lay what the user gave over what was found."""
     return {name: found[name] | (part.model_dump(exclude_unset=True) if part else {})} if found else {}
 
 
@@ -134,9 +134,9 @@ def _plain_fields(given: set[str], frame: pd.DataFrame, taken: set[str], constan
         if field in ("date", "day") and ({"date", "day"} & given or "date" in found):
             continue
         column = _named(frame, names, taken)
-        if field == "image" and (column is None or not _fits(field, frame[column])):
+        if field == "image" and (column is None or not _cells_fit(field, frame[column])):
             column = _of_pictures(frame, taken)
-        if column is not None and _fits(field, frame[column]):
+        if column is not None and _cells_fit(field, frame[column]):
             taken.add(column)
             found[field] = [column] if field in ("study", "patient", "image") else column
     return found
@@ -151,8 +151,8 @@ def _of_pictures(frame: pd.DataFrame, taken: set[str]) -> str | None:
     return None
 
 
-def _fits(field: str, cells: pd.Series) -> bool:
-    """Whether the cells can be what the column's name says; ``offset`` or ``set`` may mean other things."""
+def _cells_fit(field: str, cells: pd.Series) -> bool:
+    """Check that the cells can be what the column's name says; ``offset`` or ``set`` may mean other things."""
     sample = _distinct(cells)
     if not sample:
         return False
@@ -184,7 +184,7 @@ def _text(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
         taken.add(files)
         return {"report_file": files}
     sections = [column for column in (_named(frame, [name], taken) for name in SECTIONS) if column is not None]
-    prose = [c for c in sections if _plain(c) in map(_plain, TEXT_SECTIONS) and not _are_findings(frame[c])]
+    prose = [c for c in sections if _plain(c) in map(_plain, TEXT_SECTIONS) and not _look_like_findings(frame[c])]
     if not prose:
         return {}
     taken.update(sections)
@@ -202,7 +202,7 @@ def _labels(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
             if sample and len(sample & allowed) * 2 >= len(sample):
                 columns.append(str(column))
     words = next(
-        (c for c in (_named(frame, [name], taken) for name in LABEL_WORDS) if c and _are_findings(frame[c])), None
+        (c for c in (_named(frame, [name], taken) for name in LABEL_WORDS) if c and _look_like_findings(frame[c])), None
     )
     taken.update(columns)
     if not columns and words is None:
@@ -253,7 +253,7 @@ def _distinct(cells: pd.Series) -> list[str]:
     return list(unique[unique != ""].iloc[:_SAMPLE])
 
 
-def _are_findings(cells: pd.Series) -> bool:
-    """Whether at least half of the words in the cells are findings of the vocabulary."""
+def _look_like_findings(cells: pd.Series) -> bool:
+    """Check that at least half of the words in the cells are findings of the vocabulary."""
     words = {word.strip() for cell in _distinct(cells) for word in re.split(r"[|;,/]", cell) if word.strip()}
     return bool(words) and sum(match_finding(word) is not None for word in words) >= len(words) / 2

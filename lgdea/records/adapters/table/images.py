@@ -16,7 +16,7 @@ from lgdea.errors import ImageError, UsageError
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.mapping import TableMapping
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 COLUMNS = ["image_id", "study_id", "path", "width", "height", "view", "modality", "row", "cell"]
@@ -25,7 +25,7 @@ _THREADS = 8  # header reads wait for the disk more than they compute
 
 @dataclass
 class ImageCounts:
-    """What was found of the images that the rows name."""
+    """Counts of the images that the rows name."""
 
     named: int = 0
     found: int = 0
@@ -86,11 +86,11 @@ def bare_name(path: str) -> str:
 
 
 def image_table(
-    cells: Cells, mapping: TableMapping, rows: pd.DataFrame, root: Path, problems: Problems
+    cells: Cells, mapping: TableMapping, rows: pd.DataFrame, root: Path, problems: RowProblems
 ) -> tuple[pd.DataFrame, ImageCounts]:
     """Rows of ``Image`` with ``row`` and ``cell``, the row and path of the table; and what was found."""
     images, counts = located_images(cells, mapping, rows, root, problems)
-    images, counts.unreadable = _measured(images, root, cells.file, problems)
+    images, counts.unreadable = _add_sizes(images, root, cells.file, problems)
     counts.found = len(images)
     return images, counts
 
@@ -100,7 +100,7 @@ def located_images(
     mapping: TableMapping,
     rows: pd.DataFrame,
     root: Path,
-    problems: Problems,
+    problems: RowProblems,
     *,
     endings: tuple[str, ...] = ENDINGS,
 ) -> tuple[pd.DataFrame, ImageCounts]:
@@ -111,7 +111,7 @@ def located_images(
         return pd.DataFrame(columns=COLUMNS), counts
     if not root.is_dir():
         raise UsageError("no such folder", file=root, remedy="correct image_root")
-    first, counts.repeated = _once(named, cells, problems)
+    first, counts.repeated = _drop_repeated(named, cells, problems)
     finder = Finder(root, endings)
     images = first.assign(path=pd.Series([finder.find(cell) for cell in first["cell"]], index=first.index, dtype="str"))
     missing = images[images["path"].isna()]
@@ -136,10 +136,10 @@ def located_images(
     images = images.drop(again.index)
     counts.named, counts.missing, counts.found_by_name = len(named), len(missing), finder.by_name
     counts.examples = images["path"].head(3).tolist()
-    return images.assign(image_id=_ids(images, cells, mapping, endings)), counts
+    return images.assign(image_id=_make_ids(images, cells, mapping, endings)), counts
 
 
-def _once(named: pd.DataFrame, cells: Cells, problems: Problems) -> tuple[pd.DataFrame, int]:
+def _drop_repeated(named: pd.DataFrame, cells: Cells, problems: RowProblems) -> tuple[pd.DataFrame, int]:
     """Each image at its first mention, and how many later rows of the same study repeat it."""
     first = named.drop_duplicates("cell")
     study = first.set_index("cell")["study_id"].loc[named["cell"]].to_numpy()
@@ -179,8 +179,8 @@ def _or(cells: Cells, column: str | None, name: str, rows: pd.DataFrame, constan
     return values.where(values != "", constant).to_numpy()
 
 
-def _measured(images: pd.DataFrame, root: Path, file: Path, problems: Problems) -> tuple[pd.DataFrame, int]:
-    """With ``width`` and ``height`` from the files' headers, and how many could not be read."""
+def _add_sizes(images: pd.DataFrame, root: Path, file: Path, problems: RowProblems) -> tuple[pd.DataFrame, int]:
+    """Add ``width`` and ``height`` from the files' headers; also how many could not be read."""
     if images.empty:
         return images, 0
     sizes = _sizes(root, images["path"])
@@ -210,8 +210,8 @@ def _sizes(root: Path, paths: Iterable[str]) -> list[tuple[int, int] | ImageErro
         return list(pool.map(size, paths))
 
 
-def _ids(images: pd.DataFrame, cells: Cells, mapping: TableMapping, endings: tuple[str, ...]) -> pd.Series:
-    """By the id column, else by the file name without its ending, else by the path, whatever is unique first."""
+def _make_ids(images: pd.DataFrame, cells: Cells, mapping: TableMapping, endings: tuple[str, ...]) -> pd.Series:
+    """Make ids of the id column, the file name without its ending or the path, whatever is unique first."""
     candidates = []
     if mapping.image_id and len(mapping.image_columns()) == 1:
         candidates.append(cells.plain(mapping.image_id, "image_id").loc[images["row"]].set_axis(images.index))

@@ -15,7 +15,7 @@ from lgdea.errors import UsageError
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.findings import check_words, match_finding
 from lgdea.records.adapters.table.mapping import VALUES, LabelMapping, TableMapping
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 
 _NOTHING = ("", "nan", "na", "n/a", "null", "none", "<na>")  # no information in a label column
 SEPARATORS = ("|", ";", ",")
@@ -24,7 +24,7 @@ _SHOWN = 10  # unknown words that are named
 
 @dataclass
 class LabelCounts:
-    """What the source's words became: ``{column or word: finding}``, and rows per finding and value."""
+    """Counts of what the source's words became: ``{column or word: finding}``, and rows per finding and value."""
 
     source: dict[str, str | None] = field(default_factory=dict)
     values: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class LabelCounts:
 
 
 def label_table(
-    cells: Cells, mapping: TableMapping, rows: pd.DataFrame, images: pd.DataFrame, problems: Problems
+    cells: Cells, mapping: TableMapping, rows: pd.DataFrame, images: pd.DataFrame, problems: RowProblems
 ) -> tuple[pd.DataFrame, LabelCounts]:
     """Rows of ``Label``; what nobody said is no row."""
     labels = mapping.labels
@@ -68,7 +68,7 @@ def label_table(
 
 
 def _of_columns(
-    cells: Cells, labels: LabelMapping, counts: LabelCounts, problems: Problems
+    cells: Cells, labels: LabelMapping, counts: LabelCounts, problems: RowProblems
 ) -> dict[str, list[pd.Series]]:
     """Values (1, 0, -1, NaN) of each label column, by finding."""
     given = labels.columns or {}
@@ -87,7 +87,7 @@ def _of_columns(
     return result
 
 
-def _values(cells: Cells, column: str, meanings: Mapping[str, float | None], problems: Problems) -> pd.Series:
+def _values(cells: Cells, column: str, meanings: Mapping[str, float | None], problems: RowProblems) -> pd.Series:
     raw = cells.frame[column]
     codes, unique = pd.factorize(raw)
     plain = [str(cell).strip().lower() for cell in unique]
@@ -106,7 +106,7 @@ def _values(cells: Cells, column: str, meanings: Mapping[str, float | None], pro
 
 
 def _of_words(
-    cells: Cells, labels: LabelMapping, counts: LabelCounts, problems: Problems
+    cells: Cells, labels: LabelMapping, counts: LabelCounts, problems: RowProblems
 ) -> dict[str, list[pd.Series]]:
     """1 where a cell lists the finding; NaN, or 0 if the mapping says so, where it lists others only."""
     if labels.words is None:
@@ -166,7 +166,7 @@ def _rows_of(
     rows: pd.DataFrame,
     own_image: pd.Series | None,
     cells: Cells,
-    problems: Problems,
+    problems: RowProblems,
 ) -> pd.DataFrame:
     """Rows of one finding, one per study (or image); two values for one of them are a problem."""
     frames = []

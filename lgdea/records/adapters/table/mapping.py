@@ -1,4 +1,4 @@
-"""Which column means what: the configuration of the ``table`` adapter, as YAML or as ``key=value`` options."""
+"""Configuration of the ``table`` adapter: what each column means, as YAML or as ``key=value`` options."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Field_ = Literal["study", "patient", "view", "sex", "age", "date", "day", "split
 
 
 class LabelMapping(Config):
-    """Where findings stand.
+    """Columns of findings.
 
     Give ``columns``, ``words`` or both. A finding is named by vocabulary id, name, synonym or another dataset's code.
     """
@@ -73,7 +73,7 @@ class LabelMapping(Config):
 
 
 class BoxMapping(Config):
-    """Where boxes stand: a table of their own, or columns of the main table."""
+    """Columns of boxes, in a table of their own or in the main table."""
 
     table: str | None = None
     """File beside the main table; null: the main table's own rows."""
@@ -108,7 +108,7 @@ class BoxMapping(Config):
 
 
 class TableMapping(Config):
-    """Which column of a table means what; what is not given is recognised by its usual names.
+    """Meaning of a table's columns; what is not given is recognised by its usual names.
 
     ``null`` says that there is none. ``study`` and ``patient`` may be several columns, joined by ``-``.
     """
@@ -200,7 +200,7 @@ class TableMapping(Config):
         return {column.replace("_", " ").strip().upper(): column for column in sections}
 
     def named_columns(self) -> dict[str, list[str]]:
-        """For each field of the main table that has columns, which."""
+        """Columns of each field of the main table that has any."""
         result: dict[str, list[str]] = {
             "study": self.study or [],
             "patient": self.patient or [],

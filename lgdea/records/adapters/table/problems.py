@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a table: stopped at by default, or left out and counted, never passed over."""
+"""Faults of a table's rows: stopped at by default, or left out and counted, never passed over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN = 20  # rows of a problem that are named
 
 
 @dataclass(frozen=True)
-class Problem:
+class RowProblem:
     """One kind of fault in one file.
 
     Attributes:
@@ -35,18 +35,18 @@ class Problem:
     remedy: str
 
 
-class Problems:
+class RowProblems:
     """Collects them in the order in which they are found."""
 
     def __init__(self) -> None:
-        self.found: list[Problem] = []
+        self.found: list[RowProblem] = []
 
     def add(self, kind: str, file: Path, rows: Iterable[Any], detail: str, *, consequence: str, remedy: str) -> None:
         """Add a problem; nothing happens when ``rows`` is empty."""
         numbers = [int(row) for row in rows]
         if numbers:
             shown = tuple(numbers[:SHOWN])
-            self.found.append(Problem(kind, str(file), shown, len(numbers), detail, consequence, remedy))
+            self.found.append(RowProblem(kind, str(file), shown, len(numbers), detail, consequence, remedy))
 
     @property
     def count(self) -> int:
@@ -54,7 +54,7 @@ class Problems:
         return sum(problem.count for problem in self.found)
 
     def facts(self) -> list[dict[str, Any]]:
-        """As plain JSON data."""
+        """Dump as plain JSON data."""
         return [asdict(problem) | {"rows": list(problem.rows)} for problem in self.found]
 
     def raise_first(self) -> None:

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lgdea.errors import DataError, UsageError
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.csv_io import find_separator, find_undecodable_row, skip_bom
 
 TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
@@ -39,7 +39,7 @@ class SourceTable:
 
 
 def is_table(file: Path) -> bool:
-    """Whether the file's name is that of a table."""
+    """Check that the file's name is that of a table."""
     return file.is_file() and file.name.lower().endswith((*TEXT, *PARQUET))
 
 
@@ -71,7 +71,7 @@ def find_table(source: Path, name: str | None) -> Path:
 
 
 def read_source(
-    file: Path, problems: Problems, *, encoding: str = "utf-8", separator: str | None = None
+    file: Path, problems: RowProblems, *, encoding: str = "utf-8", separator: str | None = None
 ) -> SourceTable:
     """Read a table; a text row with too few or too many cells is a problem, not padded.
 

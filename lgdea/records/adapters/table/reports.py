@@ -9,12 +9,12 @@ import pandas as pd
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.mapping import TableMapping
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.csv_io import read_utf8
 
 
 def report_table(
-    cells: Cells, mapping: TableMapping, rows: pd.DataFrame, folder: Path, problems: Problems
+    cells: Cells, mapping: TableMapping, rows: pd.DataFrame, folder: Path, problems: RowProblems
 ) -> tuple[pd.DataFrame, int]:
     """Rows of ``Report`` with ``row``; and how many rows repeat their study's text.
 
@@ -45,7 +45,7 @@ def report_table(
     return first.assign(report_id=first["study_id"]).reset_index(drop=True), int(same.sum())
 
 
-def _texts(cells: Cells, mapping: TableMapping, folder: Path, problems: Problems) -> pd.Series | None:
+def _texts(cells: Cells, mapping: TableMapping, folder: Path, problems: RowProblems) -> pd.Series | None:
     """Text of each row, empty where there is none."""
     if mapping.report:
         return cells.frame[mapping.report]
@@ -62,7 +62,7 @@ def _texts(cells: Cells, mapping: TableMapping, folder: Path, problems: Problems
     return text
 
 
-def _from_files(cells: Cells, mapping: TableMapping, folder: Path, problems: Problems) -> pd.Series:
+def _from_files(cells: Cells, mapping: TableMapping, folder: Path, problems: RowProblems) -> pd.Series:
     root = folder / (mapping.report_root or "")
     if not root.is_dir():
         raise UsageError("no such folder", file=root, remedy="correct report_root")

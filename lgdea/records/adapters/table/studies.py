@@ -1,4 +1,4 @@
-"""From rows to studies: ids, what holds for the whole study, days and splits."""
+"""Studies of a table's rows: ids, what holds for the whole study, days and splits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lgdea.records.adapters.table import fields
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.images import bare_name
 from lgdea.records.adapters.table.mapping import TableMapping
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.split import split_by_patient
 
 SIDES = ("test", "val", "train")  # the strictest first
 _SAMPLE = 5000
 
 
-def row_ids(cells: Cells, mapping: TableMapping, problems: Problems, notes: list[str]) -> pd.DataFrame:
+def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: list[str]) -> pd.DataFrame:
     """(study_id, patient_id) of each row, with the dataset's prefix; rows without them are left out."""
     index = cells.frame.index
     if mapping.study:
@@ -49,7 +49,7 @@ def row_ids(cells: Cells, mapping: TableMapping, problems: Problems, notes: list
     return rows.drop(other.index)
 
 
-def _no_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems: Problems) -> None:
+def _no_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems: RowProblems) -> None:
     problems.add(
         f"no-{what}-id",
         cells.file,
@@ -61,7 +61,7 @@ def _no_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems
 
 
 def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> pd.Series:
-    """Without a study column each row is a study, named by its image file or its number."""
+    """Name each row's study by its image file or its number, where there is no study column."""
     index = cells.frame.index
     columns = [mapping.image_id] if mapping.image_id else list(mapping.image_columns())[:1]
     alone = "no study column: each row is a study of its own"
@@ -82,7 +82,7 @@ def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> 
     return "row" + pd.Series(index.astype(str), index=index)
 
 
-def study_table(cells: Cells, mapping: TableMapping, rows: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+def study_table(cells: Cells, mapping: TableMapping, rows: pd.DataFrame, problems: RowProblems) -> pd.DataFrame:
     """Rows of ``Study`` in the order in which the table names them, with ``row``, the first row of each."""
     values = rows.copy()
     convert = {
@@ -109,7 +109,7 @@ def study_table(cells: Cells, mapping: TableMapping, rows: pd.DataFrame, problem
     return _split(studies, cells, mapping, problems)
 
 
-def _first_values(values: pd.DataFrame, cells: Cells, problems: Problems) -> pd.DataFrame:
+def _first_values(values: pd.DataFrame, cells: Cells, problems: RowProblems) -> pd.DataFrame:
     """One row per study with the first value that each field has; another value in a later row is a problem."""
     numbered = values.assign(row=values.index)
     if values["study_id"].is_unique:
@@ -158,7 +158,7 @@ def _dates(cells: Cells, mapping: TableMapping) -> pd.Series:
     return cells.convert(column, "date", partial(fields.date, form=form), expected=f"a date {form}", dtype="Int64")
 
 
-def _split(studies: pd.DataFrame, cells: Cells, mapping: TableMapping, problems: Problems) -> pd.DataFrame:
+def _split(studies: pd.DataFrame, cells: Cells, mapping: TableMapping, problems: RowProblems) -> pd.DataFrame:
     """The table's split, a patient on one side only; without one, by the patient's hash."""
     if not mapping.split:
         return split_by_patient(studies)

@@ -1,4 +1,4 @@
-"""What the large datasets share: dates, image sizes and label tables, a whole column at a time."""
+"""Helpers of the large datasets: dates, image sizes and label tables, a whole column at a time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def with_listed_sizes(images: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, l
 
 
 def on_disk(root: Path, paths: Iterable[str]) -> np.ndarray:
-    """For each path relative to ``root``, whether a file is there: (N,) bool."""
+    """Check for each path relative to ``root`` that a file is there: (N,) bool."""
     return np.fromiter(((root / path).is_file() for path in paths), dtype=bool)
 
 

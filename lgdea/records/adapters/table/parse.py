@@ -1,4 +1,4 @@
-"""What a table and its mapping make together: the archive's tables, and all that is to be said about them."""
+"""Parsing of a table under its mapping: the archive's tables, and notes and problems about them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.images import ImageCounts, image_table
 from lgdea.records.adapters.table.labels import LabelCounts, label_table
 from lgdea.records.adapters.table.mapping import BoxMapping, TableMapping
-from lgdea.records.adapters.table.problems import Problems
+from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import SourceTable, find_table, read_source
 from lgdea.records.adapters.table.reports import report_table
 from lgdea.records.adapters.table.studies import row_ids, study_table
 from lgdea.records.schema import TABLES
 
-ReadImages = Callable[[Cells, TableMapping, pd.DataFrame, Path, Problems], tuple[pd.DataFrame, ImageCounts]]
+ReadImages = Callable[[Cells, TableMapping, pd.DataFrame, Path, RowProblems], tuple[pd.DataFrame, ImageCounts]]
 
 
 @dataclass
-class Understanding:
+class ParsedTable:
     """All that a build writes and a dry run explains.
 
     Attributes:
@@ -43,7 +43,7 @@ class Understanding:
     guessed: list[str]
     source: SourceTable
     cells: Cells
-    problems: Problems
+    problems: RowProblems
     notes: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     images: ImageCounts = field(default_factory=ImageCounts)
@@ -65,27 +65,27 @@ def load_mapping(options: dict[str, Any]) -> TableMapping:
     return validate(TableMapping, merged, file=file, remedy="`lgdea data card table` lists the fields")
 
 
-def understand(source: Path, options: dict[str, Any]) -> Understanding:
+def parse_source(source: Path, options: dict[str, Any]) -> ParsedTable:
     """Read the table in ``source`` as ``options`` say.
 
     Raises:
         UsageError: A file or column that the mapping names does not exist, or the mapping is unclear.
         DataError: A file is damaged.
     """
-    mapping, problems = load_mapping(options), Problems()
-    return understand_table(mapping, read_table(source, mapping, problems), problems, source, image_table)
+    mapping, problems = load_mapping(options), RowProblems()
+    return parse_table(mapping, read_table(source, mapping, problems), problems, source, image_table)
 
 
-def read_table(source: Path, mapping: TableMapping, problems: Problems) -> SourceTable:
+def read_table(source: Path, mapping: TableMapping, problems: RowProblems) -> SourceTable:
     """The table in ``source``, a file or a folder that holds it."""
     file = find_table(Path(source), mapping.table)
     return read_source(file, problems, encoding=mapping.encoding, separator=mapping.separator)
 
 
-def understand_table(
-    mapping: TableMapping, table: SourceTable, problems: Problems, source: Path, read_images: ReadImages
-) -> Understanding:
-    """As :func:`understand` for a table that was read; ``read_images`` makes the rows of ``Image``."""
+def parse_table(
+    mapping: TableMapping, table: SourceTable, problems: RowProblems, source: Path, read_images: ReadImages
+) -> ParsedTable:
+    """Parse a table that was read, as :func:`parse_source` does; ``read_images`` makes the rows of ``Image``."""
     table, blank = _without_blank_rows(table)
     if table.frame.empty:
         # With every row refused, the first refusal tells more.
@@ -102,11 +102,11 @@ def understand_table(
             "no column of images or reports is known", file=table.file,
             remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {names}",
         )  # fmt: skip
-    known = Understanding(mapping, guessed, table, cells, problems)
+    parsed = ParsedTable(mapping, guessed, table, cells, problems)
     if blank:
-        known.notes.append(f"{blank:,} rows are wholly empty")
-    _fill(known, read_images)
-    return known
+        parsed.notes.append(f"{blank:,} rows are wholly empty")
+    _fill_tables(parsed, read_images)
+    return parsed
 
 
 def _without_blank_rows(table: SourceTable) -> tuple[SourceTable, int]:
@@ -119,14 +119,14 @@ def _without_blank_rows(table: SourceTable) -> tuple[SourceTable, int]:
     return replace(table, frame=table.frame[~suspects]), int(suspects.sum())
 
 
-def _fill(known: Understanding, read_images: ReadImages) -> None:
-    mapping, cells, problems = known.mapping, known.cells, known.problems
-    folder = known.source.file.parent
+def _fill_tables(parsed: ParsedTable, read_images: ReadImages) -> None:
+    mapping, cells, problems = parsed.mapping, parsed.cells, parsed.problems
+    folder = parsed.source.file.parent
     root = (folder / (mapping.image_root or "")).resolve()
-    rows = row_ids(cells, mapping, problems, known.notes)
+    rows = row_ids(cells, mapping, problems, parsed.notes)
     studies = study_table(cells, mapping, rows, problems)
-    images, known.images = read_images(cells, mapping, rows, root, problems)
-    reports, known.repeated_reports = report_table(cells, mapping, rows, folder, problems)
+    images, parsed.images = read_images(cells, mapping, rows, root, problems)
+    reports, parsed.repeated_reports = report_table(cells, mapping, rows, folder, problems)
     used = pd.Index(pd.concat([images["study_id"], reports["study_id"]]).unique())
     bare = studies[used.get_indexer_for(pd.Index(studies["study_id"])) < 0]
     problems.add(
@@ -138,54 +138,54 @@ def _fill(known: Understanding, read_images: ReadImages) -> None:
         remedy="fill the image or the report",
     )
     studies = studies.drop(bare.index)
-    labels, known.labels = label_table(
+    labels, parsed.labels = label_table(
         cells, mapping, rows[used.get_indexer_for(pd.Index(rows["study_id"])) >= 0], images, problems
     )
     boxes = pd.DataFrame()
     if mapping.boxes is not None:
-        boxes, known.boxes = _boxes(known, mapping.boxes, images)
-    _notes(known, studies)
+        boxes, parsed.boxes = _boxes(parsed, mapping.boxes, images)
+    _add_notes(parsed, studies)
     tables = {"studies": studies, "images": images, "reports": reports, "labels": labels, "boxes": boxes}
     for name, frame in tables.items():
         columns = [column for column in TABLES[name].model_fields if column in frame]
-        known.tables[name] = frame[columns] if columns else pd.DataFrame(columns=list(TABLES[name].model_fields))
+        parsed.tables[name] = frame[columns] if columns else pd.DataFrame(columns=list(TABLES[name].model_fields))
 
 
-def _boxes(known: Understanding, boxes: BoxMapping, images: pd.DataFrame) -> tuple[pd.DataFrame, BoxCounts]:
-    cells = known.cells
-    if boxes.table is None and boxes.image is None and len(known.mapping.image_columns()) == 1:
-        boxes = boxes.model_copy(update={"image": next(iter(known.mapping.image_columns()))})
+def _boxes(parsed: ParsedTable, boxes: BoxMapping, images: pd.DataFrame) -> tuple[pd.DataFrame, BoxCounts]:
+    cells = parsed.cells
+    if boxes.table is None and boxes.image is None and len(parsed.mapping.image_columns()) == 1:
+        boxes = boxes.model_copy(update={"image": next(iter(parsed.mapping.image_columns()))})
     if boxes.table is not None:
-        file = known.source.file.parent / boxes.table
+        file = parsed.source.file.parent / boxes.table
         if not file.is_file():
             raise UsageError("no such table", file=file, remedy="correct boxes.table")
-        table = read_source(file, known.problems, encoding=known.mapping.encoding)
-        cells = Cells(table.frame, file, empty=known.mapping.empty, words={}, problems=known.problems)
-        if known.mapping.guess:
+        table = read_source(file, parsed.problems, encoding=parsed.mapping.encoding)
+        cells = Cells(table.frame, file, empty=parsed.mapping.empty, words={}, problems=parsed.problems)
+        if parsed.mapping.guess:
             found = guess.box_fields(boxes, table.frame)
             boxes = BoxMapping.model_validate(boxes.model_dump(exclude_unset=True) | found)
-            known.mapping = known.mapping.model_copy(update={"boxes": boxes})
-            known.guessed += [f"boxes.{name}" for name in found]
-    return box_table(cells, boxes, images, known.problems)
+            parsed.mapping = parsed.mapping.model_copy(update={"boxes": boxes})
+            parsed.guessed += [f"boxes.{name}" for name in found]
+    return box_table(cells, boxes, images, parsed.problems)
 
 
-def _notes(known: Understanding, studies: pd.DataFrame) -> None:
-    if known.images.found_by_name:
-        where = f"below {known.images.root}"
-        known.notes.append(f"{known.images.found_by_name:,} images were found by their file name {where}")
-    if known.images.repeated:
-        known.notes.append(f"{known.images.repeated:,} rows name an image that their study has already")
-    if known.repeated_reports:
-        known.notes.append(f"{known.repeated_reports:,} rows repeat the text of their study")
-    if known.mapping.split is None:
-        known.notes.append("no split column: patients are split by the hash of their id, 70/10/20")
+def _add_notes(parsed: ParsedTable, studies: pd.DataFrame) -> None:
+    if parsed.images.found_by_name:
+        where = f"below {parsed.images.root}"
+        parsed.notes.append(f"{parsed.images.found_by_name:,} images were found by their file name {where}")
+    if parsed.images.repeated:
+        parsed.notes.append(f"{parsed.images.repeated:,} rows name an image that their study has already")
+    if parsed.repeated_reports:
+        parsed.notes.append(f"{parsed.repeated_reports:,} rows repeat the text of their study")
+    if parsed.mapping.split is None:
+        parsed.notes.append("no split column: patients are split by the hash of their id, 70/10/20")
     elif len(studies) and (missing := int(studies["split"].isna().sum())):
-        known.notes.append(f"{missing:,} studies have no split")
-    labels = known.mapping.labels
+        parsed.notes.append(f"{missing:,} studies have no split")
+    labels = parsed.mapping.labels
     if labels is not None and labels.words and not labels.unlisted_is_absent:
-        known.notes.append("findings that a cell does not list have no value; labels.unlisted_is_absent makes them 0")
-    if known.boxes is not None and known.boxes.without_coordinates:
-        known.notes.append(f"{known.boxes.without_coordinates:,} box rows have no coordinates and are no boxes")
+        parsed.notes.append("findings that a cell does not list have no value; labels.unlisted_is_absent makes them 0")
+    if parsed.boxes is not None and parsed.boxes.without_coordinates:
+        parsed.notes.append(f"{parsed.boxes.without_coordinates:,} box rows have no coordinates and are no boxes")
 
 
 def mapping_yaml(mapping: TableMapping) -> str:
