@@ -43,7 +43,7 @@ def read_utf8(file: Path, *, first_row: int = 1) -> str:
 
 def find_separator(text: str) -> str:
     """Find the character of :data:`SEPARATORS` that cuts the header into the most cells, quotes respected."""
-    return max(SEPARATORS, key=lambda mark: len(next(csv.reader(io.StringIO(text), delimiter=mark), [])))
+    return max(SEPARATORS, key=lambda mark: len(next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])))
 
 
 def skip_bom(encoding: str) -> str:
