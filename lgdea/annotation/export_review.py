@@ -15,7 +15,7 @@ from lgdea.annotation.unit_matching import units_by_report
 from lgdea.errors import UsageError
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import REJECTS, iter_rejects, read_evidence
-from lgdea.evidence.sections import split_sentences
+from lgdea.evidence.sections import sentence_line
 from lgdea.records.archive import Archive
 from lgdea.records.csv_io import write_spreadsheet
 
@@ -155,11 +155,4 @@ def _unit_row(text: str, unit: Any, run: str, differs: str, pair: int) -> dict[s
     shown["refers_to_prior"] = "yes" if unit.refers_to_prior else "no"
     fixed = {"report_id": unit.report_id, "row": "unit", "pair": pair, "run": run, "differs": differs}
     place = {"section": unit.section, "start": unit.start, "end": unit.end}
-    return {**fixed, "context": sentence_around(text, unit.start, unit.end), **shown, **place}
-
-
-def sentence_around(text: str, start: int, end: int) -> str:
-    """The sentences that the span touches, on one line."""
-    touched = [(s, e) for s, e in split_sentences(text) if s < end and start < e]
-    first, last = (min(start, touched[0][0]), max(end, touched[-1][1])) if touched else (start, end)
-    return " ".join(text[first:last].split())
+    return {**fixed, "context": sentence_line(text, unit.start, unit.end), **shown, **place}

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from lgdea.annotation.export_review import COLUMNS, CORRECTED, SHOWN
 from lgdea.evidence.alignment.aligner import Aligned, Aligner
 from lgdea.evidence.response import UNSPECIFIED
-from lgdea.evidence.schema import Assertion, Change, Severity, Unit, unit_id
+from lgdea.evidence.schema import Assertion, Change, Severity, Unit
 from lgdea.evidence.sections import split_sections
 from lgdea.records.csv_io import read_spreadsheet
 from lgdea.records.schema import Laterality
@@ -202,13 +202,12 @@ class _ReportRowParser:
             name: _parse_choice(name, cells[name], choices) if cells[name] else UNSPECIFIED
             for name, choices in _CHOICES.items()
         }
-        unit = Unit(
-            unit_id=unit_id(self._report, start, end, finding, anatomy, values["laterality"]),
+        unit = Unit.from_span(
+            self._text,
+            start,
+            end,
             report_id=self._report,
-            section=next((s.name for s in reversed(self._sections) if s.start <= start), "body"),
-            quote=self._text[start:end],
-            start=start,
-            end=end,
+            sections=self._sections,
             alignment=alignment,
             finding=finding,
             finding_text=self._text[start:end],

@@ -16,7 +16,7 @@ from lgdea.evidence.prompts.sentence import words_of
 from lgdea.evidence.report_reader import RawReport
 from lgdea.evidence.request_loop import PendingRequest, is_unanswered
 from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, parse_response
-from lgdea.evidence.schema import SCHEMA_VERSION, Unit, unit_id
+from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.sections import Section, split_sections
 from lgdea.vocabulary import load_vocabulary
 
@@ -127,13 +127,12 @@ class ReportProcessor:
         begin, end = found.start + offset, found.end + offset
         anatomy = None if item.anatomy == UNSPECIFIED else item.anatomy
         quote = report.text[begin:end]
-        return Unit(
-            unit_id=unit_id(report.report_id, begin, end, item.finding, anatomy, item.laterality),
+        return Unit.from_span(
+            report.text,
+            begin,
+            end,
             report_id=report.report_id,
-            section=_section(sections, begin),
-            quote=quote,
-            start=begin,
-            end=end,
+            sections=sections,
             alignment=found.alignment,
             finding=item.finding,
             # A model's words for the finding are taken only if they are the report's.
@@ -146,16 +145,6 @@ class ReportProcessor:
             refers_to_prior=item.refers_to_prior,
             run_id=self._run_id,
         )
-
-
-def _section(sections: list[Section], at: int) -> str:
-    """The name of the last section that begins at or before a character."""
-    name = "body"
-    for section in sections:
-        if section.start > at:
-            break
-        name = section.name
-    return name
 
 
 def _drop_contradicted_normal(result: ReportResult) -> None:

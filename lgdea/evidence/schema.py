@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lgdea.evidence.sections import Section, section_at
 from lgdea.records.schema import Laterality
 
 SCHEMA_VERSION = "1"
@@ -46,6 +48,46 @@ class Unit(BaseModel):
     change: Change = "unspecified"
     refers_to_prior: bool = False
     run_id: str
+
+    @classmethod
+    def from_span(
+        cls,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        report_id: str,
+        sections: Sequence[Section],
+        finding: str,
+        anatomy: str | None,
+        laterality: Laterality,
+        **fields: Any,
+    ) -> Unit:
+        """Make the unit whose quote is ``text[start:end]``; its id, section and quote follow from the place.
+
+        Args:
+            text: The raw report.
+            start: First character of the quote.
+            end: The character after its last.
+            report_id: Id of the report.
+            sections: Sections of ``text``, see :func:`~lgdea.evidence.sections.split_sections`.
+            finding: Vocabulary id.
+            anatomy: Vocabulary id of the structure, None when not said.
+            laterality: The patient's side.
+            fields: The other fields.
+        """
+        return cls(
+            unit_id=unit_id(report_id, start, end, finding, anatomy, laterality),
+            report_id=report_id,
+            section=section_at(sections, start),
+            quote=text[start:end],
+            start=start,
+            end=end,
+            finding=finding,
+            anatomy=anatomy,
+            laterality=laterality,
+            **fields,
+        )
 
 
 def unit_id(report_id: str, start: int, end: int, finding: str, anatomy: str | None, laterality: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _NAMES: dict[str, str] = {
@@ -133,18 +134,50 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[t
     return result
 
 
-def evidence_sentences(text: str) -> list[tuple[int, int]]:
-    """List the sentences of the sections that describe this study, in order, as offsets into ``text``.
+def section_sentences(text: str, section: Section) -> list[tuple[int, int]]:
+    """List the sentences of a section to be read, in order, as offsets into ``text``.
 
-    What has no end within 2,000 characters is no prose and is cut there.
+    What has no end within 2,000 characters is not prose and is cut there.
     """
     return [
         (at, min(at + _LONGEST_SENTENCE, end))
-        for section in split_sections(text)
-        if section.name in EVIDENCE_SECTIONS
         for start, end in split_sentences(text, section.start, section.end)
         for at in range(start, end, _LONGEST_SENTENCE)
     ]
+
+
+def evidence_sentences(text: str) -> list[tuple[int, int]]:
+    """List the sentences of the sections that describe this study, as :func:`section_sentences` does."""
+    sections = (section for section in split_sections(text) if section.name in EVIDENCE_SECTIONS)
+    return [sentence for section in sections for sentence in section_sentences(text, section)]
+
+
+def report_sentences(text: str) -> list[tuple[int, int]]:
+    """List the sentences of all sections, whole, in order, as offsets into ``text``."""
+    return [span for section in split_sections(text) for span in split_sentences(text, section.start, section.end)]
+
+
+def section_at(sections: Sequence[Section], at: int) -> str:
+    """Return the name of the last section that begins at or before a character, ``body`` before the first."""
+    return next((section.name for section in reversed(sections) if section.start <= at), "body")
+
+
+def sentence_around(sentences: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """Return the offsets of the run of sentences that ``start:end`` touches; they always hold that span.
+
+    >>> text = "FINDINGS: Clear. No effusion."
+    >>> start, end = sentence_around(report_sentences(text), 20, 22)
+    >>> text[start:end]
+    'No effusion.'
+    """
+    touched = [(first, last) for first, last in sentences if first < end and start < last]
+    return min([start, *(first for first, _ in touched)]), max([end, *(last for _, last in touched)])
+
+
+def sentence_line(text: str, start: int, end: int) -> str:
+    """Return the sentences around a span on one line, for people."""
+    first, last = sentence_around(report_sentences(text), start, end)
+    return " ".join(text[first:last].split())
 
 
 def _append(text: str, start: int, end: int, result: list[tuple[int, int]]) -> None:

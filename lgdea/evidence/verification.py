@@ -8,7 +8,7 @@ from lgdea.evidence.postprocess import NoAnswer, ReportResult, hash_id, parse_lo
 from lgdea.evidence.prompts import Verifier
 from lgdea.evidence.request_loop import PendingRequest
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
-from lgdea.evidence.sections import split_sections, split_sentences
+from lgdea.evidence.sections import report_sentences, sentence_around
 
 NOT_SUPPORTED = "not_supported"
 NOT_VERIFIED = "not_verified"
@@ -28,8 +28,9 @@ class Verification:
 
     def pending_requests(self, result: ReportResult) -> list[PendingRequest]:
         """List one request per unit."""
-        sentences = _sentences(result.report.text)
-        return [self._item(unit, _around(result.report.text, sentences, unit)) for unit in result.units]
+        text, sentences = result.report.text, report_sentences(result.report.text)
+        spans = [sentence_around(sentences, unit.start, unit.end) for unit in result.units]
+        return [self._item(unit, text[start:end]) for unit, (start, end) in zip(result.units, spans, strict=True)]
 
     def drop_unsupported(self, result: ReportResult) -> ReportResult:
         """Drop the units that their sentence does not support; they are among the rejects.
@@ -58,15 +59,3 @@ class Verification:
         stated = unit.model_dump_json(exclude={"run_id"})
         key = hash_id("verify", stated, sentence, self._verifier.sha256, SCHEMA_VERSION)
         return PendingRequest(key, unit.report_id, sentence, messages, self._verifier.parse)
-
-
-def _sentences(text: str) -> list[tuple[int, int]]:
-    return [span for section in split_sections(text) for span in split_sentences(text, section.start, section.end)]
-
-
-def _around(text: str, sentences: list[tuple[int, int]], unit: Unit) -> str:
-    """The sentence, or the run of sentences, that the unit's quote stands in."""
-    touched = [(start, end) for start, end in sentences if start < unit.end and end > unit.start]
-    start = min([unit.start, *(start for start, _ in touched)])
-    end = max([unit.end, *(end for _, end in touched)])
-    return text[start:end]

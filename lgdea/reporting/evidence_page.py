@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from lgdea.annotation.compare_runs import TIERS, Pair, RunComparison, compare_runs, describe
-from lgdea.annotation.export_review import report_texts, reports_read, sentence_around
+from lgdea.annotation.export_review import report_texts, reports_read
 from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.annotation.scoring import count_against_gold
 from lgdea.annotation.unit_matching import units_by_report
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.sections import split_sentences
+from lgdea.evidence.sections import report_sentences, sentence_line
 from lgdea.records.archive import Archive
 from lgdea.reporting.counts import ASSERTIONS, count_evidence
 from lgdea.reporting.evidence_counts import (
@@ -191,10 +191,10 @@ def _sentence(content: Content, error: GoldError) -> str:
     units = [p.a for p in content.pairs.get(error.report_id, ()) if p.a is not None and p.a.finding in members]
     if units:
         unit = min(units, key=lambda u: u.assertion != "present")
-        return sentence_around(text, unit.start, unit.end)
+        return sentence_line(text, unit.start, unit.end)
     findings = load_vocabulary().findings
     terms = {word.lower() for f in members for word in (findings[f].name, *findings[f].synonyms)}
-    for start, end in split_sentences(text):
+    for start, end in report_sentences(text):
         if any(word in text[start:end].lower() for word in terms):
-            return sentence_around(text, start, end)
+            return sentence_line(text, start, end)
     return ""

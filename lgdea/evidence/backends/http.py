@@ -14,6 +14,7 @@ from lgdea.evidence.backends.base import Request, Response
 from lgdea.evidence.backends.http_address import Address, check_address
 from lgdea.evidence.backends.http_client import Server
 from lgdea.evidence.backends.http_session import Session, Settings
+from lgdea.evidence.backends.sampling import Sampling, require_at_least
 
 KEY_VARIABLE = "LGDEA_API_KEY"
 _LOG = logging.getLogger(__name__)
@@ -74,9 +75,7 @@ class HttpBackend:
         if self._identity is None:
             with self._session() as session:
                 self._identity = session.call(session.connect())
-        settings = self._settings
-        sampling = {"temperature": settings.temperature, "seed": settings.seed, "max_tokens": settings.max_tokens}
-        return {"backend": self.name, **self._identity, "sampling": sampling}
+        return {"backend": self.name, **self._identity, "sampling": self._settings.sampling.describe()}
 
     def _prepare(self, session: Session, request: Request) -> None:
         """Find out who answers, and that the answers will be of the schema, before the first report is sent."""
@@ -140,16 +139,14 @@ def create(
     Raises:
         UsageError: The URL is no server's or is remote, the variable is not set, or an option is out of range.
     """
+    sampling = Sampling(max_tokens, temperature, seed)
     for name, value, least in (
         ("concurrency", concurrency, 1),
-        ("max_tokens", max_tokens, 1),
         ("retries", retries, 0),
-        ("temperature", temperature, 0),
         ("max_wait_seconds", max_wait_seconds, 0),
         ("backoff_seconds", backoff_seconds, 0),
     ):
-        if value < least:
-            raise UsageError(f"options.{name} is {value}, at least {least} is needed")
+        require_at_least(name, value, least)
     if timeout_seconds <= 0:
         raise UsageError(f"options.timeout_seconds is {timeout_seconds}, more than 0 is needed")
     address = check_address(url, allow_remote=allow_remote)
@@ -159,9 +156,7 @@ def create(
     settings = Settings(
         concurrency=concurrency,
         timeout_seconds=timeout_seconds,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
+        sampling=sampling,
         max_wait_seconds=max_wait_seconds,
         retries=retries,
         backoff_seconds=backoff_seconds,

@@ -21,6 +21,7 @@ from lgdea.errors import EvidenceError
 from lgdea.evidence.backends.base import Failure, Request, Response
 from lgdea.evidence.backends.http_address import Address
 from lgdea.evidence.backends.http_client import Answer, RequestRefusedError, Server, TransientServerError, unknown_model
+from lgdea.evidence.backends.sampling import Sampling
 from lgdea.evidence.backends.schema_check import check_schema_answer, schema_check_request
 
 T = TypeVar("T")
@@ -38,9 +39,7 @@ class Settings:
 
     concurrency: int
     timeout_seconds: float
-    max_tokens: int
-    temperature: float
-    seed: int
+    sampling: Sampling
     max_wait_seconds: float
     retries: int
     backoff_seconds: float
@@ -201,13 +200,13 @@ class Session:
 
     def _body(self, request: Request, max_tokens: int | None) -> dict[str, Any]:
         assert self._identity is not None, "connect() comes first"
-        settings = self._settings
+        sampling = self._settings.sampling
         return {
             "model": self._identity["model"],
             "messages": list(request.prompt),
-            "temperature": settings.temperature,
-            "seed": settings.seed,
-            "max_tokens": max_tokens or settings.max_tokens * 2 ** (request.attempt - 1),
+            "temperature": sampling.temperature,
+            "seed": sampling.seed,
+            "max_tokens": max_tokens or sampling.budget(request.attempt),
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "schema": request.json_schema, "strict": True},

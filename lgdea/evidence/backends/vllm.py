@@ -14,6 +14,7 @@ from typing import Any
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Failure, Request, Response
 from lgdea.evidence.backends.model_id import resolve_revision
+from lgdea.evidence.backends.sampling import Sampling
 from lgdea.evidence.backends.schema_check import check_schema_answer, schema_check_request
 from lgdea.evidence.backends.vllm_engine import (
     explain_death,
@@ -56,18 +57,14 @@ class VllmBackend:
         *,
         model: str,
         revision: str | None,
-        max_tokens: int,
-        temperature: float,
-        seed: int,
+        sampling: Sampling,
         structured_outputs: str,
         chat_template_kwargs: Mapping[str, Any],
         engine: Mapping[str, Any],
     ) -> None:
         self._model = model
         self._revision = resolve_revision(model, revision)
-        self._max_tokens = max_tokens
-        self._temperature = temperature
-        self._seed = seed
+        self._sampling = sampling
         self._structured_outputs = structured_outputs
         self._template_kwargs = dict(chat_template_kwargs)
         self._engine_args = dict(engine)
@@ -82,7 +79,7 @@ class VllmBackend:
             "version": vllm_version(),
             "model": self._model,
             "revision": self._revision,
-            "sampling": {"temperature": self._temperature, "max_tokens": self._max_tokens, "seed": self._seed},
+            "sampling": self._sampling.describe(),
             "structured_outputs": self._structured_outputs,
             "chat_template_kwargs": self._template_kwargs,
             "engine": shaping,
@@ -125,7 +122,7 @@ class VllmBackend:
         return {
             "model": self._model,
             "revision": None if self._revision.startswith("sha256:") else self._revision,
-            "seed": self._seed,
+            "seed": self._sampling.seed,
             "trust_remote_code": False,
             "enable_prefix_caching": True,
             # Without the second key a model may emit white space until its budget ends; it works on the engine only.
@@ -157,11 +154,11 @@ class VllmBackend:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         schema = json.dumps(request.json_schema, separators=(",", ":"))
-        budget = self._max_tokens * 2 ** (request.attempt - 1)
+        budget = self._sampling.budget(request.attempt)
         try:
             (key,) = self._llm.enqueue_chat(
                 [self._messages(request)],
-                sampling_params(schema, budget, self._temperature),
+                sampling_params(schema, budget, self._sampling.temperature),
                 use_tqdm=False,
                 chat_template_kwargs=self._template_kwargs,
             )
@@ -253,8 +250,7 @@ def create(
             "backend 'vllm' needs a model",
             remedy="name one with --model: a name on the Hugging Face hub, or a local folder",
         )
-    if max_tokens < 1 or temperature < 0:
-        raise UsageError(f"max_tokens={max_tokens} must be 1 or more, temperature={temperature} 0 or more")
+    sampling = Sampling(max_tokens, temperature, seed)
     unknown = [key for key in engine if not key.startswith(_ENGINE)]
     if unknown:
         raise UsageError(
@@ -278,9 +274,7 @@ def create(
     return VllmBackend(
         model=model,
         revision=revision,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
+        sampling=sampling,
         structured_outputs=structured_outputs,
         chat_template_kwargs=template,
         engine=arguments,

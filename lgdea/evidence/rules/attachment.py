@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
-from lgdea.evidence.rules.clauses import VERBS
-from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.clauses import VERBS, ClauseContext
+from lgdea.evidence.rules.lexicon import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
 from lgdea.evidence.rules.places import PLURALS, Spot
 from lgdea.evidence.rules.sides import Sides
-from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
 _JOINS = LIST | {"versus", "vs"}
@@ -26,23 +24,18 @@ _NAMES = frozenset({"finding", "head"})
 class Attachment:
     """Attaches the words of one clause to its mentions."""
 
-    def __init__(
-        self, tokens: Sequence[Token], raw: Sequence[str], hits: list[Hit], bounds: tuple[int, int], lexicon: Lexicon
-    ) -> None:
-        self.tokens = tokens
-        self.raw = raw
-        self.lexicon = lexicon
-        self.start, self.end = bounds
-        self.hits = hits
-        self.sides = Sides(tokens, raw, hits, bounds, lexicon)
+    def __init__(self, clause: ClauseContext) -> None:
+        self.clause = clause
+        self.tokens, self.hits, self.lexicon = clause.tokens, clause.hits, clause.lexicon
+        self.sides = Sides(clause)
 
     def attach(self, found: list[Mention], walls: list[int]) -> None:
         """Attach to each mention what belongs to it; nothing reaches over a token in ``walls``."""
         for number, mention in enumerate(found):
-            left = max([self.start, *(w for w in walls if w < mention.i)])
+            left = max([self.clause.start, *(w for w in walls if w < mention.i)])
             if number:
                 left = max(left, found[number - 1].j)
-            right = min([self.end, *(w for w in walls if w >= mention.j)])
+            right = min([self.clause.end, *(w for w in walls if w >= mention.j)])
             if number + 1 < len(found):
                 right = min(right, found[number + 1].i)
             self._find_place(mention, left, right, found[:number])
@@ -69,7 +62,7 @@ class Attachment:
             mention.place = inner
         if mention.laterality == "unspecified":
             side = hit.tags.get("laterality") or hit.tags.get("inner_laterality")
-            plural = any(word.lower() in PLURALS for word in self.raw[mention.i : mention.j])
+            plural = any(word.lower() in PLURALS for word in self.clause.raw[mention.i : mention.j])
             mention.laterality = side or ("bilateral" if plural else "unspecified")
             mention.plural = side is None and plural
         if inner is not None and mention.place == inner and not mention.more:
@@ -154,8 +147,8 @@ class Attachment:
             return not {"the", "a", "an"} & set(gap) or any(word in VERBS or word == ":" for word in gap)
         if any(spot.siblings[-1] is s for s in (self.sides.spot_at.get(mention.i - 1),)):
             return True
-        opens = place.i > self.start and any(
-            self.is_preposition(k) for k in range(max(self.start, place.i - 4), place.i)
+        opens = place.i > self.clause.start and any(
+            self.is_preposition(k) for k in range(max(self.clause.start, place.i - 4), place.i)
         )
         return opens and "and" not in gap[1:] and any(word in VERBS for word in gap)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-from lgdea.evidence.rules.lexicon import Hit
+from lgdea.evidence.rules.lexicon import Hit, Lexicon
 from lgdea.evidence.rules.tokens import Token
 
 VERBS = frozenset({
@@ -20,8 +21,33 @@ _CAUSES = frozenset({"due", "secondary", "because", "related"})
 _JOINTS = frozenset({",", "and", "with"})
 
 
+@dataclass(frozen=True)
+class ClauseContext:
+    """One clause, tokens ``start`` to ``end`` of its sentence, with what all its readers need.
+
+    ``tokens`` and their spellings ``raw`` are the sentence's, ``hits`` the clause's alone.
+    """
+
+    tokens: Sequence[Token]
+    raw: Sequence[str]
+    hits: list[Hit]
+    start: int
+    end: int
+    lexicon: Lexicon
+
+
+def read_clauses(
+    tokens: Sequence[Token], raw: Sequence[str], hits: Sequence[Hit], lexicon: Lexicon
+) -> list[ClauseContext]:
+    """Split a sentence into its clauses, each with its own hits."""
+    return [
+        ClauseContext(tokens, raw, [hit for hit in hits if start <= hit.i < end], start, end, lexicon)
+        for start, end in split_clauses(tokens, hits)
+    ]
+
+
 def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit]) -> list[tuple[int, int]]:
-    """Token ranges of the clauses.
+    """Find the token ranges of the clauses.
 
     A semicolon, a colon after a structure's name or a word like "but" always starts a clause. A comma, "and" or
     "with" does when what follows stands on its own: it has a verb or a predicate, or praises or grades a new

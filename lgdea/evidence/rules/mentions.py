@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lgdea.evidence.rules.attachment import Attachment
-from lgdea.evidence.rules.clauses import VERBS
-from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.clauses import VERBS, ClauseContext
+from lgdea.evidence.rules.lexicon import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
-from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
 _LOBES = {
@@ -22,15 +19,10 @@ _LOBES = {
 class Clause:
     """One clause with its hits; finds the mentions and attaches what belongs to them."""
 
-    def __init__(
-        self, tokens: Sequence[Token], raw: Sequence[str], hits: list[Hit], bounds: tuple[int, int], lexicon: Lexicon
-    ) -> None:
-        self.tokens = tokens
-        self.raw = raw
-        self.lexicon = lexicon
-        self.start, self.end = bounds
-        self.hits = [hit for hit in hits if self.start <= hit.i < self.end]
-        self.attachment = Attachment(tokens, raw, self.hits, bounds, lexicon)
+    def __init__(self, context: ClauseContext) -> None:
+        self.context = context
+        self.tokens, self.hits, self.lexicon = context.tokens, context.hits, context.lexicon
+        self.attachment = Attachment(context)
         self.places = [spot.hit for spot in self.attachment.sides.spots]
         self.place_hits = [hit for hit in self.hits if "place" in hit.tags]
 
@@ -71,7 +63,7 @@ class Clause:
         limit = hit.j + (4 if adjacent else 7)
         at = {h.i: h for h in self.hits}
         k = hit.j
-        while k < min(self.end, limit):
+        while k < min(self.context.end, limit):
             other = at.get(k)
             if other is None:
                 word = self.tokens[k].lemma
@@ -164,7 +156,7 @@ class Clause:
             wall = max([e for e in edges if e < hit.i], default=-1)
             places = [p for p in self.places if wall < p.i < hit.i and p.i not in consumed]
             if not places:
-                stop = min([e for e in edges if e >= hit.j], default=self.end)
+                stop = min([e for e in edges if e >= hit.j], default=self.context.end)
                 places = [p for p in self.places if hit.j <= p.i < stop and p.i not in consumed]
             for place in places:
                 consumed.add(place.i)
@@ -177,12 +169,12 @@ class Clause:
     def _make_denial(self, finding: str, place: Hit, hit: Hit) -> Mention:
         mention = Mention(finding, hit.i, hit.j, normal=True, place=place.tags["place"], place_hit=place)
         mention.used.update(range(place.i, place.j))
-        self.attachment.sides.find(mention, (self.start, self.end))
+        self.attachment.sides.find(mention, (self.context.start, self.context.end))
         return mention
 
     def is_on_both_sides(self, mention: Mention) -> bool:
         """Return whether the plural of a finding says both sides ("small pleural effusions")."""
-        return mention.finding == "pleural_effusion" and self.raw[mention.j - 1].lower() == "effusions"
+        return mention.finding == "pleural_effusion" and self.context.raw[mention.j - 1].lower() == "effusions"
 
     def anatomy(self, place: str | None, side: str) -> tuple[str | None, str]:
         """The anatomy id of a structure and its side, both as the names of lobes tell them."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from lgdea.evidence.rules.clauses import ClauseContext
 from lgdea.evidence.rules.lexicon import Hit, Lexicon
 from lgdea.evidence.rules.tokens import Token
 
@@ -53,29 +54,28 @@ class _Segment:
     part: tuple[int, str] | None = None
 
 
-def find_spots(
-    tokens: Sequence[Token], raw: Sequence[str], hits: Sequence[Hit], bounds: tuple[int, int], lexicon: Lexicon
-) -> list[Spot]:
-    """All structures of a clause in order, each with the side that its phrase gives it.
+def find_spots(clause: ClauseContext) -> list[Spot]:
+    """Find all structures of a clause in order, each with the side that its phrase gives it.
 
     A side reaches over joined structures that have none of their own ("right apex and base"), a structure back over
     joined sides that have none ("right and left lower lobe").
     """
     spots: list[Spot] = []
-    for run in _find_phrases(tokens, hits, bounds):
-        spots.extend(_distribute(run, tokens, raw, lexicon))
+    for run in _find_phrases(clause):
+        spots.extend(_distribute(run, clause))
     return spots
 
 
-def _find_phrases(tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int]) -> list[list[_Segment]]:
-    """Phrases as lists of segments; only those that name a structure."""
+def _find_phrases(clause: ClauseContext) -> list[list[_Segment]]:
+    """Find the phrases as lists of segments; only those that name a structure."""
+    tokens, hits = clause.tokens, clause.hits
     at = {hit.i: hit for hit in hits if "prepositions" not in hit.tags}
     spatial = [h for h in hits if "place" in h.tags or ("laterality" in h.tags and not _NAMES & h.tags.keys())]
     if not any("place" in hit.tags for hit in spatial):
         return []
     runs: list[list[_Segment]] = []
     run: list[_Segment] = []
-    k = max(bounds[0], spatial[0].i - 1)  # one for "upper" in "upper and lower lobes"
+    k = max(clause.start, spatial[0].i - 1)  # one for "upper" in "upper and lower lobes"
     while k < spatial[-1].j:
         hit = at.get(k)
         word = tokens[k].lemma
@@ -115,11 +115,12 @@ def _end_phrase(runs: list[list[_Segment]], run: list[_Segment]) -> tuple[list[l
     return runs, []
 
 
-def _distribute(run: list[_Segment], tokens: Sequence[Token], raw: Sequence[str], lexicon: Lexicon) -> list[Spot]:
+def _distribute(run: list[_Segment], clause: ClauseContext) -> list[Spot]:
+    lexicon = clause.lexicon
     spots: list[Spot] = []
     ahead: Hit | None = None  # the structure that a segment without one borrows
     for segment in reversed(run):
-        hit = _most_specific(segment.places, lexicon) or _borrow(segment, ahead, tokens, lexicon)
+        hit = _most_specific(segment.places, lexicon) or _borrow(segment, ahead, clause.tokens, lexicon)
         if hit is None:
             continue
         ahead = hit
@@ -128,7 +129,7 @@ def _distribute(run: list[_Segment], tokens: Sequence[Token], raw: Sequence[str]
     spots.reverse()
     for before, spot in pairwise(spots):
         if spot.side is None and lexicon.is_paired(spot.place):
-            plural = raw[spot.hit.j - 1].lower() in PLURALS and before.side != "bilateral"
+            plural = clause.raw[spot.hit.j - 1].lower() in PLURALS and before.side != "bilateral"
             spot.side = None if plural and not _shares_head(before, spot) else before.side
     return spots
 

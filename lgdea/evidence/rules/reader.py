@@ -6,17 +6,16 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from lgdea.evidence.rules.clauses import split_clauses
+from lgdea.evidence.rules.clauses import read_clauses
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.mentions import Clause
 from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertion
 from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.tokens import Token, tokenise
-from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections, split_sentences
+from lgdea.evidence.sections import EVIDENCE_SECTIONS, section_sentences, split_sections
 from lgdea.vocabulary import load_vocabulary
 
-_LONGEST_SENTENCE = 2000  # characters; a longer one is not prose and is read in pieces
 _NORMAL = re.compile(
     r"\bno (?:radiographic |definite |significant |convincing |x-?ray )?(?:evidence (?:of|for) |sign of |findings of )?"
     r"(?:an |any )?"
@@ -67,7 +66,7 @@ def read_report(text: str) -> list[RuleMatch]:
         if section.name not in EVIDENCE_SECTIONS:
             continue
         before: list[RuleMatch] = []
-        for start, end in _pieces(split_sentences(text, section.start, section.end)):
+        for start, end in section_sentences(text, section):
             sentence = text[start:end]
             found = [
                 item._replace(section=section.name, start=item.start + start, end=item.end + start)
@@ -110,12 +109,6 @@ def _placed_like(before: list[RuleMatch], item: RuleMatch) -> RuleMatch:
     return item
 
 
-def _pieces(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    return [
-        (at, min(at + _LONGEST_SENTENCE, end)) for start, end in spans for at in range(start, end, _LONGEST_SENTENCE)
-    ]
-
-
 @lru_cache(maxsize=16384)
 def _read_sentence(sentence: str) -> tuple[RuleMatch, ...]:
     """Evidence of one sentence, offsets into it. Cached: archives repeat their normal sentences thousands of times."""
@@ -125,15 +118,13 @@ def _read_sentence(sentence: str) -> tuple[RuleMatch, ...]:
     if not hits:
         return ()
     raw = [sentence[t.start : t.end] for t in tokens]
-    read: list[tuple[Clause, tuple[int, int], list[Mention]]] = []
-    for bounds in split_clauses(tokens, hits):
-        clause = Clause(tokens, raw, hits, bounds, lexicon)
-        read.append((clause, bounds, clause.mentions()))
-    share_explained(tokens, hits, [mention for _, _, mentions in read for mention in mentions], lexicon)
+    clauses = [Clause(context) for context in read_clauses(tokens, raw, hits, lexicon)]
+    read = [(clause, clause.mentions()) for clause in clauses]
+    share_explained(tokens, hits, [mention for _, mentions in read for mention in mentions], lexicon)
     items: list[RuleMatch] = []
-    for clause, bounds, mentions in read:
+    for clause, mentions in read:
         for mention in mentions:
-            decision = decide_assertion(tokens, clause.hits, bounds, mention, mentions)
+            decision = decide_assertion(clause.context, mention, mentions)
             if decision.assertion is not None:
                 items.extend(_make_matches(sentence, tokens, clause, mention, decision))
     return tuple(_without_repeats(items))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lgdea.evidence.rules.clauses import ClauseContext
 from lgdea.evidence.rules.lexicon import Hit
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.tokens import Token
@@ -26,22 +27,18 @@ class AssertionDecision(NamedTuple):
     triggers: tuple[int, ...]
 
 
-def decide_assertion(
-    tokens: Sequence[Token], hits: Sequence[Hit], bounds: tuple[int, int], mention: Mention, others: list[Mention]
-) -> AssertionDecision:
+def decide_assertion(clause: ClauseContext, mention: Mention, others: list[Mention]) -> AssertionDecision:
     """Decide what a clause asserts of ``mention``.
 
     Args:
-        tokens: The sentence's tokens.
-        hits: The clause's hits.
-        bounds: The clause's tokens, half-open.
+        clause: The clause.
         mention: The mention to decide on.
         others: All mentions of the clause; "X has resolved" and "X is possible" need to know what stands behind.
     """
     found: dict[str, int] = {}
-    for hit in hits:
+    for hit in clause.hits:
         if hit.j <= mention.i or hit.i >= mention.j:
-            effect = _find_effect(tokens, hit, bounds, mention, others)
+            effect = _find_effect(clause, hit, mention, others)
             if effect is not None:
                 found.setdefault(effect, hit.i if hit.j <= mention.i else hit.j - 1)
     if "dropped" in found:
@@ -60,16 +57,15 @@ def decide_assertion(
     return AssertionDecision("uncertain" if "uncertain" in found else "present", change, refers, triggers)
 
 
-def _find_effect(
-    tokens: Sequence[Token], hit: Hit, bounds: tuple[int, int], mention: Mention, others: list[Mention]
-) -> str | None:
+def _find_effect(clause: ClauseContext, hit: Hit, mention: Mention, others: list[Mention]) -> str | None:
     """Return the effect of one trigger on the mention."""
+    tokens = clause.tokens
     tags = hit.tags
     if tags.get("change") == "resolved" and _is_resolved_by(tokens, hit, mention, others):
         return "resolved"
     if tokens[hit.i].lemma in _ALTERNATIVES and "uncertainty_before" in tags:
         return None if _is_beside(tokens, hit, mention, others) else "uncertain"
-    if "uncertainty_after" in tags and _is_after(tokens, hit, bounds, others):
+    if "uncertainty_after" in tags and _is_after(clause, hit, others):
         explained = any(t.lemma in _EXPLAINS for t in tokens[mention.j : hit.i])
         return "uncertain" if hit.i >= mention.j and not explained else None
     return _find_effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _find_effect_behind(tokens, hit, mention)
@@ -120,13 +116,13 @@ def _is_resolved_by(tokens: Sequence[Token], hit: Hit, mention: Mention, others:
     return mention.j <= hit.i
 
 
-def _is_after(tokens: Sequence[Token], hit: Hit, bounds: tuple[int, int], others: list[Mention]) -> bool:
+def _is_after(clause: ClauseContext, hit: Hit, others: list[Mention]) -> bool:
     """Return whether a word like "possible" looks back ("pneumonia is possible"), not forward."""
     if "uncertainty_before" not in hit.tags:
         return True
     follows = any(m.i >= hit.j for m in others)
-    copula = hit.i > bounds[0] and tokens[hit.i - 1].lemma in _COPULAS
-    return not follows or (copula and hit.j < bounds[1] and tokens[hit.j].lemma == ",")
+    copula = hit.i > clause.start and clause.tokens[hit.i - 1].lemma in _COPULAS
+    return not follows or (copula and hit.j < clause.end and clause.tokens[hit.j].lemma == ",")
 
 
 def _is_blocked(tokens: Sequence[Token], hit: Hit, mention: Mention) -> bool:

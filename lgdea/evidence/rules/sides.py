@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lgdea.evidence.rules.clauses import VERBS
-from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.clauses import VERBS, ClauseContext
+from lgdea.evidence.rules.lexicon import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
 from lgdea.evidence.rules.places import PLURALS, Spot, find_spots
-from lgdea.evidence.rules.tokens import Token
 from lgdea.vocabulary import load_vocabulary
 
 _OPPOSITE = {"left": "right", "right": "left"}
@@ -22,15 +19,10 @@ class Sides:
     "normal" has used up already.
     """
 
-    def __init__(
-        self, tokens: Sequence[Token], raw: Sequence[str], hits: list[Hit], bounds: tuple[int, int], lexicon: Lexicon
-    ) -> None:
-        self.tokens = tokens
-        self.raw = raw
-        self.lexicon = lexicon
-        self.start = bounds[0]
-        self.hits = hits
-        self.spots = find_spots(tokens, raw, hits, bounds, lexicon)
+    def __init__(self, clause: ClauseContext) -> None:
+        self.clause = clause
+        self.tokens, self.hits, self.lexicon = clause.tokens, clause.hits, clause.lexicon
+        self.spots = find_spots(clause)
         self.spot_at = {k: spot for spot in self.spots for k in range(spot.i, spot.j)}
         self.taken: set[int] = set()
 
@@ -75,7 +67,7 @@ class Sides:
         if side.i >= mention.i or mention.normal:
             return
         k = side.i - 1
-        while k > self.start and self.tokens[k].lemma not in {"and", "or", ","} and side.i - k <= 3:
+        while k > self.clause.start and self.tokens[k].lemma not in {"and", "or", ","} and side.i - k <= 3:
             k -= 1
         other = next((h for h in self.hits if h.j == k and h.tags.get("laterality") in _OPPOSITE), None)
         between = [h for h in self.hits if k < h.i < side.i]
@@ -102,7 +94,7 @@ class Sides:
     def _speaks_of_both(self, mention: Mention, place: Hit) -> bool:
         """Return whether a plural means both sides: "in the lung bases", but not "the lungs show a nodule"."""
         shown = any(token.lemma in _SHOWS for token in self.tokens[place.j : mention.i])
-        return self.raw[place.j - 1].lower() in PLURALS and not shown
+        return self.clause.raw[place.j - 1].lower() in PLURALS and not shown
 
     def _add_siblings(self, mention: Mention, spot: Spot) -> None:
         """Note the other structures of the place phrase."""
@@ -112,7 +104,7 @@ class Sides:
                 continue
             if table and self.lexicon.finding_at(table, other.place) != mention.finding:
                 continue
-            plural = self.raw[other.hit.j - 1].lower() in PLURALS
+            plural = self.clause.raw[other.hit.j - 1].lower() in PLURALS
             rest = mention.laterality if spot.side is None else "unspecified"
             mention.more.append((other.place, other.side or ("bilateral" if plural else rest), None))
             mention.used.update(range(other.i, other.j))

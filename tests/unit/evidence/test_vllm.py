@@ -36,8 +36,8 @@ def test_without_vllm_one_line_says_what_to_install(tmp_path):
     ("options", "message"),
     [
         ({}, "needs a model"),
-        ({"model": "m", "max_tokens": 0}, "max_tokens=0 must be 1 or more"),
-        ({"model": "m", "temperature": -1}, "temperature=-1 0 or more"),
+        ({"model": "m", "max_tokens": 0}, "options.max_tokens is 0, at least 1 is needed"),
+        ({"model": "m", "temperature": -1}, "options.temperature is -1, at least 0 is needed"),
         ({"model": "m", "max_num_seqs": 4}, "no option 'max_num_seqs'; .* options.engine_max_num_seqs"),
         ({"model": "m", "chat_template_kwargs": "[1]"}, "is not a JSON object"),
         ({"model": "m", "chat_template_kwargs": "{thinking}"}, "'chat_template_kwargs' is not valid JSON"),
