@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from lgdea.api.archives import open_archive as open_archive
     from lgdea.api.evaluation import evaluate as evaluate
     from lgdea.api.evaluation import list_suites as list_suites
+    from lgdea.api.evidence import Evidence as Evidence
+    from lgdea.api.extraction import extract as extract
+    from lgdea.api.extraction import list_backends as list_backends
+    from lgdea.api.extraction import list_prompts as list_prompts
+    from lgdea.api.extraction import load_evidence as load_evidence
     from lgdea.api.heat_maps import show_heat_map as show_heat_map
     from lgdea.api.heat_maps import write_heat_maps as write_heat_maps
     from lgdea.api.results import Results as Results
@@ -33,6 +38,11 @@ _EXPORTS = {
     "load_results": "lgdea.api.results",
     "show_heat_map": "lgdea.api.heat_maps",
     "write_heat_maps": "lgdea.api.heat_maps",
+    "Evidence": "lgdea.api.evidence",
+    "extract": "lgdea.api.extraction",
+    "list_backends": "lgdea.api.extraction",
+    "list_prompts": "lgdea.api.extraction",
+    "load_evidence": "lgdea.api.extraction",
     "load_model": "lgdea.models.serialization",
     "make_pairing": "lgdea.api.archives",
     "open_archive": "lgdea.api.archives",

@@ -7,21 +7,17 @@ A folder of corrections is an evidence folder whose units are the true ones of t
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from lgdea.annotation.compare_runs import compare_report, describe
 from lgdea.annotation.export_review import report_texts
-from lgdea.annotation.gold_standards import GoldCounts
+from lgdea.annotation.gold_standards import GoldCounts, compare_units
 from lgdea.annotation.parse_review import Review, read_review
-from lgdea.annotation.unit_matching import ATTRIBUTES, match, similarity, units_by_report
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.io import EVIDENCE, REVIEWED, read_evidence
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
@@ -125,16 +121,12 @@ def is_corrections(folder: str | Path) -> bool:
 
 
 def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Path) -> GoldCounts:
-    """Units against the corrected ones, over exactly the reviewed reports.
-
-    A unit is right when the reviewers have one of the same finding and assertion with an overlapping quote, one to
-    one; attributes are compared among these. A unit that the reviewers do not have is false, whatever its finding.
+    """Count units against the corrected ones, over exactly the reviewed reports, as :func:`compare_units` does.
 
     Raises:
         UsageError: No report was reviewed, or ``folder`` holds no corrections.
         DataError: The archive lacks a reviewed report, or has another text for it.
     """
-    gold = units_by_report(read_evidence(folder))
     reviewed = read_table(Path(folder) / REVIEWED, ReviewedReport)
     if reviewed.empty:
         raise UsageError("holds no completely reviewed report", file=folder, remedy="give report rows a verdict")
@@ -144,36 +136,8 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
             problem = f"{'lacks' if report not in texts else 'has another text for'} the reviewed report {report!r}"
             raise DataError(problem, file=archive.folder, remedy="score with the archive that was reviewed")
     reports = [str(r) for r in reviewed["report_id"]]
-    said = units_by_report(units[units["report_id"].isin(reports)])
-    classes = sorted({u.finding for r in reports for u in (*gold.get(r, ()), *said.get(r, ()))})
-    index = {finding: c for c, finding in enumerate(classes)}
-    counts = np.zeros((len(reports), len(classes), 3))
-    hits: dict[str, list[bool]] = defaultdict(list)
-    for r, report in enumerate(reports):
-        true, stated = gold.get(report, []), said.get(report, [])
-        pairs = match(true, stated, _similarity_of_same)
-        for i, j in pairs:
-            counts[r, index[true[i].finding], 0] += 1
-            for name in ATTRIBUTES:
-                hits[name].append(getattr(true[i], name) == getattr(stated[j], name))
-        for column, rows, matched in ((1, stated, {j for _, j in pairs}), (2, true, {i for i, _ in pairs})):
-            for n, unit in enumerate(rows):
-                counts[r, index[unit.finding], column] += n not in matched
-    attributes: dict[str, float | int | None] = {}
-    for name, found in sorted(hits.items()):
-        attributes |= {f"{name}_accuracy": float(np.mean(found)), f"{name}_n": len(found)}
-    return GoldCounts(
-        "corrections/v1: unit level, same finding and assertion, overlapping quotes, reviewed reports only",
-        reports,
-        classes,
-        [frozenset({finding}) for finding in classes],
-        counts,
-        attributes=attributes,
-    )
-
-
-def _similarity_of_same(x: Any, y: Any) -> float:
-    return similarity(x, y) if (x.finding, x.assertion) == (y.finding, y.assertion) else -1.0
+    definition = "corrections/v1: unit level, same finding and assertion, overlapping quotes, reviewed reports only"
+    return compare_units(units, read_evidence(folder), reports, definition)
 
 
 def _merge(reviews: Sequence[Review], texts: dict[str, str]) -> tuple[list[Unit], list[ReviewedReport], list[Conflict]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lgdea.annotation.unit_matching import ATTRIBUTES, match, similarity, units_by_report
 from lgdea.errors import UsageError
 from lgdea.records.archive import Archive
 from lgdea.vocabulary import ScoredClass, Vocabulary, load_vocabulary
@@ -184,6 +185,41 @@ def compare_phantom(units: pd.DataFrame, archive: Archive) -> GoldCounts:
         counts,
         attributes=tally.shares(),
     )
+
+
+def compare_units(units: pd.DataFrame, gold: pd.DataFrame, reports: Sequence[str], definition: str) -> GoldCounts:
+    """Count units against those of another table, over given reports.
+
+    A unit is right when the gold has one of the same finding and assertion with an overlapping quote, one to one;
+    attributes are compared among these. A unit that the gold does not have is false, whatever its finding.
+
+    Args:
+        units: The evidence.
+        gold: The units that are taken for true.
+        reports: Ids of the reports that count.
+        definition: Name of this way of counting.
+    """
+    true_by, stated_by = units_by_report(gold), units_by_report(units)
+    classes = sorted({u.finding for by in (true_by, stated_by) for r in reports for u in by.get(r, ())})
+    index = {finding: c for c, finding in enumerate(classes)}
+    counts = np.zeros((len(reports), len(classes), 3))
+    tally = _AttributeCounter()
+    for r, report in enumerate(reports):
+        true, stated = true_by.get(report, []), stated_by.get(report, [])
+        pairs = match(true, stated, _similarity_of_same)
+        for i, j in pairs:
+            counts[r, index[true[i].finding], 0] += 1
+            for name in ATTRIBUTES:
+                tally.add(name, getattr(true[i], name) == getattr(stated[j], name))
+        for column, rows, matched in ((1, stated, {j for _, j in pairs}), (2, true, {i for i, _ in pairs})):
+            for n, unit in enumerate(rows):
+                counts[r, index[unit.finding], column] += n not in matched
+    members = [frozenset({finding}) for finding in classes]
+    return GoldCounts(definition, list(reports), classes, members, counts, attributes=tally.shares())
+
+
+def _similarity_of_same(x: Any, y: Any) -> float:
+    return similarity(x, y) if (x.finding, x.assertion) == (y.finding, y.assertion) else -1.0
 
 
 def _add_heading(vocabulary: Vocabulary, scored: ScoredClass) -> ScoredClass:

@@ -8,7 +8,7 @@ least 10 positives, or over all that have any where no class has so many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,23 @@ import pandas as pd
 from lgdea.annotation import gold_standards
 from lgdea.annotation.bootstrap_f1 import bca, f1, resample
 from lgdea.annotation.corrections import compare_corrections, is_corrections
+from lgdea.annotation.export_review import report_texts
+from lgdea.annotation.gold_standards import compare_units
 from lgdea.errors import UsageError
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.sections import split_sentences
+from lgdea.evidence.sections import sentence_line
 from lgdea.records.archive import Archive
+from lgdea.statistics.format import format_interval
 
 _GOLDS: dict[str, Callable[[pd.DataFrame, Archive], gold_standards.GoldCounts]] = {
     "openi-14": gold_standards.compare_openi14,
     "openi-mesh": gold_standards.compare_mesh,
     "phantom": gold_standards.compare_phantom,
 }
+INTERVAL_KIND = "95% BCa bootstrap over reports"
+"""Kind of the intervals, in words for tables: evaluation's are percentile intervals over patients."""
+
 _RESAMPLES = 1000
 _WORST = 50
 _ENOUGH = 10  # positives that a class needs to count in the macro mean
@@ -50,7 +56,7 @@ class ClassScore:
 
     def f1_text(self) -> str:
         """Format F1 with its interval."""
-        return f"{self.f1:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return format_interval(self.f1, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,9 @@ class Disagreement:
         return f"{self.report_id} {self.kind} {self.name}: {self.sentence}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EvidenceScores:
-    """All scores of one evidence folder against one gold."""
+    """All scores of some evidence against one gold standard."""
 
     gold: str
     definition: str
@@ -86,21 +92,40 @@ class EvidenceScores:
     """How many more reports the gold has, which the run was not asked to read: they do not count."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Return plain JSON data."""
         return asdict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per class, ``micro`` first: precision, recall, F1 with its interval, positives."""
+        return pd.DataFrame([asdict(row) for row in (self.micro, *self.rows)]).set_index("name")
+
+    def macro_text(self) -> str:
+        """Format macro F1 with its interval."""
+        return format_interval(self.macro_f1, self.macro_low, self.macro_high)
+
+    def __repr__(self) -> str:
+        return (
+            f"EvidenceScores({self.gold}, {self.reports:,} reports; F1 [{INTERVAL_KIND}]: micro {self.micro.f1_text()}, "
+            f"macro {self.macro_text()} over {self.macro_classes} classes)"
+        )
 
 
 def score(
-    evidence: str | Path | pd.DataFrame, gold: str, archive: Archive | str | Path, *, seed: int = 0
+    evidence: str | Path | pd.DataFrame,
+    gold: str,
+    archive: Archive | str | Path,
+    *,
+    asked: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> EvidenceScores:
     """Score evidence against a gold standard that the archive holds.
 
     Args:
-        evidence: An evidence folder, or its units. Of a folder only those reports count that its run was asked to
-            read; of units all do.
+        evidence: An evidence folder, or its units. Of a folder only those reports count that its run was asked to read.
         gold: ``openi-14`` (labels of the Open-I archive), ``openi-mesh`` (its extra table ``mesh``), ``phantom``
             (its extra table ``evidence_truth``), or a folder of corrections (see :mod:`lgdea.annotation.corrections`).
         archive: The archive that the evidence was extracted from.
+        asked: Where units are given, ids of the reports that were to be read; None counts all.
         seed: Of the bootstrap.
 
     Raises:
@@ -108,10 +133,32 @@ def score(
     """
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
     if isinstance(evidence, pd.DataFrame):
-        units, asked = evidence, None
+        units = evidence
     else:
         units, asked = read_evidence(evidence), reports_asked(evidence, archive)
-    comparison = count_against_gold(units, gold, archive, asked)
+    return _score(gold, count_against_gold(units, gold, archive, asked), units, report_texts(archive), seed)
+
+
+def score_against_units(
+    units: pd.DataFrame, gold: pd.DataFrame, reports: Sequence[str], texts: Mapping[str, str], *, seed: int = 0
+) -> EvidenceScores:
+    """Score evidence against other evidence of the same reports, unit by unit.
+
+    Args:
+        units: The evidence.
+        gold: The units that are taken for true.
+        reports: Ids of the reports that both have read.
+        texts: Raw text per report, as far as it is known: for the sentences of the disagreements.
+        seed: Of the bootstrap.
+    """
+    units = units[units["report_id"].isin(set(reports))]
+    definition = "evidence/v1: unit level, same finding and assertion, overlapping quotes"
+    return _score("evidence", compare_units(units, gold, reports, definition), units, texts, seed)
+
+
+def _score(
+    gold: str, comparison: gold_standards.GoldCounts, units: pd.DataFrame, texts: Mapping[str, str], seed: int
+) -> EvidenceScores:
     counts = comparison.counts  # (R, C, 3): true positives, false positives, misses
     sums = resample(counts, _RESAMPLES, seed)
     total = counts.sum(axis=0)
@@ -141,7 +188,7 @@ def score(
         macro_classes=len(scored),
         rows=sorted(rows, key=lambda row: -row.positives),
         attributes=attributes,
-        worst=_worst(comparison, units, archive),
+        worst=_worst(comparison, units, texts),
     )
 
 
@@ -204,11 +251,10 @@ def _row(name: str, counts: np.ndarray, scores: tuple[np.ndarray, np.ndarray, np
     )
 
 
-def _worst(comparison: gold_standards.GoldCounts, units: pd.DataFrame, archive: Archive) -> list[Disagreement]:
+def _worst(comparison: gold_standards.GoldCounts, units: pd.DataFrame, texts: Mapping[str, str]) -> list[Disagreement]:
     """The reports with most disagreements first."""
     errors = comparison.counts[:, :, 1:].sum(axis=(1, 2))
     order = np.argsort(-errors, kind="stable")
-    texts = dict(zip(archive.reports["report_id"], archive.reports["text"], strict=True))
     by_report = dict(tuple(units.groupby("report_id", sort=False)))
     result: list[Disagreement] = []
     for r in order:
@@ -217,18 +263,16 @@ def _worst(comparison: gold_standards.GoldCounts, units: pd.DataFrame, archive: 
         report_id = comparison.reports[r]
         for c in np.flatnonzero(comparison.counts[r, :, 1:].sum(axis=1)):
             kind = "false" if comparison.counts[r, c, 1] else "missed"
-            sentence = _sentence(texts[report_id], by_report.get(report_id), comparison.members[c])
+            sentence = _explain(texts.get(report_id, ""), by_report.get(report_id), comparison.members[c])
             result.append(Disagreement(report_id, comparison.classes[c], kind, sentence))
     return result[:_WORST]
 
 
-def _sentence(text: str, units: pd.DataFrame | None, findings: frozenset[str]) -> str:
+def _explain(text: str, units: pd.DataFrame | None, findings: frozenset[str]) -> str:
     """The sentence of the first unit of these findings, else the report's beginning."""
     if units is not None:
         mine = units[units["finding"].isin(findings)]
         if len(mine):
             unit = mine.iloc[(mine["assertion"] == "absent").argsort(kind="stable")].iloc[0]
-            for start, end in split_sentences(text):
-                if start <= unit["start"] < end:
-                    return f"{' '.join(text[start:end].split())} [{unit['assertion']}]"
+            return f"{sentence_line(text, unit['start'], unit['end'])} [{unit['assertion']}]"
     return " ".join(text.split())[:160] + " [no unit]"

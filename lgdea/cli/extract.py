@@ -91,10 +91,9 @@ def run(
 
     Example: `lgdea extract archives/openi --backend http --url http://127.0.0.1:8000/v1 --out evidence/served`
     """
+    from lgdea.api.extraction import extract
     from lgdea.config import load_config, nest
     from lgdea.evidence.config import ExtractConfig
-    from lgdea.evidence.runner import extract_from_config
-    from lgdea.records.archive import Archive
 
     named = {
         "backend": backend,
@@ -112,9 +111,8 @@ def run(
     settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), flags])
     if workers is not None and settings.runner != "ray":
         raise UsageError("--workers is the number of Ray workers", remedy="add --runner ray")
-    source = Archive.open(archive)
     with stage_bar() as progress:
-        summary = extract_from_config(settings, source, out, progress)
+        summary = extract(archive, out=out, progress=progress, **settings.model_dump()).summary
     if json:
         show_json(summary)
         return
@@ -140,20 +138,19 @@ def score(
 
     Example: `lgdea extract score evidence/openi --gold openi-14 --archive archives/openi`
     """
-    from lgdea.annotation.scoring import score as score_evidence
-    from lgdea.records.archive import Archive
+    from lgdea.annotation.scoring import INTERVAL_KIND
+    from lgdea.api.extraction import load_evidence
 
-    result = score_evidence(evidence, gold, Archive.open(archive))
+    result = load_evidence(evidence).score(gold, archive)
     if json:
         show_json(result.to_dict())
         return
-    macro = f"{result.macro_f1:.3f} [{result.macro_low:.3f}, {result.macro_high:.3f}]"
-    rows: list[tuple[object, ...]] = [("macro", "", "", macro, "")]
+    rows: list[tuple[object, ...]] = [("macro", "", "", result.macro_text(), "")]
     for r in [result.micro, *result.rows]:
         rows.append((r.name, f"{r.precision:.3f}", f"{r.recall:.3f}", r.f1_text(), r.positives))
     left_out = f", {result.not_asked:,} more that the run was not asked to read" if result.not_asked else ""
     title = f"{gold}: {result.reports:,} reports{left_out}"
-    show_table(title, ["finding", "precision", "recall", "F1 [95%]", "positives"], rows)
+    show_table(title, ["finding", "precision", "recall", f"F1 [{INTERVAL_KIND}]", "positives"], rows)
     for name, value in result.attributes.items():
         console.print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
     for item in result.worst[:worst]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,8 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.schema import Unit
-from lgdea.records.tables import read_table
-from lgdea.runs import require_finished
+from lgdea.records.tables import read_table, writing
+from lgdea.runs import atomic, require_finished
 
 EVIDENCE = "evidence.parquet"
 REJECTS = "rejects.jsonl"
@@ -82,6 +83,17 @@ def iter_rejects(folder: str | Path) -> Iterator[Reject]:
                 yield Reject(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise DataError(f"is not a reject ({error})", file=file, row=row) from None
+
+
+@contextmanager
+def rejects_writer(file: str | Path) -> Iterator[Callable[[Iterable[Reject]], None]]:
+    """Write ``rejects.jsonl`` reject by reject; the file appears, whole, when the block ends well."""
+    with (
+        writing(file),
+        atomic(file) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream,  # JSON reads that back
+    ):
+        yield lambda rejects: stream.writelines(reject.to_json() + "\n" for reject in rejects)
 
 
 def iter_raw(folder: str | Path, *, verify: bool = False) -> Iterator[RawRecord]:

@@ -34,7 +34,7 @@ from lgdea.errors import EvidenceError, RejectedShareError, UsageError
 from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
-from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS
+from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer
 from lgdea.evidence.postprocess import ReportProcessor, ReportResult
 from lgdea.evidence.prompts import Prompt, load_prompt
 from lgdea.evidence.quality import Quality
@@ -44,8 +44,7 @@ from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.verification import Verification
 from lgdea.records.archive import Archive
 from lgdea.records.streams import TableWriter
-from lgdea.records.tables import writing
-from lgdea.runs import MANIFEST, SUCCESS, atomic, finish, is_finished, record, start, write_json
+from lgdea.runs import MANIFEST, SUCCESS, finish, is_finished, record, start, write_json
 
 _IDENTITY = ("lgdea_version", "config", "input_hashes")
 _PROGRESS_EVERY = 512  # reports
@@ -184,14 +183,12 @@ class _Run:
         quality = Quality()
         with (
             TableWriter(self.out / EVIDENCE, Unit) as table,
-            writing(self.out / REJECTS),
-            atomic(self.out / REJECTS) as file,
-            file.open("w", encoding="utf-8", errors="backslashreplace") as rejects,  # JSON reads that back
+            rejects_writer(self.out / REJECTS) as write_rejects,
         ):
             for done, result in enumerate(results, start=1):
                 quality.add(result)
                 table.write(result.units)
-                rejects.writelines(reject.to_json() + "\n" for reject in result.rejects)
+                write_rejects(result.rejects)
                 if self.progress is not None and done % _PROGRESS_EVERY == 0:
                     self.progress("writing evidence", done, len(self.reports))
         counts = quality.to_dict()
@@ -204,13 +201,17 @@ def _summary(out: Path) -> dict[str, Any]:
     return summary
 
 
-def _check_share(summary: dict[str, Any], allowed: float, out: Path) -> None:
-    shares = {
+def rejected_shares(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return the rejected share of the reports, of the questions, and of the units (quote not in the report)."""
+    return {
         "reports": summary["rejected"] / max(1, summary["reports"]),
         "questions": summary.get("rejected_questions", 0) / max(1, summary.get("questions", 0)),
         "units": summary["share_unaligned"],
     }
-    for what, share in shares.items():
+
+
+def _check_share(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
+    for what, share in rejected_shares(summary).items():
         if share > allowed:
             raise RejectedShareError(
                 f"{share:.1%} of the {what} were rejected, allowed are {allowed:.1%}",
@@ -220,7 +221,7 @@ def _check_share(summary: dict[str, Any], allowed: float, out: Path) -> None:
 
 
 def extract_from_config(
-    config: ExtractConfig, archive: Archive, out: Path, progress: Progress | None = None
+    config: ExtractConfig, source: Archive | pd.DataFrame, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Run the extraction that ``config`` describes; what it started is stopped again.
 
@@ -241,7 +242,7 @@ def extract_from_config(
         if prompt is None and backend.needs_prompt:
             prompt = load_prompt(DEFAULT_PROMPT)
         return extract(
-            archive,
+            source,
             backend,
             out,
             prompt=prompt,
