@@ -26,7 +26,7 @@ OBJECTIVES = ("clip", "lgdea")
 DIFFICULTY = "easy"
 """Two minutes of training on a CPU see too little for the phantom's harder settings."""
 
-SHOWN = {
+TABLE_METRICS = {
     "zero-shot": [("auroc_macro", "zero-shot AUROC")],
     "retrieval": [
         ("image_to_report/evidence_ndcg@10", "evidence nDCG@10, image to report"),
@@ -79,7 +79,7 @@ def comparison(results: Path) -> list[list[str]]:
     from lgdea.evaluation.results.result import read_result
 
     rows = []
-    for task, metrics in SHOWN.items():
+    for task, metrics in TABLE_METRICS.items():
         both = [read_result(results / objective, task) for objective in OBJECTIVES]
         for key, name in metrics:
             values = [result.metrics[key] for result in both]

@@ -26,7 +26,7 @@ def test_the_walk_through_does_what_the_page_says(tmp_path, monkeypatch, capsys)
     rng = np.random.default_rng(0)
     for name in ("X1", "X2", "X3"):
         layouts.picture(tmp_path / "pa" / f"{name}.png", rng, 40, 30)
-    said, compared = "", 0
+    said, compared, names = "", 0, {}
     for language, content in re.findall(r"```(\w+)\n(.*?)```", PAGE, flags=re.DOTALL):
         if language == "csv":
             Path("export.csv").write_text(content, encoding="utf-8")
@@ -38,11 +38,14 @@ def test_the_walk_through_does_what_the_page_says(tmp_path, monkeypatch, capsys)
                 with pytest.raises(SystemExit):
                     main(shlex.split(line)[1:])
                 said += "".join(capsys.readouterr())
+        elif language == "python":
+            exec(compile(content, "docs/data.md", "exec"), names)
+            said = "".join(capsys.readouterr())
         else:
             for line in content.strip("\n").splitlines():
                 assert line in said, said
                 compared += 1
-    assert compared == 11
+    assert compared == 18
     archive = Archive.open("archives/klinik")
     assert archive.studies["day"].tolist() == [0, 14, 0, 0]
     assert archive.reports["text"].tolist()[0] == "FINDINGS: Kleiner Erguss links.\nIMPRESSION: Erguss links."

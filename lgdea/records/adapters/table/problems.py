@@ -9,7 +9,7 @@ from typing import Any
 
 from lgdea.errors import DataError
 
-SHOWN = 20  # rows of a problem that are named
+ROWS_SHOWN = 20  # rows of a problem that are named
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RowProblems:
         """Add a problem; nothing happens when ``rows`` is empty."""
         numbers = [int(row) for row in rows]
         if numbers:
-            shown = tuple(numbers[:SHOWN])
+            shown = tuple(numbers[:ROWS_SHOWN])
             self.found.append(RowProblem(kind, str(file), shown, len(numbers), detail, consequence, remedy))
 
     @property
