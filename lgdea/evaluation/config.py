@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -23,7 +24,7 @@ class EvaluationConfig(Config):
     """Images given to the model at a time."""
     workers: int = Field(4, ge=1)
     """Threads that read images."""
-    image_cache: str | None = None
+    image_cache: Path | None = None
     """Folder of an image cache made with the model's own framing; images it lacks are read from their files."""
     bootstrap_replicates: int = Field(1000, ge=0)
     """Bootstrap replicates of the 95% percentile intervals; 0 for no intervals."""
