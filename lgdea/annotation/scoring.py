@@ -105,8 +105,8 @@ class EvidenceScores:
 
     def __repr__(self) -> str:
         return (
-            f"EvidenceScores({self.gold}, {self.reports:,} reports; F1 [{INTERVAL_KIND}]: micro {self.micro.f1_text()}, "
-            f"macro {self.macro_text()} over {self.macro_classes} classes)"
+            f"EvidenceScores({self.gold}, {self.reports:,} reports; F1 [{INTERVAL_KIND}]: "
+            f"micro {self.micro.f1_text()}, macro {self.macro_text()} over {self.macro_classes} classes)"
         )
 
 

@@ -128,7 +128,7 @@ def phrase_of(box: Any) -> str:
 def spans_of(units: pd.DataFrame) -> list[HighlightSpan]:
     """The located units of one report as spans; a unit without a place in the text has none."""
     return [
-        HighlightSpan(int(u.start), int(u.end), str(u.assertion), _tip(u))
+        HighlightSpan(int(u.start), int(u.end), str(u.assertion), _tip(u), str(u.finding).replace("_", " "))
         for u in _rows(units)
         if u.alignment != "none" and u.end > u.start
     ]
@@ -181,9 +181,10 @@ def _tip(unit: Any) -> str:
 
 
 def _where(unit: Any) -> str:
-    words = [str(unit.laterality)] if unit.laterality != "unspecified" else []
-    words += [_words(unit.anatomy)] if isinstance(unit.anatomy, str) and unit.anatomy else []
-    return " ".join(words)
+    side = "" if unit.laterality == "unspecified" else str(unit.laterality)
+    place = _words(unit.anatomy) if isinstance(unit.anatomy, str) and unit.anatomy else ""
+    named = side in place.split()  # "right upper lobe" has its side already
+    return " ".join(word for word in ("" if named else side, place) if word)
 
 
 def _details(unit: Any) -> str:

@@ -11,12 +11,16 @@ from markupsafe import Markup, escape
 
 @dataclass(frozen=True)
 class HighlightSpan:
-    """Half-open characters ``start``..``end`` of the raw text, what is asserted there and a line that explains it."""
+    """Half-open characters ``start``..``end`` of the raw text, what is asserted there and a line that explains it.
+
+    ``label`` (the finding) is for pages that name it beside the text; empty for none.
+    """
 
     start: int
     end: int
     assertion: str
     tip: str
+    label: str = ""
 
 
 def highlight(text: str, spans: Iterable[HighlightSpan]) -> Markup:
@@ -48,6 +52,8 @@ def _mark(piece: Markup, covering: list[tuple[int, int, HighlightSpan]], left: i
     classes += ["ev-start"] * (start == left) + ["ev-end"] * (end == right) + ["ev-mixed"] * (len(assertions) > 1)
     # One tab stop per span is enough for the keyboard: the piece with which it begins.
     focus = Markup(' tabindex="0"') if any(a == left for a, _, _ in covering) else Markup("")
-    return Markup('<mark class="{}" data-assertions="{}" data-tip="{}"{}>{}</mark>').format(
-        " ".join(classes), " ".join(assertions), "\n".join(span.tip for _, _, span in covering), focus, piece
+    labels = ", ".join(span.label for _, b, span in covering if b == right and span.label)
+    label = Markup(' data-label="{}"').format(labels) if labels else Markup("")
+    return Markup('<mark class="{}" data-assertions="{}" data-tip="{}"{}{}>{}</mark>').format(
+        " ".join(classes), " ".join(assertions), "\n".join(span.tip for _, _, span in covering), label, focus, piece
     )

@@ -54,8 +54,12 @@ def test_the_demo_shows_what_the_readme_says(folder: Path) -> None:
 
 
 def test_the_python_lines_run(folder: Path) -> None:
-    (block,) = _blocks("python")
-    assert len(_run([sys.executable, "-c", block], folder).splitlines()) == block.count("print(")
+    first, second = _blocks("python")
+    shown = _run([sys.executable, "-c", first], folder)
+    for finding in ("cardiomegaly", "pleural_effusion", "nodule", "pneumothorax", "pneumonia"):
+        assert finding in shown
+    assert "macro AUROC" in _run([sys.executable, "-c", second], folder)
+    assert (folder / "effusion.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"\| `(lgdea [a-z]+)`", README))))

@@ -97,3 +97,11 @@ def test_exactly_the_covered_characters_are_marked(text: str, found: list[Highli
     covered = {i for s in found for i in range(s.start, s.end) if i < len(text)}
     marked = "".join(html.unescape(t) for _, _, t in marks(highlight(text, found)))
     assert marked == "".join(text[i] for i in sorted(covered))
+
+
+def test_a_label_stands_where_its_span_ends_and_is_escaped():
+    page = highlight(
+        "abcdefgh", [HighlightSpan(0, 5, "present", "a", "<one>"), HighlightSpan(3, 8, "absent", "b", "two")]
+    )
+    labels = re.findall(r'data-label="([^"]*)"[^>]*>(\w+)<', page)
+    assert labels == [("&lt;one&gt;", "de"), ("two", "fgh")]
