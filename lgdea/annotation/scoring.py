@@ -1,23 +1,25 @@
 """Scores of evidence: precision, recall and F1 with bootstrap intervals against a gold standard.
 
 Per class the counts are over reports (``openi-14``, ``openi-mesh``) or over units (``phantom``, corrections); see
-:mod:`lgdea.annotation.gold_standards` for what each gold counts. Intervals are 95% BCa intervals over resampled reports
-(:mod:`lgdea.annotation.bootstrap_f1`). Micro sums the counts of all classes; macro is the mean over the classes with at
-least 10 positives, or over all that have any where no class has so many.
+:mod:`lgdea.annotation.gold_standards` for what each gold counts. Intervals are 95% percentile bootstraps over patients:
+a patient's reports are worded alike, and drawn one by one they would give intervals that are far too narrow. Micro
+sums the counts of all classes; macro is the mean over the classes with at least 10 positives, or over all that have any
+where no class has so many.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lgdea.annotation import gold_standards
-from lgdea.annotation.bootstrap_f1 import bca, f1, resample
 from lgdea.annotation.corrections import compare_corrections, is_corrections
 from lgdea.annotation.export_review import report_texts
 from lgdea.annotation.gold_standards import compare_units
@@ -26,24 +28,23 @@ from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.sections import sentence_line
 from lgdea.records.archive import Archive
-from lgdea.statistics.format import format_interval
+from lgdea.statistics.bootstrap import Interval, cluster_bootstrap
+from lgdea.statistics.format import INTERVAL_KIND, format_interval
+from lgdea.statistics.roc import divide_or_nan
 
 _GOLDS: dict[str, Callable[[pd.DataFrame, Archive], gold_standards.GoldCounts]] = {
     "openi-14": gold_standards.compare_openi14,
     "openi-mesh": gold_standards.compare_mesh,
     "phantom": gold_standards.compare_phantom,
 }
-INTERVAL_KIND = "95% BCa bootstrap over reports"
-"""Kind of the intervals, in words for tables: evaluation's are percentile intervals over patients."""
-
-_RESAMPLES = 1000
+_REPLICATES = 1000
 _WORST = 50
 _ENOUGH = 10  # positives that a class needs to count in the macro mean
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Scores of one class, or of all (``micro``); ``low`` and ``high`` bound F1."""
+    """Scores of one class, or of all (``micro``); ``low`` and ``high`` bound F1, NaN where there is no interval."""
 
     name: str
     precision: float
@@ -88,12 +89,15 @@ class EvidenceScores:
     """How many classes the macro mean is over."""
     attributes: dict[str, float | int | None] = field(default_factory=dict)
     worst: list[Disagreement] = field(default_factory=list)
+    interval: str = INTERVAL_KIND
+    """Kind of the intervals, in words for tables."""
     not_asked: int = 0
     """How many more reports the gold has, which the run was not asked to read: they do not count."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        return asdict(self)
+        """Convert to plain JSON data; a bound that is not defined is null."""
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        return content
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per class, ``micro`` first: precision, recall, F1 with its interval, positives."""
@@ -105,7 +109,7 @@ class EvidenceScores:
 
     def __repr__(self) -> str:
         return (
-            f"EvidenceScores({self.gold}, {self.reports:,} reports; F1 [{INTERVAL_KIND}]: "
+            f"EvidenceScores({self.gold}, {self.reports:,} reports; F1 [{self.interval}]: "
             f"micro {self.micro.f1_text()}, macro {self.macro_text()} over {self.macro_classes} classes)"
         )
 
@@ -136,13 +140,16 @@ def score(
         units = evidence
     else:
         units, asked = read_evidence(evidence), reports_asked(evidence, archive)
-    return _score(gold, count_against_gold(units, gold, archive, asked), units, report_texts(archive), seed)
+    comparison = count_against_gold(units, gold, archive, asked)
+    return _score(gold, comparison, units, report_texts(archive), _patients_of(comparison.reports, archive), seed)
 
 
 def score_against_units(
     units: pd.DataFrame, gold: pd.DataFrame, reports: Sequence[str], texts: Mapping[str, str], *, seed: int = 0
 ) -> EvidenceScores:
     """Score evidence against other evidence of the same reports, unit by unit.
+
+    Intervals are over reports, as if each were of another patient: whose they are is not known here.
 
     Args:
         units: The evidence.
@@ -153,20 +160,26 @@ def score_against_units(
     """
     units = units[units["report_id"].isin(set(reports))]
     definition = "evidence/v1: unit level, same finding and assertion, overlapping quotes"
-    return _score("evidence", compare_units(units, gold, reports, definition), units, texts, seed)
+    comparison = compare_units(units, gold, reports, definition)
+    scores = _score("evidence", comparison, units, texts, np.array(comparison.reports, object), seed)
+    return replace(scores, interval=INTERVAL_KIND.replace("patients", "reports"))
 
 
 def _score(
-    gold: str, comparison: gold_standards.GoldCounts, units: pd.DataFrame, texts: Mapping[str, str], seed: int
+    gold: str,
+    comparison: gold_standards.GoldCounts,
+    units: pd.DataFrame,
+    texts: Mapping[str, str],
+    patients: NDArray[np.object_],
+    seed: int,
 ) -> EvidenceScores:
     counts = comparison.counts  # (R, C, 3): true positives, false positives, misses
-    sums = resample(counts, _RESAMPLES, seed)
     total = counts.sum(axis=0)
     inner = [c for c, name in enumerate(comparison.classes) if name not in comparison.excluded_from_averages]
     scored = _macro_classes(total, inner)
-    by_class = bca(counts, sums, f1)
-    micro = bca(counts, sums, lambda x: f1(x[:, inner].sum(axis=1, keepdims=True)))
-    macro = bca(counts, sums, lambda x: _macro(x[:, scored], total[scored]))
+    by_class = _bootstrap(counts, patients, f1, seed)
+    micro = _bootstrap(counts, patients, lambda x: f1(x[:, inner].sum(axis=1, keepdims=True)), seed)
+    macro = _bootstrap(counts, patients, lambda x: _macro(x[:, scored], total[scored]), seed)
     attributes = dict(comparison.attributes)
     if comparison.excluded_from_averages:
         attributes[f"micro_f1_with_{'_'.join(comparison.excluded_from_averages)}"] = float(
@@ -216,6 +229,44 @@ def count_against_gold(
     return comparison if asked is None else comparison.among(asked)
 
 
+def f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F1 over the last axis (true positives, false positives, misses); NaN where all three are 0."""
+    tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    return divide_or_nan(2 * tp, 2 * tp + fp + fn)
+
+
+def _bootstrap(
+    counts: NDArray[np.float64],
+    patients: NDArray[np.object_],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    seed: int,
+) -> Interval:
+    """A statistic of summed counts with its interval.
+
+    Args:
+        counts: (R, C, 3) of each report and class.
+        patients: (R,) patient of each report.
+        statistic: Summed counts (S, C, 3) of S samples to (S, K).
+        seed: Seed of the draws.
+
+    Returns:
+        Value, lower and upper bound, each (K,); a value that is not defined is 0 without bounds.
+    """
+    flat = counts.reshape(len(counts), -1)
+
+    def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return statistic((weights @ flat).reshape(len(weights), *counts.shape[1:]))
+
+    value, low, high = cluster_bootstrap(weighted, patients, replicates=_REPLICATES, seed=seed)
+    return Interval(np.nan_to_num(value), low, high)
+
+
+def _patients_of(reports: Sequence[str], archive: Archive) -> NDArray[np.object_]:
+    """Patient of each report."""
+    known = archive.reports[["report_id", "study_id"]].merge(archive.studies[["study_id", "patient_id"]], on="study_id")
+    return known.set_index("report_id")["patient_id"].reindex(list(reports)).to_numpy()
+
+
 def _macro_classes(total: np.ndarray, inner: list[int]) -> list[int]:
     for least in (_ENOUGH, 1):
         scored = [c for c in inner if _positives(total[c]) >= least]
@@ -237,7 +288,7 @@ def _positives(counts: np.ndarray) -> int:
     return int(counts[0] + counts[2])
 
 
-def _row(name: str, counts: np.ndarray, scores: tuple[np.ndarray, np.ndarray, np.ndarray], c: int) -> ClassScore:
+def _row(name: str, counts: np.ndarray, scores: Interval, c: int) -> ClassScore:
     tp, fp, fn = (float(x) for x in counts)
     value, low, high = (float(x[c]) for x in scores)
     return ClassScore(

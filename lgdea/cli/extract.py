@@ -138,7 +138,6 @@ def score(
 
     Example: `lgdea extract score evidence/openi --gold openi-14 --archive archives/openi`
     """
-    from lgdea.annotation.scoring import INTERVAL_KIND
     from lgdea.api.extraction import load_evidence
 
     result = load_evidence(evidence).score(gold, archive)
@@ -150,7 +149,8 @@ def score(
         rows.append((r.name, f"{r.precision:.3f}", f"{r.recall:.3f}", r.f1_text(), r.positives))
     left_out = f", {result.not_asked:,} more that the run was not asked to read" if result.not_asked else ""
     title = f"{gold}: {result.reports:,} reports{left_out}"
-    show_table(title, ["finding", "precision", "recall", f"F1 [{INTERVAL_KIND}]", "positives"], rows)
+    show_table(title, ["finding", "precision", "recall", "F1 [95%]", "positives"], rows)
+    console.print(f"intervals: {result.interval}", highlight=False)
     for name, value in result.attributes.items():
         console.print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
     for item in result.worst[:worst]:

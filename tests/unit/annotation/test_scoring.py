@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lgdea.annotation.scoring import score
+from lgdea.annotation.scoring import f1, score
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.io import read_evidence
@@ -201,3 +201,48 @@ def test_the_rules_on_real_reports(real_data, tmp_path):
     assert mesh.micro.f1 >= 0.89
     assert mesh.attributes["laterality_accuracy"] >= 0.93
     assert mesh.attributes["anatomy_accuracy"] >= 0.90
+
+
+def test_f1_by_hand_and_undefined_where_nothing_is_there():
+    assert f1(np.array([3.0, 1.0, 2.0])) == pytest.approx(6 / 9)
+    assert f1(np.array([0.0, 1.0, 0.0])) == 0.0
+    assert np.isnan(f1(np.zeros(3)))
+
+
+def test_reports_of_one_patient_are_drawn_together(tmp_path, make_archive):
+    """Ten patients whose ten reports are all right or all wrong: as uncertain as ten reports, not as a hundred."""
+    truth = pd.DataFrame([_unit(f"r:{n}", "edema") for n in range(100)], columns=COLUMNS)
+    right = truth[[n // 10 < 7 for n in range(100)]]
+    texts = {str(n): "x" * 40 for n in range(100)}
+    alone = make_archive(tmp_path / "a", texts, evidence_truth=truth)
+    together = alone.with_tables(studies=alone.studies.assign(patient_id=[f"p{n // 10}" for n in range(100)]))
+    wide, narrow = (score(right, "phantom", archive).micro for archive in (together, alone))
+    assert wide.f1 == narrow.f1 == pytest.approx(2 * 70 / 170)
+    assert wide.high - wide.low > 2.5 * (narrow.high - narrow.low)
+
+
+def test_one_patient_gives_no_interval_and_valid_json(tmp_path, make_archive):
+    truth = pd.DataFrame([_unit("r:0", "edema"), _unit("r:1", "nodule")], columns=COLUMNS)
+    archive = make_archive(tmp_path / "a", {"0": "x" * 40, "1": "x" * 40}, evidence_truth=truth)
+    archive = archive.with_tables(studies=archive.studies.assign(patient_id="p"))
+    result = score(truth, "phantom", archive)
+    assert np.isnan(result.micro.low)
+    assert result.micro.f1_text() == "1.000"
+    assert result.to_dict()["micro"]["low"] is None
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say(tmp_path, make_archive):
+    """A reader with sensitivity 0.8 and as many false as missed units has F1 0.8 in the long run."""
+    rng = np.random.default_rng(0)
+    archive = make_archive(tmp_path / "a", {str(n): "x" * 40 for n in range(150)})
+    head = {"image_id": None, "finding": "edema", "labeller": "openi-14"}
+    held = 0
+    for trial in range(40):
+        true = rng.random(150) < 0.5
+        called = rng.random(150) < np.where(true, 0.8, 0.2)
+        labels = pd.DataFrame([head | {"study_id": f"s:{n}", "value": float(v)} for n, v in enumerate(true)])
+        found = pd.DataFrame([_unit(f"r:{n}", "edema") for n in np.flatnonzero(called)], columns=COLUMNS)
+        micro = score(found, "openi-14", archive.with_tables(labels=labels), seed=trial).micro
+        held += micro.low <= 0.8 <= micro.high
+    assert held >= 34
+    assert micro.high - micro.low < 0.2
