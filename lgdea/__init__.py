@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lgdea.api.heat_maps import write_heat_maps as write_heat_maps
     from lgdea.api.results import Results as Results
     from lgdea.api.results import load_results as load_results
+    from lgdea.evidence.schema import Unit as Unit
     from lgdea.models.serialization import load_model as load_model
 
 # Public name -> module that defines it. Loaded on first use: torch costs seconds to import, and `import lgdea` and
@@ -39,6 +40,7 @@ _EXPORTS = {
     "show_heat_map": "lgdea.api.heat_maps",
     "write_heat_maps": "lgdea.api.heat_maps",
     "Evidence": "lgdea.api.evidence",
+    "Unit": "lgdea.evidence.schema",
     "extract": "lgdea.api.extraction",
     "list_backends": "lgdea.api.extraction",
     "list_prompts": "lgdea.api.extraction",

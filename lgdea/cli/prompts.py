@@ -19,13 +19,14 @@ PromptArgument = Annotated[str, typer.Argument(help="A shipped prompt id, or the
 
 @app.command("list")
 def list_prompts(json: JsonFlag = False) -> None:
-    """The prompts that ship with lgdea.
+    """List the prompts that ship with lgdea.
 
     Example: `lgdea prompts list`
     """
-    from lgdea.evidence.prompts import load_prompt, shipped_prompts
+    from lgdea.api import extraction
+    from lgdea.evidence.prompts import load_prompt
 
-    facts = [_facts(load_prompt(prompt_id)) for prompt_id in shipped_prompts()]
+    facts = [_facts(load_prompt(prompt_id)) for prompt_id in extraction.list_prompts()]
     if json:
         show_json(facts)
         return
@@ -35,7 +36,7 @@ def list_prompts(json: JsonFlag = False) -> None:
 
 @app.command()
 def show(prompt: PromptArgument, json: JsonFlag = False) -> None:
-    """A prompt as a model sees it: instruction, template, examples, second pass; with `--json` its schema too.
+    """Show a prompt as a model sees it: instruction, template, examples, second pass; with `--json` its schema too.
 
     Example: `lgdea prompts show evidence-v1`
     """

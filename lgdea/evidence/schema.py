@@ -24,6 +24,11 @@ class Unit(BaseModel):
 
     ``start`` and ``end`` are half-open character offsets into the RAW report text, and
     ``text[start:end] == quote`` whenever ``alignment`` is ``exact``.
+
+    Example:
+        >>> unit = lgdea.extract("Mild edema has improved.")[0]
+        >>> isinstance(unit, lgdea.Unit), unit.finding, unit.severity, unit.change, unit.refers_to_prior
+        (True, 'edema', 'mild', 'better', True)
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,6 +96,6 @@ class Unit(BaseModel):
 
 
 def unit_id(report_id: str, start: int, end: int, finding: str, anatomy: str | None, laterality: str) -> str:
-    """Content hash: the same evidence gets the same id in every run."""
+    """Hash the content: the same evidence gets the same id in every run."""
     content = "\x1f".join([report_id, str(start), str(end), finding, anatomy or "", laterality])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
