@@ -61,11 +61,11 @@ def start(
     plain = json.loads(json.dumps(dict(config), default=str))
     if manifest_file.exists():
         old = json.loads(manifest_file.read_text(encoding="utf-8"))
-        old["config"] = _without(old.get("config"), free)
-        for key, new in (("stage", stage), ("config", _without(plain, free)), ("input_hashes", hashes)):
+        old["config"] = _drop_keys(old.get("config"), free)
+        for key, new in (("stage", stage), ("config", _drop_keys(plain, free)), ("input_hashes", hashes)):
             if old.get(key) != new:
                 raise UsageError(
-                    f"holds a run with another {key.replace('_', ' ')} ({_difference(old.get(key), new)})",
+                    f"holds a run with another {key.replace('_', ' ')} ({_describe_difference(old.get(key), new)})",
                     file=folder,
                     remedy="choose a new --out, or repeat the command as it was to resume",
                 )
@@ -187,14 +187,14 @@ def write_json(file: str | Path, content: Any) -> None:
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
-def _difference(old: Any, new: Any) -> str:
+def _describe_difference(old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
         return ", ".join(f"{k}: {str(old.get(k))[:40]!r} then, {str(new.get(k))[:40]!r} now" for k in keys[:3])
     return f"{old!r} then, {new!r} now"
 
 
-def _without(config: Any, keys: Sequence[str]) -> Any:
+def _drop_keys(config: Any, keys: Sequence[str]) -> Any:
     """A copy of nested ``config`` that lacks the dotted ``keys``."""
     copy = json.loads(json.dumps(config))
     for key in keys:

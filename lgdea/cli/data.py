@@ -21,7 +21,7 @@ ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder, made by `
 @app.command()
 def build(
     name: Annotated[str, typer.Argument(help="Dataset; `lgdea data list` shows them.")],
-    source: Annotated[Path, typer.Argument(help="Folder of the dataset's files, or one's own table.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the dataset's files, or your own table.")],
     out: Annotated[Path | None, typer.Option(help="Archive folder to write.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Adapter option as key=value, e.g. studies=500 for the phantom.")
@@ -31,7 +31,7 @@ def build(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Turn a dataset's own files, or one's own table, into an archive.
+    """Turn a dataset's own files, or your own table, into an archive.
 
     `table` reads any CSV, TSV or Parquet table of images and reports; `lgdea data card table` says how.
 

@@ -163,7 +163,7 @@ def _build(
 ) -> ImageCache:
     _open_folder(folder, {"size": size, "mode": mode})
     done = {entry["image_id"]: entry for entry in _read_lines(folder / LOG)}
-    if not _agree(folder, len(done), size) or any(_changed(done[i], p) for i, p in wanted.items() if i in done):
+    if not _trim_to_whole(folder, len(done), size) or any(_changed(done[i], p) for i, p in wanted.items() if i in done):
         _discard(folder)
         done = {}
     waiting = [(i, str(path)) for i, path in wanted.items() if i not in done]
@@ -284,7 +284,7 @@ def _read_lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].decode("utf-8").splitlines()]
 
 
-def _agree(folder: Path, logged: int, size: int) -> bool:
+def _trim_to_whole(folder: Path, logged: int, size: int) -> bool:
     """Cut off what a crash left: a broken line of the log, frames without a line. False when frames are missing."""
     log, pixels = folder / LOG, folder / PIXELS
     expected = _HEADER + logged * size * size if logged else 0

@@ -63,7 +63,7 @@ def read_dicom(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         ImageError: No pixels, several frames, a compression that is not installed, colours by palette, or a damaged
             file.
     """
-    with _discreet(path):
+    with _silence_pydicom(path):
         dataset = _open(path, tags=None)
         photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
         if photometric not in MONOCHROME + COLOUR:
@@ -74,7 +74,7 @@ def read_dicom(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         if raw.ndim == 3:
             pixels, scaling = _luminance(raw, bits), "colour"
         else:
-            padded = _padded(raw, dataset)
+            padded = _find_padding(raw, dataset)
             pixels, scaling = _scale(raw, dataset, padded)
             if photometric == "MONOCHROME1":
                 pixels = 1 - pixels
@@ -96,7 +96,7 @@ def read_dicom_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: No picture, several frames or a damaged file.
     """
-    with _discreet(path):
+    with _silence_pydicom(path):
         dataset = _open(path, tags=_SHAPE)
         return int(dataset.Columns), int(dataset.Rows)
 
@@ -107,7 +107,7 @@ def read_dicom_facts(path: Path) -> DicomFacts:
     Raises:
         ImageError: No such file, no picture, several frames or a damaged file.
     """
-    with _discreet(path):
+    with _silence_pydicom(path):
         dataset = _open(path, tags=_SHAPE + _FACTS)
         age, patient = (str(dataset.get(name) or "").strip() for name in ("PatientAge", "PatientID"))
         return DicomFacts(
@@ -122,7 +122,7 @@ def read_dicom_facts(path: Path) -> DicomFacts:
 
 
 @contextmanager
-def _discreet(path: Path) -> Iterator[None]:
+def _silence_pydicom(path: Path) -> Iterator[None]:
     """No warning and no text of pydicom gets out, for both quote the header."""
     import pydicom.config
 
@@ -175,7 +175,7 @@ def _decode(dataset: FileDataset, path: Path) -> np.ndarray:
     return dataset.pixel_array
 
 
-def _padded(raw: np.ndarray, dataset: Dataset) -> np.ndarray | None:
+def _find_padding(raw: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     """Find the pixels that are filled up with a value, or a range of values, that is not a density."""
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None:
@@ -194,7 +194,7 @@ def _scale(raw: np.ndarray, dataset: Dataset, padded: np.ndarray | None) -> tupl
         function = str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
         return window(values.astype(np.float32), centre, width, function), "window"
     if dataset.get("VOILUTSequence"):
-        return _table(values, dataset.VOILUTSequence[0]), "voi table"
+        return _apply_table(values, dataset.VOILUTSequence[0]), "voi table"
     values = values.astype(np.float32)
     inside = values if padded is None else values[~padded]
     low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
@@ -212,7 +212,7 @@ def window(values: np.ndarray, centre: float, width: float, function: str = "LIN
     return np.asarray(result.clip(0, 1), dtype=np.float32)
 
 
-def _table(values: np.ndarray, item: Dataset) -> np.ndarray:
+def _apply_table(values: np.ndarray, item: Dataset) -> np.ndarray:
     """Values through a VOI table to [0, 1] (DICOM PS3.3, C.11.2.1.1).
 
     Not pydicom's ``apply_voi``: it wraps around for rescaled (negative or fractional) values and for tables of more

@@ -111,13 +111,13 @@ class Geometry:
 def letterbox(width: int, height: int, size: int) -> Geometry:
     """The whole source in the frame, black bars along the shorter side."""
     side = max(width, height)
-    return _framed(width, height, size, side)
+    return _place_in_frame(width, height, size, side)
 
 
 def center_crop(width: int, height: int, size: int) -> Geometry:
     """The largest centred square of the source fills the frame."""
     side = min(width, height)
-    return _framed(width, height, size, side)
+    return _place_in_frame(width, height, size, side)
 
 
 def geometry(width: int, height: int, size: int, mode: Mode) -> Geometry:
@@ -155,6 +155,6 @@ def fit(pixels: np.ndarray, size: int, mode: Mode) -> tuple[np.ndarray, Geometry
     return np.asarray(resized), frame
 
 
-def _framed(width: int, height: int, size: int, side: int) -> Geometry:
+def _place_in_frame(width: int, height: int, size: int, side: int) -> Geometry:
     scale = size / side
     return Geometry(width, height, size, scale, ((side - width) // 2) * scale, ((side - height) // 2) * scale)

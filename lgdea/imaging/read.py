@@ -54,7 +54,7 @@ def read_image(path: str | Path) -> PixelImage:
         from lgdea.imaging.dicom import read_dicom
 
         return PixelImage(*read_dicom(path))
-    with _opened(path) as image:
+    with _open(path) as image:
         mode, kind = image.mode, image.format
         try:
             image.load()
@@ -75,7 +75,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
         from lgdea.imaging.dicom import read_dicom_size
 
         return read_dicom_size(path)
-    with _opened(path) as image:
+    with _open(path) as image:
         return image.size
 
 
@@ -92,7 +92,7 @@ def _is_dicom(path: Path) -> bool:
     return head[128:] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom"}
 
 
-def _opened(path: Path) -> Image.Image:
+def _open(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -102,7 +102,7 @@ def _normal(rng: np.random.Generator) -> tuple[list[Sentence], list[Sentence]]:
     """A normal report; half of them repeat a template word for word."""
     if rng.random() < 0.5:
         section = wording()["normal_sections"][int(rng.integers(len(wording()["normal_sections"])))]
-        return [_known(text) for text in section], [_first_normal()]
+        return [_fill_template(text) for text in section], [_first_normal()]
     sentences = [
         healthy_sentence("Heart size is normal."),
         healthy_sentence("The lungs are clear."),
@@ -180,7 +180,7 @@ def _denials(seen: set[str], rng: np.random.Generator) -> list[Sentence]:
     return sentences
 
 
-def _known(text: str) -> Sentence:
+def _fill_template(text: str) -> Sentence:
     """A sentence of a fixed template with its claims."""
     if any(text == e["text"] for e in wording()["healthy"]):
         return healthy_sentence(text)

@@ -58,12 +58,12 @@ def write_frames(
     """
     if frames.get("images") is None and frames.get("reports") is None:
         raise UsageError("there are neither images nor reports", remedy="give images=, reports= or both")
-    tables = {table: _checked(table, frame) for table, frame in frames.items()}
+    tables = {table: _check_columns(table, frame) for table, frame in frames.items()}
     tables = {table: _with_ids(frame, table, name) for table, frame in tables.items()}
     if "images" in tables:
         tables["images"] = _with_sizes(_with_image_ids(tables["images"], name), Path(image_root))
     if "reports" in tables and "report_id" not in tables["reports"]:
-        tables["reports"] = tables["reports"].assign(report_id=_numbered(tables["reports"]["study_id"]))
+        tables["reports"] = tables["reports"].assign(report_id=_number_reports(tables["reports"]["study_id"]))
     tables["studies"], notes = _studies(tables, name)
     for note in notes:
         log.warning("%s: %s", name, note)
@@ -84,7 +84,7 @@ def write_frames(
         raise DataError(error.problem, file=table, row=row, remedy="correct the frame") from None
 
 
-def _checked(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+def _check_columns(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its rows numbered from 1, once its columns are known to be right."""
     if not isinstance(frame, pd.DataFrame):
         raise UsageError(f"{table} is a {type(frame).__name__}", remedy="give a pandas DataFrame")
@@ -150,7 +150,7 @@ def _with_image_ids(images: pd.DataFrame, name: str) -> pd.DataFrame:
     return images.assign(image_id=f"{name}:" + (stems if stems.is_unique else images["path"]))
 
 
-def _numbered(study_ids: pd.Series) -> pd.Series:
+def _number_reports(study_ids: pd.Series) -> pd.Series:
     """The study's id, with a number behind it where the study has several reports."""
     if study_ids.is_unique:
         return study_ids

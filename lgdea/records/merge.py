@@ -52,13 +52,15 @@ def merge(
     if seed is not None:
         studies = split_by_patient(studies, seed)
     if hold_out_boxes:
-        studies = studies.assign(split=studies["split"].where(~studies["patient_id"].isin(_boxed(archives)), "test"))
+        studies = studies.assign(
+            split=studies["split"].where(~studies["patient_id"].isin(_patients_with_boxes(archives)), "test")
+        )
     _refuse_disagreement(studies, archives)
     root = Path(os.path.commonpath([archive.image_root for archive in archives]))
     tables |= {
         "studies": studies,
-        "images": _rebased("images", "path", archives, root),
-        "boxes": _rebased("boxes", "mask_path", archives, root),
+        "images": _rebase("images", "path", archives, root),
+        "boxes": _rebase("boxes", "mask_path", archives, root),
     }
     extra_names = dict.fromkeys(extra for archive in archives for extra in archive.extra_names)
     extras = {extra: _joined_extra(extra, archives) for extra in extra_names}
@@ -98,7 +100,7 @@ def _refuse_disagreement(studies: pd.DataFrame, archives: Sequence[Archive]) -> 
         )
 
 
-def _boxed(archives: Sequence[Archive]) -> set[str]:
+def _patients_with_boxes(archives: Sequence[Archive]) -> set[str]:
     """Patients with at least one box of a finding."""
     patients: set[str] = set()
     for archive in archives:
@@ -108,7 +110,7 @@ def _boxed(archives: Sequence[Archive]) -> set[str]:
     return patients
 
 
-def _rebased(table: str, column: str, archives: Sequence[Archive], root: Path) -> pd.DataFrame:
+def _rebase(table: str, column: str, archives: Sequence[Archive], root: Path) -> pd.DataFrame:
     """A table whose paths are relative to ``root`` instead of to each archive's own root."""
     parts = []
     for archive in archives:

@@ -158,7 +158,7 @@ def _equal_pixels(archive: Archive, groups: list[list[str]]) -> Iterator[Problem
     images = archive.images.merge(archive.studies[["study_id", "split"]], on="study_id", how="left")
     split = dict(zip(images["image_id"], images["split"], strict=True))
     for group in groups:
-        detail = "has the same pixels as " + _some(group[1:])
+        detail = "has the same pixels as " + _list_some(group[1:])
         if len({split[image] for image in group if isinstance(split[image], str)}) > 1:
             detail += " on another side of the split"
             yield Problem("pixel-leak", "error", "images", group[0], detail, "give them one patient_id and split again")
@@ -188,11 +188,11 @@ def _reports(archive: Archive) -> Iterator[Problem]:
     for _, group in reports[~blank].groupby(words, sort=False)["report_id"]:
         if len(group) > 1:
             ids = group.tolist()
-            detail = f"has the same words as {_some(ids[1:])}"
+            detail = f"has the same words as {_list_some(ids[1:])}"
             remedy = "none needed: retrieval counts them as ties"
             yield Problem("repeated-report", "warning", "reports", str(ids[0]), detail, remedy)
 
 
-def _some(ids: list[str]) -> str:
+def _list_some(ids: list[str]) -> str:
     shown = ", ".join(repr(i) for i in ids[:3])
     return shown + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")

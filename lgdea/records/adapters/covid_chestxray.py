@@ -117,7 +117,7 @@ def read_findings(file: Path, images: dict[str, str]) -> list[dict[str, Any]]:
     rows = []
     for position, entry in enumerate(rows_of(read_csv(file, columns, card=NAME)), start=1):
         if entry["file"] in images:
-            finding = _known(FINDINGS, entry["region"], file, position)
+            finding = _look_up(FINDINGS, entry["region"], file, position)
             box = {"finding": finding, "kind": "finding", "laterality": entry["patient_side"] or "unspecified"}
             rows.append(_box(entry, images[entry["file"]], f"box{position}", file, position) | box)
     return rows
@@ -129,7 +129,7 @@ def read_anatomy(file: Path, images: dict[str, str]) -> list[dict[str, Any]]:
     rows = []
     for position, entry in enumerate(rows_of(read_csv(file, columns, card=NAME)), start=1):
         if entry["file"] in images and entry["kind"] == "anatomy":
-            structure, laterality = _known(ANATOMY, entry["region"], file, position)
+            structure, laterality = _look_up(ANATOMY, entry["region"], file, position)
             box = {"finding": structure, "kind": "anatomy", "laterality": laterality}
             rows.append(_box(entry, images[entry["file"]], f"region{position}", file, position) | box)
     return rows
@@ -142,7 +142,7 @@ def _box(entry: dict[str, Any], image: str, suffix: str, file: Path, row: int) -
     return {"box_id": f"{image}:{suffix}", "image_id": image, **label, **corners}
 
 
-def _known(table: dict[str, Any], word: Any, file: Path, row: int) -> Any:
+def _look_up(table: dict[str, Any], word: Any, file: Path, row: int) -> Any:
     if word not in table:
         raise DataError(f"the region {word!r} is not known", file=file, row=row, remedy=f"known are {list(table)}")
     return table[word]

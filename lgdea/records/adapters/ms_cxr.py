@@ -48,7 +48,7 @@ class MsCxr:
         root = source if image_root is None else require_folder(image_root)
         file, phrases = _read_phrases(source)
         listed = phrases.drop_duplicates("image_id")
-        stored = listed.assign(path=listed["path"].map(lambda path: _stored(root, path)))
+        stored = listed.assign(path=listed["path"].map(lambda path: _stored_path(root, path)))
         images, unreadable = with_sizes(stored[stored["path"].notna()], root)
         if images.empty:
             remedy = "name the folder that holds files/ with --option images=FOLDER"
@@ -129,7 +129,7 @@ def read_coco(file: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)
 
 
-def _stored(root: Path, path: str) -> str | None:
+def _stored_path(root: Path, path: str) -> str | None:
     """The JPG, or the DICOM file in its place; None when neither is there."""
     options = (path, str(Path(path).with_suffix(".dcm")))
     return next((option for option in options if (root / option).is_file()), None)

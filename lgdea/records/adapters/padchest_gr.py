@@ -51,7 +51,7 @@ class PadChestGR:
             {
                 "study_id": [NAME + ":" + e["StudyID"] for e in entries],
                 "image_id": [NAME + ":" + e["ImageID"].removesuffix(".png") for e in entries],
-                "path": [_stored(source, e["ImageID"]) for e in entries],
+                "path": [_stored_path(source, e["ImageID"]) for e in entries],
             }
         )
         unknown = listed.loc[~listed["study_id"].isin(studies["study_id"]), "study_id"]
@@ -206,7 +206,7 @@ def _studies(file: Path) -> pd.DataFrame:
     return studies.drop_duplicates("study_id").reset_index(drop=True)
 
 
-def _stored(source: Path, name: str) -> str | None:
+def _stored_path(source: Path, name: str) -> str | None:
     """Path of an image, None when it is in none of the folders that the archives unpack to."""
     options = (f"{folder}/{name}".lstrip("/") for folder in FOLDERS)
     return next((option for option in options if (source / option).is_file()), None)

@@ -42,7 +42,7 @@ class Roco:
         refuse_options(self.name, options)
         source = require_folder(source)
         second = any((source / f"{split}_captions.csv").is_file() for split in SPLITS)
-        figures = list(_second(source) if second else _first(source))
+        figures = list(_read_rocov2(source) if second else _read_roco(source))
         if not figures:
             raise UsageError("holds no captions", file=source, remedy=f"`lgdea data card {NAME}` shows the layouts")
         twice = pd.Series([f["id"] for f in figures]).duplicated()
@@ -85,7 +85,7 @@ class Roco:
         )
 
 
-def _second(source: Path) -> Iterator[dict[str, Any]]:
+def _read_rocov2(source: Path) -> Iterator[dict[str, Any]]:
     """ROCOv2: ``train_captions.csv`` (ID, Caption), ``train_concepts.csv`` (ID, CUIs), ``train_images/ID.jpg``."""
     names = _concept_names(source / "cui_mapping.csv")
     for split, side in SPLITS.items():
@@ -127,7 +127,7 @@ def _concept_names(file: Path) -> dict[str, str]:
     return dict(zip(frame["CUI"], frame[frame.columns.drop("CUI")[0]], strict=True))
 
 
-def _first(source: Path) -> Iterator[dict[str, Any]]:
+def _read_roco(source: Path) -> Iterator[dict[str, Any]]:
     """ROCO: ``data/train/radiology/captions.txt`` and ``keywords.txt`` with tabs, ``licences.txt``, ``images``."""
     root = next((f for f in (source / "data", source / "all_data", source) if (f / "train").is_dir()), source)
     for split, side in SPLITS.items():

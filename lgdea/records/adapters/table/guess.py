@@ -100,16 +100,16 @@ def complete(mapping: TableMapping, frame: pd.DataFrame, file: Path, source: Pat
         # What names a study may name its patient, its image or its day as well.
         named = {name: columns for name, columns in mapping.named_columns().items() if name not in ("study", "patient")}
         taken = {column for columns in named.values() for column in columns}
-        values |= _plain_fields(given, frame, taken, set(mapping.constants))
+        values |= _find_fields(given, frame, taken, set(mapping.constants))
         if not given & {"report", "report_file", "sections"}:
-            values |= _text(frame, taken)
+            values |= _find_text(frame, taken)
         if not {"image", "image_id"} & given and "image" not in values and values.get("image_id"):
             values["image"] = [values["image_id"]]  # ids of files that are found by their names
         # What is said about labels or boxes as such (their level, their frame) does not yet say where they are.
         if "labels" not in given or _is_given(mapping.labels, {"columns", "words"}):
-            values |= _lay_over(mapping.labels, _labels(frame, taken | set(values.get("sections", ()))), "labels")
+            values |= _lay_over(mapping.labels, _find_labels(frame, taken | set(values.get("sections", ()))), "labels")
         if "boxes" not in given or _is_given(mapping.boxes, {"table", "x_min"}):
-            values |= _lay_over(mapping.boxes, _boxes(frame, file, taken), "boxes")
+            values |= _lay_over(mapping.boxes, _find_boxes(frame, file, taken), "boxes")
     changes = {name: value for name, value in values.items() if value is not None}
     whole = TableMapping.model_validate(mapping.model_dump(exclude_unset=True) | changes)
     return whole, sorted(changes)
@@ -125,7 +125,7 @@ def _lay_over(part: LabelMapping | BoxMapping | None, found: dict[str, Any], nam
     return {name: found[name] | (part.model_dump(exclude_unset=True) if part else {})} if found else {}
 
 
-def _plain_fields(given: set[str], frame: pd.DataFrame, taken: set[str], constants: set[str]) -> dict[str, Any]:
+def _find_fields(given: set[str], frame: pd.DataFrame, taken: set[str], constants: set[str]) -> dict[str, Any]:
     """Fields whose column is known by its name; each column serves once."""
     found: dict[str, Any] = {}
     for field, names in NAMES.items():
@@ -135,17 +135,17 @@ def _plain_fields(given: set[str], frame: pd.DataFrame, taken: set[str], constan
             continue
         column = _named(frame, names, taken)
         if field == "image" and (column is None or not _cells_fit(field, frame[column])):
-            column = _of_pictures(frame, taken)
+            column = _find_pictures(frame, taken)
         if column is not None and _cells_fit(field, frame[column]):
             taken.add(column)
             found[field] = [column] if field in ("study", "patient", "image") else column
     return found
 
 
-def _of_pictures(frame: pd.DataFrame, taken: set[str]) -> str | None:
+def _find_pictures(frame: pd.DataFrame, taken: set[str]) -> str | None:
     """The first column whose cells all end as the names of pictures do, whatever it is called."""
     for column in frame.columns:
-        sample = [] if column in taken else _distinct(frame[column])
+        sample = [] if column in taken else _sample_cells(frame[column])
         if sample and all(cell.lower().endswith(PICTURES) for cell in sample):
             return str(column)
     return None
@@ -153,7 +153,7 @@ def _of_pictures(frame: pd.DataFrame, taken: set[str]) -> str | None:
 
 def _cells_fit(field: str, cells: pd.Series) -> bool:
     """Check that the cells can be what the column's name says; ``offset`` or ``set`` may mean other things."""
-    sample = _distinct(cells)
+    sample = _sample_cells(cells)
     if not sample:
         return False
     if field == "image":
@@ -171,13 +171,13 @@ def _cells_fit(field: str, cells: pd.Series) -> bool:
     return True
 
 
-def _text(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
+def _find_text(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
     """A column of texts or of their files, or the section columns."""
     files = _named(frame, NAMES["report_file"], taken)
     text = _named(frame, NAMES["report"], taken)
-    if files is None and text is not None and all(c.lower().endswith(".txt") for c in _distinct(frame[text])):
+    if files is None and text is not None and all(c.lower().endswith(".txt") for c in _sample_cells(frame[text])):
         files, text = text, None
-    if text is not None and _distinct(frame[text]):
+    if text is not None and _sample_cells(frame[text]):
         taken.add(text)
         return {"report": text}
     if files is not None:
@@ -191,13 +191,13 @@ def _text(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
     return {"sections": sections}
 
 
-def _labels(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
+def _find_labels(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
     """Columns whose name is a finding and whose cells are label values, and a column of finding words."""
     allowed = set(VALUES) | {"", "nan"}
     columns = []
     for column in frame.columns:
         if column not in taken and match_finding(str(column)) is not None:
-            sample = {cell.lower() for cell in _distinct(frame[column])}
+            sample = {cell.lower() for cell in _sample_cells(frame[column])}
             # Most of them: an odd cell is to be noticed, not to hide the column.
             if sample and len(sample & allowed) * 2 >= len(sample):
                 columns.append(str(column))
@@ -211,7 +211,7 @@ def _labels(frame: pd.DataFrame, taken: set[str]) -> dict[str, Any]:
     return {"labels": LabelMapping(columns=columns or None, words=words).model_dump(exclude_defaults=True)}
 
 
-def _boxes(frame: pd.DataFrame, file: Path, taken: set[str]) -> dict[str, Any]:
+def _find_boxes(frame: pd.DataFrame, file: Path, taken: set[str]) -> dict[str, Any]:
     """Corner columns of the table itself, or a file ``boxes.*`` beside it, whose columns are recognised later."""
     beside = next((f.name for f in sorted(file.parent.glob("boxes.*")) if f.name.endswith((*TEXT, *PARQUET))), None)
     if beside is not None and beside != file.name:
@@ -247,7 +247,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _distinct(cells: pd.Series) -> list[str]:
+def _sample_cells(cells: pd.Series) -> list[str]:
     """Some of the cells that say something."""
     unique = cells.iloc[:100_000].drop_duplicates().str.strip()
     return list(unique[unique != ""].iloc[:_SAMPLE])
@@ -255,5 +255,5 @@ def _distinct(cells: pd.Series) -> list[str]:
 
 def _look_like_findings(cells: pd.Series) -> bool:
     """Check that at least half of the words in the cells are findings of the vocabulary."""
-    words = {word.strip() for cell in _distinct(cells) for word in re.split(r"[|;,/]", cell) if word.strip()}
+    words = {word.strip() for cell in _sample_cells(cells) for word in re.split(r"[|;,/]", cell) if word.strip()}
     return bool(words) and sum(match_finding(word) is not None for word in words) >= len(words) / 2

@@ -106,7 +106,7 @@ def located_images(
 ) -> tuple[pd.DataFrame, ImageCounts]:
     """The images that exist, each once, not yet measured."""
     counts = ImageCounts(root=str(root))
-    named = _named(cells, mapping, rows)
+    named = _list_named(cells, mapping, rows)
     if named.empty:
         return pd.DataFrame(columns=COLUMNS), counts
     if not root.is_dir():
@@ -155,7 +155,7 @@ def _drop_repeated(named: pd.DataFrame, cells: Cells, problems: RowProblems) -> 
     return first, len(named) - len(first) - len(other)
 
 
-def _named(cells: Cells, mapping: TableMapping, rows: pd.DataFrame) -> pd.DataFrame:
+def _list_named(cells: Cells, mapping: TableMapping, rows: pd.DataFrame) -> pd.DataFrame:
     """One row per cell that names an image: row, study_id, cell, view, modality."""
     parts = []
     for place, (column, fixed) in enumerate(mapping.image_columns().items()):
@@ -163,15 +163,17 @@ def _named(cells: Cells, mapping: TableMapping, rows: pd.DataFrame) -> pd.DataFr
         path = cells.plain(column, "image").loc[rows.index]
         part["cell"] = path.str.replace("\\", "/", regex=False).str.removeprefix("./").to_numpy()
         view = mapping.constants.get("view") if fixed is None else fixed
-        part["view"] = _or(cells, mapping.view if fixed is None else None, "view", rows, view)
-        part["modality"] = _or(cells, mapping.modality, "modality", rows, mapping.constants.get("modality", "CR"))
+        part["view"] = _fill_with(cells, mapping.view if fixed is None else None, "view", rows, view)
+        part["modality"] = _fill_with(
+            cells, mapping.modality, "modality", rows, mapping.constants.get("modality", "CR")
+        )
         parts.append(part[part["cell"] != ""])
     if not parts:
         return pd.DataFrame(columns=["row", "study_id", "place", "cell", "view", "modality"])
     return pd.concat(parts).sort_values(["row", "place"], kind="stable").reset_index(drop=True)
 
 
-def _or(cells: Cells, column: str | None, name: str, rows: pd.DataFrame, constant: str | None) -> Any:
+def _fill_with(cells: Cells, column: str | None, name: str, rows: pd.DataFrame, constant: str | None) -> Any:
     """A column's cells, the constant where they say nothing."""
     if column is None:
         return constant
@@ -183,7 +185,7 @@ def _add_sizes(images: pd.DataFrame, root: Path, file: Path, problems: RowProble
     """Add ``width`` and ``height`` from the files' headers; also how many could not be read."""
     if images.empty:
         return images, 0
-    sizes = _sizes(root, images["path"])
+    sizes = _read_sizes(root, images["path"])
     wrong = images[[isinstance(size, ImageError) for size in sizes]]
     first = next((size for size in sizes if isinstance(size, ImageError)), None)
     problems.add(
@@ -199,7 +201,7 @@ def _add_sizes(images: pd.DataFrame, root: Path, file: Path, problems: RowProble
     return images.assign(width=[w for w, _ in good], height=[h for _, h in good]), len(wrong)
 
 
-def _sizes(root: Path, paths: Iterable[str]) -> list[tuple[int, int] | ImageError]:
+def _read_sizes(root: Path, paths: Iterable[str]) -> list[tuple[int, int] | ImageError]:
     def size(path: str) -> tuple[int, int] | ImageError:
         try:
             return read_size(root / path)

@@ -43,15 +43,15 @@ def label_table(
         return empty, counts
     check_words(labels.findings, labels.codes)
     counts.labeller = labels.labeller or str(mapping.dataset)
-    columns = _of_columns(cells, labels, counts, problems)
-    words = _of_words(cells, labels, counts, problems)
+    columns = _read_columns(cells, labels, counts, problems)
+    words = _read_words(cells, labels, counts, problems)
     values = {
         finding: [part.loc[rows.index] for part in (*columns.get(finding, []), *words.get(finding, []))]
         for finding in dict.fromkeys((*columns, *words))
     }
     own_image = _image_of_row(rows, images)
     study, _ = pd.factorize(rows["study_id"])
-    counts.level = labels.level or _level(values, study, own_image)
+    counts.level = labels.level or _choose_level(values, study, own_image)
     if counts.level == "image" and own_image is None:
         raise UsageError("labels of images need rows of one image each", file=cells.file, remedy="leave level out")
     parts = []
@@ -67,7 +67,7 @@ def label_table(
     return table.assign(labeller=pd.Categorical([counts.labeller]).repeat(len(table))), counts
 
 
-def _of_columns(
+def _read_columns(
     cells: Cells, labels: LabelMapping, counts: LabelCounts, problems: RowProblems
 ) -> dict[str, list[pd.Series]]:
     """Values (1, 0, -1, NaN) of each label column, by finding."""
@@ -105,7 +105,7 @@ def _values(cells: Cells, column: str, meanings: Mapping[str, float | None], pro
     return pd.Series(values[codes], index=raw.index)
 
 
-def _of_words(
+def _read_words(
     cells: Cells, labels: LabelMapping, counts: LabelCounts, problems: RowProblems
 ) -> dict[str, list[pd.Series]]:
     """1 where a cell lists the finding; NaN, or 0 if the mapping says so, where it lists others only."""
@@ -149,7 +149,7 @@ def _image_of_row(rows: pd.DataFrame, images: pd.DataFrame) -> pd.Series | None:
     return per_cell.reindex(rows.index) if per_cell.index.is_unique else None
 
 
-def _level(values: Mapping[str, list[pd.Series]], study: np.ndarray, own_image: pd.Series | None) -> str:
+def _choose_level(values: Mapping[str, list[pd.Series]], study: np.ndarray, own_image: pd.Series | None) -> str:
     """``image`` when the rows of a study are different images and say different things."""
     if own_image is None or len(np.unique(study)) == len(study) or own_image.isna().any():
         return "study"

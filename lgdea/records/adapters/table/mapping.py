@@ -20,12 +20,12 @@ VALUES: Mapping[str, float] = {
 }
 
 
-def _text(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
     """YAML reads a column named 12 as a number."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _words(value: Any) -> Any:
+def _as_words(value: Any) -> Any:
     """Keys as lower-case text; YAML reads ``yes`` as true, so that a truth value stands for all its words."""
     if not isinstance(value, Mapping):
         return value
@@ -36,14 +36,14 @@ def _words(value: Any) -> Any:
     return result
 
 
-def _several(value: Any) -> Any:
-    return [_text(item) for item in value] if isinstance(value, list) else [_text(value)] if value else value
+def _as_list(value: Any) -> Any:
+    return [_as_text(item) for item in value] if isinstance(value, list) else [_as_text(value)] if value else value
 
 
-Column = Annotated[str, BeforeValidator(_text)]
-Columns = Annotated[list[Column], BeforeValidator(_several)]
-Meaning = Annotated[str | None, BeforeValidator(_text)]
-Field_ = Literal["study", "patient", "view", "sex", "age", "date", "day", "split", "site", "language", "modality"]
+Column = Annotated[str, BeforeValidator(_as_text)]
+Columns = Annotated[list[Column], BeforeValidator(_as_list)]
+Meaning = Annotated[str | None, BeforeValidator(_as_text)]
+FieldName = Literal["study", "patient", "view", "sex", "age", "date", "day", "split", "site", "language", "modality"]
 
 
 class LabelMapping(Config):
@@ -54,7 +54,7 @@ class LabelMapping(Config):
 
     columns: dict[Column, Meaning] | list[Column] | None = None
     """A column per finding: ``{Pleural effusion: pleural_effusion}``, or a list of columns whose names say it."""
-    values: Annotated[dict[str, Literal[0, 1, -1] | None], BeforeValidator(_words)] = Field(default_factory=dict)
+    values: Annotated[dict[str, Literal[0, 1, -1] | None], BeforeValidator(_as_words)] = Field(default_factory=dict)
     """What the cells of ``columns`` mean: 1 present, 0 absent, -1 uncertain, null nothing; beside the usual words."""
     words: Column | None = None
     """One column of separated findings, such as ``Effusion|Mass``."""
@@ -164,7 +164,7 @@ class TableMapping(Config):
 
     constants: dict[Literal["view", "site", "language", "modality"], str] = Field(default_factory=dict)
     """What holds for every row."""
-    words: dict[Field_, Annotated[dict[str, Meaning], BeforeValidator(_words)]] = Field(default_factory=dict)
+    words: dict[FieldName, Annotated[dict[str, Meaning], BeforeValidator(_as_words)]] = Field(default_factory=dict)
     """What a field's cells mean: ``{sex: {"1": M, "2": F}, split: {"0": train}}``; null is an empty cell."""
     empty: list[str] = Field(default_factory=lambda: list(EMPTY))
     """Cells that say nothing, whatever their case."""
@@ -179,7 +179,7 @@ class TableMapping(Config):
     """What is done with rows that have problems: stop at the first, or leave them out and count them."""
 
     @model_validator(mode="after")
-    def _one_text(self) -> TableMapping:
+    def _check_one_text(self) -> TableMapping:
         given = [name for name in ("report", "report_file", "sections") if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"{given[0]} and {given[1]} both say where the text is; give one")

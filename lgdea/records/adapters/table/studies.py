@@ -24,12 +24,12 @@ def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: l
     index = cells.frame.index
     if mapping.study:
         study = cells.joined(mapping.study, "study")
-        _no_id(study, "study", mapping.study, cells, problems)
+        _note_missing_id(study, "study", mapping.study, cells, problems)
     else:
         study = _study_of_its_own(cells, mapping, notes)
     if mapping.patient:
         patient = cells.joined(mapping.patient, "patient")
-        _no_id(patient, "patient", mapping.patient, cells, problems)
+        _note_missing_id(patient, "patient", mapping.patient, cells, problems)
     else:
         patient = study
         notes.append("no patient column: each study counts as a patient, so the split may tear patients apart")
@@ -49,7 +49,7 @@ def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: l
     return rows.drop(other.index)
 
 
-def _no_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems: RowProblems) -> None:
+def _note_missing_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems: RowProblems) -> None:
     problems.add(
         f"no-{what}-id",
         cells.file,
@@ -99,7 +99,7 @@ def study_table(cells: Cells, mapping: TableMapping, rows: pd.DataFrame, problem
         site = cells.plain(mapping.site, "site").loc[rows.index]
         values["site"] = site.where(site != "", None)
     if mapping.date:
-        values["date"] = _dates(cells, mapping).loc[rows.index]
+        values["date"] = _read_dates(cells, mapping).loc[rows.index]
     studies = _first_values(values, cells, problems)
     if mapping.date:
         studies["day"] = (studies["date"] - studies.groupby("patient_id")["date"].transform("min")).astype("Int64")
@@ -137,7 +137,7 @@ def _first_values(values: pd.DataFrame, cells: Cells, problems: RowProblems) -> 
     return studies.reset_index()
 
 
-def _dates(cells: Cells, mapping: TableMapping) -> pd.Series:
+def _read_dates(cells: Cells, mapping: TableMapping) -> pd.Series:
     column = str(mapping.date)
     form = mapping.date_format
     if form is None:
