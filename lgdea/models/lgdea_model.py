@@ -122,7 +122,7 @@ class LgdeaModel(nn.Module):
 
     @property
     def presence_scale(self) -> Tensor:
-        """Learned scale of :meth:`presence_logits`, at most 100."""
+        """Learned scale of :meth:`presence_logits` and :meth:`pooled_logits`, at most 100."""
         return self.log_presence_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
     def forward_image(self, images: Tensor) -> dict[str, Tensor]:
@@ -199,18 +199,27 @@ class LgdeaModel(nn.Module):
         )
         return self.presence_scale * (patches + lesions) / 2 + self.presence_bias
 
+    def pooled_logits(self, pooled: Tensor, z: Tensor) -> Tensor:
+        """Logits that an item's pooled embedding expresses each piece of evidence: scale * cos(pooled, z) + bias.
+
+        Scale and bias are those of :meth:`presence_logits`, in training as at inference.
+
+        Shapes:
+            pooled (B, D) of an image or a report; z (U, D); result (B, U).
+        """
+        return self.presence_scale * cosine(pooled, z) + self.presence_bias
+
     def image_logits(self, image_out: dict[str, Tensor], z: Tensor) -> Tensor:
         """Evidence logits of whole images: the mean of :meth:`presence_logits` and those of the pooled embedding.
 
         Shapes:
             the result of :meth:`forward_image`; z (U, D); result (B, U).
         """
-        pooled = self.presence_scale * cosine(image_out["pooled"], z) + self.presence_bias
-        return (self.presence_logits(image_out, z) + pooled) / 2
+        return (self.presence_logits(image_out, z) + self.pooled_logits(image_out["pooled"], z)) / 2
 
     def report_logits(self, text_out: dict[str, Tensor], z: Tensor) -> Tensor:
         """Evidence logits of reports, the result of :meth:`forward_text` and z (U, D) -> (B, U)."""
-        return self.presence_scale * cosine(text_out["pooled"], z) + self.presence_bias
+        return self.pooled_logits(text_out["pooled"], z)
 
     @property
     def embedding_dim(self) -> int:

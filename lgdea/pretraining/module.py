@@ -11,11 +11,10 @@ import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from sklearn.cluster import KMeans
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lgdea.errors import UsageError
-from lgdea.models.heads import cosine
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather
 from lgdea.objectives.histograms import consistency, report_histogram
@@ -58,8 +57,6 @@ class Pretraining(L.LightningModule):
         super().__init__()
         self.model = model
         self.ema_model: LgdeaModel = copy.deepcopy(model).requires_grad_(False).eval()
-        self.report_scale = nn.Parameter(torch.tensor(10.0).log())
-        self.report_bias = nn.Parameter(torch.tensor(-2.0))
         self.config = config
         self.linked = linked
         self.propagated: Propagated | None = None
@@ -141,21 +138,17 @@ class Pretraining(L.LightningModule):
             histograms=report_histogram(p[mine], batch["unit_weight"], batch["unit_owner"], len(reports)),
             reports=reports,
             report_histograms=model.prototypes.assign(reports, temperature),
-            report_logits=self._pooled_evidence_logits(reports, z),
+            report_logits=model.pooled_logits(reports, z),
             status=batch["status"],
             overlap=batch["overlap"],
         )
 
     def _image_outputs(self, model: LgdeaModel, views: Tensor, phrases: Tensor) -> ImageOutputs:
         out = model.forward_image(views)
-        pooled_logits = self._pooled_evidence_logits(out["pooled"], phrases)
+        pooled_logits = model.pooled_logits(out["pooled"], phrases)
         return ImageOutputs(
             out["pooled"], model.image_histogram(out), model.presence_logits(out, phrases), pooled_logits
         )
-
-    def _pooled_evidence_logits(self, pooled: Tensor, phrases: Tensor) -> Tensor:
-        """Logits that an item's pooled embedding expresses each phrase, ``(B, D), (U, D) -> (B, U)``."""
-        return self.report_scale.exp() * cosine(pooled, phrases) + self.report_bias
 
     def _split_linked(self, images: ImageOutputs) -> tuple[ImageOutputs, ImageOutputs]:
         """Split into linked and unlinked images, each gathered over all processes."""
