@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,25 @@ def test_hetero_data_holds_every_edge(graph: ArchiveGraph) -> None:
     dense[tuple(data[SIMILAR_IMAGES].edge_index)] = data[SIMILAR_IMAGES].edge_weight
     np.testing.assert_allclose(dense.numpy(), graph.image_affinity.toarray(), atol=1e-6)
     assert data["report"].mass.shape == (30,)
+
+
+def test_without_pyg_one_line_says_how_to_get_it(graph: ArchiveGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_geometric.data", None)
+    with pytest.raises(UsageError, match=r"not installed; pip install 'lgdea\[pyg\]'"):
+        to_hetero_data(graph)
+
+
+def test_a_graph_network_of_pyg_runs_on_it(graph: ArchiveGraph) -> None:
+    """Report features reach an image over its neighbours' links: two layers of GraphSAGE on both kinds of nodes."""
+    from torch_geometric.nn import GraphSAGE, to_hetero
+    from torch_geometric.transforms import ToUndirected
+
+    torch.manual_seed(0)
+    features = [np.random.default_rng(side).normal(size=(n, 6)) for side, n in ((0, 40), (1, 30))]
+    data = ToUndirected()(to_hetero_data(graph, *features))
+    network = to_hetero(GraphSAGE((6, 6), 8, num_layers=2, out_channels=3), data.metadata()).eval()
+    data["report"].x.requires_grad_()
+    out = network(data.x_dict, data.edge_index_dict)
+    assert out["image"].shape == (40, 3)
+    out["image"][0].sum().backward()  # image 0 is linked to report 1
+    assert data["report"].x.grad[1].abs().sum() > 0
