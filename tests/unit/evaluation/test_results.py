@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.metrics import classification, grounding, retrieval
-from lgdea.evaluation.results import definitions
+from lgdea.evaluation.metrics import classification, detection, grounding, retrieval
+from lgdea.evaluation.results import definitions, differences, metric_facts
 from lgdea.evaluation.results.result import Result, Value, list_results, read_result, write_result
+from lgdea.statistics import format, overlap, roc
 
 
 def result(task="grounding", **parts):
@@ -85,7 +86,10 @@ def test_metrics_and_tasks_are_imported_without_torch():
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("module", [classification, retrieval, grounding])
+MODULES = [classification, detection, retrieval, grounding, differences, metric_facts, format, overlap, roc]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_docstring_examples_are_true(module):
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0
