@@ -149,7 +149,7 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
         step(batches[1])
 
     memory = {} if device.type == "cpu" else {"peak_gib": peak_gib(twice)}
-    works = [step, bare, augmentation, lambda _: module.update_average()]
+    works = [step, bare, augmentation, lambda _: module.update_ema_model()]
     seconds, bare_seconds, augmentation_seconds, average_seconds = alternate(works, batches)
     images = len(batches[0]["images"])
     return {

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lgdea.version import __version__
 
 if TYPE_CHECKING:
+    from lgdea import data as data
+    from lgdea import losses as losses
     from lgdea import metrics as metrics
     from lgdea.api.archives import build_archive as build_archive
     from lgdea.api.archives import list_datasets as list_datasets
@@ -25,31 +27,41 @@ if TYPE_CHECKING:
     from lgdea.api.heat_maps import write_heat_maps as write_heat_maps
     from lgdea.api.results import Results as Results
     from lgdea.api.results import load_results as load_results
+    from lgdea.api.training import list_configs as list_configs
+    from lgdea.api.training import list_objectives as list_objectives
+    from lgdea.api.training import pretrain as pretrain
     from lgdea.evidence.schema import Unit as Unit
+    from lgdea.models.create import create_model as create_model
     from lgdea.models.serialization import load_model as load_model
+    from lgdea.models.serialization import save_model as save_model
 
 # Public name -> module that defines it. Loaded on first use: torch costs seconds to import, and `import lgdea` and
 # `lgdea --help` must not pay for it.
 _EXPORTS = {
-    "build_archive": "lgdea.api.archives",
-    "list_datasets": "lgdea.api.archives",
-    "Results": "lgdea.api.results",
-    "evaluate": "lgdea.api.evaluation",
-    "list_suites": "lgdea.api.evaluation",
-    "load_results": "lgdea.api.results",
-    "show_heat_map": "lgdea.api.heat_maps",
-    "write_heat_maps": "lgdea.api.heat_maps",
     "Evidence": "lgdea.api.evidence",
+    "Results": "lgdea.api.results",
     "Unit": "lgdea.evidence.schema",
+    "build_archive": "lgdea.api.archives",
+    "create_model": "lgdea.models.create",
+    "evaluate": "lgdea.api.evaluation",
     "extract": "lgdea.api.extraction",
     "list_backends": "lgdea.api.extraction",
+    "list_configs": "lgdea.api.training",
+    "list_datasets": "lgdea.api.archives",
+    "list_objectives": "lgdea.api.training",
     "list_prompts": "lgdea.api.extraction",
+    "list_suites": "lgdea.api.evaluation",
     "load_evidence": "lgdea.api.extraction",
     "load_model": "lgdea.models.serialization",
+    "load_results": "lgdea.api.results",
     "make_pairing": "lgdea.api.archives",
     "open_archive": "lgdea.api.archives",
+    "pretrain": "lgdea.api.training",
+    "save_model": "lgdea.models.serialization",
+    "show_heat_map": "lgdea.api.heat_maps",
+    "write_heat_maps": "lgdea.api.heat_maps",
 }
-_MODULES: tuple[str, ...] = ("metrics",)
+_MODULES = ("data", "losses", "metrics")
 
 # A library leaves it to the application where its log goes; the command line sends it to stderr.
 logging.getLogger("lgdea").addHandler(logging.NullHandler())

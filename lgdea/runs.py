@@ -27,6 +27,8 @@ from lgdea.version import __version__
 SUCCESS = "_SUCCESS"
 MANIFEST = "run.json"
 CONFIG = "config.yaml"
+INPUTS = "inputs"
+"""Folder in a run for inputs that its caller had only in memory; it may be written before the run is started."""
 
 
 def start(
@@ -54,8 +56,6 @@ def start(
         UsageError: The folder holds something else, or a run with other inputs or configuration.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError("the output is a file, not a folder", file=folder, remedy="choose another --out")
     manifest_file = folder / MANIFEST
     hashes = {name: fingerprint(path) for name, path in inputs.items()}
     plain = json.loads(json.dumps(dict(config), default=str))
@@ -70,8 +70,7 @@ def start(
                     remedy="choose a new --out, or repeat the command as it was to resume",
                 )
         return True
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError("is not empty and holds no lgdea run", file=folder, remedy="choose a new --out")
+    _require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     write_json(folder / "env.json", environment())
@@ -85,6 +84,25 @@ def start(
     }
     write_json(manifest_file, manifest)  # last: its presence says that the folder is opened
     return False
+
+
+def inputs_folder(folder: str | Path) -> Path:
+    """Return the folder for inputs of the run in, or to be started in, ``folder``.
+
+    Raises:
+        UsageError: The folder holds something else than a run.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).exists():
+        _require_free(folder)
+    return folder / INPUTS
+
+
+def _require_free(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("the output is a file, not a folder", file=folder, remedy="choose another --out")
+    if folder.exists() and any(file.name != INPUTS for file in folder.iterdir()):
+        raise UsageError("is not empty and holds no lgdea run", file=folder, remedy="choose a new --out")
 
 
 def record(folder: str | Path, **facts: Any) -> None:

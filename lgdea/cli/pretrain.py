@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import lgdea
 from lgdea.cli.console import ConfigOption, SetOption, console
 from lgdea.shipped import config_files
 
@@ -22,8 +23,8 @@ def pretrain(
     """
     from lgdea.config import load_config
     from lgdea.pretraining.config import PretrainConfig
-    from lgdea.pretraining.fit import fit
 
     resolved = load_config(PretrainConfig, config_files("pretrain", config), overrides or [])
-    model = fit(resolved, out)
-    console.print(f"model: {model}")
+    data = resolved.data
+    lgdea.pretrain(data.archive, data.evidence, data.pairing, out, resolved)
+    console.print(f"model: {out / 'model'}")

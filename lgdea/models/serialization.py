@@ -30,15 +30,23 @@ TOWER = "image_tower."
 
 
 def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any] | None = None) -> Path:
-    """Write ``model`` to ``folder`` (created; a model already there is replaced).
+    """Save a model as a folder: weights, configuration, preprocessing, tokenizer and model card; nothing is pickled.
 
     Args:
         model: The model; it must have its preprocessing.
-        folder: The model folder.
-        card_fields: What the model card says of the training: ``data``, ``training``, ``results``, ``limits``, ...
+        folder: Model folder; a model already there is replaced.
+        card_fields: Sections of the model card: ``name``, ``data``, ``training``, ``results``, ``limits``, ...
+
+    Returns:
+        The folder.
 
     Raises:
         UsageError: The model has no preprocessing, so that no image could be given to it.
+
+    Example:
+        >>> model = lgdea.create_model("test_resnet", texts=["No pneumothorax."], image_size=64, hidden=32)
+        >>> sorted(file.name for file in lgdea.save_model(model, folder / "model").iterdir())
+        ['README.md', 'config.json', 'model.safetensors', 'preprocess.json', 'tokenizer.json', 'tokenizer_config.json']
     """
     if model.preprocess is None:
         raise UsageError("the model has no preprocessing", remedy="set model.preprocess before saving")
@@ -62,17 +70,24 @@ def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any
 
 
 def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
-    """Load the model in ``folder``, in evaluation mode; its embeddings are bit for bit those of the saved model.
+    """Load a model; its embeddings are bit for bit those of the saved one.
 
     Args:
-        folder: A folder written by :func:`save_model`.
-        device: Where to put the model.
+        folder: Model folder, written by :func:`save_model` or as ``model`` in the run folder of :func:`pretrain`.
+        device: Torch device of the model (``cuda``).
+
+    Returns:
+        The model, in evaluation mode.
 
     Raises:
-        UsageError: No such folder, or it is no model folder, or a newer lgdea wrote it.
+        UsageError: No such folder, or it is not a model folder, or a newer lgdea wrote it.
         DataError: A file is missing or damaged, or the weights do not fit the configuration.
 
     Example:
+        >>> model = lgdea.create_model("test_resnet", texts=["No pneumothorax."], image_size=64, hidden=32)
+        >>> loaded = lgdea.load_model(lgdea.save_model(model, folder / "saved"))
+        >>> bool((loaded.encode_text("No pneumothorax.") == model.encode_text("No pneumothorax.")).all())
+        True
         >>> lgdea.load_model(folder / "nowhere")
         Traceback (most recent call last):
         lgdea.errors.UsageError: ...nowhere: no such model folder; check the path; `lgdea pretrain` makes one

@@ -27,6 +27,10 @@ def presence_targets(
 
     Returns:
         ``(targets, weights)``, both ``(B, U)`` float32.
+
+    Example:
+        >>> lgdea.losses.presence_targets(torch.tensor([[0, 1, 2, 3]]))  # not mentioned, absent, uncertain, present
+        (tensor([[0.0000, 0.0000, 0.5000, 1.0000]]), tensor([[0.2000, 1.0000, 0.5000, 1.0000]]))
     """
     status = status.long()
     target = torch.tensor([0.0, 0.0, uncertain, 1.0], device=status.device)
@@ -48,6 +52,11 @@ def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, balance: 
 
     Returns:
         A scalar; 0 when no element has weight.
+
+    Example:
+        >>> logits, targets = torch.tensor([[2.0, -2.0]]), torch.tensor([[1.0, 0.0]])
+        >>> round(float(lgdea.losses.presence_loss(logits, targets, torch.ones(1, 2))), 4)
+        0.1269
     """
     logits, targets, weights = logits.float(), targets.float(), weights.float()
     positive, negative = weights * targets, weights * (1 - targets)
@@ -61,7 +70,7 @@ def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, balance: 
 
 
 def phrase_ranking(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """For every phrase, cross entropy of a softmax over the batch's images with its positives sharing the mass.
+    """Cross entropy, per phrase, of a softmax over the batch's images with its positives sharing the mass.
 
     It compares images with respect to one phrase, which is what AUROC and retrieval measure; a phrase's own bias
     cancels out.
@@ -70,6 +79,14 @@ def phrase_ranking(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         logits: ``(B, U)``.
         targets: ``(B, U)`` in [0, 1]; phrases whose targets are all 0 are left out.
         weights: ``(B, U)``; an image with weight 0 for a phrase is not compared for it.
+
+    Returns:
+        A scalar; 0 when no phrase has a positive.
+
+    Example:
+        >>> logits, targets = torch.tensor([[2.0], [-2.0]]), torch.tensor([[1.0], [0.0]])  # two images, one phrase
+        >>> round(float(lgdea.losses.phrase_ranking(logits, targets, torch.ones(2, 1))), 4)
+        0.0181
     """
     logits, targets = logits.float(), targets.float() * (weights > 0)
     logits = logits.masked_fill(weights <= 0, -1e4)

@@ -24,6 +24,11 @@ def reconstruction(embeddings: Tensor, prototypes: Tensor, *, temperature: float
 
     Returns:
         A scalar.
+
+    Example:
+        >>> z = torch.eye(2)
+        >>> float(lgdea.losses.reconstruction(z, z, temperature=0.1)) < 1e-3  # every embedding is a prototype
+        True
     """
     prototypes = prototypes.float()
     rebuilt = matmul_fp32(assign_prototypes(embeddings, prototypes, temperature), prototypes.T)
@@ -32,17 +37,39 @@ def reconstruction(embeddings: Tensor, prototypes: Tensor, *, temperature: float
 
 
 def usage_entropy(assignments: Tensor) -> Tensor:
-    """Entropy of the mean assignment over ``(..., K)``, divided by log K: 1 is even use, 0 is one prototype for all."""
+    """Entropy of the mean assignment, divided by log K: 1 is even use, 0 is one prototype for all.
+
+    Args:
+        assignments: ``(..., K)``, rows sum to 1.
+
+    Returns:
+        A scalar in [0, 1].
+
+    Example:
+        >>> float(lgdea.losses.usage_entropy(torch.tensor([[1.0, 0.0], [0.0, 1.0]])))
+        1.0
+    """
     usage = assignments.float().flatten(0, -2).mean(dim=0)
     entropy: Tensor = -torch.special.xlogy(usage, usage).sum()
     return entropy / math.log(usage.numel())
 
 
 def histogram_information(histograms: Tensor) -> Tensor:
-    """How much histograms ``(B, K)`` tell items apart: H(mean) - mean(H), in nats.
+    """Mutual information between item and prototype: H(mean) - mean(H), in nats.
 
-    It is the mutual information between item and prototype, and 0 exactly when every item has the same
-    histogram, which is how a KL-only objective collapses.
+    It is 0 exactly when every item has the same histogram, which is how a KL-only objective collapses.
+
+    Args:
+        histograms: ``(B, K)``, rows sum to 1.
+
+    Returns:
+        A scalar in [0, log K].
+
+    Example:
+        >>> round(float(lgdea.losses.histogram_information(torch.eye(2))), 4)
+        0.6931
+        >>> float(lgdea.losses.histogram_information(torch.full((2, 2), 0.5)))
+        0.0
     """
     histograms = histograms.float()
     mean = histograms.mean(dim=0)

@@ -9,10 +9,9 @@ import torch
 
 from lgdea.imaging.cache import Frames
 from lgdea.imaging.transforms import Augment, Preprocess
-from lgdea.models.image_tower import build_image_tower
+from lgdea.models.create import create_model
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_image_tower
-from lgdea.models.text_tower import SMALL_BERT, build_text_tower, load_tokenizer, train_tokenizer
 from lgdea.objectives.presence import PRESENT
 from lgdea.pretraining.batches import BatchBuilder
 from lgdea.pretraining.chunks import run_in_chunks
@@ -29,42 +28,36 @@ from lgdea.pretraining.sampler import MixedSampler, proportions
 def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> LgdeaModel:
     """Build the model with random or pretrained weights; grey values are normalised by the archive's statistics."""
     torch.manual_seed(config.seed)
-    if config.text.tower == SMALL_BERT:
-        wordings = [text for i in range(len(corpus.phrases)) for text in corpus.phrases.wordings(i)]
-        tokenizer = train_tokenizer([*corpus.report_texts, *wordings], config.text.vocab_size)
-    else:
-        tokenizer = load_tokenizer(config.text.tower)
-    text = config.text
+    image, text = config.image, config.text
+    wordings = [wording for i in range(len(corpus.phrases)) for wording in corpus.phrases.wordings(i)]
     sample = pixels[:: max(1, len(pixels) // 500)] / 255.0
-    preprocess = Preprocess(
-        size=config.image.size,
-        mean=round(float(sample.mean()), 4),
-        std=round(max(float(sample.std()), 0.01), 4),
-        mode=config.image.mode,
-    )
-    options = config.model.model_dump(exclude={"evidence_temperature", "ema_decay"})
-    image = config.image
-    tower = build_image_tower(image.tower, image.pretrained and image.weights is None, image.size, image.stride)
-    if image.weights is not None:
-        load_image_tower(tower, image.weights)
-    return LgdeaModel(
-        tower,
-        build_text_tower(
-            text.tower,
-            text.pretrained,
-            tokenizer,
-            hidden=text.hidden,
-            layers=text.layers,
-            dropout=text.dropout,
-            pooling=text.pooling,
+    model = create_model(
+        image.tower,
+        text.tower,
+        image_pretrained=image.pretrained and image.weights is None,
+        text_pretrained=text.pretrained,
+        texts=[*corpus.report_texts, *wordings],
+        vocab_size=text.vocab_size,
+        image_size=image.size,
+        stride=image.stride,
+        preprocess=Preprocess(
+            size=image.size,
+            mean=round(float(sample.mean()), 4),
+            std=round(max(float(sample.std()), 0.01), 4),
+            mode=image.mode,
         ),
-        tokenizer,
-        preprocess=preprocess,
+        hidden=text.hidden,
+        layers=text.layers,
+        dropout=text.dropout,
+        pooling=text.pooling,
         scoring=config.objective.spec.scoring,
         max_tokens=text.max_tokens,
         findings=stated_findings(corpus),
-        **options,
+        **config.model.model_dump(exclude={"evidence_temperature", "ema_decay"}),
     )
+    if image.weights is not None:
+        load_image_tower(model.image_tower, image.weights)
+    return model
 
 
 def stated_findings(corpus: Corpus, least: int = 5) -> list[str]:

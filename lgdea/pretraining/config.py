@@ -19,8 +19,8 @@ class DataConfig(Config):
 
     archive: Path
     """Archive folder, made by ``lgdea data build``."""
-    evidence: Path
-    """Evidence folder of its reports, made by ``lgdea extract``."""
+    evidence: Path | None = None
+    """Evidence folder of its reports, made by ``lgdea extract``; ``clip`` and ``gloria`` need none."""
     pairing: Path
     """Parquet file of the linked studies, made by ``lgdea data pair``."""
     image_cache: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def fit(
     out: str | Path,
     *,
     logger: Any = None,
-    callbacks: Sequence[L.Callback] | L.Callback | None = None,
+    callbacks: Iterable[L.Callback] | L.Callback | None = None,
 ) -> Path:
     """Pretrain a model; when ``out`` holds the same run, go on from its newest checkpoint.
 

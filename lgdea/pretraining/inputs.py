@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.coverage import require_all_reports
 from lgdea.evidence.io import read_evidence
+from lgdea.evidence.schema import Unit
 from lgdea.imaging.cache import Frames, ImageCache, build_cache
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, training_states, without_images
@@ -33,7 +35,7 @@ class Inputs:
 def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
     """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk)."""
     archive = Archive.open(config.data.archive)
-    evidence = read_evidence(config.data.evidence)
+    evidence = _read_evidence(config)
     corpus = build_corpus(archive, evidence, read_pairing(config.data.pairing), source=config.data.pairing)
     validation = None
     if config.validation.max_images:
@@ -59,7 +61,9 @@ def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
 
 def input_files(config: PretrainConfig) -> dict[str, Path]:
     """Name the files and folders that a run reads."""
-    files = {"archive": config.data.archive, "evidence": config.data.evidence, "pairing": config.data.pairing}
+    files = {"archive": config.data.archive, "pairing": config.data.pairing}
+    if config.data.evidence is not None:
+        files["evidence"] = config.data.evidence
     if config.image.weights is not None:
         files["image_weights"] = config.image.weights
     return files
@@ -72,17 +76,25 @@ def check_inputs(config: PretrainConfig) -> None:
         UsageError: An input is missing, or the evidence is not of all the archive's reports.
         DataError: As :func:`~lgdea.pretraining.corpus.training_states`.
     """
-    for name in ("archive", "evidence", "pairing"):
-        path = getattr(config.data, name)
-        if not path.exists():
+    for name, path in input_files(config).items():
+        if name != "image_weights" and not path.exists():
             raise UsageError(f"no such {name}", file=path, remedy=f"set data.{name}")
+    if config.objective.spec.evidence and config.data.evidence is None:
+        raise UsageError(f"objective {config.objective.name} needs evidence", remedy="set data.evidence")
     if config.image.weights is not None and not config.image.weights.is_file():
         raise UsageError(
             "no such file of weights", file=config.image.weights, remedy="set image.weights to a safetensors file"
         )
     archive = Archive.open(config.data.archive)
-    require_all_reports(config.data.evidence, archive)
+    if config.data.evidence is not None:
+        require_all_reports(config.data.evidence, archive)
     training_states(archive, read_pairing(config.data.pairing), source=config.data.pairing)
+
+
+def _read_evidence(config: PretrainConfig) -> pd.DataFrame:
+    if config.data.evidence is None:
+        return pd.DataFrame(columns=list(Unit.model_fields))
+    return read_evidence(config.data.evidence)
 
 
 def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:

@@ -32,6 +32,7 @@ class Archive:
         folder: Where it stands.
         name: The dataset's name, or the merged names joined by ``+``.
         image_root: Absolute folder to which image and mask paths are relative.
+        is_part: Whether tables were replaced in memory (:meth:`with_tables`).
         info: What the adapter wants to be known: source, counts of what was left out, notes.
     """
 
@@ -43,6 +44,7 @@ class Archive:
         self.info: dict[str, Any] = dict(manifest.get("info", {}))
         self.extra_names = tuple(manifest.get("extra_tables", {}))
         self._listed: dict[str, int] = {name: int(manifest["tables"][name]) for name in TABLES}
+        self.is_part = False
 
     @classmethod
     def open(cls, folder: str | Path) -> Archive:
@@ -100,6 +102,7 @@ class Archive:
     def with_tables(self, **tables: pd.DataFrame) -> Archive:
         """Copy the archive with some of its five tables replaced in memory, as by a part of their rows."""
         part = copy.copy(self)
+        part.is_part = True
         part.__dict__.update(tables)  # where the cached properties keep what they have read
         return part
 
