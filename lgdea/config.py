@@ -93,7 +93,12 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``top`` laid over it; mappings merge recursively, everything else is replaced."""
+    """Lay ``top`` over ``base``.
+
+    Args:
+        base: Nested mappings; stays as it is.
+        top: Nested mappings that win; mappings merge recursively, everything else is replaced.
+    """
     result = dict(base)
     for key, value in top.items():
         if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
@@ -228,9 +233,29 @@ def _commented_lines(config: BaseModel, dumped: Mapping[str, Any], indent: str) 
             yield from (indent + line for line in text.splitlines())
 
 
+def json_schema(cls: type[Config]) -> dict[str, Any]:
+    """Make the JSON Schema of a configuration: keys, types, limits, defaults and descriptions."""
+
+    def tidy(part: Any) -> Any:
+        if isinstance(part, list):
+            return [tidy(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        return {
+            key: _plain(value) if key == "description" and isinstance(value, str) else tidy(value)
+            for key, value in part.items()
+        }
+
+    return dict(tidy(cls.model_json_schema()))
+
+
+def _plain(text: str) -> str:
+    """A docstring without the marks of reStructuredText."""
+    return " ".join(_ROLE.sub(r"`\1`", text).replace("``", "`").split())
+
+
 def _comment(text: str, indent: str) -> list[str]:
-    plain = _ROLE.sub(r"`\1`", text).replace("``", "`")
-    return textwrap.wrap(plain, _COMMENT_WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    return textwrap.wrap(_plain(text), _COMMENT_WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 
 
 def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:

@@ -37,7 +37,9 @@ def schema(stage: StageArgument = Stage.pretrain, task: TaskArgument = None) -> 
 
     Example: `lgdea config schema eval grounding`
     """
-    show_json(_config_class(stage, task).model_json_schema())
+    from lgdea.config import json_schema
+
+    show_json(json_schema(_config_class(stage, task)))
 
 
 @app.command()

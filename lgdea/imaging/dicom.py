@@ -202,12 +202,23 @@ def _scale(raw: np.ndarray, dataset: Dataset, padded: np.ndarray | None) -> tupl
 
 
 def window(values: np.ndarray, centre: float, width: float, function: str = "LINEAR") -> np.ndarray:
-    """Map ``values`` through a VOI window to [0, 1] (DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3)."""
+    """Map ``values`` through a VOI window to [0, 1] (DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3).
+
+    Args:
+        values: Any shape, after the modality's rescaling.
+        centre: Window centre in the unit of ``values``.
+        width: Window width.
+        function: ``VOILUTFunction`` of the header: ``LINEAR``, ``LINEAR_EXACT`` or ``SIGMOID``.
+
+    Returns:
+        float32 of the same shape.
+    """
     if function == "SIGMOID":
         result = 1 / (1 + np.exp((-4 * (values - centre) / width).clip(-80, 80)))
     elif function == "LINEAR_EXACT" or width <= 1:
         result = (values - centre) / width + 0.5
     else:
+        # The standard's half-pixel shifts: values are the middles of steps of width 1.
         result = (values - (centre - 0.5)) / (width - 1) + 0.5
     return np.asarray(result.clip(0, 1), dtype=np.float32)
 

@@ -109,19 +109,38 @@ class Geometry:
 
 
 def letterbox(width: int, height: int, size: int) -> Geometry:
-    """The whole source in the frame, black bars along the shorter side."""
+    """Geometry that keeps the whole source, with black bars along the shorter side.
+
+    Args:
+        width: Columns of the source image.
+        height: Rows of the source image.
+        size: Side of the frame in pixels.
+    """
     side = max(width, height)
     return _place_in_frame(width, height, size, side)
 
 
 def center_crop(width: int, height: int, size: int) -> Geometry:
-    """The largest centred square of the source fills the frame."""
+    """Geometry in which the largest centred square of the source fills the frame.
+
+    Args:
+        width: Columns of the source image.
+        height: Rows of the source image.
+        size: Side of the frame in pixels.
+    """
     side = min(width, height)
     return _place_in_frame(width, height, size, side)
 
 
 def geometry(width: int, height: int, size: int, mode: Mode) -> Geometry:
-    """:func:`letterbox` or :func:`center_crop`."""
+    """Geometry of a framing.
+
+    Args:
+        width: Columns of the source image.
+        height: Rows of the source image.
+        size: Side of the frame in pixels.
+        mode: ``letterbox`` or ``center_crop``.
+    """
     return letterbox(width, height, size) if mode == "letterbox" else center_crop(width, height, size)
 
 

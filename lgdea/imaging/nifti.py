@@ -97,6 +97,13 @@ def read_slices(
 def evenly(depth: int, slices: int) -> list[int]:
     """Slice numbers spread over the inner part of ``depth``, each at the middle of its share.
 
+    Args:
+        depth: Slices of the volume.
+        slices: Slices wanted, S; all are taken where there are not more.
+
+    Returns:
+        At most S numbers, ascending.
+
     >>> evenly(100, 4)
     [20, 40, 60, 80]
     """
@@ -111,7 +118,16 @@ def evenly(depth: int, slices: int) -> list[int]:
 
 
 def fullest(volume: np.ndarray, slices: int, threshold: float) -> list[int]:
-    """Choose the slice with most voxels above ``threshold`` in each of ``slices`` parts of (X, Y, Z) ``volume``."""
+    """Choose the slice with the most tissue in each of equal parts of a volume.
+
+    Args:
+        volume: (X, Y, Z), slices along Z; NaN counts as air.
+        slices: Number of parts, S.
+        threshold: Values above it count as tissue.
+
+    Returns:
+        S slice numbers, ascending.
+    """
     depth = volume.shape[2]
     if slices >= depth:
         return list(range(depth))

@@ -124,7 +124,15 @@ class Augment:
         return self.with_affine(images, generator)[0]
 
     def with_affine(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Augment as :meth:`__call__` does; also the affine (B, 2, 3) of each sample, for :func:`undo_affine`."""
+        """Augment as :meth:`__call__` does and return the geometric part too.
+
+        Args:
+            images: As of :meth:`__call__`.
+            generator: As of :meth:`__call__`.
+
+        Returns:
+            (B, 1, H, W) float in [0, 1], and the affine (B, 2, 3) of each sample, for :func:`undo_affine`.
+        """
         images = _unit(images)
         affine = self._affine(len(images), images, generator)
         if self.rotate_degrees or self.scale or self.translate:
@@ -142,7 +150,7 @@ class Augment:
         """Sampling matrices (B, 2, 3) in normalised coordinates, from augmented to original positions."""
         draw = _uniform((4, count), like, generator)
         angle = draw[0] * math.radians(self.rotate_degrees)
-        zoom = 1 / (1 + draw[1] * self.scale)
+        zoom = 1 / (1 + draw[1] * self.scale)  # sampling coordinates shrink where the picture grows
         shift = -2 * self.translate * draw[2:]  # the side is 2 long in normalised coordinates
         aspect = like.shape[-2] / like.shape[-1]  # rotate in pixels, not in normalised units
         cos, sin = angle.cos() * zoom, angle.sin() * zoom

@@ -96,18 +96,32 @@ class Archive:
         return self._table("labels")
 
     def extra(self, name: str) -> pd.DataFrame | None:
-        """A table beyond the five, such as ``mesh`` of Open-I; None when this archive has none of that name."""
+        """Read a table beyond the five.
+
+        Args:
+            name: Its name, such as ``mesh`` of Open-I; ``extra_names`` lists them.
+
+        Returns:
+            The table, None when this archive has none of that name.
+        """
         return t.read_frame(self.folder / f"{name}.parquet") if name in self.extra_names else None
 
     def with_tables(self, **tables: pd.DataFrame) -> Archive:
-        """Copy the archive with some of its five tables replaced in memory, as by a part of their rows."""
+        """Copy the archive with some of its five tables replaced in memory; what is on disk stays.
+
+        Args:
+            **tables: By name (``images=...``); the columns stay those of the table that is replaced.
+        """
         part = copy.copy(self)
         part.is_part = True
         part.__dict__.update(tables)  # where the cached properties keep what they have read
         return part
 
     def image_path(self, image: str | Mapping[str, Any] | pd.Series) -> Path:
-        """The file of an image, given by its id or by its row of ``images``.
+        """The file of an image.
+
+        Args:
+            image: Image id, or a row of ``images``.
 
         Raises:
             DataError: No image has this id.

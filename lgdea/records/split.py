@@ -50,7 +50,13 @@ def split_around_test(studies: pd.DataFrame, is_test: pd.Series) -> pd.DataFrame
 
 
 def patient_position(seed: int, patient_id: str, salt: str = "split") -> float:
-    """A reproducible number in [0, 1) for a patient; ``salt`` keeps different uses independent of each other."""
+    """A reproducible number in [0, 1) for a patient.
+
+    Args:
+        seed: Another seed, other numbers.
+        patient_id: The patient, prefix included.
+        salt: Keeps different uses (split, pairing) independent of each other.
+    """
     digest = hashlib.sha256(f"{salt}\x1f{seed}\x1f{patient_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
