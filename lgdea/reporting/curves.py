@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from lgdea.errors import DataError
+from lgdea.reporting.svg import round_ticks, short_number
 
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 26
@@ -74,31 +75,6 @@ def thin(steps: np.ndarray, values: np.ndarray, points: int = POINTS) -> tuple[n
     return thinned, np.array([values[g].mean() for g in groups])
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About ``count`` round numbers (1, 2 or 5 times a power of ten apart) within ``low``..``high``."""
-    if not high > low:
-        return [low]
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-def short(value: float) -> str:
-    """A number for an axis: 1500 -> 1.5k, 0.00012 -> 1.2e-4."""
-    size = abs(value)
-    if size >= 1e6:
-        return f"{value / 1e6:g}M"
-    if size >= 1e3:
-        return f"{value / 1e3:g}k"
-    if value and size < 1e-3:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.4g}"
-
-
 def line_chart(title: str, curves: Sequence[Curve]) -> Markup:
     """One metric of one or more runs as an inline SVG of ``WIDTH`` x ``HEIGHT`` units.
 
@@ -109,7 +85,7 @@ def line_chart(title: str, curves: Sequence[Curve]) -> Markup:
     xs = _range([c.steps for c in curves])
     ys = _range([c.values for c in curves], margin=0.06)
     at = _placed(xs, ys)
-    parts = [_axes(at, ys, [(x, short(x)) for x in ticks(*xs)])]
+    parts = [_axes(at, ys, [(x, short_number(x)) for x in round_ticks(*xs)])]
     for curve in curves:
         points = [at(x, y) for x, y in zip(*thin(curve.steps, curve.values), strict=True)]
         if len(points) == 1:
@@ -146,9 +122,9 @@ def share_chart(
         return place(math.log10(x) if logarithmic else x, y)
 
     if x_high is None:
-        marked = [(x, short(x)) for x in ticks(*xs)]
+        marked = [(x, short_number(x)) for x in round_ticks(*xs)]
     else:
-        marked = [(float(power), short(10.0**power)) for power in range(int(math.log10(x_high) + 1e-9) + 1)]
+        marked = [(float(power), short_number(10.0**power)) for power in range(int(math.log10(x_high) + 1e-9) + 1)]
     names = Markup(
         '<text class="tick" x="{}" y="{}" text-anchor="end">{}</text><text class="tick" x="{}" y="{}">{}</text>'
     ).format(WIDTH - RIGHT, HEIGHT - BOTTOM - 5, x_name, LEFT + 5, TOP + 9, y_name)
@@ -208,13 +184,13 @@ def _axes(
 ) -> Markup:
     """Grid lines of round heights, and ``marked`` (x, text) below."""
     parts = []
-    for y in ticks(*ys):
+    for y in round_ticks(*ys):
         py = at(0, y)[1]
         parts.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(LEFT, WIDTH - RIGHT, py, py, LEFT - 6, py + 3.5, short(y))
+            ).format(LEFT, WIDTH - RIGHT, py, py, LEFT - 6, py + 3.5, short_number(y))
         )
     for x, text in marked:
         px = at(x, ys[0])[0]

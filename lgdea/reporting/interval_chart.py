@@ -12,10 +12,11 @@ from markupsafe import Markup
 
 from lgdea.evaluation.results.metric_facts import metric_name
 from lgdea.evaluation.results.result import Value
-from lgdea.reporting.curves import short, ticks
 from lgdea.reporting.measures import ClassTable, MetricRow, TaskTables
 from lgdea.reporting.palette import SERIES
+from lgdea.reporting.svg import round_ticks, short_number
 from lgdea.runs import write_text
+from lgdea.statistics.format import format_interval
 
 WIDTH = 760
 RIGHT, TOP, BOTTOM = 16, 26, 30
@@ -85,7 +86,7 @@ def interval_chart(title: str, rows: Sequence[MetricRow], labels: Sequence[str],
         _legend(labels, colours, left, any(r.chance is not None for r in rows)),
         *(_band(i, step) for i in range(0, len(rows), 2)),
     ]
-    parts += [_tick(at(x), bottom, short(x)) for x in ticks(low, high, 6)]
+    parts += [_tick(at(x), bottom, short_number(x)) for x in round_ticks(low, high, 6)]
     for i, (row, name) in enumerate(zip(rows, names, strict=True)):
         top = TOP + i * step
         parts.append(_name(name, left, top + step / 2, int((left - 12) / CHARACTER)))
@@ -181,9 +182,8 @@ def _mark(
         return Markup('<text class="none" x="{:.1f}" y="{:.1f}">–<title>{}</title></text>').format(
             left + 2, y + 4, f"{label}, {name}: no value"
         )
-    description, whisker = f"{label}, {name}: {value.value:.3f}", Markup("")
+    description, whisker = f"{label}, {name}: {format_interval(value.value, value.low, value.high)}", Markup("")
     if math.isfinite(value.low) and math.isfinite(value.high):
-        description += f" [{value.low:.3f}, {value.high:.3f}]"
         whisker = Markup('<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>').format(
             at(value.low), at(value.high), y=y
         )

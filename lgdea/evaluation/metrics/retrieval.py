@@ -79,6 +79,7 @@ def ties_at_best_positive(scores: ArrayLike, positives: ArrayLike | csr_matrix) 
     scores = _checked(scores, right)
     rows = np.repeat(np.arange(len(scores)), np.diff(right.indptr))
     found = scores[rows, right.indices]
+    # A query without a positive keeps -inf: every candidate is above it, none tied, and there are no hits.
     best = np.full(len(scores), -np.inf, scores.dtype if scores.dtype.kind == "f" else np.float64)
     np.maximum.at(best, rows, found)
     hits = np.bincount(rows[found == best[rows]], minlength=len(scores))
@@ -179,8 +180,9 @@ def expected_gains(scores: ArrayLike, grades: ArrayLike, k: int) -> Floats:
 def top_pairs(scores: ArrayLike, k: int) -> tuple[Indices, Indices]:
     """Every (query, candidate) that can stand among the first k in some order of the ties, and a few more.
 
-    No row is sorted or partitioned: the k-th highest of the maxima of some groups of candidates is never above the
-    k-th highest score, so what reaches it has all of the first k and all that tie with the last of them.
+    Instead of sorting or partitioning whole rows, the candidates are cut into groups and each group's maximum is taken.
+    The k-th highest maximum is never above the k-th highest score (k groups have a score that reaches it), so the
+    candidates that reach it hold the first k and all that tie with the last of them.
 
     Args:
         scores: (Q, N) finite similarities.
@@ -192,10 +194,13 @@ def top_pairs(scores: ArrayLike, k: int) -> tuple[Indices, Indices]:
     scores = np.asarray(scores)
     queries, candidates = scores.shape
     k = min(k, candidates)
+    # At least 16 k groups: with fewer, the first k often share a group, the bound falls and too many pairs pass. At
+    # least sqrt(N) groups, so that the maxima are few beside the scores even for a small k.
     width = max(1, candidates // max(16 * k, int(candidates**0.5)))
-    whole = candidates // width
-    maxima = scores[:, : whole * width].reshape(queries, whole, width).max(axis=2)
-    bound = np.partition(maxima, whole - k, axis=1)[:, whole - k]
+    groups = candidates // width
+    # The candidates beyond the last whole group are in no maximum; that can only lower the bound.
+    maxima = scores[:, : groups * width].reshape(queries, groups, width).max(axis=2)
+    bound = np.partition(maxima, groups - k, axis=1)[:, groups - k]
     rows, columns = np.nonzero(scores >= bound[:, None])
     return rows, columns
 
@@ -213,11 +218,14 @@ def gains_of_pairs(rows: ArrayLike, scores: ArrayLike, grades: ArrayLike, querie
     rows, scores = np.asarray(rows), np.asarray(scores)
     if len(rows) == 0:
         return np.zeros((queries, k))
+    # Query by query, highest score first; a run of equal scores within a query is one group of ties.
     order = np.lexsort((-scores, rows))
     rows, scores, grades = rows[order], scores[order], np.asarray(grades, np.float64)[order]
     opens = np.r_[True, (rows[1:] != rows[:-1]) | (scores[1:] != scores[:-1])]
     starts = np.flatnonzero(opens)
+    # In a random order of the ties each rank of a group has the group's mean grade in expectation.
     means = np.add.reduceat(grades, starts) / np.diff(np.r_[starts, len(rows)])
+    # The pairs of ranks 1..k stand behind the query's first pair; each looks up the mean of its group.
     first = np.searchsorted(rows, np.arange(queries))
     return np.asarray(means[(np.cumsum(opens) - 1)[first[:, None] + np.arange(k)]])
 
@@ -229,6 +237,7 @@ def ideal_gains(grades: ArrayLike, k: int, counts: ArrayLike | None = None) -> F
         k = min(k, grades.shape[1])
         best = np.partition(grades, grades.shape[1] - k, axis=1)[:, grades.shape[1] - k :]
         return np.asarray(np.sort(best, axis=1)[:, ::-1], np.float64)
+    # Candidates are given as distinct grades with their numbers of copies, and never written out.
     counts = np.asarray(counts, np.int64)
     grades, counts = grades[:, counts > 0], counts[counts > 0]
     k, sets = min(k, int(counts.sum())), min(k, len(counts))
@@ -242,8 +251,9 @@ def ideal_gains(grades: ArrayLike, k: int, counts: ArrayLike | None = None) -> F
 
 def _hypergeom_prob_no_hit(total: Floats, hits: Floats, places: Floats) -> Floats:
     """Hypergeometric probability of no hit among ``places`` draws: C(total - hits, places) / C(total, places)."""
+    # C(a, m) / C(b, m) by logarithms of factorials: the binomials themselves overflow for large galleries.
     miss = total - hits
-    possible = miss >= places
+    possible = miss >= places  # with fewer misses than places a hit is certain
     miss = np.where(possible, miss, places)
     log = gammaln(miss + 1) - gammaln(miss - places + 1) - gammaln(total + 1) + gammaln(total - places + 1)
     return np.where(possible, np.exp(log), 0.0)

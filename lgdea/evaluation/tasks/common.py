@@ -160,18 +160,18 @@ def scored_classes(wanted: str | tuple[str, ...], labels: pd.DataFrame) -> list[
 
 def embed_images(
     model: ImageEncoder, source: ImageSource, images: pd.DataFrame, batch_size: int, what: str = "encoding images"
-) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Embed the images of a table: the rows that could be read, and their vectors (N, D) at unit length.
 
     Raises:
         DataError: An embedding is not finite.
     """
-    blocks: list[NDArray[np.float64]] = []
+    blocks: list[NDArray[np.float32]] = []
     done: list[str] = []
     batches = source.batches(images["image_id"].tolist(), batch_size)
     for ids, pixels in track(batches, what, len(images), lambda batch: len(batch[0])):
-        blocks.append(np.asarray(l2_normalize(model.encode_images(pixels), "image embeddings"), np.float64))
+        blocks.append(l2_normalize(model.encode_images(pixels), "image embeddings"))
         done += ids
     keep = images["image_id"].isin(done).to_numpy()
-    vectors = np.concatenate(blocks) if blocks else np.zeros((0, 1))
+    vectors = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
     return images[keep].reset_index(drop=True), vectors

@@ -155,7 +155,7 @@ def _embed(
     known = ~np.isnan(truth).all(axis=1)
     wanted = images.iloc[np.flatnonzero(known)].reset_index(drop=True)
     done, vectors = common.embed_images(encoder, source, wanted, config.batch_size, f"encoding {split} images")
-    return _Part(done, vectors, truth[known][wanted["image_id"].isin(done["image_id"]).to_numpy()])
+    return _Part(done, vectors.astype(np.float64), truth[known][wanted["image_id"].isin(done["image_id"]).to_numpy()])
 
 
 def _score(train: _Part, choose: _Part | None, test: _Part, names: list[str], config: ProbeConfig) -> _Scores:

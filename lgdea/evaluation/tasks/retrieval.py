@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lgdea.errors import DataError
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, l2_normalize, model_name, notes_of
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import track
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.graded import study_evidence, units_of
@@ -57,7 +57,7 @@ def retrieval(
     units = units_of(archive, evidence)
     images, reports, skipped = both_sides(archive, config.split)
     source = common.image_source(archive, config, model)
-    images, image_vectors = _embed_images(model, source, images, config.batch_size)
+    images, image_vectors = common.embed_images(model, source, images, config.batch_size)
     if images.empty:
         raise DataError("no image with a report can be read", file=archive.folder, remedy="check image_root")
     reports = reports[reports["study_id"].isin(images["study_id"])].reset_index(drop=True)
@@ -132,19 +132,6 @@ def both_sides(archive: Archive, split: str) -> tuple[pd.DataFrame, pd.DataFrame
             remedy="choose another split or archive",
         )
     return images, reports, skipped
-
-
-def _embed_images(
-    model: EvaluableModel, source: ImageSource, images: pd.DataFrame, batch_size: int
-) -> tuple[pd.DataFrame, Vectors]:
-    blocks, done = [], []
-    batches = source.batches(images["image_id"].tolist(), batch_size)
-    for ids, pixels in track(batches, "encoding images", len(images), lambda batch: len(batch[0])):
-        blocks.append(np.asarray(model.encode_images(pixels)))
-        done += ids
-    keep = images["image_id"].isin(done)
-    vectors = np.concatenate(blocks) if blocks else np.zeros((0, 1))
-    return images[keep].reset_index(drop=True), l2_normalize(vectors, "image embeddings")
 
 
 def _embed_texts(model: EvaluableModel, reports: pd.DataFrame) -> Vectors:

@@ -19,10 +19,9 @@ from lgdea.reporting.curves import (
     Curve,
     line_chart,
     read_metrics,
-    short,
     thin,
-    ticks,
 )
+from lgdea.reporting.svg import round_ticks, short_number
 
 
 def write(folder: Path, text: str) -> Path:
@@ -69,15 +68,15 @@ def test_thinning_keeps_ends_order_and_mean(n: int) -> None:
 
 @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-6, 1e6))
 def test_ticks_are_few_round_and_inside(low: float, width: float) -> None:
-    found = ticks(low, low + width)
+    found = round_ticks(low, low + width)
     assert 1 <= len(found) <= 7
     assert all(low - 1e-6 * width - 1e-9 <= t <= low + width * 1.000001 + 1e-9 for t in found)
 
 
 def test_tick_values() -> None:
-    assert ticks(0, 1) == [0, 0.5, 1] or ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert ticks(0, 300) == [0, 100, 200, 300]
-    assert [short(x) for x in (0, 0.5, 1500, 2e6, 0.0001)] == ["0", "0.5", "1.5k", "2M", "1e-4"]
+    assert round_ticks(0, 1) == [0, 0.5, 1] or round_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert round_ticks(0, 300) == [0, 100, 200, 300]
+    assert [short_number(x) for x in (0, 0.5, 1500, 2e6, 0.0001)] == ["0", "0.5", "1.5k", "2M", "1e-4"]
 
 
 def test_the_line_runs_from_corner_to_corner() -> None:
