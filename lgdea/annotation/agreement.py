@@ -55,18 +55,18 @@ def compute_agreement(
     empty: set[str] = set()
     cells = {f: (present_a.get(f, empty), present_b.get(f, empty)) for f in counts}
     both = np.array([[len(x & y), len(x - y), len(y - x)] for x, y in cells.values()]).reshape(-1, 3)
-    rows = [_agreement(f, counts[f], both[n], reports) for n, f in enumerate(counts)]
+    rows = [_make_agreement(f, counts[f], both[n], reports) for n, f in enumerate(counts)]
     total = [sum(c[k] for c in counts.values()) for k in range(4)]
-    overall = _agreement("all", total, both.sum(axis=0), reports * len(counts))
+    overall = _make_agreement("all", total, both.sum(axis=0), reports * len(counts))
     return [overall, *sorted(rows, key=lambda r: (-(r.units_a + r.units_b), r.finding))]
 
 
-def _agreement(finding: str, counts: Sequence[int], cells: np.ndarray, total: int) -> Agreement:
+def _make_agreement(finding: str, counts: Sequence[int], cells: np.ndarray, total: int) -> Agreement:
     a, b, matched, agreed = counts
-    return Agreement(finding, a, b, matched, agreed, 2 * agreed / (a + b) if a + b else 0.0, _kappa(cells, total))
+    return Agreement(finding, a, b, matched, agreed, 2 * agreed / (a + b) if a + b else 0.0, _cohen_kappa(cells, total))
 
 
-def _kappa(cells: np.ndarray, total: int) -> float | None:
+def _cohen_kappa(cells: np.ndarray, total: int) -> float | None:
     """Cohen's kappa of two yes-no raters from (both yes, only A, only B) of ``total``."""
     if not total:
         return None

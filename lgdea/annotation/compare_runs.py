@@ -153,7 +153,7 @@ def compare_report(report: str, a: Sequence[Any], b: Sequence[Any]) -> list[Pair
         pairs += _take(mine, theirs, left_a, left_b, similarity)
     pairs += _take(list(left_a), list(left_b), left_a, left_b, _similarity_of_kin)
     pairs += [(u, None) for u in left_a] + [(None, u) for u in left_b]
-    return [_pair(report, x, y, a, b) for x, y in pairs]
+    return [_make_pair(report, x, y, a, b) for x, y in pairs]
 
 
 def _take(
@@ -173,7 +173,7 @@ def _similarity_of_kin(x: Any, y: Any) -> float:
     return similarity(x, y) if kin and x.assertion == y.assertion else -1.0
 
 
-def _pair(report: str, x: Any | None, y: Any | None, a: Sequence[Any], b: Sequence[Any]) -> Pair:
+def _make_pair(report: str, x: Any | None, y: Any | None, a: Sequence[Any], b: Sequence[Any]) -> Pair:
     if x is None or y is None:
         alone, others = (x, b) if y is None else (y, a)
         return Pair(report, "only_a" if y is None else "only_b", x, y, (), _tier_alone(alone, others))
@@ -193,11 +193,11 @@ def _tier_alone(unit: Any, others: Iterable[Any]) -> str:
 
 
 def _tier_matched(x: Any, y: Any) -> str:
-    said = {x.assertion, y.assertion}
-    if said == {"present", "absent"}:
+    assertions = {x.assertion, y.assertion}
+    if assertions == {"present", "absent"}:
         return "opposite"
-    if len(said) > 1:
+    if len(assertions) > 1:
         return "certainty"
-    if said == {"absent"} or x.finding == "no_finding":
+    if assertions == {"absent"} or x.finding == "no_finding":
         return "negative"
     return "side" if {x.laterality, y.laterality} == {"left", "right"} else "detail"

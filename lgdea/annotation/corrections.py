@@ -147,7 +147,7 @@ def _merge(reviews: Sequence[Review], texts: dict[str, str]) -> tuple[list[Unit]
     for report in dict.fromkeys(report for review in reviews for report in review.units):
         versions = [(review.reviewers[report], review.units[report]) for review in reviews if report in review.units]
         name, first = versions[0]
-        found = [c for other, second in versions[1:] for c in _conflicts(report, name, first, other, second)]
+        found = [c for other, second in versions[1:] for c in _find_conflicts(report, name, first, other, second)]
         conflicts += found
         if not found:
             names = "+".join(dict.fromkeys(name for name, _ in versions))
@@ -160,7 +160,7 @@ def _merge(reviews: Sequence[Review], texts: dict[str, str]) -> tuple[list[Unit]
     return units, reviewed, conflicts
 
 
-def _conflicts(report: str, name: str, first: list[Unit], other: str, second: list[Unit]) -> list[Conflict]:
+def _find_conflicts(report: str, name: str, first: list[Unit], other: str, second: list[Unit]) -> list[Conflict]:
     return [
         Conflict(report, p.finding, " ".join(p.differs) or "only one has it", name, describe(p.a), other, describe(p.b))
         for p in compare_report(report, first, second)

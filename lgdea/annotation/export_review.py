@@ -75,11 +75,11 @@ def write_review(
     others = None if against is None else read_evidence(against)
     texts = report_texts(archive)
     if select == "disagreements" and against is not None and others is not None:
-        chosen = _differing(compare_runs(units, others, reports_read([evidence, against], archive)))[:count]
+        chosen = _list_differing(compare_runs(units, others, reports_read([evidence, against], archive)))[:count]
     else:
         pool = [report for report in reports_asked(evidence, archive) if texts[report].strip()]
-        chosen = _drawn(units, pool, select, count, seed)
-    names = _names(evidence, against)
+        chosen = _draw_reports(units, pool, select, count, seed)
+    names = _name_runs(evidence, against)
     mine, theirs = units_by_report(units), None if others is None else units_by_report(others)
     rows: list[dict[str, object]] = []
     for report in chosen:
@@ -112,11 +112,11 @@ def reports_read(folders: Sequence[str | Path], archive: Archive) -> list[str]:
     return ids
 
 
-def _differing(difference: RunComparison) -> list[str]:
+def _list_differing(difference: RunComparison) -> list[str]:
     return list(dict.fromkeys(pair.report_id for pair in difference.differing))
 
 
-def _drawn(units: pd.DataFrame, pool: list[str], select: str, count: int, seed: int) -> list[str]:
+def _draw_reports(units: pd.DataFrame, pool: list[str], select: str, count: int, seed: int) -> list[str]:
     if select == "uncertain":
         doubtful = set(units["report_id"][(units["assertion"] == "uncertain") | (units["alignment"] != "exact")])
         pool = [report for report in pool if report in doubtful]
@@ -124,7 +124,7 @@ def _drawn(units: pd.DataFrame, pool: list[str], select: str, count: int, seed: 
     return [pool[i] for i in order]
 
 
-def _names(evidence: str | Path, against: str | Path | None) -> tuple[str, str]:
+def _name_runs(evidence: str | Path, against: str | Path | None) -> tuple[str, str]:
     """The runs' names: their folders', or A and B when these are the same."""
     first = Path(evidence).resolve().name
     second = "" if against is None else Path(against).resolve().name

@@ -293,11 +293,11 @@ def _compare_attributes(
     )
     if sides:
         tally.add("laterality", _expand_sides(str(u.laterality) for u in units) == sides)
-    said = {up for u in units for place in _structures_of(vocabulary, u) for up in vocabulary.ancestors(place)}
+    stated = {up for u in units for place in _structures_of(vocabulary, u) for up in vocabulary.ancestors(place)}
     for major in majors:
         coded = _most_specific_structures(vocabulary, major)
         if coded:
-            tally.add("anatomy", bool(coded & said))
+            tally.add("anatomy", bool(coded & stated))
     severities = {_MESH_SEVERITY[q] for q in qualifiers if q in _MESH_SEVERITY}
     if severities:
         tally.add("severity", bool({str(u.severity) for u in units} & severities))

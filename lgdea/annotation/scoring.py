@@ -188,20 +188,20 @@ def _score(
     found = len(units)
     attributes["share_aligned"] = float((units["alignment"] != "none").mean()) if found else None
     attributes["share_exact"] = float((units["alignment"] == "exact").mean()) if found else None
-    rows = [_row(name, total[c], by_class, c) for c, name in enumerate(comparison.classes)]
+    rows = [_make_row(name, total[c], by_class, c) for c, name in enumerate(comparison.classes)]
     return EvidenceScores(
         gold=gold,
         definition=comparison.definition,
         reports=len(counts),
         not_asked=comparison.not_asked,
-        micro=_row("micro", total[inner].sum(axis=0), micro, 0),
+        micro=_make_row("micro", total[inner].sum(axis=0), micro, 0),
         macro_f1=float(macro[0][0]),
         macro_low=float(macro[1][0]),
         macro_high=float(macro[2][0]),
         macro_classes=len(scored),
         rows=sorted(rows, key=lambda row: -row.positives),
         attributes=attributes,
-        worst=_worst(comparison, units, texts),
+        worst=_list_worst(comparison, units, texts),
     )
 
 
@@ -288,7 +288,7 @@ def _positives(counts: np.ndarray) -> int:
     return int(counts[0] + counts[2])
 
 
-def _row(name: str, counts: np.ndarray, scores: Interval, c: int) -> ClassScore:
+def _make_row(name: str, counts: np.ndarray, scores: Interval, c: int) -> ClassScore:
     tp, fp, fn = (float(x) for x in counts)
     value, low, high = (float(x[c]) for x in scores)
     return ClassScore(
@@ -302,7 +302,9 @@ def _row(name: str, counts: np.ndarray, scores: Interval, c: int) -> ClassScore:
     )
 
 
-def _worst(comparison: gold_standards.GoldCounts, units: pd.DataFrame, texts: Mapping[str, str]) -> list[Disagreement]:
+def _list_worst(
+    comparison: gold_standards.GoldCounts, units: pd.DataFrame, texts: Mapping[str, str]
+) -> list[Disagreement]:
     """The reports with most disagreements first."""
     errors = comparison.counts[:, :, 1:].sum(axis=(1, 2))
     order = np.argsort(-errors, kind="stable")

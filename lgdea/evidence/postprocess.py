@@ -61,7 +61,7 @@ class ReportProcessor:
 
     def pending_requests(self, report: RawReport) -> list[PendingRequest]:
         """List the requests about a report."""
-        return [self._item(report, question) for question in self._questions(report.text)]
+        return [self._make_request(report, question) for question in self._list_questions(report.text)]
 
     def process(self, report: RawReport) -> ReportResult:
         """Parse, align and check the answers about a report; a question without an answer costs only its own units."""
@@ -70,9 +70,9 @@ class ReportProcessor:
             result.rejects.append(Reject(report.report_id, "empty_report", start=0, end=len(report.text)))
             return result
         sections = split_sections(report.text)
-        for question in self._questions(report.text):
+        for question in self._list_questions(report.text):
             result.questions += 1
-            item = self._item(report, question)
+            item = self._make_request(report, question)
             stated = parse_logged_answer(self._log, item.request_id, partial(self._parse, item.text))
             if isinstance(stated, NoAnswer):
                 result.lost_questions += 1
@@ -86,12 +86,12 @@ class ReportProcessor:
             _drop_contradicted_normal(result)
         return result
 
-    def _questions(self, text: str) -> list[Question]:
+    def _list_questions(self, text: str) -> list[Question]:
         if not text.strip():
             return []
         return self._prompt.questions(text) if self._prompt else [Question(0, len(text), ())]
 
-    def _item(self, report: RawReport, question: Question) -> PendingRequest:
+    def _make_request(self, report: RawReport, question: Question) -> PendingRequest:
         text = report.text[question.start : question.end]
         key = hash_id(report.report_id, str(question.start), str(question.end), text, self._sha, SCHEMA_VERSION)
         return PendingRequest(key, report.report_id, text, question.messages, partial(self._parse, text))

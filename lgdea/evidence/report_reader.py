@@ -94,8 +94,8 @@ class _Frame:
         if missing:
             raise DataError(f"the reports lack the column {min(missing)!r}", remedy="give report_id and text")
         self.rows = len(frame)
-        self._ids = _strings(frame["report_id"])
-        self._texts = _strings(frame["text"].fillna(""))
+        self._ids = _to_strings(frame["report_id"])
+        self._texts = _to_strings(frame["text"].fillna(""))
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         for at in range(0, self.rows, rows):
@@ -104,11 +104,11 @@ class _Frame:
             yield pa.RecordBatch.from_arrays(columns, ["report_id", "text"])
 
 
-def _strings(column: pd.Series) -> pd.Series:
+def _to_strings(column: pd.Series) -> pd.Series:
     try:
         return column.astype(str)
     except UnicodeEncodeError as error:
-        row = next(row for row, text in enumerate(map(str, column), start=1) if text != _encodable(text))
+        row = next(row for row, text in enumerate(map(str, column), start=1) if text != _replace_surrogates(text))
         raise DataError(
             f"the reports' {column.name} is not valid Unicode ({error.reason})",
             row=row,
@@ -116,5 +116,5 @@ def _strings(column: pd.Series) -> pd.Series:
         ) from None
 
 
-def _encodable(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode()

@@ -97,7 +97,7 @@ class _RetryRound:
         self._reports_seen = 0
 
     def run(self, backend: ExtractorBackend, progress: Progress | None) -> int:
-        requests = self._requests()
+        requests = self._make_requests()
         first = next(requests, None)
         if first is None:  # a backend that has nothing to do is not even started
             return 0
@@ -117,7 +117,7 @@ class _RetryRound:
                 progress(self._questions.what, done, self._questions.reports)
         return answered
 
-    def _requests(self) -> Iterator[Request]:
+    def _make_requests(self) -> Iterator[Request]:
         for items in self._questions.per_report():
             self._reports_seen += 1
             for item in items:

@@ -102,7 +102,7 @@ def extract(
     }
     resumed = start(out, stage="extract", config=config, inputs=reports.inputs)
     if is_finished(out):
-        summary = _summary(out)
+        summary = _read_summary(out)
         if not summary.get("unanswered") or accept_unanswered:
             _check_share(summary, max_rejected, out)
             return summary
@@ -196,7 +196,7 @@ class _Run:
         return counts
 
 
-def _summary(out: Path) -> dict[str, Any]:
+def _read_summary(out: Path) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["summary"]
     return summary
 

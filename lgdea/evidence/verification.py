@@ -30,7 +30,9 @@ class Verification:
         """List one request per unit."""
         text, sentences = result.report.text, report_sentences(result.report.text)
         spans = [sentence_around(sentences, unit.start, unit.end) for unit in result.units]
-        return [self._item(unit, text[start:end]) for unit, (start, end) in zip(result.units, spans, strict=True)]
+        return [
+            self._make_request(unit, text[start:end]) for unit, (start, end) in zip(result.units, spans, strict=True)
+        ]
 
     def drop_unsupported(self, result: ReportResult) -> ReportResult:
         """Drop the units that their sentence does not support; they are among the rejects.
@@ -54,7 +56,7 @@ class Verification:
         result.units = kept
         return result
 
-    def _item(self, unit: Unit, sentence: str) -> PendingRequest:
+    def _make_request(self, unit: Unit, sentence: str) -> PendingRequest:
         messages = self._verifier.messages(sentence, unit)
         stated = unit.model_dump_json(exclude={"run_id"})
         key = hash_id("verify", stated, sentence, self._verifier.sha256, SCHEMA_VERSION)

@@ -28,7 +28,7 @@ def swap_text(text: str) -> str:
     >>> swap_text("Left effusion, RLL opacity")
     'Right effusion, LLL opacity'
     """
-    return _WORD.sub(lambda match: _like(match[0], _SWAP[match[0].lower()]), text)
+    return _WORD.sub(lambda match: _match_case(match[0], _SWAP[match[0].lower()]), text)
 
 
 def swap(laterality: str) -> str:
@@ -36,7 +36,7 @@ def swap(laterality: str) -> str:
     return {"left": "right", "right": "left"}.get(laterality, laterality)
 
 
-def _like(model: str, word: str) -> str:
+def _match_case(model: str, word: str) -> str:
     if model.isupper():
         return word.upper()
     if model[:1].isupper():

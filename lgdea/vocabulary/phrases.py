@@ -10,7 +10,7 @@ _SIDES = ("left", "right", "bilateral")
 
 
 @cache
-def _words(text: str) -> frozenset[str]:
+def _split_words(text: str) -> frozenset[str]:
     return frozenset(text.lower().split())
 
 
@@ -40,9 +40,9 @@ def canonical_phrase(
     place = vocabulary.anatomy.get(anatomy) if anatomy else None
     default = entry.default_anatomy if entry else None
     tail = ""
-    if place is not None and place.id != default and not _words(place.name) <= _words(name):
+    if place is not None and place.id != default and not _split_words(place.name) <= _split_words(name):
         tail = f" in the {place.name}"
-    if laterality in _SIDES and laterality not in _words(tail):
+    if laterality in _SIDES and laterality not in _split_words(tail):
         words.append(laterality)
     return " ".join([*words, name]) + tail
 

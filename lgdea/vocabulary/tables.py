@@ -110,12 +110,12 @@ class Vocabulary:
         for finding in self.findings.values():
             if finding.default_anatomy is not None and finding.default_anatomy not in self.anatomy:
                 raise DataError(f"unknown anatomy {finding.default_anatomy!r}", file="findings.yaml", row=finding.id)
-        self._up = _closure(self.findings, "findings.yaml") | _closure(self.anatomy, "anatomy.yaml")
+        self._up = _compute_closure(self.findings, "findings.yaml") | _compute_closure(self.anatomy, "anatomy.yaml")
         self._down: dict[str, frozenset[str]] = {
             key: frozenset(other for other, up in self._up.items() if key in up) for key in self._up
         }
-        self._codes = _index(self.findings.values(), "findings.yaml")
-        self._anatomy_codes = _index(self.anatomy.values(), "anatomy.yaml")
+        self._codes = _index_codes(self.findings.values(), "findings.yaml")
+        self._anatomy_codes = _index_codes(self.anatomy.values(), "anatomy.yaml")
 
     @cached_property
     def finding_words(self) -> WordIndex:
@@ -243,7 +243,7 @@ def _read(name: str, kind: type[E]) -> dict[str, E]:
     return result
 
 
-def _closure(entries: Mapping[str, E], file: str) -> dict[str, frozenset[str]]:
+def _compute_closure(entries: Mapping[str, E], file: str) -> dict[str, frozenset[str]]:
     result: dict[str, frozenset[str]] = {}
 
     def visit(key: str, path: tuple[str, ...]) -> frozenset[str]:
@@ -263,7 +263,7 @@ def _closure(entries: Mapping[str, E], file: str) -> dict[str, frozenset[str]]:
     return result
 
 
-def _index(entries: Iterable[Finding] | Iterable[Anatomy], file: str) -> dict[tuple[str, str], str]:
+def _index_codes(entries: Iterable[Finding] | Iterable[Anatomy], file: str) -> dict[tuple[str, str], str]:
     index: dict[tuple[str, str], str] = {}
     for entry in entries:
         for system, codes in entry.codes.items():

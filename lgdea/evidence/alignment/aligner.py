@@ -54,7 +54,7 @@ class Aligner:
         at = self._words.occurrence(quote, of)
         if at >= 0:
             return Aligned(at, at + len(quote), "exact")
-        return self._normalised(quote, of) or self._fuzzy(quote)
+        return self._align_normalized(quote, of) or self._align_fuzzy(quote)
 
     def why_not(self, quote: str) -> str:
         """Explain why :meth:`align` did not find a quote, for those who read the rejects."""
@@ -75,7 +75,7 @@ class Aligner:
             return None
         return self.text[self._normalized_text.starts[at] : self._normalized_text.ends[at + len(wanted) - 1]]
 
-    def _normalised(self, quote: str, of: Hashable) -> Aligned | None:
+    def _align_normalized(self, quote: str, of: Hashable) -> Aligned | None:
         wanted = normalize_with_offsets(quote).text
         at = self._normalized_words.occurrence(wanted, of) if wanted else -1
         if at < 0:
@@ -83,7 +83,7 @@ class Aligner:
         _, starts, ends = self._normalized_text
         return Aligned(starts[at], ends[at + len(wanted) - 1], "normalised")
 
-    def _fuzzy(self, quote: str) -> Aligned | None:
+    def _align_fuzzy(self, quote: str) -> Aligned | None:
         found = self._fuzzy_matcher.find(quote)
         return None if found is None else Aligned(*found, "fuzzy")
 

@@ -56,7 +56,7 @@ class FuzzyMatcher:
             return None
         sought = " ".join(wanted)
         best: tuple[float, int, int] | None = None
-        for first, last in self._candidates(wanted):
+        for first, last in self._find_candidates(wanted):
             words = self._words[first:last]
             if not _has_same_meaning(wanted, words):
                 continue
@@ -74,16 +74,16 @@ class FuzzyMatcher:
     def closest(self, quote: str) -> tuple[int, int] | None:
         """Offsets of the stretch that shares most words with the quote, whatever it says; None when it shares none."""
         wanted = [match[0].casefold() for match in _WORD.finditer(quote)]
-        votes = self._votes(wanted)
+        votes = self._vote_on_begin(wanted)
         if not votes:
             return None
         begin = min(votes, key=lambda at: (-votes[at], at))
         first, last = max(0, begin), min(len(self._spans), begin + len(wanted))
         return self._spans[first][0], self._spans[last - 1][1]
 
-    def _candidates(self, wanted: list[str]) -> list[tuple[int, int]]:
+    def _find_candidates(self, wanted: list[str]) -> list[tuple[int, int]]:
         """Word ranges that begin where most words of the quote say that it does."""
-        votes = self._votes(wanted)
+        votes = self._vote_on_begin(wanted)
         ranges: dict[tuple[int, int], None] = {}
         for begin, _ in sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))[:_CANDIDATES]:
             for first in (begin, begin - 1, begin + 1):
@@ -92,7 +92,7 @@ class FuzzyMatcher:
                         ranges[first, first + length] = None
         return list(ranges)
 
-    def _votes(self, wanted: list[str]) -> Counter[int]:
+    def _vote_on_begin(self, wanted: list[str]) -> Counter[int]:
         """Count for each begin of the quote in the text how many of its words stand where they should."""
         votes: Counter[int] = Counter()
         for index, word in enumerate(wanted):

@@ -36,7 +36,7 @@ def normalize_with_offsets(raw: str) -> NormalizedText:
     starts: list[int] = []
     ends: list[int] = []
     for at, character in enumerate(raw):
-        for piece in _pieces(character):
+        for piece in _decompose(character):
             if text and text[-1] == piece and (piece in _RUNS or piece == " "):
                 ends[-1] = at + 1
             elif piece != " " or text:
@@ -51,7 +51,7 @@ def normalize_with_offsets(raw: str) -> NormalizedText:
 
 
 @lru_cache(maxsize=4096)
-def _pieces(character: str) -> str:
+def _decompose(character: str) -> str:
     """Decompose and case-fold one character; empty when it is invisible."""
     category = unicodedata.category(character)
     if category == "Cs":

@@ -75,7 +75,9 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
     try:
         create = found[name].load()
     except ImportError as error:
-        raise UsageError(f"backend {name!r} needs {error.name or error}", remedy=_install(found[name])) from None
+        raise UsageError(
+            f"backend {name!r} needs {error.name or error}", remedy=_install_command(found[name])
+        ) from None
     try:
         backend: ExtractorBackend = create(**options)
     except TypeError as error:
@@ -83,7 +85,7 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
     return backend
 
 
-def _install(entry: metadata.EntryPoint) -> str | None:
+def _install_command(entry: metadata.EntryPoint) -> str | None:
     """Return the command that installs what a backend needs: its package, with the extra of its name if it has one."""
     if entry.dist is None:
         return None

@@ -56,7 +56,7 @@ class HttpBackend:
         waiting = list(islice(source, 1))
         if not waiting:
             return
-        with self._session() as session:
+        with self._open_session() as session:
             self._prepare(session, waiting[0])
             waiting.extend(islice(source, 2 * self._settings.concurrency - 1))
             for request in waiting:
@@ -73,7 +73,7 @@ class HttpBackend:
     def describe(self) -> dict[str, Any]:
         """Model, its root, the server's version and the sampling; nothing that a restart elsewhere would change."""
         if self._identity is None:
-            with self._session() as session:
+            with self._open_session() as session:
                 self._identity = session.call(session.connect())
         return {"backend": self.name, **self._identity, "sampling": self._settings.sampling.describe()}
 
@@ -89,12 +89,16 @@ class HttpBackend:
             session.call(session.try_schema(dict(request.json_schema)))
             self._schemas.add(schema)
 
-    def _session(self) -> Session:
+    def _open_session(self) -> Session:
         return Session(
-            self._server, address=self._address, settings=self._settings, model=self._model, identity=self._identity
+            self._make_server,
+            address=self._address,
+            settings=self._settings,
+            model=self._model,
+            identity=self._identity,
         )
 
-    def _server(self) -> Server:
+    def _make_server(self) -> Server:
         return Server(
             self._address,
             key=self._key,

@@ -110,8 +110,8 @@ class Server:
         response = await self._send("GET", f"{self._address.base}/models", None, _LISTING_SECONDS)
         if response.status_code == 404:
             return None
-        self._check(response)
-        content = self._json(response)
+        self._check_status(response)
+        content = self._parse_json(response)
         entries = content.get("data") if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise TransientServerError("broken", "its list of models cannot be read")
@@ -139,8 +139,8 @@ class Server:
         response = await self._send("POST", f"{self._address.base}/chat/completions", content, self._timeout)
         if response.status_code == 404:
             await self._explain_not_found(str(body["model"]))
-        self._check(response)
-        return _read_answer(self._json(response))
+        self._check_status(response)
+        return _read_answer(self._parse_json(response))
 
     async def _send(self, method: str, url: str, content: bytes | None, seconds: float) -> httpx.Response:
         try:
@@ -153,7 +153,7 @@ class Server:
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise TransientServerError("lost", f"the connection broke ({type(error).__name__})") from None
 
-    def _check(self, response: httpx.Response) -> None:
+    def _check_status(self, response: httpx.Response) -> None:
         """Return for a success; say what anything else means."""
         status = response.status_code
         if response.is_success:
@@ -170,16 +170,16 @@ class Server:
                 f"the server {self._address.shown} {what} ({status})",
                 remedy=f"put the right one in the variable {self._key_variable}",
             )
-        detail = f"{status} {self._clean(_message(response))}".strip()
+        detail = f"{status} {self._clean(_read_message(response))}".strip()
         if status == 429:
-            raise TransientServerError("busy", detail, _retry_after(response))
+            raise TransientServerError("busy", detail, _read_retry_after(response))
         if status in (502, 503, 504):
-            raise TransientServerError("gone", detail, _retry_after(response))
+            raise TransientServerError("gone", detail, _read_retry_after(response))
         if status == 408 or status >= 500:
-            raise TransientServerError("broken", detail, _retry_after(response))
+            raise TransientServerError("broken", detail, _read_retry_after(response))
         raise RequestRefusedError(detail, too_long=status == 413 or bool(_TOO_LONG.search(detail)))
 
-    def _json(self, response: httpx.Response) -> Any:
+    def _parse_json(self, response: httpx.Response) -> Any:
         try:
             return response.json()
         except ValueError:
@@ -227,7 +227,7 @@ def _read_answer(content: Any) -> Answer:
     return answer
 
 
-def _message(response: httpx.Response) -> str:
+def _read_message(response: httpx.Response) -> str:
     """Read the message of an error response: OpenAI's ``error.message``, or the start of a plain text."""
     try:
         content = response.json()
@@ -238,7 +238,7 @@ def _message(response: httpx.Response) -> str:
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _read_retry_after(response: httpx.Response) -> float | None:
     """Seconds of the header ``Retry-After``, which holds seconds or a date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     try:

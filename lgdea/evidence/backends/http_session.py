@@ -170,7 +170,7 @@ class Session:
 
     async def _answer(self, request: Request, max_tokens: int | None = None) -> Response:
         """Ask until there is an answer, or a failure that stands."""
-        body = self._body(request, max_tokens)
+        body = self._make_body(request, max_tokens)
         tries = failures = 0
         waited = 0.0
         while True:
@@ -186,7 +186,7 @@ class Session:
                 trouble = caught
             else:
                 self._given_up = 0
-                return _response(request.request_id, answer)
+                return _make_response(request.request_id, answer)
             was_away = trouble.kind in ("gone", "lost") and await self._wait_until_back(trouble)
             if was_away and trouble.kind == "gone":
                 continue  # this request never reached the server
@@ -198,7 +198,7 @@ class Session:
                 return self._give_up(request, trouble)
             await asyncio.sleep(pause)
 
-    def _body(self, request: Request, max_tokens: int | None) -> dict[str, Any]:
+    def _make_body(self, request: Request, max_tokens: int | None) -> dict[str, Any]:
         assert self._identity is not None, "connect() comes first"
         sampling = self._settings.sampling
         return {
@@ -271,7 +271,7 @@ def pause_seconds(base: float, tries: int, retry_after: float | None = None) -> 
     return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries))
 
 
-def _response(request_id: str, answer: Answer) -> Response:
+def _make_response(request_id: str, answer: Answer) -> Response:
     if answer.finish_reason == "length":
         return Response(request_id, failure="length", detail=f"cut after {answer.tokens} tokens", tokens=answer.tokens)
     if answer.finish_reason == "content_filter" or answer.refusal:

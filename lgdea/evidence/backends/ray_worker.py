@@ -143,8 +143,10 @@ class Worker:
             return
         if found != expected:
             keys = [k for k in {**expected, **found} if expected.get(k) != found.get(k)]
-            said = ", ".join(f"{k}: {expected.get(k)!r} and {found.get(k)!r}" for k in keys)
-            self._fatal = _error(f"the nodes' backends {name!r} differ ({said})", "install the same on every node")
+            differences = ", ".join(f"{k}: {expected.get(k)!r} and {found.get(k)!r}" for k in keys)
+            self._fatal = _error(
+                f"the nodes' backends {name!r} differ ({differences})", "install the same on every node"
+            )
 
     def __call__(self, rows: Mapping[str, Any]) -> dict[str, list[str]]:
         """Answer rows, each one batch of requests."""

@@ -34,7 +34,7 @@ class RulesBackend:
 
     def describe(self) -> dict[str, Any]:
         """Version and a hash of the rules' tables."""
-        return {"backend": self.name, "version": __version__, "tables": _tables_hash()}
+        return {"backend": self.name, "version": __version__, "tables": _hash_tables()}
 
 
 def create() -> RulesBackend:
@@ -60,7 +60,7 @@ def _unit_content(text: str, item: RuleMatch) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _tables_hash() -> str:
+def _hash_tables() -> str:
     digest = hashlib.sha256()
     for package, name in (
         ("lgdea.vocabulary", "findings.yaml"),

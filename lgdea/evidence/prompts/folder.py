@@ -108,20 +108,20 @@ class _Reader:
         self._problems: list[PromptProblem] = []
 
     def read(self) -> tuple[Prompt | None, list[PromptProblem]]:
-        prompt = self._prompt()
+        prompt = self._read_prompt()
         return (None if self._problems else prompt), self._problems
 
-    def _prompt(self) -> Prompt | None:
-        manifest = self._manifest()
+    def _read_prompt(self) -> Prompt | None:
+        manifest = self._read_manifest()
         if manifest is None:
             return None
-        verifier = self._verifier()
+        verifier = self._read_verifier()
         if manifest.extends is None:
-            texts = self._texts(self._folder, (manifest.reads,))
-            examples = tuple(self._examples(self._folder, texts, manifest.reads))
+            texts = self._read_texts(self._folder, (manifest.reads,))
+            examples = tuple(self._read_examples(self._folder, texts, manifest.reads))
             system, user = texts["system.txt"], texts["user.txt"]
         else:
-            base = self._base(manifest, verifier)
+            base = self._read_base(manifest, verifier)
             if base is None:
                 return None
             self._digest.update(base.files_sha256.encode())
@@ -137,45 +137,45 @@ class _Reader:
             verifier=verifier,
         )
 
-    def _manifest(self) -> Manifest | None:
-        text = self._text(self._folder / MANIFEST)
+    def _read_manifest(self) -> Manifest | None:
+        text = self._read_text(self._folder / MANIFEST)
         if text is None:
             return None
         try:
             return Manifest.model_validate(yaml.safe_load(text))
         except ValidationError as error:
-            self._problem(self._folder / MANIFEST, explain(error))
+            self._add_problem(self._folder / MANIFEST, explain(error))
         except yaml.YAMLError as error:
-            self._problem(self._folder / MANIFEST, f"is not YAML ({error})")
+            self._add_problem(self._folder / MANIFEST, f"is not YAML ({error})")
         return None
 
-    def _base(self, manifest: Manifest, verifier: Verifier | None) -> Prompt | None:
+    def _read_base(self, manifest: Manifest, verifier: Verifier | None) -> Prompt | None:
         file = self._folder / MANIFEST
         for name in _TEXTS:
             if (self._folder / name).is_file():
-                self._problem(self._folder / name, f"is not read, because the prompt extends {manifest.extends!r}")
+                self._add_problem(self._folder / name, f"is not read, because the prompt extends {manifest.extends!r}")
         if verifier is None and not self._problems:
-            self._problem(file, "extends another prompt but has no verify/ folder")
+            self._add_problem(file, "extends another prompt but has no verify/ folder")
         known = str(manifest.extends)
         at = next((root / known for root in (self._siblings, shipped("prompts")) if (root / known).is_dir()), None)
         if at is None or "/" in known or known == self._id:
-            self._problem(file, f"extends {known!r}, which is no prompt")
+            self._add_problem(file, f"extends {known!r}, which is no prompt")
             return None
         base, problems = _Reader(known, at, self._siblings).read()
         self._problems += problems
         if base is not None and (base.verifier is not None or base.reads != manifest.reads):
-            self._problem(file, f"can extend only a one-pass prompt that reads the same; {known!r} is not one")
+            self._add_problem(file, f"can extend only a one-pass prompt that reads the same; {known!r} is not one")
         return base
 
-    def _verifier(self) -> Verifier | None:
+    def _read_verifier(self) -> Verifier | None:
         folder = self._folder / "verify"
         if not folder.is_dir():
             return None
-        texts = self._texts(folder, ("sentence", "statement"))
-        return Verifier(texts["system.txt"], texts["user.txt"], tuple(self._examples(folder, texts, "verify")))
+        texts = self._read_texts(folder, ("sentence", "statement"))
+        return Verifier(texts["system.txt"], texts["user.txt"], tuple(self._read_examples(folder, texts, "verify")))
 
-    def _texts(self, folder: Traversable, slots: tuple[str, ...]) -> dict[str, str]:
-        texts = {name: self._text(folder / name) for name in _TEXTS}
+    def _read_texts(self, folder: Traversable, slots: tuple[str, ...]) -> dict[str, str]:
+        texts = {name: self._read_text(folder / name) for name in _TEXTS}
         vocabulary = load_vocabulary()
         lists = {"findings": ", ".join(vocabulary.findings), "anatomy": ", ".join([*vocabulary.anatomy, UNSPECIFIED])}
         self._check_slots(folder / "system.txt", texts["system.txt"], (), set(lists))
@@ -192,21 +192,21 @@ class _Reader:
         present = slots_of(text)
         for slot in needed:
             if slot not in present:
-                self._problem(file, f"has no {{{slot}}}")
+                self._add_problem(file, f"has no {{{slot}}}")
         for slot in sorted(set(present) - known):
             names = ", ".join(f"{{{name}}}" for name in sorted(known))
-            self._problem(file, f"has the unknown slot {{{slot}}} (known: {names})")
+            self._add_problem(file, f"has the unknown slot {{{slot}}} (known: {names})")
         if (
             needed
             and needed[0] in present
             and "fence" not in present
             and text.rpartition(f"{{{needed[0]}}}")[2].strip()
         ):
-            self._problem(
+            self._add_problem(
                 file, f"goes on after {{{needed[0]}}} without {{fence}}, so that a text could imitate its end"
             )
 
-    def _examples(self, folder: Traversable, texts: dict[str, str], kind: str) -> list[Any]:
+    def _read_examples(self, folder: Traversable, texts: dict[str, str], kind: str) -> list[Any]:
         read = {"report": read_report_example, "sentence": read_sentence_example, "verify": read_verify_example}[kind]
         examples = []
         for number, line in enumerate(texts["examples.jsonl"].splitlines(), start=1):
@@ -215,22 +215,22 @@ class _Reader:
             try:
                 examples.append(read(json.loads(line)))
             except KeyError as error:
-                self._problem(folder / "examples.jsonl", f"is not a valid example (no {error})", number)
+                self._add_problem(folder / "examples.jsonl", f"is not a valid example (no {error})", number)
             except (ValueError, TypeError, AttributeError) as error:
-                self._problem(folder / "examples.jsonl", f"is not a valid example ({error})", number)
+                self._add_problem(folder / "examples.jsonl", f"is not a valid example ({error})", number)
         return examples
 
-    def _text(self, file: Traversable) -> str | None:
+    def _read_text(self, file: Traversable) -> str | None:
         try:
             text = file.read_text(encoding="utf-8")
         except OSError:
-            self._problem(file, "is missing")
+            self._add_problem(file, "is missing")
             return None
         except UnicodeDecodeError as error:
-            self._problem(file, f"is not UTF-8 ({error.reason} at byte {error.start})")
+            self._add_problem(file, f"is not UTF-8 ({error.reason} at byte {error.start})")
             return None
         self._digest.update(f"{len(text)}\x1f{text}".encode())
         return text
 
-    def _problem(self, file: Traversable, problem: str, row: int | None = None) -> None:
+    def _add_problem(self, file: Traversable, problem: str, row: int | None = None) -> None:
         self._problems.append(PromptProblem(str(file), row, problem))

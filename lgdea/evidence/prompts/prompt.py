@@ -60,7 +60,7 @@ class Prompt:
 
     def messages(self, text: str) -> tuple[dict[str, str], ...]:
         """The chat messages of one question about ``text``, whatever that is."""
-        return (*self.prefix, self._turn(text))
+        return (*self.prefix, self._user_turn(text))
 
     def parse(self, answer: str, text: str) -> list[ResponseUnit]:
         """Read the answer to the question about ``text``; a ``start`` is relative to ``text``.
@@ -93,9 +93,9 @@ class Prompt:
         """The messages that all questions share: instruction and examples."""
         turns = [{"role": "system", "content": self.system}]
         for text, answer in self.examples:
-            turns += [self._turn(text), {"role": "assistant", "content": answer}]
+            turns += [self._user_turn(text), {"role": "assistant", "content": answer}]
         return tuple(turns)
 
-    def _turn(self, text: str) -> dict[str, str]:
+    def _user_turn(self, text: str) -> dict[str, str]:
         values = {self.reads: neutralise(text), "fence": fence(text)}
         return {"role": "user", "content": fill(self.user, values)}

@@ -54,7 +54,7 @@ class Verifier:
 
     def messages(self, sentence: str, unit: Unit) -> tuple[dict[str, str], ...]:
         """The chat messages; all but the last are the same for every unit."""
-        return (*self.prefix, self._turn(sentence, statement(unit)))
+        return (*self.prefix, self._user_turn(sentence, statement(unit)))
 
     def json_schema(self) -> dict[str, Any]:
         """Two enums."""
@@ -82,12 +82,12 @@ class Verifier:
     def prefix(self) -> tuple[dict[str, str], ...]:
         """The messages that all questions share: instruction and examples."""
         turns = [{"role": "system", "content": self.system}]
-        for sentence, said, answer in self.examples:
-            turns += [self._turn(sentence, said), {"role": "assistant", "content": answer}]
+        for sentence, claim, answer in self.examples:
+            turns += [self._user_turn(sentence, claim), {"role": "assistant", "content": answer}]
         return tuple(turns)
 
-    def _turn(self, sentence: str, said: str) -> dict[str, str]:
-        values = {"sentence": neutralise(sentence), "statement": said, "fence": fence(sentence)}
+    def _user_turn(self, sentence: str, claim: str) -> dict[str, str]:
+        values = {"sentence": neutralise(sentence), "statement": claim, "fence": fence(sentence)}
         return {"role": "user", "content": fill(self.user, values)}
 
 

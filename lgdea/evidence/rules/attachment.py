@@ -44,6 +44,8 @@ class Attachment:
             mention.change = self._find_nearest(mention, "change", left, right) or "unspecified"
             self._specialise(mention, left)
             self._forget_chest(mention)
+        # On to the next mention and the next ("left basilar effusion and atelectasis"), then back the same way, since a
+        # place may also come last ("effusion and atelectasis at the left base").
         for first, second in pairwise(found):
             self._share(first, second)
         for first, second in reversed(list(pairwise(found))):
