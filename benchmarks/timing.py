@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 
 WARM_UP = 3
 """Batches that do not count: caches fill, kernels are chosen, or compiled."""
@@ -29,8 +30,9 @@ def alternate(works: Sequence[Callable[[Any], Any]], batches: Sequence[Any], war
 
 
 def optimiser_of(module: nn.Module) -> torch.optim.Optimizer:
-    """AdamW on what is trained of ``module``."""
-    return torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-4)
+    """AdamW on what is trained of ``module``, fused on a GPU as in training."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=1e-4, fused=trained[0].is_cuda)
 
 
 def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
@@ -45,3 +47,20 @@ def peak_gib(work: Callable[[], Any]) -> float:
     torch.cuda.reset_peak_memory_stats()
     work()
     return torch.cuda.max_memory_allocated() / 2**30
+
+
+def gpu_kernels(work: Callable[[], Any]) -> tuple[float | None, str]:
+    """Seconds that the GPU computes while ``work`` runs, and a table of the kernels that take most of them.
+
+    None, and why, where the machine does not let its kernels be looked at.
+    """
+    try:
+        with torch.profiler.profile() as profiler:
+            work()
+            torch.cuda.synchronize()
+    except RuntimeError as error:
+        return None, str(error)
+    events = profiler.key_averages()
+    kernels = [e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation]
+    table: str = events.table(sort_by="self_device_time_total", row_limit=40, max_name_column_width=80)
+    return sum(kernel.self_device_time_total for kernel in kernels) / 1e6, table

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmarks.archive import PhantomSettings, make_archive
-from benchmarks.timing import WARM_UP, alternate, descend, optimiser_of, peak_gib
+from benchmarks.timing import WARM_UP, alternate, descend, gpu_kernels, optimiser_of, peak_gib
 from lgdea import runs
 from lgdea.config import Config, load_config
 from lgdea.pretraining.config import PretrainConfig
@@ -93,7 +93,7 @@ def make_inputs(phantom: PhantomSettings, out: Path) -> dict[str, Any]:
     return {"data": places}
 
 
-def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str, float]:
+def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str, Any]:
     """Seconds of a whole training step and of its towers alone on the same batch.
 
     The step has augmentation, forward, losses, backward, optimiser and moving average; objective ``lgdea`` also a
@@ -106,8 +106,9 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
 
     Returns:
         ``seconds`` and ``bare_seconds`` of a step, their ``ratio`` and ``images_per_second``; seconds of what the step
-        has besides towers and losses, ``augmentation_seconds`` and ``average_seconds``; on a GPU ``peak_gib``, the
-        memory that a whole step takes at most, optimiser and batches included.
+        has besides towers and losses, ``augmentation_seconds`` and ``ema_seconds``. On a GPU also ``peak_gib``, the
+        memory that a whole step takes at most, optimiser and batches included, ``busy_seconds`` and
+        ``bare_busy_seconds``, in which the GPU computes, and ``kernels``, a table of them.
     """
     from lgdea.pretraining.build import build_training
 
@@ -119,7 +120,7 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
         with precise:
             propagate_once(module, data)
     drawn = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + WARM_UP), strict=False)]
-    batches = [{name: part.to(device) for name, part in batch.items()} for batch in drawn]
+    batches = [data.transfer_batch_to_device(batch, device, 0) for batch in drawn]
     whole, towers = optimiser_of(module), optimiser_of(module.model)
     module.train()
 
@@ -148,9 +149,12 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
         step(batches[0])
         step(batches[1])
 
-    memory = {} if device.type == "cpu" else {"peak_gib": peak_gib(twice)}
+    on_gpu: dict[str, Any] = {"peak_gib": peak_gib(twice)} if device.type == "cuda" else {}
     works = [step, bare, augmentation, lambda _: module.update_ema_model()]
-    seconds, bare_seconds, augmentation_seconds, average_seconds = alternate(works, batches)
+    seconds, bare_seconds, augmentation_seconds, ema_seconds = alternate(works, batches)
+    if on_gpu:
+        on_gpu["busy_seconds"], on_gpu["kernels"] = gpu_kernels(lambda: step(batches[-1]))
+        on_gpu["bare_busy_seconds"], _ = gpu_kernels(lambda: bare(batches[-1]))
     images = len(batches[0]["images"])
     return {
         "seconds": seconds,
@@ -158,8 +162,8 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
         "ratio": seconds / bare_seconds,
         "images_per_second": images / seconds,
         "augmentation_seconds": augmentation_seconds,
-        "average_seconds": average_seconds,
-        **memory,
+        "ema_seconds": ema_seconds,
+        **on_gpu,
     }
 
 

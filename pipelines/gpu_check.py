@@ -7,7 +7,7 @@ Every row is a JSON file of its own, ``OUT/<objective>-<setting>.json``, written
 there is not measured again, so the command may be stopped at any time and repeated. ``summary.json`` holds all rows:
 per objective, precision and setting of the ``speed:`` block seconds a step, images a second, the ratio to forward,
 backward and optimiser of the towers alone on the same batch, and the peak of the GPU's memory. A setting that fails is
-in the table with its error; remove its file to try it again.
+in the table with its error; remove its file to try it again. ``<objective>-<setting>.txt`` lists a step's kernels.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ COLUMNS = {
     "images_per_second": "images/s",
     "ratio": "of the bare towers",
     "augmentation_seconds": "augmentation, s",
-    "average_seconds": "moving average, s",
+    "ema_seconds": "moving average, s",
+    "busy_seconds": "GPU busy, s",
+    "bare_busy_seconds": "of the bare towers, s",
     "peak_gib": "peak GiB",
     "error": "error",
 }
@@ -106,6 +108,8 @@ class Rows:
         except Exception as error:
             traceback.print_exc()
             row = {"error": " ".join(str(error).split())[:300]}
+        if kernels := row.pop("kernels", None):
+            runs.write_text(self.file(name).with_suffix(".txt"), kernels)
         row["row_seconds"] = round(time.monotonic() - began, 1)
         runs.write_json(self.file(name), {**row, **machine()})
         print(f"{time.monotonic() - self._began:.0f} s: {name}: {json.dumps(row)}", flush=True)

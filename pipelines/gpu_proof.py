@@ -58,7 +58,7 @@ from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
 from lgdea.imaging.cache import build_cache
 from lgdea.models.serialization import load_model
 from lgdea.pretraining.config import PretrainConfig
-from lgdea.pretraining.fit import fit
+from lgdea.pretraining.fit import LOG_EVERY_N_STEPS, fit
 from lgdea.pretraining.inputs import read_inputs
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import make_pairing, write_pairing
@@ -221,13 +221,14 @@ class Clock(Callback):
         self.ends: list[float] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """After the step; the loss check has waited for the GPU."""
+        """After the step."""
         self.ends.append(time.perf_counter())
 
     def step_seconds(self) -> float | None:
         """Median of the second half, where all losses take part; None when hardly a step was left to do."""
-        half = self.ends[len(self.ends) // 2 :]
-        return statistics.median(b - a for a, b in pairwise(half)) if len(half) > 1 else None
+        logged = self.ends[LOG_EVERY_N_STEPS - 1 :: LOG_EVERY_N_STEPS]  # between them the GPU may be steps behind
+        half = logged[len(logged) // 2 :]
+        return statistics.median(b - a for a, b in pairwise(half)) / LOG_EVERY_N_STEPS if len(half) > 1 else None
 
 
 def train(config: PretrainConfig, run: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -151,8 +153,7 @@ def smooth_max(x: Tensor, sharpness: float) -> Tensor:
     Shapes:
         x (..., N); result (...).
     """
-    count = torch.tensor(float(x.shape[-1]), device=x.device)
-    return (torch.logsumexp(x * sharpness, dim=-1) - count.log()) / sharpness
+    return (torch.logsumexp(x * sharpness, dim=-1) - math.log(x.shape[-1])) / sharpness
 
 
 def local_similarity(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:

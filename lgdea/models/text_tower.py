@@ -19,9 +19,6 @@ from lgdea.models.own_code import never_run
 SMALL_BERT = "small-bert"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TOKENS = 256
-# PyTorch's fused attention with a mask has a slow backward pass on the CPU: at this size it took a third of the
-# training step of a whole model, where the plain formula takes a tenth.
-SMALL_ATTENTION = "eager"
 
 WEIGHT_FILES = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 RANDOM_WEIGHTS = "text tower %r starts from random weights; text.pretrained=true loads those of its name"
@@ -113,7 +110,7 @@ def build_text_tower(
             attention_probs_dropout_prob=dropout,
             pad_token_id=tokenizer.pad_token_id,
         )
-        return TextTower(_from_config(config, attention=SMALL_ATTENTION), name=name, pooling=pooling)
+        return TextTower(_from_config(config, attention=_small_attention()), name=name, pooling=pooling)
     try:
         with never_run(name):
             if pretrained or (pretrained is None and _has_weights(name)):
@@ -131,7 +128,7 @@ def rebuild_text_tower(description: dict[str, Any]) -> TextTower:
     """The tower that :meth:`TextTower.describe` described, with random weights."""
     settings = {k: v for k, v in description["config"].items() if k not in {"model_type", "transformers_version"}}
     config = AutoConfig.for_model(description["model_type"], **settings)
-    attention = SMALL_ATTENTION if description["name"] == SMALL_BERT else None
+    attention = _small_attention() if description["name"] == SMALL_BERT else None
     backbone = _encoder_only(_from_config(config, attention=attention))
     return TextTower(backbone, name=description["name"], pooling=description["pooling"])
 
@@ -209,6 +206,15 @@ def _from_config(config: Any, *, attention: str | None = None) -> nn.Module:
 
 def _has_weights(name: str) -> bool:
     return any((Path(name) / file).is_file() for file in WEIGHT_FILES)
+
+
+def _small_attention() -> str:
+    """How ``small-bert`` computes attention.
+
+    PyTorch's fused attention with a mask has a slow backward pass on the CPU: at this size it took a third of the
+    training step of a whole model, where the plain formula takes a tenth.
+    """
+    return "sdpa" if torch.cuda.is_available() else "eager"
 
 
 def _encoder_only(backbone: Any) -> Any:

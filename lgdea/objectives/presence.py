@@ -32,10 +32,10 @@ def presence_targets(
         >>> lgdea.losses.presence_targets(torch.tensor([[0, 1, 2, 3]]))  # not mentioned, absent, uncertain, present
         (tensor([[0.0000, 0.0000, 0.5000, 1.0000]]), tensor([[0.2000, 1.0000, 0.5000, 1.0000]]))
     """
-    status = status.long()
-    target = torch.tensor([0.0, 0.0, uncertain, 1.0], device=status.device)
-    weight = torch.tensor([unmentioned_weight, 1.0, uncertain_weight, 1.0], device=status.device)
-    return target[status], weight[status]
+    # Not looked up in a table: bringing that to a GPU would wait for all work there.
+    target = torch.where(status == UNCERTAIN, uncertain, (status == PRESENT).float())
+    mentioned = torch.where(status == UNCERTAIN, uncertain_weight, 1.0)
+    return target, torch.where(status == NOT_MENTIONED, unmentioned_weight, mentioned)
 
 
 def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, balance: float = 1.0) -> Tensor:

@@ -15,6 +15,7 @@ from lgdea.models.serialization import load_image_tower
 from lgdea.objectives.presence import PRESENT
 from lgdea.pretraining.batches import BatchBuilder
 from lgdea.pretraining.chunks import run_in_chunks
+from lgdea.pretraining.compiled import compile_tower
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
@@ -93,8 +94,8 @@ def build_training(
         for tower in (model.image_tower, model.text_tower):
             run_in_chunks(tower, config.speed.chunk_size)
     if config.speed.compile:  # after the moving average was copied, which is used too seldom to compile it
-        model.image_tower.compile()
-        model.text_tower.compile()
+        compile_tower(model.image_tower)
+        compile_tower(model.text_tower)
     builder = BatchBuilder(
         corpus,
         inputs.pixels,

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from lgdea.errors import TrainingError
 from lgdea.pretraining.encode import data_of, inference
@@ -92,17 +93,19 @@ class LossCheck(Callback):
     Args:
         run: The run folder, named in errors.
         every_steps: How often numbers are logged.
+        checkpoint_steps: How often checkpoints are saved, which must hold numbers.
     """
 
-    def __init__(self, run: Path, every_steps: int) -> None:
+    def __init__(self, run: Path, every_steps: int, checkpoint_steps: int) -> None:
         self.run = run
         self.every_steps = every_steps
+        self.checkpoint_steps = checkpoint_steps
         self.suspect = 0
 
     def on_train_batch_end(self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, *__: Any) -> None:
-        """Look at the loss of this step and, at logged steps, at the histograms."""
+        """Look at the loss, on a GPU only now and then, and at logged steps at the histograms."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if loss is not None and not torch.isfinite(loss.detach()).all():
+        if loss is not None and self._looks_at(loss, trainer) and not torch.isfinite(loss.detach()).all():
             bad = [k for k, v in trainer.callback_metrics.items() if not torch.isfinite(torch.as_tensor(v))]
             raise TrainingError(
                 f"the loss became {float(loss.detach())} at step {trainer.global_step}"
@@ -112,6 +115,12 @@ class LossCheck(Callback):
             )
         if trainer.global_step % self.every_steps == 0 and trainer.global_step > trainer.max_steps // 2:
             self._collapse(trainer)
+
+    def _looks_at(self, loss: Tensor, trainer: L.Trainer) -> bool:
+        """Whether this step's loss is looked at: on a GPU that waits for the step, while no next batch is made."""
+        step = trainer.global_step
+        due = step % self.every_steps == 0 or step % self.checkpoint_steps == 0 or step == trainer.max_steps
+        return due or loss.device.type == "cpu"
 
     def _collapse(self, trainer: L.Trainer) -> None:
         metrics = trainer.callback_metrics

@@ -16,6 +16,9 @@ from lgdea.pretraining.batches import Batch, BatchBuilder
 from lgdea.pretraining.sampler import MixedSampler
 from lgdea.pretraining.validation import ValidationSet
 
+ON_CPU = ("step", "image_rows", "report_rows", "phrases")
+"""What of a batch stays in main memory, where it chooses rows: reading it from a GPU would wait for all work there."""
+
 
 class PretrainData(L.LightningDataModule):
     """Batches of a run as one endless epoch.
@@ -57,7 +60,18 @@ class PretrainData(L.LightningDataModule):
         """Load batches from the trainer's current step on."""
         if self.trainer is not None:
             self.sampler.start = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        return DataLoader(self.builder, batch_size=None, sampler=self.sampler, collate_fn=_as_it_is)  # type: ignore[arg-type]
+        return DataLoader(
+            self.builder,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=self.sampler,  # type: ignore[arg-type]
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
+            pin_memory=torch.cuda.is_available(),  # else copying it would wait for the GPU
+        )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move what the model takes to ``device``; ``ON_CPU`` stays."""
+        moved = {name: part for name, part in batch.items() if name not in ON_CPU}
+        return {**batch, **super().transfer_batch_to_device(moved, device, dataloader_idx)}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
         """Add ``views``, random views of all images, and ``clean``, the unlinked images as they are.

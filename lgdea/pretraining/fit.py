@@ -189,6 +189,7 @@ class PretrainRun:
         if self.trainer.is_global_zero:
             model = self.module.ema_model
             if model.scoring == "presence":
+                model.to(self.trainer.strategy.root_device)  # from which Lightning has taken it
                 with torch.no_grad():
                     calibrate_retrieval_head(model, self.data.builder, self.data.preprocess)
             save_model(model.cpu(), self.model_folder, self._card_fields())
@@ -235,7 +236,7 @@ def _make_trainer(
     }
     own: list[L.Callback] = [
         *([Stages(out / "graph")] if config.objective.name == "lgdea" else []),
-        LossCheck(out, settings["log_every_n_steps"]),
+        LossCheck(out, settings["log_every_n_steps"], config.checkpoint.every_steps),
         Validation(config.validation.every_steps),
         *callbacks,
         Checkpoints(out / "checkpoints", config.checkpoint.every_steps),  # after all whose state it saves

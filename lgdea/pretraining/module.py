@@ -346,5 +346,4 @@ class Pretraining(L.LightningModule):
         targets: list[Tensor] = [sharding.local_part(p) for p in self.ema_model.parameters()]
         sources: list[Tensor] = [sharding.local_part(p) for p in self.model.parameters()]
         torch._foreach_lerp_(targets, sources, 1 - decay)
-        for target, source in zip(self.ema_model.buffers(), self.model.buffers(), strict=True):
-            target.copy_(source)
+        torch._foreach_copy_(list(self.ema_model.buffers()), list(self.model.buffers()))
