@@ -101,5 +101,5 @@ def weight_by_score(scores: ArrayLike, labels: ArrayLike, weights: Floats) -> tu
 
 def divide_or_nan(top: Floats, bottom: Floats) -> Floats:
     """``top / bottom``, NaN where ``bottom`` is not positive."""
-    top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
+    top, bottom = np.broadcast_arrays(np.asarray(top, np.float64), np.asarray(bottom, np.float64))
     return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))

@@ -152,6 +152,7 @@ def weighted_average_precision(found: Detections, weights: Floats) -> Floats:
     right = np.cumsum(count * found.right[order], axis=1)[:, ends]
     all_found = np.cumsum(count, axis=1)[:, ends]
     precision = np.divide(right, all_found, out=np.zeros_like(right), where=all_found > 0)
+    # The highest precision at this recall or beyond: the running maximum from the right.
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     known = np.flatnonzero(truth > 0)
     # One search for all rows: recalls lie in [0, 1], so each row gets a range of its own. A recall of 0.3 that is

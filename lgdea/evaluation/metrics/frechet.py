@@ -63,6 +63,8 @@ def frechet_distance(a: Gaussians, b: Gaussians) -> Floats:
     known = np.asarray(np.isfinite(a.covariance + b.covariance).all(axis=(-1, -2)))
     first = np.where(known[..., None, None], a.covariance, 0.0)
     second = np.where(known[..., None, None], b.covariance, 0.0)
+    # tr (A B)^1/2 = tr (A^1/2 B A^1/2)^1/2, and the right side is symmetric: real eigenvalues, none below 0 but for
+    # rounding, and no square root of a matrix that is not symmetric.
     values, vectors = np.linalg.eigh(first)
     root = (vectors * np.sqrt(np.clip(values, 0, None))[..., None, :]) @ np.swapaxes(vectors, -1, -2)
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ second @ root), 0, None)).sum(axis=-1)

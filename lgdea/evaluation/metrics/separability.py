@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from lgdea.statistics.roc import divide_or_nan
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 _POINT = 1e-12  # a share of the total variance below which a class is one point but for rounding
@@ -118,9 +120,11 @@ def silhouette_samples(distances: Floats, codes: Codes, weights: Floats) -> Floa
     if count < 2:
         return result
     for c, own in enumerate(rows):
+        # An item is no pair with itself, and neither are its copies in a bootstrap sample: all leave the mass of
+        # its own class, and their distance of 0 adds nothing to the sum.
         others = mass[:, c, None] - weights[:, own]
-        a = _ratio(sums[c][:, own], others)
-        apart = [_ratio(sums[k][:, own], mass[:, k, None]) for k in range(count) if k != c]
+        a = divide_or_nan(sums[c][:, own], others)
+        apart = [divide_or_nan(sums[k][:, own], mass[:, k, None]) for k in range(count) if k != c]
         b = np.fmin.reduce(apart)
         longer = np.fmax(a, b)
         value = np.divide(b - a, longer, out=np.zeros_like(a), where=longer > 0)
@@ -133,7 +137,7 @@ def weighted_silhouette(distances: Floats, codes: Codes, weights: Floats) -> Flo
     samples = silhouette_samples(distances, codes, weights)
     known = weights * ~np.isnan(samples)
     defined = _classes_drawn(codes, weights) >= 2
-    return np.where(defined, _ratio((np.nan_to_num(samples) * known).sum(axis=1), known.sum(axis=1)), np.nan)
+    return np.where(defined, divide_or_nan((np.nan_to_num(samples) * known).sum(axis=1), known.sum(axis=1)), np.nan)
 
 
 def weighted_fisher_ratio(products: Floats, codes: Codes, weights: Floats) -> Floats:
@@ -141,10 +145,12 @@ def weighted_fisher_ratio(products: Floats, codes: Codes, weights: Floats) -> Fl
     mass, means, spread = _centroids(products, codes, weights)
     total = mass.sum(axis=1)
     within = sum((np.clip(s, 0, None) * weights[:, codes == c]).sum(axis=1) for c, s in enumerate(spread))
+    # sum_c n_c |m_c - m|^2 = sum_c n_c |m_c|^2 - |sum_c n_c m_c|^2 / n, from inner products of the class means alone:
+    # no replicate touches the vectors.
     centre = np.einsum("rc,rk,rck->r", mass, mass, means)
-    between = np.einsum("rc,rcc->r", mass, means) - _ratio(centre, total)
+    between = np.einsum("rc,rcc->r", mass, means) - divide_or_nan(centre, total)
     scale = np.asarray(within + between)
-    ratio = np.where(within > _POINT * scale, _ratio(between, np.asarray(within)), np.inf)
+    ratio = np.where(within > _POINT * scale, divide_or_nan(between, np.asarray(within)), np.inf)
     return np.where((_classes_drawn(codes, weights) >= 2) & (scale > 0), np.maximum(ratio, 0.0), np.nan)
 
 
@@ -155,24 +161,25 @@ def weighted_davies_bouldin(products: Floats, codes: Codes, weights: Floats) -> 
     if count < 2:
         return np.full(len(weights), np.nan)
     size = np.stack(
-        [_ratio((np.sqrt(np.clip(s, 0, None)) * weights[:, codes == c]).sum(axis=1), mass[:, c])
+        [divide_or_nan((np.sqrt(np.clip(s, 0, None)) * weights[:, codes == c]).sum(axis=1), mass[:, c])
          for c, s in enumerate(spread)],
         axis=1,
     )  # fmt: skip
     apart = _between(means)
     drawn = (mass[:, :, None] > 0) & (mass[:, None, :] > 0) & ~np.eye(count, dtype=bool)
+    # Class means that coincide, up to rounding at the scale of the data, have no ratio.
     same = (drawn & (apart <= 1e-9 * np.sqrt(np.trace(products) / max(len(products), 1)))).any(axis=(1, 2))
     ratios = np.divide(size[:, :, None] + size[:, None, :], apart, out=np.zeros_like(apart), where=drawn & (apart > 0))
     worst = np.where(mass > 0, ratios.max(axis=2), 0.0)
     classes = (mass > 0).sum(axis=1)
-    return np.where((classes >= 2) & ~same, _ratio(worst.sum(axis=1), classes.astype(np.float64)), np.nan)
+    return np.where((classes >= 2) & ~same, divide_or_nan(worst.sum(axis=1), classes.astype(np.float64)), np.nan)
 
 
 def weighted_centroid_distance(products: Floats, codes: Codes, weights: Floats) -> Floats:
     """:func:`centroid_distance` for every row of ``weights`` (R, N) from inner products (N, N): (R,)."""
     mass, means, _ = _centroids(products, codes, weights)
     drawn = np.triu((mass[:, :, None] > 0) & (mass[:, None, :] > 0), 1)
-    return _ratio((_between(means) * drawn).sum(axis=(1, 2)), drawn.sum(axis=(1, 2)).astype(np.float64))
+    return divide_or_nan((_between(means) * drawn).sum(axis=(1, 2)), drawn.sum(axis=(1, 2)).astype(np.float64))
 
 
 def _centroids(products: Floats, codes: Codes, weights: Floats) -> tuple[Floats, Floats, list[Floats]]:
@@ -187,6 +194,7 @@ def _centroids(products: Floats, codes: Codes, weights: Floats) -> tuple[Floats,
         onto = share[c] @ products[own]  # (R, N): the mean of c with every item
         for k, other in enumerate(rows):
             means[:, c, k] = (onto[:, other] * share[k]).sum(axis=1)
+        # |z - m|^2 = <z, z> - 2 <z, m> + <m, m>
         spread.append(products[own, own] - 2 * onto[:, own] + means[:, c, c, None])
     return mass, means, spread
 
@@ -211,8 +219,3 @@ def _checked(vectors: ArrayLike) -> Floats:
     if not np.isfinite(x).all():
         raise ValueError("a vector is not finite")
     return x
-
-
-def _ratio(top: Floats, bottom: Floats) -> Floats:
-    top, bottom = np.broadcast_arrays(np.asarray(top, np.float64), np.asarray(bottom, np.float64))
-    return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))

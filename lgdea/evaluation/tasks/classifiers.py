@@ -161,6 +161,7 @@ def neighbour_scores(
             continue
         two_kinds = (kinds != kinds[0]).any(axis=0)
         for rows, order, similar in _nearest(vectors[known], queries, max(neighbours)):
+            # Less the highest cosine: shares do not change, and exp cannot overflow at a small temperature.
             votes = np.exp((similar - similar[:, :1]) / temperature)
             for score, k in zip(result, neighbours, strict=True):
                 near = votes[:, :k, None] * kinds[order[:, :k]]

@@ -83,6 +83,7 @@ def _blocks(
         for start in range(0, queries, step):
             rows = slice(start, start + step)
             scores = (gallery.image_vectors[rows] @ gallery.text_vectors.T).take(gallery.report_text, axis=1)
+            # Right answers: image -> its study -> the study's texts -> every report with one of these texts.
             yield scores, texts_of[gallery.image_study[rows]] @ reports_of, rows
         return
     number = np.arange(len(gallery.image_study))
@@ -121,10 +122,13 @@ class _Grader:
             grades = jaccard(sets[part], sets)
             ideal.append(metrics.ideal_gains(grades, k, counts))
             chance.append(metrics.chance_gains(grades, k, counts))
+            # A candidate's gain for all queries at once is its grade times each query's weight, summed over the queries
+            # that ask with the same set.
             each = [metrics.marginal_gain_weights(ideal[-1], *one) for one in lists]
             worth += asked[part] * np.stack(each) @ grades
         prior = {}
         for (name, depth), order in zip(lists, np.argsort(-worth, axis=1, kind="stable"), strict=True):
+            # The best list for all: candidates by falling gain, each set as often as candidates have it.
             first = np.repeat(order, counts[order])[:depth]
             prior[f"{name}@{depth}"] = jaccard(sets, sets[first]).astype(np.float64)
         return cls(sets, own, others, np.concatenate(ideal), np.concatenate(chance), prior)
