@@ -39,7 +39,7 @@ $(VLLM)/.installed:
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The lines that the tests ran; no part of `check`, because counting them slows the tests.
+# The lines that the tests ran; no part of `check`, because counting them on Python 3.11 takes as long again.
 coverage: $(STAMP)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=

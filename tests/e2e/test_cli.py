@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lgdea.cli import FULL, _explain, app
-from tests.helpers.command_line import run_lgdea
+from tests.helpers.command_line import run_lgdea, uncounted_environment
 
 VERBS = [
     ("demo",),
@@ -107,7 +107,9 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     # The kernel refuses to let a file grow past the limit: a real failing write in a real process.
     command = f"ulimit -f 8; exec {sys.executable} -m lgdea data build phantom default --out {tmp_path}/a "
     command += "--option studies=40 --option workers=1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], env=uncounted_environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     assert done.stderr.strip().count("\n") == 0
     assert "Traceback" not in done.stderr

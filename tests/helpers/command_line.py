@@ -1,6 +1,8 @@
-"""The command line, run in the test's own process."""
+"""The command line, run in the test's own process, and the environment of others."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
@@ -13,3 +15,8 @@ def run_lgdea(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[i
         main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return int(left.value.code or 0), captured.out, captured.err
+
+
+def uncounted_environment() -> dict[str, str]:
+    """Return the environment without the order to count lines: a process that may not write could not write these."""
+    return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}

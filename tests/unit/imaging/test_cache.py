@@ -14,6 +14,7 @@ from lgdea.imaging import cache as module
 from lgdea.imaging.cache import ImageCache, build_cache
 from lgdea.imaging.geometry import fit
 from lgdea.imaging.read import read_image
+from tests.helpers.command_line import uncounted_environment
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ except DataError as error:
 def test_a_full_disk_gives_one_line_and_the_next_run_goes_on(items, tmp_path):
     pytest.importorskip("resource")
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "source"), str(tmp_path / "cache")]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, env=uncounted_environment(), capture_output=True, text=True, check=False)
     assert run.stderr == ""
     assert run.stdout.count("\n") == 1
     assert "cannot be written (File too large); free some space and run again" in run.stdout

@@ -13,6 +13,7 @@ from lgdea.records.archive import Archive, write_archive
 from lgdea.records.schema import Box, Label, Report, Study
 from lgdea.records.tables import read_table, write_table
 from lgdea.runs import fingerprint
+from tests.helpers.command_line import uncounted_environment
 
 
 def test_an_archive_comes_back_as_it_was_written(make_archive):
@@ -189,9 +190,8 @@ def test_a_full_disk_gives_one_line_and_leaves_what_was_there(make_archive, tmp_
     archive = make_archive()
     before = fingerprint(archive.folder)
     for folder in (archive.folder, tmp_path / "new"):
-        run = subprocess.run(
-            [sys.executable, "-c", FULL_DISK, str(folder)], capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-c", FULL_DISK, str(folder)]
+        run = subprocess.run(command, env=uncounted_environment(), capture_output=True, text=True, check=False)
         assert run.returncode == 1, run.stderr
         assert run.stdout.strip().count("\n") == 0
         assert "cannot be written (File too large); free some space" in run.stdout
