@@ -12,6 +12,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from lgdea.evidence.schema import SCHEMA_VERSION as EVIDENCE_VERSION
+from lgdea.graph.archive_graph import FORMAT_VERSION as GRAPH_VERSION
+from lgdea.models.serialization import FORMAT_VERSION as MODEL_VERSION
+from lgdea.pretraining.module import CHECKPOINT_FORMAT_VERSION
+from lgdea.records.schema import SCHEMA_VERSION as ARCHIVE_VERSION
 from lgdea.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,3 +56,15 @@ def test_the_citation_is_of_this_version() -> None:
 def test_the_changelog_has_this_version_and_what_comes_next() -> None:
     titles = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert titles[:2] == ["Unreleased", __version__]
+
+
+def test_the_changelog_states_the_versions_of_what_lies_on_disk() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| ([a-z, ]+?) \| (\d+) \|", text, flags=re.MULTILINE))
+    assert stated == {
+        "archive tables": ARCHIVE_VERSION,
+        "evidence, pairing, rejects": EVIDENCE_VERSION,
+        "model folder": str(MODEL_VERSION),
+        "archive graph": str(GRAPH_VERSION),
+        "checkpoints": str(CHECKPOINT_FORMAT_VERSION),
+    }
