@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_su
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lgdea.api.evidence import Evidence
     from lgdea.evaluation.encoders.protocol import ImageEncoder
     from lgdea.evaluation.results.result import Result
     from lgdea.models.lgdea_model import LgdeaModel
@@ -40,7 +42,7 @@ def evaluate(
     suite: Suite | str | Path | None = None,
     *,
     settings: Mapping[str, Mapping[str, Any] | EvaluationConfig] | None = None,
-    evidence: Any = None,
+    evidence: str | Path | pd.DataFrame | Evidence | None = None,
     device: str | None = None,
     out: str | Path | None = None,
     **common: Any,
@@ -56,8 +58,9 @@ def evaluate(
             suite; without a suite those of the first three for which the archive has labels, reports or boxes.
         suite: Benchmark suite that fixes settings and items: a name of :func:`list_suites` or a suite file.
         settings: Settings of each task: ``{"zero-shot": {"classes": "nih14"}}``; see :mod:`lgdea.evaluation.config`.
-        evidence: Evidence that grades what retrieval finds: a folder, an ``Evidence`` or its frame; the archive's
-            labels by default.
+        evidence: Evidence of all the archive's reports that grades what retrieval finds: a folder, an
+            :class:`~lgdea.api.evidence.Evidence`, or a frame with ``report_id``, ``finding``, ``assertion`` and
+            ``laterality``; the archive's labels by default.
         device: Where to put a model given by name; a GPU when there is one.
         out: Results folder; each task's files are written there when the task is done.
         **common: Settings of all tasks: ``split``, ``batch_size``, ``workers``, ``image_cache``,
@@ -67,7 +70,8 @@ def evaluate(
         Task to result, with intervals by patient and chance levels; shown as a table in a notebook.
 
     Raises:
-        UsageError: There is no such task, model, suite or labeller, or the suite fixes a setting otherwise.
+        UsageError: There is no such task, model, suite or labeller, the suite fixes a setting otherwise, or the
+            evidence is of other reports.
         ConfigError: A setting does not exist or has a wrong value.
         DataError: The archive has nothing to score, or a model's output is not finite.
 
@@ -95,10 +99,11 @@ def evaluate(
         config = _resolve_config(name, (settings or {}).get(name), common)
         plain = TaskInput(opened, config)
         inputs[name] = plain if chosen is None else prepare_task(chosen, task_named(name), opened, config)
+    units = _read_units(evidence, opened) if "retrieval" in inputs else None
     encoder = resolve_model(model, device)
     results: dict[str, Result] = {}
     for name, task_input in inputs.items():
-        result = _run_task(name, encoder, task_input, evidence)
+        result = _run_task(name, encoder, task_input, units)
         results[name] = task_input.annotate_result(result, model if isinstance(model, str | Path) else "")
         if out is not None:
             write_result(results[name], out)
@@ -162,7 +167,7 @@ def _resolve_config(
         raise ConfigError(f"{task}: {explain(error)}", remedy="see lgdea.evaluation.config") from None
 
 
-def _run_task(name: str, encoder: Any, task_input: TaskInput, evidence: Any) -> Result:
+def _run_task(name: str, encoder: Any, task_input: TaskInput, units: pd.DataFrame | None) -> Result:
     from lgdea.evaluation import tasks
 
     run: dict[str, Callable[..., Result]] = {
@@ -172,11 +177,19 @@ def _run_task(name: str, encoder: Any, task_input: TaskInput, evidence: Any) -> 
         "features": tasks.features,
     }
     if name == "retrieval":
-        return tasks.retrieval(encoder, task_input.archive, task_input.config, evidence=_graded_by(evidence))
+        return tasks.retrieval(encoder, task_input.archive, task_input.config, evidence=units)
     return run[name](encoder, task_input.archive, task_input.config)
 
 
-def _graded_by(evidence: Any) -> str | Path | pd.DataFrame | None:
-    """A folder or frame as it is, an ``Evidence`` as its frame."""
-    to_frame = getattr(evidence, "to_frame", None)
-    return evidence if to_frame is None else to_frame()
+def _read_units(evidence: str | Path | pd.DataFrame | Evidence | None, archive: Archive) -> pd.DataFrame | None:
+    """Units of the evidence, refused unless it is of all the archive's reports; a frame is taken as it is."""
+    from lgdea.api.evidence import Evidence
+    from lgdea.evaluation.tasks.graded import units_of
+
+    if not isinstance(evidence, Evidence):
+        return units_of(archive, evidence)
+    if evidence.folder is not None:
+        return units_of(archive, evidence.folder)
+    # Its record says which reports it has read, as the files of an extraction do; so it is checked as they are.
+    with TemporaryDirectory() as folder:
+        return units_of(archive, evidence.save(Path(folder) / "evidence"))

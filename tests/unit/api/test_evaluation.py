@@ -171,6 +171,18 @@ def test_evidence_may_be_a_frame(mini: Archive) -> None:
     assert results["retrieval"].metrics["image_to_report/evidence_precision@10"].value == 1.0
 
 
+def test_evidence_of_other_reports_is_refused_in_memory_too(mini: Archive, tmp_path: Path) -> None:
+    own = lgdea.extract(mini)
+    graded = lgdea.evaluate(Shuffled(), mini, "retrieval", evidence=own, **FAST)["retrieval"]
+    saved = lgdea.evaluate(Shuffled(), mini, "retrieval", evidence=own.save(tmp_path / "e"), **FAST)["retrieval"]
+    assert "graded by evidence" in graded.notes
+    assert graded.n_ids == saved.n_ids
+    other = mini.reports.assign(text="FINDINGS: Small left effusion.")
+    for evidence in (lgdea.extract(other), lgdea.extract(other).save(tmp_path / "other")):
+        with pytest.raises(UsageError, match="other reports than this archive's"):
+            lgdea.evaluate(Shuffled(), mini, "retrieval", evidence=evidence, **FAST)
+
+
 def test_the_command_line_writes_the_same_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = generate(tmp_path / "archive", studies=60, size=64).folder
     tokenizer = train_tokenizer(["The heart is enlarged.", "No pneumothorax."])
