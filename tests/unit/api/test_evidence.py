@@ -135,6 +135,9 @@ def test_scores_are_the_command_lines_and_another_archive_is_refused(
     in_memory, of_folder = evidence.score("phantom"), lgdea.load_evidence(folder).score("phantom", archive)
     assert in_memory == of_folder
     assert in_memory.micro.f1 > 0.9
+    few = lgdea.extract(archive, limit=10).score("phantom")
+    assert (few.reports, few.not_asked) == (10, 30)  # what was not to be read is not missed
+    assert few.micro.recall > 0.9
     other = generate(tmp_path / "other", studies=40, size=64, seed=5)
     for scored in (evidence, lgdea.load_evidence(folder)):
         with pytest.raises(UsageError, match="other reports"):
