@@ -144,7 +144,8 @@ class PretrainRun:
         L.seed_everything(self.config.seed, verbose=False)
         self.inputs = read_inputs(self.config, self.out)
         self.module, self.data = build_training(self.config, self.inputs, self.process)
-        _log.info("training on %s", ", ".join(f"{n} {what}" for what, n in self.inputs.corpus.counts().items()))
+        if self.trainer.is_global_zero:
+            _log.info("training on %s", ", ".join(f"{n} {what}" for what, n in self.inputs.corpus.counts().items()))
 
     def train(self) -> None:
         """Train to the last step, from the newest checkpoint if there is one.
@@ -159,9 +160,10 @@ class PretrainRun:
         if step >= self.config.max_steps:
             content = torch.load(self.start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
             self.module.on_load_checkpoint(content)
+            self.module.on_load_checkpoint(content)  # refuses another format, as resuming does
             self.module.load_state_dict(content["state_dict"])
             return
-        if step:
+        if step and self.trainer.is_global_zero:
             _log.info("resuming %s at step %d of %d", self.out, step, self.config.max_steps)
         for logger in self.loggers:
             logger.log_hyperparams(self.config.model_dump(mode="json"))
@@ -254,7 +256,7 @@ def _make_trainer(
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"trainer: Lightning refuses it ({str(error).strip().splitlines()[0]})", remedy="change the trainer block"
         ) from None

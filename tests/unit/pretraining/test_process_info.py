@@ -15,8 +15,9 @@ from lgdea import runs
 from lgdea.config import dump_yaml
 from lgdea.errors import UsageError
 from lgdea.models.serialization import load_model
-from lgdea.pretraining.fit import fit
-from lgdea.pretraining.module import PROPAGATED, Pretraining
+from lgdea.pretraining.fit import PretrainRun, fit
+from lgdea.pretraining.module import CHECKPOINT_FORMAT_VERSION, FORMAT, PROPAGATED, SHARDED, Pretraining
+from lgdea.pretraining.process_info import SINGLE_PROCESS, ProcessInfo
 
 STEPS = 12
 
@@ -103,13 +104,51 @@ def test_a_run_of_two_processes_is_finished_by_one(settings, tmp_path: Path, str
         fit(type(half).model_validate(alone), run)
 
 
+LAUNCHERS = {
+    "torchrun": {
+        "TORCHELASTIC_RUN_ID": "1",
+        "RANK": "1",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29511",
+    },
+    "slurm": {
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_NNODES": "1",
+        "SLURM_JOB_NAME": "pretrain",
+        "SLURM_JOB_ID": "7",
+        "SLURM_NODELIST": "node1",
+    },
+    "lightning": {"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2"},
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_process_knows_its_rank_before_it_trains(settings, tmp_path: Path, monkeypatch, launcher: str):
+    for name, value in LAUNCHERS[launcher].items():
+        monkeypatch.setenv(name, value)
+    run = PretrainRun(settings("lgdea", processes=2), tmp_path / "run")
+    assert run.process == ProcessInfo(rank=1, processes=2)
+    assert not run.trainer.is_global_zero
+    for name in LAUNCHERS[launcher]:
+        monkeypatch.delenv(name)
+    assert PretrainRun(settings("lgdea"), tmp_path / "run").process == SINGLE_PROCESS
+
+
 def test_a_run_begun_whole_is_not_finished_sharded():
     """Its optimiser state has other numbers, which would go to other weights."""
     module = Pretraining.__new__(Pretraining)
     torch.nn.Module.__init__(module)
     module._device_mesh = object()
     with pytest.raises(UsageError, match=r"begun without trainer.strategy=fsdp .*go on with the strategy"):
-        module.on_load_checkpoint({"state_dict": {}})
-    module.on_load_checkpoint({"lgdea_sharded": True})
+        module.on_load_checkpoint({FORMAT: CHECKPOINT_FORMAT_VERSION})
+    module.on_load_checkpoint({FORMAT: CHECKPOINT_FORMAT_VERSION, SHARDED: True})
     module._device_mesh = None
-    module.on_load_checkpoint({"lgdea_sharded": True})
+    module.on_load_checkpoint({FORMAT: CHECKPOINT_FORMAT_VERSION, SHARDED: True})
