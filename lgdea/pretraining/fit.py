@@ -112,13 +112,10 @@ class PretrainRun:
         self.config = config
         self.out = Path(out)
         self.start = newest_checkpoint(self.out / "checkpoints")
-        step = checkpoint_step(self.start)
-        self.loggers = [
-            *make_loggers(config.trainer.get("logger"), folder=self.out, first_step=step),
-            *make_loggers(logger, folder=self.out, first_step=step),
-        ]
+        self.logger_specs = (config.trainer.get("logger"), logger)
+        self.loggers: list[Logger] = []
         self.callbacks = [*make_callbacks(config.trainer.get("callbacks")), *make_callbacks(callbacks)]
-        self.trainer = _make_trainer(config, self.out, self.loggers, self.callbacks)
+        self.trainer = _make_trainer(config, self.out, self.callbacks)
         self.process = ProcessInfo(self.trainer.global_rank, self.trainer.world_size)
         self.finished = False
 
@@ -141,6 +138,10 @@ class PretrainRun:
         if self.finished:
             _log.info("%s is finished already", self.out)
             return
+        if self.trainer.is_global_zero:  # and not before the folder is open: some write into it at once
+            for spec in self.logger_specs:
+                self.loggers += make_loggers(spec, folder=self.out, first_step=checkpoint_step(self.start))
+            self.trainer.loggers += self.loggers
         L.seed_everything(self.config.seed, verbose=False)
         self.inputs = read_inputs(self.config, self.out)
         self.module, self.data = build_training(self.config, self.inputs, self.process)
@@ -227,9 +228,7 @@ def last_values(file: Path) -> dict[str, float]:
     return {str(name): float(value) for name, value in last.items() if np.isfinite(value)}
 
 
-def _make_trainer(
-    config: PretrainConfig, out: Path, loggers: Sequence[Logger], callbacks: Sequence[L.Callback]
-) -> L.Trainer:
+def _make_trainer(config: PretrainConfig, out: Path, callbacks: Sequence[L.Callback]) -> L.Trainer:
     settings = {
         "accelerator": "auto",
         "log_every_n_steps": LOG_EVERY_N_STEPS,
@@ -248,7 +247,7 @@ def _make_trainer(
         trainer = L.Trainer(
             **trainer_settings(settings),
             max_epochs=1,
-            logger=[CsvLogger(out / METRICS), *loggers],
+            logger=CsvLogger(out / METRICS),
             callbacks=own,
             default_root_dir=out,
             enable_checkpointing=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -30,9 +31,11 @@ def make_loggers(specs: Any, *, folder: Path, first_step: int = 0) -> list[Logge
     Raises:
         ConfigError: A class cannot be imported, is not a logger, or refuses its arguments.
     """
+    # Newer versions of MLflow keep no runs in folders: a database below the run folder.
+    mlflow = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
     defaults: dict[str, dict[str, Any]] = {
         "tensorboard": {"name": "tensorboard", "version": "", "default_hp_metric": False, "purge_step": first_step},
-        "mlflow": {"experiment_name": "lgdea", "run_name": folder.name, "save_dir": str(folder / "mlruns")},
+        "mlflow": {"experiment_name": "lgdea", "run_name": folder.name, "tracking_uri": mlflow},
         "wandb": {"project": "lgdea", "name": folder.name},
     }
     loggers = []
