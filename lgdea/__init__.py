@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lgdea.api.training import list_configs as list_configs
     from lgdea.api.training import list_objectives as list_objectives
     from lgdea.api.training import pretrain as pretrain
+    from lgdea.errors import LgdeaError as LgdeaError
     from lgdea.evidence.schema import Unit as Unit
     from lgdea.models.create import create_model as create_model
     from lgdea.models.serialization import load_model as load_model
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 # `lgdea --help` must not pay for it.
 _EXPORTS = {
     "Evidence": "lgdea.api.evidence",
+    "LgdeaError": "lgdea.errors",
     "Results": "lgdea.api.results",
     "Unit": "lgdea.evidence.schema",
     "build_archive": "lgdea.api.archives",

@@ -17,6 +17,10 @@ class LgdeaError(Exception):
         file: The file or folder concerned.
         row: Row number (1-based, header not counted) or row id inside ``file``.
         remedy: What the user can do about it, in one clause.
+
+    Example:
+        >>> print(lgdea.LgdeaError("has no text", file="reports.csv", row=3, remedy="leave the row out"))
+        reports.csv row 3: has no text; leave the row out
     """
 
     exit_code = 1
