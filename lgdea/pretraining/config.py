@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from lgdea.config import Config
+from lgdea.pretraining.trainer_block import check_trainer
 
 
 class DataConfig(Config):
@@ -274,38 +272,6 @@ class ValidationConfig(Config):
     """0 switches validation off."""
 
 
-LOGGERS = {
-    "tensorboard": "lightning.pytorch.loggers.TensorBoardLogger",
-    "wandb": "lightning.pytorch.loggers.WandbLogger",
-    "mlflow": "lightning.pytorch.loggers.MLFlowLogger",
-}
-"""Short names of ``trainer.logger``."""
-TAKEN_TRAINER_KEYS = {
-    *("default_root_dir", "max_epochs", "num_sanity_val_steps"),
-    *("enable_checkpointing", "enable_progress_bar", "use_distributed_sampler"),
-}
-COMMON_TRAINER_KEYS = {
-    *("max_steps", "accelerator", "devices", "num_nodes", "strategy", "precision", "logger", "callbacks"),
-    *("log_every_n_steps", "accumulate_grad_batches", "gradient_clip_val", "deterministic"),
-}
-"""Known without importing Lightning, which takes seconds."""
-
-
-def _trainer_keys() -> list[str]:
-    from lightning import Trainer
-
-    return [name for name in signature(Trainer.__init__).parameters if name not in {"self", *TAKEN_TRAINER_KEYS}]
-
-
-def _nearest(wrong: str, known: Iterable[str]) -> str:
-    near = get_close_matches(wrong, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value in (None, False) else value if isinstance(value, list) else [value]
-
-
 class PretrainConfig(Config):
     """Everything that shapes a pretraining run."""
 
@@ -343,23 +309,7 @@ class PretrainConfig(Config):
     @field_validator("trainer")
     @classmethod
     def _check_trainer(cls, value: dict[str, Any]) -> dict[str, Any]:
-        value = {"max_steps": 1000, **value}
-        steps = value["max_steps"]
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError("max_steps must be a whole number above 0")
-        for key in value:
-            if key in TAKEN_TRAINER_KEYS:
-                raise ValueError(f"{key} is set by lgdea")
-            if key not in COMMON_TRAINER_KEYS and key not in (known := _trainer_keys()):
-                raise ValueError(f"Lightning's Trainer has no argument {key}{_nearest(key, known)}")
-        for spec in _as_list(value.get("logger")):
-            if isinstance(spec, bool) or (isinstance(spec, str) and "." not in spec and spec not in LOGGERS):
-                raise ValueError(f"logger {spec} is not one of {', '.join(LOGGERS)}{_nearest(str(spec), LOGGERS)}")
-        for key in ("logger", "callbacks"):
-            for spec in _as_list(value.get(key)):
-                if isinstance(spec, dict) and (set(spec) - {"class_path", "init_args"} or "class_path" not in spec):
-                    raise ValueError(f"an entry of {key} has the keys class_path and init_args, not {', '.join(spec)}")
-        return value
+        return check_trainer(value)
 
     @property
     def max_steps(self) -> int:
