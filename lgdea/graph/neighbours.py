@@ -23,7 +23,7 @@ Mode = Literal["mutual", "symmetric"]
 def knn(
     vectors: np.ndarray, k: int, *, index: Index = "auto", probes: int = 32, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest other nodes of every node, by cosine.
+    """Find the k nearest other nodes of every node, by cosine.
 
     Args:
         vectors: (N, D), any length; a zero vector is a node that nothing is known of and gets no neighbours.
@@ -39,6 +39,11 @@ def knn(
     Raises:
         ConfigError: ``k`` is not positive.
         DataError: ``vectors`` is not a finite (N, D) array.
+
+    Example:
+        >>> indices, cosine = knn(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), 1)
+        >>> indices.ravel(), cosine.ravel().round(3)
+        (array([1, 0, 1]), array([0.995, 0.995, 0.1  ], dtype=float32))
     """
     if k < 1:
         raise ConfigError(f"a graph needs k >= 1 neighbours, not {k}")
@@ -71,7 +76,10 @@ def knn(
 def affinity(
     indices: np.ndarray, cosine: np.ndarray, mode: Mode = "mutual", power: float = AFFINITY_POWER
 ) -> sparse.csr_array:
-    """The symmetrically normalised affinity S = D^-1/2 W D^-1/2 of a neighbour graph.
+    """Affinity of a neighbour graph, symmetrically normalised.
+
+    Definition: S = D^-1/2 W D^-1/2 with W = cosine ** power on the graph's edges and D the row sums of W. Source: Iscen
+    et al. (CVPR 2019), equation 9 for W.
 
     Args:
         indices: (N, k) of :func:`knn`.
@@ -81,6 +89,15 @@ def affinity(
 
     Returns:
         (N, N) CSR, symmetric, spectral radius <= 1; the row of a node without edges is empty.
+
+    Raises:
+        ConfigError: ``mode`` is neither of the two.
+
+    Example:
+        >>> affinity(np.array([[1], [0], [1]]), np.array([[0.9], [0.9], [0.5]])).toarray()  # 1 did not choose 2
+        array([[0., 1., 0.],
+               [1., 0., 0.],
+               [0., 0., 0.]])
     """
     if mode not in ("mutual", "symmetric"):
         raise ConfigError(f"no such graph mode {mode!r}", remedy="choose mutual or symmetric")
@@ -113,11 +130,18 @@ def node_vectors(histograms: np.ndarray, pooled: np.ndarray | None = None, poole
 
     Returns:
         (N, K) or (N, K + D) float32, unit rows, zero rows for nodes without evidence.
+
+    Example:
+        >>> a, b = node_vectors(np.array([[1.0, 0.0], [0.5, 0.5]]))
+        >>> round(float(a @ b), 3)  # the Bhattacharyya coefficient: sqrt(1 . 0.5)
+        0.707
     """
     root = _unit(np.sqrt(np.clip(histograms, 0, None)))
     if pooled is None:
         return root
     known = (np.linalg.norm(root, axis=1) > 0)[:, None]
+    # Roots of the weights, so that the product of two rows carries each weight once; a node without evidence stays
+    # zero, also in its pooled part, and so gets no neighbours.
     joined = [np.sqrt(1 - pooled_weight) * root, np.sqrt(pooled_weight) * _unit(pooled) * known]
     return np.concatenate(joined, axis=1).astype(np.float32)
 
