@@ -181,8 +181,8 @@ def coupled(
     """
     if not 0 <= alpha < 1:
         raise ConfigError(f"alpha must lie in [0, 1), not {alpha}")
-    # S_I = U diag(u) U^T and S_R = V diag(v) V^T. With Q = U^T P V the equation reads Q = a u Q v + (1-a) U^T Y V, entry
-    # by entry: one division each.
+    # S_I = U diag(u) U^T and S_R = V diag(v) V^T. With Q = U^T P V the equation reads Q = a u Q v + (1-a) U^T Y V,
+    # entry by entry: one division each.
     value_i, basis_i = np.linalg.eigh(_dense(S_I))
     value_r, basis_r = np.linalg.eigh(_dense(S_R))
     rotated = basis_i.T @ _dense(Y) @ basis_r

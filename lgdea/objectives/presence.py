@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lgdea.objectives.histograms import TINY
-
-NOT_MENTIONED, ABSENT, UNCERTAIN, PRESENT = 0, 1, 2, 3
+from lgdea.vocabulary.entailment import NOT_MENTIONED, PRESENT, UNCERTAIN
 
 
 def presence_targets(

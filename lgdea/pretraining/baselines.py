@@ -20,9 +20,9 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.baselines import caption_pseudo_label, keyword_pseudo_label
 from lgdea.objectives.contrastive import evidence_contrastive, info_nce
 from lgdea.objectives.gather import gather, world_size
-from lgdea.objectives.presence import PRESENT
 from lgdea.pretraining.batches import Batch
 from lgdea.pretraining.config import ObjectiveConfig
+from lgdea.vocabulary.entailment import PRESENT
 
 
 def baseline_losses(model: LgdeaModel, batch: Batch, config: ObjectiveConfig, linked: int) -> dict[str, Tensor]:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from lgdea.objectives.presence import PRESENT, UNCERTAIN
 from lgdea.pretraining.corpus import Corpus
-from lgdea.pretraining.phrases import UNIT_WEIGHTS
 from lgdea.pretraining.sampler import Draw
 from lgdea.statistics.overlap import jaccard
+from lgdea.vocabulary.entailment import PRESENT, UNCERTAIN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from lgdea.imaging.cache import Frames
 
 Batch = dict[str, Tensor]
+UNIT_WEIGHTS = np.array([0.0, 0.0, 0.5, 1.0], dtype=np.float32)
+"""Weight of a unit of each status in a report's histogram."""
 LINKED_REPORT_SHARE = 0.5
 """Part of the unlinked reports of a batch that come from the propagated links of its images, so that these find
 positives; the rest is drawn from all."""

@@ -12,7 +12,6 @@ from lgdea.imaging.transforms import Augment, Preprocess
 from lgdea.models.create import create_model
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_image_tower
-from lgdea.objectives.presence import PRESENT
 from lgdea.pretraining.batches import BatchBuilder
 from lgdea.pretraining.chunks import run_in_chunks
 from lgdea.pretraining.compiled import compile_tower
@@ -24,6 +23,7 @@ from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.process_info import SINGLE_PROCESS, ProcessInfo
 from lgdea.pretraining.propagation import evidence_targets
 from lgdea.pretraining.sampler import MixedSampler, proportions
+from lgdea.vocabulary.entailment import PRESENT
 
 
 def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> LgdeaModel:

@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea.errors import DataError, UsageError
-from lgdea.pretraining.phrases import ASSERTIONS, UNSPECIFIED, Key, PhraseTable
 from lgdea.records.archive import Archive
+from lgdea.vocabulary.entailment import ASSERTIONS, UNSPECIFIED, Key, PhraseTable
 
 Ints = NDArray[np.int64]
 

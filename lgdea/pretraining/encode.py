@@ -16,12 +16,11 @@ from lgdea.imaging.transforms import Preprocess
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather, world_size
 from lgdea.objectives.histograms import report_histogram
-from lgdea.objectives.presence import PRESENT
-from lgdea.pretraining.batches import BatchBuilder, Tokens
+from lgdea.pretraining.batches import UNIT_WEIGHTS, BatchBuilder, Tokens
 from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
-from lgdea.pretraining.phrases import UNIT_WEIGHTS
 from lgdea.pretraining.propagation import Nodes
+from lgdea.vocabulary.entailment import PRESENT
 from lgdea.vocabulary.phrases import canonical_phrase
 
 CHUNK = 256

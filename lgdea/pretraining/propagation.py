@@ -18,8 +18,8 @@ from lgdea.graph.archive_graph import ArchiveGraph, build_graph, load_graph, sav
 from lgdea.graph.diffusion import confidence_weight
 from lgdea.graph.links import link_weights, propagate, propagated_histograms
 from lgdea.graph.neighbours import node_vectors
-from lgdea.objectives.presence import PRESENT, UNCERTAIN
 from lgdea.pretraining.config import GraphConfig
+from lgdea.vocabulary.entailment import PRESENT, UNCERTAIN
 
 if TYPE_CHECKING:
     from lgdea.pretraining.corpus import Corpus

@@ -3,15 +3,8 @@ import math
 import pytest
 import torch
 
-from lgdea.objectives.presence import (
-    ABSENT,
-    NOT_MENTIONED,
-    PRESENT,
-    UNCERTAIN,
-    phrase_ranking,
-    presence_loss,
-    presence_targets,
-)
+from lgdea.objectives.presence import phrase_ranking, presence_loss, presence_targets
+from lgdea.vocabulary.entailment import ABSENT, NOT_MENTIONED, PRESENT, UNCERTAIN
 
 
 def bce(logit: float, target: float) -> float:

@@ -1,4 +1,4 @@
-"""The phrases of a corpus, and what a unit of evidence says about each of them.
+"""Entailment between units of evidence and phrases: which phrases a unit makes present or absent.
 
 A unit is known by its key (finding, anatomy, laterality, severity) and its assertion. "Moderate left pleural effusion
 is present" also makes "left pleural effusion" and "pleural effusion" present; "no pleural effusion" makes all three
@@ -14,13 +14,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lgdea.objectives.presence import ABSENT, PRESENT, UNCERTAIN
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.phrases import canonical_phrase
 
+NOT_MENTIONED, ABSENT, UNCERTAIN, PRESENT = 0, 1, 2, 3
+"""Status of a phrase in a report."""
 ASSERTIONS = {"absent": ABSENT, "uncertain": UNCERTAIN, "present": PRESENT}
-UNIT_WEIGHTS = np.array([0.0, 0.0, 0.5, 1.0], dtype=np.float32)
-"""How much a unit of each status counts in a report's histogram."""
 UNSPECIFIED = "unspecified"
 NORMAL = "no_finding"
 TEMPLATES = ("{}", "{}", "there is {}", "{} is seen", "findings consistent with {}")
@@ -32,7 +31,7 @@ Key = tuple[str, str | None, str, str]
 
 @cache
 def _lineage(finding: str) -> tuple[frozenset[str], frozenset[str], str]:
-    """Ancestors and descendants (both with the finding itself) and kind; an unknown finding stands alone."""
+    """Return ancestors and descendants (both with the finding itself) and kind; an unknown finding stands alone."""
     vocabulary = load_vocabulary()
     entry = vocabulary.findings.get(finding)
     if entry is None:
@@ -46,7 +45,7 @@ def is_abnormal(finding: str) -> bool:
 
 
 def generalisations(key: Key) -> list[Key]:
-    """``key`` and what it implies when present, most special first: without severity, place, side; its ancestors."""
+    """List ``key`` and what it implies when present, most special first: without severity, place, side; ancestors."""
     finding, anatomy, side, _ = key
     keys = [key, (finding, anatomy, side, UNSPECIFIED), (finding, None, side, UNSPECIFIED)]
     keys += [(f, None, UNSPECIFIED, UNSPECIFIED) for f in (finding, *sorted(_lineage(finding)[0] - {finding}))]
@@ -74,7 +73,7 @@ def implies_absence(unit: Key, phrase: Key) -> bool:
 
 
 class PhraseTable:
-    """The unique phrases of a corpus and, for every unique unit, the status it gives to each.
+    """Unique phrases of a corpus and, for every unique unit, the status it gives to each.
 
     Attributes:
         texts: ``T`` unique canonical phrases.
@@ -108,7 +107,7 @@ class PhraseTable:
             self.keys.append(key)
 
     def _entail(self, unit: Key, status: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """Phrases with a status because of ``unit``."""
+        """Find the phrases that ``unit`` gives a status, and the status."""
         found: dict[int, int] = {}
         if status == ABSENT:
             for finding in _lineage(unit[0])[1]:
@@ -142,7 +141,7 @@ class PhraseTable:
         return matrix
 
     def wordings(self, phrase: int) -> list[str]:
-        """Ways of saying a phrase: templates around it, and the finding's synonyms where only the finding is named."""
+        """List ways of saying a phrase: templates around it, and synonyms where only the finding is named."""
         text, key = self.texts[phrase], self.keys[phrase]
         texts = [template.format(text) for template in TEMPLATES]
         entry = load_vocabulary().findings.get(key[0])

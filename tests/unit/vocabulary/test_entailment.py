@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
-from lgdea.objectives.presence import ABSENT, NOT_MENTIONED, PRESENT, UNCERTAIN
-from lgdea.pretraining.phrases import PhraseTable, generalisations, implies_absence, implies_presence
+from lgdea.vocabulary.entailment import (
+    ABSENT,
+    NOT_MENTIONED,
+    PRESENT,
+    UNCERTAIN,
+    PhraseTable,
+    generalisations,
+    implies_absence,
+    implies_presence,
+)
 
 ANY = "unspecified"
 LEFT = ("pleural_effusion", None, "left", "moderate")
