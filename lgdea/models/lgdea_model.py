@@ -274,7 +274,10 @@ class LgdeaModel(nn.Module):
         return inference.encode_text(self, texts)
 
     def heat_map(self, image: inference.ImageInput, phrase: str) -> np.ndarray:
-        """Cosine of ``phrase`` with each place of ``image``: (H, W) in SOURCE pixels, NaN outside the crop."""
+        """Cosine of ``phrase`` with each place of ``image``: (H, W) in SOURCE pixels, NaN outside the crop.
+
+        :func:`lgdea.show_heat_map` draws it over the image.
+        """
         return inference.heat_map(self, image, phrase)
 
     def evidence(self, image: inference.ImageInput, top: int = 10) -> list[dict[str, Any]]:
