@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,18 +50,24 @@ def peak_gib(work: Callable[[], Any]) -> float:
     return torch.cuda.max_memory_allocated() / 2**30
 
 
-def gpu_kernels(work: Callable[[], Any]) -> tuple[float | None, str]:
-    """Seconds that the GPU computes while ``work`` runs, and a table of the kernels that take most of them.
+def gpu_kernels(work: Callable[[], Any]) -> dict[str, Any]:
+    """Record what the GPU does while ``work`` runs.
 
-    None, and why, where the machine does not let its kernels be looked at.
+    Returns:
+        ``busy_seconds``, in which it computes; ``waits``, how often the program waits for it; ``kernels``, a table of
+        what takes most of the time. Empty where the machine does not let one look.
     """
     try:
         with torch.profiler.profile() as profiler:
             work()
             torch.cuda.synchronize()
     except RuntimeError as error:
-        return None, str(error)
+        warnings.warn(f"the GPU's kernels cannot be looked at ({error})", stacklevel=2)
+        return {}
     events = profiler.key_averages()
     kernels = [e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation]
-    table: str = events.table(sort_by="self_device_time_total", row_limit=40, max_name_column_width=80)
-    return sum(kernel.self_device_time_total for kernel in kernels) / 1e6, table
+    return {
+        "busy_seconds": sum(kernel.self_device_time_total for kernel in kernels) / 1e6,
+        "waits": sum(e.count for e in events if e.key == "cudaStreamSynchronize"),
+        "kernels": events.table(sort_by="self_device_time_total", row_limit=40, max_name_column_width=80),
+    }

@@ -107,8 +107,8 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
     Returns:
         ``seconds`` and ``bare_seconds`` of a step, their ``ratio`` and ``images_per_second``; seconds of what the step
         has besides towers and losses, ``augmentation_seconds`` and ``ema_seconds``. On a GPU also ``peak_gib``, the
-        memory that a whole step takes at most, optimiser and batches included, ``busy_seconds`` and
-        ``bare_busy_seconds``, in which the GPU computes, and ``kernels``, a table of them.
+        memory that a whole step takes at most, optimiser and batches included, what
+        :func:`benchmarks.timing.gpu_kernels` says of a step, and ``bare_busy_seconds``.
     """
     from lgdea.pretraining.build import build_training
 
@@ -153,8 +153,8 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
     works = [step, bare, augmentation, lambda _: module.update_ema_model()]
     seconds, bare_seconds, augmentation_seconds, ema_seconds = alternate(works, batches)
     if on_gpu:
-        on_gpu["busy_seconds"], on_gpu["kernels"] = gpu_kernels(lambda: step(batches[-1]))
-        on_gpu["bare_busy_seconds"], _ = gpu_kernels(lambda: bare(batches[-1]))
+        on_gpu |= gpu_kernels(lambda: step(batches[-1]))
+        on_gpu["bare_busy_seconds"] = gpu_kernels(lambda: bare(batches[-1])).get("busy_seconds")
     images = len(batches[0]["images"])
     return {
         "seconds": seconds,

@@ -63,7 +63,8 @@ COLUMNS = {
     "augmentation_seconds": "augmentation, s",
     "ema_seconds": "moving average, s",
     "busy_seconds": "GPU busy, s",
-    "bare_busy_seconds": "of the bare towers, s",
+    "bare_busy_seconds": "in the bare towers, s",
+    "waits": "waits",
     "peak_gib": "peak GiB",
     "error": "error",
 }

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=20_000)
     parser.add_argument("--difficulty", default="easy", help="of the phantom; the towers start from random weights")
     parser.add_argument("--tower", default="resnet50", help="image tower, such as vit_small_patch16_224")
-    parser.add_argument("--steps", type=int, default=400, help="training steps of every model")
+    parser.add_argument("--steps", type=int, default=300, help="training steps of every model")
     parser.add_argument("--objectives", default="lgdea,clip,gloria")
     parser.add_argument("--fractions", default="0.05,1", help="shares of the patients that keep their link")
     parser.add_argument("--nodes", type=int, default=1_000_000, help="images, and as many reports, of the graph")
