@@ -95,7 +95,7 @@ class TokenTower(nn.Module):
         return {"pooled": self.backbone.forward_head(tokens, pre_logits=True), "patches": tokens[:, self.prefix :]}
 
     def describe(self) -> dict[str, Any]:
-        """What :func:`build_image_tower` needs to build this tower again."""
+        """Return the arguments of :func:`build_image_tower` that build this tower again."""
         return {"name": self.name, "image_size": self.image_size, "stride": self.stride}
 
 
@@ -153,7 +153,7 @@ class PyramidTower(nn.Module):
         return {"pooled": pooled, "patches": tokens}
 
     def describe(self) -> dict[str, Any]:
-        """What :func:`build_image_tower` needs to build this tower again."""
+        """Return the arguments of :func:`build_image_tower` that build this tower again."""
         return {"name": self.name, "image_size": self.image_size, "stride": self.stride, "shift": self.shift}
 
     def _levels(self, images: Tensor) -> list[Tensor]:
@@ -232,7 +232,7 @@ def sincos_position(rows: int, columns: int, frequencies: int) -> Tensor:
 
 
 def _is_plain_transformer(model: Any) -> bool:
-    """Whether all depths share one patch grid, so that there is nothing to fuse."""
+    """Check that all depths share one patch grid, so that there is nothing to fuse."""
     reductions = {info["reduction"] for info in getattr(model, "feature_info", [])}
     return len(reductions) <= 1 and hasattr(model, "patch_embed") and hasattr(model, "forward_head")
 

@@ -84,7 +84,7 @@ class LgdeaModel(nn.Module):
         self.dim = dim
         self.lesion_temperature = lesion_temperature
         self.name = "unsaved"
-        """How results name the model; loading sets it to the folder's name."""
+        """Name of the model in results; loading sets it to the folder's name."""
         self.scoring = scoring
         self.findings = tuple(findings)
         self.max_tokens = min(max_tokens, tokenizer.model_max_length)
@@ -111,7 +111,7 @@ class LgdeaModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         device: torch.device = self.presence_bias.device
         return device
 

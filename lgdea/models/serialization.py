@@ -26,7 +26,7 @@ PREPROCESS = "preprocess.json"
 CARD = "README.md"
 HEAD = "retrieval_head."
 TOWER = "image_tower."
-"""What the names of the image tower's weights begin with."""
+"""Prefixes of the names of weights."""
 
 
 def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any] | None = None) -> Path:

@@ -57,7 +57,7 @@ class TextTower(nn.Module):
         return {"pooled": pooled, "tokens": tokens}
 
     def describe(self) -> dict[str, Any]:
-        """What :func:`rebuild_text_tower` needs to build this tower again without a network."""
+        """Describe the tower for :func:`rebuild_text_tower`, which needs no network."""
         config = self.backbone.config.to_diff_dict()
         return {
             "name": self.name,
@@ -209,7 +209,7 @@ def _has_weights(name: str) -> bool:
 
 
 def _small_attention() -> str:
-    """How ``small-bert`` computes attention.
+    """Choose how ``small-bert`` computes attention.
 
     PyTorch's fused attention with a mask has a slow backward pass on the CPU: at this size it took a third of the
     training step of a whole model, where the plain formula takes a tenth.

@@ -1,4 +1,4 @@
-"""What the baselines add to the symmetric InfoNCE of linked pairs (:func:`lgdea.objectives.contrastive.info_nce`).
+"""Losses that the baselines add to the InfoNCE of linked pairs (:func:`lgdea.objectives.contrastive.info_nce`).
 
 Shapes: M linked images and reports, V unlinked images, U keywords.
 """

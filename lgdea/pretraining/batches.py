@@ -1,4 +1,4 @@
-"""From a draw to a batch: pixels, tokens, and what the batch's reports say of its phrases.
+"""Batches from draws: pixels, tokens, and the status of the batch's phrases in its reports.
 
 Shapes: W processes, M linked images and V unlinked images per process, R unlinked reports per process, U phrases,
 n units. With several processes pixels and report tokens are this process's own; everything about evidence is of the

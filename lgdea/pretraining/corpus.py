@@ -1,4 +1,4 @@
-"""What a run learns from: training images and reports with their evidence, as arrays.
+"""Training corpus: images and reports with their evidence, as arrays.
 
 Only studies of the training split enter a corpus; validation items have a class of their own and no way into a batch.
 """

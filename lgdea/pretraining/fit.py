@@ -34,7 +34,7 @@ from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.csv_logger import CsvLogger, truncate_after
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import calibrate_retrieval_head
-from lgdea.pretraining.graph_refresh import Stages
+from lgdea.pretraining.graph_refresh import GraphRefreshCallback
 from lgdea.pretraining.inputs import Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.process_info import ProcessInfo, exclusive_lock
@@ -236,7 +236,7 @@ def _make_trainer(config: PretrainConfig, out: Path, callbacks: Sequence[L.Callb
         **{key: value for key, value in config.trainer.items() if key not in ("logger", "callbacks")},
     }
     own: list[L.Callback] = [
-        *([Stages(out / "graph")] if config.objective.name == "lgdea" else []),
+        *([GraphRefreshCallback(out / "graph")] if config.objective.name == "lgdea" else []),
         LossCheck(out, settings["log_every_n_steps"], config.checkpoint.every_steps),
         Validation(config.validation.every_steps),
         *callbacks,

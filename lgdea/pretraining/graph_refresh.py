@@ -1,4 +1,4 @@
-"""The stages of objective ``lgdea``: placing the prototypes, building the graph again and again."""
+"""Callback of objective ``lgdea``: places the prototypes, and rebuilds the graph at intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lgdea.pretraining.encode import data_of, encode_images, encode_phrases, enc
 from lgdea.pretraining.module import Pretraining
 
 
-class Stages(Callback):
+class GraphRefreshCallback(Callback):
     """Places the prototypes and rebuilds the graph when it is their step.
 
     Args:
@@ -27,7 +27,7 @@ class Stages(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.seconds = 0.0
-        """What the graphs of this process have cost."""
+        """Time that the graphs of this process have taken."""
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Of a resumed run: take up the graph it had."""

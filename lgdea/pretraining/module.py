@@ -311,7 +311,7 @@ class Pretraining(L.LightningModule):
 
     @property
     def _scales_gradients(self) -> bool:
-        """Whether the precision is float16, whose gradients are scaled; bfloat16 has float32's range."""
+        """True in float16, whose gradients are scaled; bfloat16 has float32's range."""
         return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def configure_gradient_clipping(

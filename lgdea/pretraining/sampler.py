@@ -1,4 +1,4 @@
-"""Which items stand in which batch: a pure function of the seed and the step, so that a run resumes anywhere.
+"""Draw of the items of each batch: a pure function of the seed and the step, so that a run resumes anywhere.
 
 Every pool (linked pairs, unlinked images, unlinked reports) is walked through in passes; pass p is a permutation
 seeded by (seed, pool, p). What is left at a pass's end and fills no batch is dropped, so no item is twice in a batch.
@@ -101,7 +101,7 @@ class MixedSampler:
 def proportions(
     *, batch_size: int, paired_share: float, reports: int, pool: tuple[int, int, int]
 ) -> tuple[int, int, int]:
-    """How many pairs, unlinked images and unlinked reports a process takes per step.
+    """Choose the pairs, unlinked images and unlinked reports that a process takes per step.
 
     A pool that is empty gives its place to the others, and the linked pairs are never drawn twice into one batch.
 

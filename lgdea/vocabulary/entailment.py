@@ -40,7 +40,7 @@ def _lineage(finding: str) -> tuple[frozenset[str], frozenset[str], str]:
 
 
 def is_abnormal(finding: str) -> bool:
-    """Whether a normal report denies it: findings and diseases, not devices."""
+    """Return True for what a normal report denies: findings and diseases, not devices."""
     return _lineage(finding)[2] in ("finding", "disease")
 
 
@@ -53,7 +53,7 @@ def generalisations(key: Key) -> list[Key]:
 
 
 def implies_presence(unit: Key, phrase: Key) -> bool:
-    """Whether a present ``unit`` makes ``phrase`` present."""
+    """Check that a present ``unit`` makes ``phrase`` present."""
     return (
         phrase[0] in _lineage(unit[0])[0]
         and phrase[1] in (None, unit[1])
@@ -63,7 +63,7 @@ def implies_presence(unit: Key, phrase: Key) -> bool:
 
 
 def implies_absence(unit: Key, phrase: Key) -> bool:
-    """Whether an absent ``unit`` makes ``phrase`` absent: the phrase must be at least as special."""
+    """Check that an absent ``unit`` makes ``phrase`` absent: the phrase must be at least as special."""
     return (
         unit[0] in _lineage(phrase[0])[0]
         and unit[1] in (None, phrase[1])
