@@ -233,7 +233,8 @@ class SpeedConfig(Config):
     channels_last: bool = True
     """Memory layout of the image tower; convolutions are a third faster so, on CPU and GPU alike."""
     compile: bool = False
-    """``torch.compile`` both towers; the first steps take minutes, so it pays in long runs."""
+    """``torch.compile`` both towers, transformers block by block; the first steps take a minute or more, so it pays in
+    long runs."""
     chunk_size: PositiveInt | None = None
     """Images, or texts, that go through a tower at once; each chunk is computed a second time in the backward pass
     (GradCache). For contrastive batches that do not fit into memory; null: the whole batch."""
