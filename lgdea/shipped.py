@@ -40,9 +40,19 @@ def config_files(kind: str, names: Sequence[str] | None) -> list[Path]:
 
 
 def resolve_configs(folder: Path, names: Sequence[str] | None) -> list[Path]:
-    """Resolve configuration files as :func:`config_files` does, with bare names looked up in ``folder``."""
+    """Resolve configuration files as :func:`config_files` does, with bare names looked up in ``folder``.
+
+    Raises:
+        UsageError: A bare name is neither a file nor in ``folder``.
+    """
     files = []
     for name in names or ():
-        named = folder / f"{name}.yaml"
-        files.append(named if not Path(name).exists() and named.exists() else Path(name))
+        path, named = Path(name), folder / f"{name}.yaml"
+        if path.exists() or path.suffix or len(path.parts) > 1:
+            files.append(path)
+        elif named.exists():
+            files.append(named)
+        else:
+            known = sorted(file.stem for file in folder.glob("*.yaml"))
+            raise UsageError(f"no configuration {name!r}", remedy=f"give a YAML file, or one of {', '.join(known)}")
     return files

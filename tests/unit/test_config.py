@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import lgdea
 from lgdea.config import Config, dump_commented_yaml, dump_yaml, load_config, merge, parse_override
-from lgdea.errors import ConfigError
+from lgdea.errors import ConfigError, UsageError
 from lgdea.pretraining.config import PretrainConfig
+from lgdea.shipped import config_files
 
 
 class Optimizer(Config):
@@ -202,3 +203,10 @@ def test_a_missing_key_is_named_with_the_command_that_explains_it() -> None:
     with pytest.raises(ConfigError) as error:
         load_config(PretrainConfig, overrides=["data.archive=x", "data.evidence=y"])
     assert str(error.value) == "data.pairing: is required; see `lgdea config schema pretrain`"
+
+
+def test_a_bare_name_that_is_not_shipped_is_answered_with_those_that_are():
+    assert config_files("pretrain", ["demo-lgdea"])[0].name == "demo-lgdea.yaml"
+    with pytest.raises(UsageError, match=r"no configuration 'demo-lgda'; .* one of demo-clip, demo-lgdea"):
+        config_files("pretrain", ["demo-lgda"])
+    assert config_files("pretrain", ["mine.yaml", "x/mine"]) == [Path("mine.yaml"), Path("x/mine")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -78,10 +79,14 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
         raise UsageError(
             f"backend {name!r} needs {error.name or error}", remedy=_install_command(found[name])
         ) from None
+    signature = inspect.signature(create)
     try:
-        backend: ExtractorBackend = create(**options)
-    except TypeError as error:
-        raise UsageError(f"backend {name!r} does not take these options ({error})") from None
+        signature.bind(**options)
+    except TypeError as error:  # "missing a required argument: 'url'", "got an unexpected keyword argument 'modell'"
+        known = ", ".join(signature.parameters) or "none"
+        problem = f"backend {name!r} does not take these options ({error})"
+        raise UsageError(problem, remedy=f"its options: {known}") from None
+    backend: ExtractorBackend = create(**options)
     return backend
 
 
