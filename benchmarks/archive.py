@@ -13,7 +13,7 @@ from lgdea.config import Config
 
 
 class PhantomSettings(Config):
-    """What :func:`lgdea.phantom.generate` is told."""
+    """Settings of :func:`lgdea.phantom.generate`."""
 
     studies: PositiveInt = 4000
     """Number of studies."""

@@ -1,4 +1,4 @@
-"""What evaluation costs: retrieval of a large split from given embeddings, and embedding beside the bare encoders.
+"""Cost of evaluation: retrieval of a large split from given embeddings, and embedding beside the bare encoders.
 
 Every part leaves one JSON file; what is there is not measured again. Retrieval of each size has one thread and a
 process of its own, so that its peak memory is its own.
@@ -42,7 +42,7 @@ AGREEMENT = 0.3
 
 
 class EvalBenchConfig(Config):
-    """What is measured."""
+    """Sizes and settings of the measurements."""
 
     sizes: list[PositiveInt] = Field(default=[10_000, 30_000, 100_000])
     """Images, and as many reports."""

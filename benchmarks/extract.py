@@ -96,7 +96,7 @@ def compare(
 
 
 def run_extract(archive: Path, out: Path) -> dict[str, Any]:
-    """What ``lgdea extract`` does with the rules, in a process of its own with one thread.
+    """Extract by the rules as ``lgdea extract`` does, in a process of its own with one thread.
 
     Returns:
         The extraction's summary, ``seconds`` and ``cpu_seconds`` of everything after the imports, and ``peak_bytes``,
@@ -154,7 +154,7 @@ def _plural(words: str) -> str:
 
 
 def _write_peer_inputs(archive: Archive, out: Path) -> tuple[Path, Path, Path]:
-    """What the peer reads, and where its answers go."""
+    """Write the reports and the vocabulary for the peer; the third path is for its answers."""
     out.mkdir(parents=True, exist_ok=True)
     files = (out / "peer-reports.jsonl", out / "peer-vocabulary.json", out / "peer-answers.jsonl")
     with files[0].open("w", encoding="utf-8") as stream:
@@ -191,7 +191,7 @@ def _speed(runs: Sequence[Mapping[str, Any]], reports: int) -> dict[str, Any]:
 
 
 def _ratios(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    """How many times longer the peer took, turn by turn."""
+    """Divide the peer's time by ours, turn by turn."""
     return [round(their[key] / our[key], 1) for our, their in zip(ours, theirs, strict=True)]
 
 

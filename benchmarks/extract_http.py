@@ -1,4 +1,4 @@
-"""What the http backend and the runner cost over a bare loop that sends the same requests to the same server."""
+"""Overhead of the http backend and the runner over a bare loop that sends the same requests to the same server."""
 
 from __future__ import annotations
 

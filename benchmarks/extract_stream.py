@@ -1,4 +1,4 @@
-"""Whether an extraction of millions of reports stays small: generated text, one process, its peak memory."""
+"""Peak memory of an extraction of millions of reports: generated text, one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the vllm backend and the runner cost over ``vllm.LLM.chat`` with the same prompts on the same engine."""
+"""Overhead of the vllm backend and the runner over ``vllm.LLM.chat`` with the same prompts on the same engine."""
 
 from __future__ import annotations
 

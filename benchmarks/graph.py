@@ -1,4 +1,4 @@
-"""How graph and diffusion scale: synthetic clustered vectors, time and memory by size, beside other libraries.
+"""Scaling of graph and diffusion: synthetic clustered vectors, time and memory by size, beside other libraries.
 
 Every size is measured in a process of its own, so that its peak memory is its own, and leaves one JSON file; what is
 there is not measured again.

@@ -1,4 +1,4 @@
-"""How far a few linked pairs go: objectives x shares of linked pairs x seeds on the phantom, resumable run by run.
+"""Quality by share of linked pairs: objectives x shares of linked pairs x seeds on the phantom, resumable run by run.
 
 Every run leaves one small JSON file, ``results/<variant>/<fraction>-<seed>.json``; models are not kept. What is there
 is not run again, so a grid of many hours can be made in pieces, by several processes that share the folder (each run
@@ -60,7 +60,7 @@ class PairingBenchConfig(Config):
     set: list[str] = Field(default_factory=list)
     """Overrides for all variants."""
     tower: TowerConfig | None = None
-    """How the image tower that all runs start from is trained; null: random weights."""
+    """Training of the image tower that all runs start from; null: random weights."""
     variants: dict[str, Variant]
     """Lines of the plot by name."""
     fractions: list[float] = Field(default=[0.005, 0.01, 0.02, 0.05, 0.2, 1.0])
@@ -84,7 +84,7 @@ class Cell:
 
     @property
     def file(self) -> str:
-        """Where its result goes, below ``results``."""
+        """Path of its result, below ``results``."""
         return f"{self.name}.json"
 
 
@@ -141,7 +141,7 @@ def cells(config: PairingBenchConfig) -> Iterator[Cell]:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all runs of a grid read: the archive, its evidence by kind, the image cache, the tower's weights."""
+    """Inputs of all runs of a grid: the archive, its evidence by kind, the image cache, the tower's weights."""
 
     archive: Path
     evidence: dict[EvidenceKind, Path]

@@ -1,4 +1,4 @@
-"""What a training step costs beside its bare towers and beside open_clip, and whether data keep up with it.
+"""Cost of a training step beside its bare towers and beside open_clip, and whether data keep up with it.
 
 All step times are medians of alternating measurements on the same batches: forward, backward and optimiser step.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TrainBenchConfig(Config):
-    """What is trained."""
+    """Settings of the measured training."""
 
     phantom: PhantomSettings = PhantomSettings(studies=1000, difficulty="easy")
     """The archive that is trained on."""
@@ -100,7 +100,7 @@ def measure_step(config: PretrainConfig, inputs: Inputs, steps: int) -> dict[str
     graph of its first weights, so that all its losses take part. The towers have forward, backward and optimiser.
 
     Args:
-        config: What is trained.
+        config: Configuration of the training.
         inputs: Of :func:`lgdea.pretraining.inputs.read_inputs`; configurations of the same data may share them.
         steps: Batches that are measured.
 

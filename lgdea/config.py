@@ -26,7 +26,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     stage: ClassVar[str | None] = None
-    """What `lgdea config schema` calls this configuration, of those that a command reads."""
+    """Name of this configuration in `lgdea config schema`, if a command reads it."""
 
 
 C = TypeVar("C", bound=Config)

@@ -36,7 +36,7 @@ def build_pipeline(vocabulary: dict[str, list[str]]) -> Any:
 
 
 def assertion_of(entity: Any) -> str | None:
-    """What ConText says of a target: present, absent or uncertain; None for history, hypotheses and relatives."""
+    """Return ConText's assertion of a target: present, absent, uncertain; None for history, hypotheses, relatives."""
     marks = entity._
     if marks.is_historical or marks.is_hypothetical or marks.is_family:
         return None

@@ -27,7 +27,7 @@ TIERS: dict[str, str] = {
     "repeat": "a further mention of what the other run has found in the same report",
     "negative": "absent or normal in one run only, or a detail of it",
 }
-"""What a difference is worth reading for, most important first."""
+"""Reasons for reading a difference, most important first."""
 
 RANKING = (
     "Sorted by what differs ("

@@ -86,13 +86,13 @@ class EvidenceScores:
     macro_high: float
     rows: list[ClassScore]
     macro_classes: int
-    """How many classes the macro mean is over."""
+    """Number of classes that the macro mean is over."""
     attributes: dict[str, float | int | None] = field(default_factory=dict)
     worst: list[Disagreement] = field(default_factory=list)
     interval: str = INTERVAL_KIND
     """Kind of the intervals, in words for tables."""
     not_asked: int = 0
-    """How many more reports the gold has, which the run was not asked to read: they do not count."""
+    """Number of further reports of the gold, which the run was not asked to read: they do not count."""
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain JSON data; a bound that is not defined is null."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 ATTRIBUTES = ("anatomy", "laterality", "severity", "change", "refers_to_prior")
-"""What a unit says beyond finding and assertion."""
+"""Attributes of a unit, beyond finding and assertion."""
 
 Kind = Literal["same", "assertion", "attribute", "finding", "only_a", "only_b"]
 

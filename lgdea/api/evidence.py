@@ -42,7 +42,7 @@ class Evidence(Sequence[Unit]):
     Args:
         units: Rows of :class:`~lgdea.evidence.schema.Unit` in the order of the reports; None reads them from ``folder``
             when they are first needed.
-        rejects: What was stated or asked but is not among the units, each with its reason; None as for ``units``.
+        rejects: Statements and questions that are not among the units, each with its reason; None as for ``units``.
         manifest: What made them, as in ``run.json``: ``config``, ``input_hashes``, ``summary``, ``run_id``; None for a
             part of a run.
         reports: The reports that were read, None when their texts are not at hand.
@@ -85,7 +85,7 @@ class Evidence(Sequence[Unit]):
 
     @cached_property
     def rejects(self) -> tuple[Reject, ...]:
-        """What was stated or asked but is not among the units, each with its reason."""
+        """Statements and questions that are not among the units, each with its reason."""
         if self._given_rejects is not None:
             return self._given_rejects
         has_file = self._folder is not None and (self._folder / REJECTS).is_file()

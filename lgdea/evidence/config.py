@@ -42,7 +42,7 @@ class ExtractConfig(Config):
     limit: int | None = Field(None, ge=1)
     """Only the first so many reports."""
     max_attempts: int = Field(2, ge=1, le=8)
-    """How often a question is asked whose answer is cut or cannot be read; each time with twice the tokens."""
+    """Number of times that a question is asked whose answer is cut or unreadable; each time with twice the tokens."""
     max_rejected: float = Field(0.05, ge=0, le=1)
     """Allowed share of rejected reports, of lost questions, and of units whose quote is not in the report."""
     accept_unanswered: bool = False

@@ -46,7 +46,7 @@ class Questions:
     reports: int
     json_schema: Mapping[str, Any]
     what: str
-    """What the progress bar says."""
+    """Text of the progress bar."""
 
 
 def run_requests(
@@ -63,7 +63,7 @@ def run_requests(
         backend: Who answers. One that needs no prompt would only repeat itself, so it has one attempt.
         questions: What is to be asked.
         log: Where the answers go.
-        max_attempts: How often a question is asked whose answer is cut or cannot be read.
+        max_attempts: Number of times that a question is asked whose answer is cut or cannot be read.
         progress: Called some times a second.
 
     Returns:

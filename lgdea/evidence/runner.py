@@ -76,7 +76,7 @@ def extract(
         out: Evidence folder: ``raw/``, ``evidence.parquet``, ``rejects.jsonl``, ``quality.json``, ``run.json``.
         prompt: The prompt for a backend that needs one.
         limit: Read only the first so many reports.
-        max_attempts: How often a question is asked whose answer is cut or cannot be read.
+        max_attempts: Number of times that a question is asked whose answer is cut or cannot be read.
         max_rejected: Allowed share of reports, of questions, and of units whose quote is not in the report.
         accept_unanswered: Finish although the backend failed on some questions; they are among the rejects.
         progress: Called with what is being done, done and all reports.

@@ -53,7 +53,7 @@ class CatalogueEntry(Config):
     anatomy: str
     """Structure that it is drawn in."""
     chronic: bool = False
-    """Whether it stays once it is there."""
+    """If true, it stays once it is there."""
     side: Literal["midline", "bilateral"] | None = None
     """Side that a finding without a choice of side is reported with."""
     sides: tuple[float, float, float] | None = None
@@ -67,7 +67,7 @@ class CatalogueEntry(Config):
     age: float = 0
     """Least age in years."""
     ap: bool = False
-    """Whether it is mostly seen on bedside (AP) films."""
+    """If true, it is mostly seen on bedside (AP) films."""
 
 
 @cache

@@ -12,7 +12,7 @@ from lgdea.phantom.film import SITES, Visit
 from lgdea.phantom.marks import Lesion
 
 _COUNTS = (0.27, 0.33, 0.25, 0.15)
-"""How often an ill patient starts with one, two, three or four findings."""
+"""Probabilities that an ill patient starts with one, two, three or four findings."""
 _ILL_START = 0.97
 """A patient of an ill history starts ill this often; the rest falls ill later."""
 _HEALED = 0.03
@@ -31,7 +31,7 @@ class Appointment:
     days_since_last: int
     visit: Visit
     resolved: tuple[Lesion, ...]
-    """What the previous study had and this one has not."""
+    """Lesions that the previous study had and this one has not."""
 
 
 def count_visits(config: PhantomConfig) -> list[int]:

@@ -117,7 +117,7 @@ class LossCheck(Callback):
             self._collapse(trainer)
 
     def _looks_at(self, loss: Tensor, trainer: L.Trainer) -> bool:
-        """Whether this step's loss is looked at: on a GPU that waits for the step, while no next batch is made."""
+        """Decide whether to look at this step's loss: on a GPU that waits for the step, while no next batch is made."""
         step = trainer.global_step
         due = step % self.every_steps == 0 or step % self.checkpoint_steps == 0 or step == trainer.max_steps
         return due or loss.device.type == "cpu"

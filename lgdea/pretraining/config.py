@@ -58,10 +58,10 @@ class ImageConfig(Config):
     tower: str = "resnet18"
     """Name of a timm model."""
     pretrained: bool = False
-    """Whether the image tower starts from timm's pretrained weights."""
+    """If true, the image tower starts from timm's pretrained weights."""
     weights: Path | None = None
-    """Where the image tower starts from instead: ``model.safetensors`` of a model that lgdea has trained, or a
-    safetensors file of the tower alone."""
+    """Weights that the image tower starts from instead: ``model.safetensors`` of a model that lgdea has trained, or
+    a safetensors file of the tower alone."""
     size: PositiveInt = 224
     """Side of the square input in pixels."""
     stride: PositiveInt = 16
@@ -78,8 +78,8 @@ class TextConfig(Config):
     tower: str = "small-bert"
     """``small-bert``, or the hub name or folder of a transformers model."""
     pretrained: bool | None = None
-    """Whether the text tower starts from the named model's weights; null: from a folder's own where it has any, else
-    from random ones, with a warning."""
+    """If true, the text tower starts from the named model's weights; null: from a folder's own where it has any,
+    else from random ones, with a warning."""
     vocab_size: PositiveInt = 4000
     """Tokens of the trained tokenizer (``small-bert``)."""
     hidden: PositiveInt = 128
@@ -127,7 +127,7 @@ class LossWeights(Config):
     image_evidence: NonNegativeFloat = 1.0
     """The linked image's pooled embedding tells which evidence its report states, as the report's own does."""
     presence: NonNegativeFloat = 1.0
-    """Does the linked image show each piece of evidence of its report?"""
+    """Presence of each piece of evidence of the report in the linked image."""
     ranking: NonNegativeFloat = 0.5
     """Per piece of evidence, linked images that show it against those that do not."""
     global_evidence: NonNegativeFloat = 0.5
@@ -166,7 +166,7 @@ OBJECTIVES = {
 
 
 class ObjectiveConfig(Config):
-    """What is optimised."""
+    """Objective: its name, its weights and its targets."""
 
     name: Literal["lgdea", "clip", "gloria", "medclip", "sclip"] = "lgdea"
     """The baselines are described in :mod:`lgdea.pretraining.baselines`."""
@@ -197,7 +197,7 @@ class GraphConfig(Config):
     """Neighbours, propagation and when they are made anew; shares are of ``trainer.max_steps``."""
 
     first_share: float = Field(default=0.4, ge=0, le=1)
-    """When the first graph is made."""
+    """Time of the first graph."""
     every_share: float = Field(default=0.2, gt=0, le=1)
     """Time between two graphs."""
     neighbours: PositiveInt = 10
@@ -205,7 +205,7 @@ class GraphConfig(Config):
     mode: Literal["mutual", "symmetric"] = "symmetric"
     """``mutual`` keeps an edge when both ends chose it, ``symmetric`` when one did."""
     alpha: float = Field(default=0.8, gt=0, lt=1)
-    """How far links travel; 0 stays at the seeds."""
+    """Reach of the links; towards 0 they stay at the seeds."""
     steps: PositiveInt = 20
     """Iterations of the propagation."""
     keep: PositiveInt = 32
@@ -228,7 +228,7 @@ class OptimizerConfig(Config):
 
 
 class SpeedConfig(Config):
-    """How fast, not what: numbers change in their last digits only. Precision is ``trainer.precision``."""
+    """Settings of speed, not method: numbers change in their last digits only. Precision is ``trainer.precision``."""
 
     channels_last: bool = True
     """Memory layout of the image tower; convolutions are a third faster so, on CPU and GPU alike."""
@@ -258,7 +258,7 @@ class ScheduleConfig(Config):
 
 
 class CheckpointConfig(Config):
-    """What a killed run goes on from."""
+    """Checkpoints, from which a killed run goes on."""
 
     every_steps: PositiveInt = 200
     """Optimiser steps between two checkpoints."""

@@ -17,7 +17,7 @@ from lgdea.pretraining.sampler import MixedSampler
 from lgdea.pretraining.validation import ValidationSet
 
 ON_CPU = ("step", "image_rows", "report_rows", "phrases")
-"""What of a batch stays in main memory, where it chooses rows: reading it from a GPU would wait for all work there."""
+"""Parts of a batch kept in main memory, where they choose rows: a read from a GPU would wait for all work there."""
 
 
 class PretrainData(L.LightningDataModule):

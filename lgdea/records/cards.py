@@ -18,16 +18,16 @@ class Card(BaseModel):
     name: str
     title: str
     source: str
-    """Where it is published."""
+    """Address at which it is published."""
     licence: str
     access: str
-    """How one gets it, and what one has to agree to."""
+    """Way to get it, and terms to agree to."""
     layout: str
     """The files that the adapter expects."""
     counts: dict[str, int]
     """Of the whole published dataset; ``tested_*`` of the part that the adapter was tested with."""
     faults: list[str] = Field(min_length=1)
-    """What is known to be wrong or surprising."""
+    """Known errors and surprises."""
     split_rule: str
     citation: str
     prose: str = Field(min_length=1)

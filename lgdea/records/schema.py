@@ -100,7 +100,7 @@ class Label(TableRow):
     value: float | None
     """1 present, 0 absent, -1 uncertain, null no information."""
     labeller: str
-    """Who said so: ``nih-mined``, ``phantom-truth`` ..."""
+    """Source of the label: ``nih-mined``, ``phantom-truth`` ..."""
 
 
 TABLES: dict[str, type[TableRow]] = {

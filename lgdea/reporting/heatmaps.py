@@ -47,9 +47,9 @@ class HeatMapConfig(Config):
     min_area: float = Field(0.001, ge=0, le=1)
     """Smaller regions get no box; share of what the model saw."""
     maps: bool = True
-    """Whether the maps are written as arrays."""
+    """If true, the maps are written as arrays."""
     overlays: bool = True
-    """Whether pictures of image, map and boxes are written."""
+    """If true, pictures of image, map and boxes are written."""
 
 
 def draw_heat_map(

@@ -69,7 +69,7 @@ def _title(result: Result) -> str:
 
 
 def _interval_kind(results: Mapping[str, Result]) -> str:
-    """What the intervals are; the number of replicates is in each result's settings."""
+    """Kind of the intervals, and their replicates from each result's settings."""
     counts = sorted({int(r.config.get("bootstrap_replicates", 1000)) for r in results.values()})
     return f"Intervals: {INTERVAL_KIND}, {' or '.join(map(str, counts))} replicates"
 

@@ -75,9 +75,9 @@ class Finding(_Entry):
 
     kind: Kind
     default_anatomy: str | None = Field(None, alias="anatomy")
-    """Where it sits when the report does not say."""
+    """Structure that it sits in when the report does not say."""
     modalities: tuple[str, ...] = ("xray", "ct")
-    """Where it is reported: ``xray``, ``ct``, ``mri``, ``ultrasound``, ``mammography``, ``fundus`` ..."""
+    """Modalities that it is reported in: ``xray``, ``ct``, ``mri``, ``ultrasound``, ``mammography``, ``fundus`` ..."""
 
 
 class Anatomy(_Entry):
@@ -87,7 +87,7 @@ class Anatomy(_Entry):
     """The side that the name itself says (``right_upper_lobe``)."""
     region: str
     paired: bool = False
-    """Whether there is one on each side, so that a side may be asked for."""
+    """If true, there is one on each side, so that a side may be asked for."""
 
 
 @dataclass(frozen=True)

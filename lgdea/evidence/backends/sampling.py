@@ -10,7 +10,7 @@ from lgdea.errors import UsageError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are sampled.
+    """Settings of the sampling of answers.
 
     Args:
         max_tokens: Longest answer at the first attempt, in tokens; each further attempt has twice as many.

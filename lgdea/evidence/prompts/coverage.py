@@ -16,7 +16,7 @@ KINDS = (
     "negation", "uncertainty", "laterality", "severity", "comparison", "resolved", "normal", "device", "list",
     "repeated", "history", "removed_words", "nothing",
 )  # fmt: skip
-"""What examples should show; ``repeated`` only where a whole report is read."""
+"""Cases that examples should show; ``repeated`` only where a whole report is read."""
 
 _REMOVED = re.compile(r"\bX{3,}\b|_{2,}")
 _HISTORY = re.compile(r"\b(?:history|status post|rule out|evaluate for|prior|recommend)", re.IGNORECASE)

@@ -21,7 +21,7 @@ Reason = Literal[
     "stated", "negated", "affirmed", "uncertain", "history", "hypothetical", "other_finding", "other_place",
     "other_side", "other_degree", "other_change", "not_mentioned",
 ]  # fmt: skip
-"""Why a unit is supported (``stated``) or not: what the sentence says instead."""
+"""Reasons that a unit is supported (``stated``) or not: what the sentence says instead."""
 
 
 class Verdict(NamedTuple):

@@ -55,21 +55,21 @@ class LabelMapping(Config):
     columns: dict[Column, Meaning] | list[Column] | None = None
     """A column per finding: ``{Pleural effusion: pleural_effusion}``, or a list of columns whose names say it."""
     values: Annotated[dict[str, Literal[0, 1, -1] | None], BeforeValidator(_as_words)] = Field(default_factory=dict)
-    """What the cells of ``columns`` mean: 1 present, 0 absent, -1 uncertain, null nothing; beside the usual words."""
+    """Meaning of the cells of ``columns``: 1 present, 0 absent, -1 uncertain, null nothing; beside the usual words."""
     words: Column | None = None
     """One column of separated findings, such as ``Effusion|Mass``."""
     separator: str | None = None
     """The characters that separate words; by default the first of ``|``, ``;`` and ``,`` that occurs."""
     unlisted_is_absent: bool = False
-    """Whether a finding that a filled cell of ``words`` does not list, but another one does, is 0."""
+    """If true, a finding that a filled cell of ``words`` does not list, but another one does, is 0."""
     findings: dict[str, str | None] = Field(default_factory=dict)
     """The source's word to a finding, where the vocabulary does not know the word; null ignores the word."""
     codes: str | None = None
     """Code system to ask first: chexpert14, nih14, openi14, openi_mesh, vindr, padchest, radlex, medreco."""
     level: Literal["study", "image"] | None = None
-    """Whose the labels are; by default the study's, unless its rows say different things."""
+    """Level of the labels; by default the study's, unless its rows say different things."""
     labeller: str | None = None
-    """Who said so; by default the dataset's name."""
+    """Source of the labels; by default the dataset's name."""
 
 
 class BoxMapping(Config):
@@ -163,9 +163,9 @@ class TableMapping(Config):
     """Column of the modality."""
 
     constants: dict[Literal["view", "site", "language", "modality"], str] = Field(default_factory=dict)
-    """What holds for every row."""
+    """Values that hold for every row."""
     words: dict[FieldName, Annotated[dict[str, Meaning], BeforeValidator(_as_words)]] = Field(default_factory=dict)
-    """What a field's cells mean: ``{sex: {"1": M, "2": F}, split: {"0": train}}``; null is an empty cell."""
+    """Meaning of a field's cells: ``{sex: {"1": M, "2": F}, split: {"0": train}}``; null is an empty cell."""
     empty: list[str] = Field(default_factory=lambda: list(EMPTY))
     """Cells that say nothing, whatever their case."""
 
@@ -174,9 +174,9 @@ class TableMapping(Config):
     boxes: BoxMapping | None = None
     """Boxes drawn on images."""
     guess: bool = True
-    """Whether columns that nobody named are recognised."""
+    """If true, columns that nobody named are recognised."""
     on_problem: Literal["error", "leave_out"] = "error"
-    """What is done with rows that have problems: stop at the first, or leave them out and count them."""
+    """Treatment of rows that have problems: stop at the first, or leave them out and count them."""
 
     @model_validator(mode="after")
     def _check_one_text(self) -> TableMapping:
