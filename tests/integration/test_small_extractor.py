@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lgdea.annotation.scoring import Result, score
+from lgdea.annotation.scoring import EvidenceScores, score
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.prompts import load_prompt
 from lgdea.phantom import generate
@@ -109,7 +109,7 @@ def test_the_script_makes_such_a_model(tmp_path: Path) -> None:
     )
 
 
-def _dealt_anew(archive: Archive, evidence: Path) -> Result:
+def _dealt_anew(archive: Archive, evidence: Path) -> EvidenceScores:
     """The score when what was said of each sentence is said of another."""
     units = read_evidence(evidence)
     order = np.random.default_rng(0).permutation(len(units))
