@@ -50,6 +50,11 @@ def cluster_bootstrap(
     Returns:
         The value with equal weights and its bounds, shaped as one row of the statistic. Bounds are NaN with fewer than
         two clusters; replicates where the value is undefined are left out.
+
+    Example:
+        >>> interval = cluster_bootstrap(weighted_mean([0.0, 1.0, 1.0, 0.0]), ["p", "q", "r", "s"])
+        >>> float(interval.value), bool(interval.low < 0.5 < interval.high)
+        (0.5, True)
     """
     clusters = np.asarray(clusters)
     value = np.asarray(statistic(np.ones((1, len(clusters)))), np.float64)[0]
@@ -78,7 +83,15 @@ def cluster_weights(clusters: ArrayLike, replicates: int, seed: int) -> Iterator
 
 
 def weighted_mean(items: ArrayLike) -> Statistic:
-    """The statistic "mean over items": items (N,) or (N, M), NaN items left out."""
+    """The statistic "mean over items": items (N,) or (N, M), NaN items left out.
+
+    Args:
+        items: (N,) or (N, M) values.
+
+    Example:
+        >>> weighted_mean([0.0, 1.0])(np.array([[1.0, 3.0]]))
+        array([0.75])
+    """
     items = np.asarray(items, np.float64)
     known = (~np.isnan(items)).astype(np.float64)
     filled = np.nan_to_num(items)
@@ -91,7 +104,15 @@ def weighted_mean(items: ArrayLike) -> Statistic:
 
 
 def weighted_median(items: ArrayLike) -> Statistic:
-    """The statistic "lower median": items (N,) to (R,), NaN items left out."""
+    """The statistic "lower median": items (N,) to (R,), NaN items left out.
+
+    Args:
+        items: (N,) values.
+
+    Example:
+        >>> weighted_median([0.0, 1.0, 5.0])(np.ones((1, 3)))
+        array([1.])
+    """
     items = np.asarray(items, np.float64)
     order = np.argsort(items, kind="stable")[: int(np.sum(~np.isnan(items)))]
 
@@ -106,7 +127,16 @@ def weighted_median(items: ArrayLike) -> Statistic:
 
 
 def class_means(items: ArrayLike, classes: ArrayLike) -> Statistic:
-    """The statistic "mean of each class, then their mean": items (N,), classes (N,) to (R, classes + 1), macro last."""
+    """The statistic "mean of each class, then their mean": items (N,), classes (N,) to (R, classes + 1), macro last.
+
+    Args:
+        items: (N,) value of each item; NaN items are left out.
+        classes: (N,) class of each item.
+
+    Example:
+        >>> class_means([1.0, 0.0, 1.0], ["a", "a", "b"])(np.ones((1, 3)))
+        array([[0.5 , 1.  , 0.75]])
+    """
     items, classes = np.asarray(items, np.float64), np.asarray(classes)
     parts = [(classes == name, weighted_mean(items[classes == name])) for name in np.unique(classes)]
 
@@ -154,6 +184,10 @@ def permutation_test(
 
     Returns:
         The difference of means, the p-value (NaN without items) and the number of items.
+
+    Example:
+        >>> permutation_test([1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
+        PairedTest(difference=1.0, p_value=0.125, n=3)
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or a.ndim != 1:
@@ -200,6 +234,11 @@ def swap_test(
 
     Returns:
         The difference ``statistic(a) - statistic(b)``, the one-sided p-value and the number of items.
+
+    Example:
+        >>> a, b = np.array([1.0, 1.0]), np.array([0.0, 0.0])
+        >>> swap_test(lambda x: float(x.mean()), a, b, ["p", "q"], replicates=9).difference
+        1.0
     """
 
     def one(scores: Floats) -> Floats:

@@ -9,6 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 def jaccard(queries: ArrayLike, candidates: ArrayLike) -> NDArray[np.float32]:
     """Evidence overlap |A and B| / |A or B| of multi-hot evidence: (Q, F), (N, F) to (Q, N); 0 when both are empty.
 
+    Args:
+        queries: (Q, F) 1 where an item has the evidence, else 0.
+        candidates: (N, F) likewise.
+
     Example:
         >>> jaccard([[1, 1, 0]], [[1, 0, 0], [0, 0, 1]])
         array([[0.5, 0. ]], dtype=float32)

@@ -25,6 +25,10 @@ def auprc(scores: ArrayLike, labels: ArrayLike) -> float:
     Definition ``zero-shot/auprc-v1``; the same as :func:`sklearn.metrics.average_precision_score`. Chance is the
     prevalence. Arguments, result and errors as for :func:`~lgdea.statistics.roc.auroc`.
 
+    Args:
+        scores: (N,) higher means more present.
+        labels: (N,) 1, 0 or NaN.
+
     Example:
         >>> auprc([0.9, 0.8, 0.1], [1, 0, 1])
         0.8333333333333333
@@ -110,7 +114,17 @@ def weighted_f1_mcc(scores: ArrayLike, labels: ArrayLike, threshold: float, weig
 
 
 def multilabel(metric: Callable[[ArrayLike, ArrayLike], float], scores: ArrayLike, labels: ArrayLike) -> Floats:
-    """``metric`` of every class: scores (N, C) and labels (N, C) to (C,)."""
+    """``metric`` of every class: scores (N, C) and labels (N, C) to (C,).
+
+    Args:
+        metric: Function of scores (N,) and labels (N,), such as :func:`auprc`.
+        scores: (N, C).
+        labels: (N, C) 1, 0 or NaN.
+
+    Example:
+        >>> multilabel(auprc, [[0.9, 0.1], [0.2, 0.8]], [[1, 0], [0, 1]])
+        array([1., 1.])
+    """
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
     if scores.shape != labels.shape or scores.ndim != 2:
         raise ValueError(f"scores {scores.shape} and labels {labels.shape} must both be (N, C)")
@@ -119,6 +133,10 @@ def multilabel(metric: Callable[[ArrayLike, ArrayLike], float], scores: ArrayLik
 
 def macro(values: ArrayLike, axis: int = -1) -> Floats:
     """Mean over the classes where the metric is defined; NaN when it is defined for none.
+
+    Args:
+        values: One value per class along ``axis``; NaN where it is not defined.
+        axis: Axis of the classes.
 
     Example:
         >>> float(macro([0.5, float("nan"), 1.0]))
@@ -140,6 +158,10 @@ def top1_credit(scores: ArrayLike, targets: ArrayLike) -> Floats:
 
     Returns:
         (N,) expected hits when ties are broken by chance.
+
+    Example:
+        >>> top1_credit([[0.9, 0.1], [0.5, 0.5]], [0, 1])
+        array([1. , 0.5])
     """
     scores, targets = np.asarray(scores, np.float64), np.asarray(targets, np.int64)
     if scores.ndim != 2 or targets.shape != scores.shape[:1]:
@@ -155,6 +177,10 @@ def single_label_accuracy(scores: ArrayLike, targets: ArrayLike) -> float:
 
     Definition ``zero-shot/single-label-accuracy-v1``. With the same number of items per class it is plain accuracy;
     chance is 1/C. Arguments as for :func:`top1_credit`; NaN when there is no item.
+
+    Args:
+        scores: (N, C) finite scores.
+        targets: (N,) class indices.
 
     Example:
         >>> single_label_accuracy([[0.9, 0.1], [0.8, 0.2]], [0, 1])

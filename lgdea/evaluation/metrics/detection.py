@@ -21,6 +21,10 @@ RECALL_POINTS = np.linspace(0, 1, 101)
 def overlaps(found: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:
     """IoU, and IoBB = intersection over the area of the FOUND box (Wang et al. 2017): two (M, N).
 
+    Args:
+        found: (M, 4) boxes ``(x_min, y_min, x_max, y_max)``, half-open.
+        truth: (N, 4) boxes.
+
     Raises:
         ValueError: An argument is not (M, 4), or a box has no area.
 
@@ -60,6 +64,10 @@ def false_boxes(ratios: ArrayLike, threshold: float) -> int:
 
     Definitions ``grounding/iou-false-v1`` and ``grounding/iobb-false-v1`` (Wang et al. 2017, who count them per
     image).
+
+    Args:
+        ratios: (M, N) overlaps of M found and N true boxes, IoU or IoBB.
+        threshold: Overlap above which a found box is not false.
 
     Example:
         >>> false_boxes([[0.4, 0.0], [0.2, 0.1]], 0.3)
@@ -119,7 +127,18 @@ class Detections(NamedTuple):
 def detections(
     ious: Sequence[ArrayLike], scores: Sequence[ArrayLike], n_truth: ArrayLike, threshold: float
 ) -> Detections:
-    """Match every image: I overlaps (M_i, N_i) and I scores (M_i,) to :class:`Detections`."""
+    """Match every image: I overlaps (M_i, N_i) and I scores (M_i,) to :class:`Detections`.
+
+    Args:
+        ious: I overlaps (M_i, N_i) of M_i found and N_i true boxes (:func:`overlaps`).
+        scores: I scores (M_i,) of the found boxes.
+        n_truth: (I,) true boxes of each image.
+        threshold: Overlap that makes a hit.
+
+    Example:
+        >>> float(average_precision(detections([[[0.8]]], [[0.9]], [1], 0.9)))
+        0.0
+    """
     n_truth = np.asarray(n_truth, np.float64)
     rows = [match_boxes(a, b, threshold) for a, b in zip(ious, scores, strict=True)]
     image = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
@@ -134,8 +153,16 @@ def average_precision(found: Detections) -> float:
 
     Definition ``grounding/ap-v1``. Found boxes with the same score are one threshold, so their order cannot matter.
 
+    Args:
+        found: Matched boxes of all images (:func:`detections`).
+
     Returns:
         A value in [0, 1]; 0 when nothing is found, NaN without a true box.
+
+    Example:
+        >>> found = detections([[[0.8], [0.0]]], [[0.9, 0.5]], [1], 0.3)
+        >>> average_precision(found)
+        1.0
     """
     return float(weighted_average_precision(found, np.ones((1, len(found.n_truth))))[0])
 

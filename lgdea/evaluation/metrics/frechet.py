@@ -32,6 +32,12 @@ def fit_gaussian(points: Floats, weights: Floats) -> Gaussians:
 
     Returns:
         Means (R, d) and covariances (R, d, d), as ``np.cov`` of the repeated items.
+
+    Example:
+        >>> import numpy as np
+        >>> means, covariances = fit_gaussian(np.array([[0.0], [2.0]]), np.ones((1, 2)))
+        >>> means, covariances
+        (array([[1.]]), array([[[2.]]]))
     """
     mass = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

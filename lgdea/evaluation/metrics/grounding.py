@@ -24,6 +24,11 @@ def box_mask(boxes: ArrayLike, height: int, width: int) -> Bools:
 
     Edges go to the nearest pixel border and are clipped to the image; a box inside it keeps at least one pixel.
 
+    Args:
+        boxes: (M, 4) ``(x_min, y_min, x_max, y_max)`` in pixels, half-open.
+        height: H, pixels.
+        width: W, pixels.
+
     Raises:
         ValueError: ``boxes`` is not (M, 4), or no box touches the image.
 
@@ -84,6 +89,10 @@ def miou(heat: ArrayLike, mask: ArrayLike, thresholds: Sequence[float] = THRESHO
 
     Returns:
         A value in [0, 1]; NaN when the whole map is NaN.
+
+    Example:
+        >>> round(miou([[0.9, 0.0], [0.0, 0.0]], [[True, True], [False, False]]), 3)
+        0.5
     """
     heat, mask = _checked(heat, mask)
     if np.isnan(heat).all():
@@ -127,6 +136,14 @@ def pointing_chance(heat: ArrayLike, mask: ArrayLike) -> float:
     """:func:`pointing` of a uniformly random pixel of the crop: the share of it that the boxes cover.
 
     Definition ``grounding/pointing-chance-v1``. NaN when the whole map is NaN.
+
+    Args:
+        heat: (H, W) map; NaN outside the crop.
+        mask: (H, W) union of the boxes.
+
+    Example:
+        >>> pointing_chance([[0.9, 0.1], [0.0, 0.0]], [[True, False], [False, False]])
+        0.25
     """
     heat, mask = _checked(heat, mask)
     seen = ~np.isnan(heat)

@@ -62,7 +62,17 @@ def first_positive_rank(above: Floats, tied: Floats, hits: Floats) -> Floats:
 
 
 def recall_chance(n_positives: ArrayLike, n_candidates: int, k: int) -> Floats:
-    """:func:`recall_at_k` of a random order: (Q,) from the numbers of positives (Q,)."""
+    """:func:`recall_at_k` of a random order: (Q,) from the numbers of positives (Q,).
+
+    Args:
+        n_positives: (Q,) relevant candidates of each query.
+        n_candidates: N.
+        k: Cut-off rank.
+
+    Example:
+        >>> recall_chance([1], 10, 2)
+        array([0.2])
+    """
     hits = np.asarray(n_positives, np.float64)
     total = np.full(hits.shape, float(n_candidates))
     return np.where(hits > 0, 1.0 - _hypergeom_prob_no_hit(total, hits, np.minimum(float(k), total)), np.nan)
@@ -74,6 +84,10 @@ def ties_at_best_positive(scores: ArrayLike, positives: ArrayLike | csr_matrix) 
     Args:
         scores: (Q, N) finite similarities.
         positives: (Q, N) bool, dense or sparse.
+
+    Example:
+        >>> ties_at_best_positive([[3.0, 2.0, 2.0]], [[False, True, False]])
+        (array([1.]), array([2.]), array([1.]))
     """
     right = positives if isinstance(positives, csr_matrix) else csr_matrix(np.atleast_2d(np.asarray(positives, bool)))
     scores = _checked(scores, right)
@@ -118,6 +132,11 @@ def ndcg_at_k(scores: ArrayLike, grades: ArrayLike, k: int) -> Floats:
 
     Definition ``retrieval/evidence-ndcg-v1`` (Jarvelin & Kekalainen 2002; ties as in McSherry & Najork 2008).
     Arguments and result as for :func:`precision_at_k`.
+
+    Args:
+        scores: (Q, N) finite similarities.
+        grades: (Q, N) relevance in [0, 1].
+        k: Cut-off rank.
 
     Example:
         >>> ndcg_at_k([[3.0, 2.0, 1.0]], [[1.0, 0.5, 0.0]], 3)

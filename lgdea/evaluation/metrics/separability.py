@@ -49,6 +49,10 @@ def fisher_ratio(vectors: ArrayLike, classes: ArrayLike) -> float:
     ``features/fisher-ratio-v1``. It does not change with the scale of the vectors. Infinite when each class is one
     point, NaN with fewer than two classes. Arguments as for :func:`silhouette`.
 
+    Args:
+        vectors: (N, D) features.
+        classes: (N,) class of each item.
+
     Example:
         >>> fisher_ratio([[0.0], [2.0], [10.0], [12.0]], ["a", "a", "b", "b"])
         25.0
@@ -63,6 +67,10 @@ def davies_bouldin(vectors: ArrayLike, classes: ArrayLike) -> float:
     ``s`` is the mean distance of a class's items to their mean, ``d`` the distance of two means, both Euclidean.
     Definition ``features/davies-bouldin-v1``; as ``sklearn.metrics.davies_bouldin_score``, but NaN where two classes
     have the same mean, which sklearn calls 0, the best value. Arguments as for :func:`silhouette`.
+
+    Args:
+        vectors: (N, D) features.
+        classes: (N,) class of each item.
 
     Example:
         >>> davies_bouldin([[0.0], [2.0], [10.0], [12.0]], ["a", "a", "b", "b"])
