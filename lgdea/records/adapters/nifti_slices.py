@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +25,8 @@ from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.parse import ParsedTable, load_mapping, parse_table, read_table
 from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import SourceTable
-from lgdea.records.archive import Archive, write_archive
+from lgdea.records.archive import ARCHIVE, Archive, write_archive
+from lgdea.runs import SUCCESS, write_text
 
 NAME = "nifti-slices"
 SLICES = "slices"
@@ -60,19 +66,73 @@ class NiftiSlices:
         source, out = Path(source), Path(out)
         own, rest = _options(options)
         mapping, table, problems = _source(source, rest)
-        writer = _Writer(out / SLICES, own)
-        made_here = not (out / SLICES).exists()
-        try:
+        with _staging(out) as staging:
+            writer = _Writer(staging / SLICES, own)
             parsed = parse_table(mapping, table, problems, source, writer.images)
             if parsed.mapping.on_problem == "error":
                 parsed.problems.raise_first()
-            return _write(out, source, own, parsed, writer)
-        except BaseException:
-            if made_here:
-                shutil.rmtree(out / SLICES, ignore_errors=True)
-                if out.is_dir() and not any(out.iterdir()):
-                    out.rmdir()
-            raise
+            with _in_place(staging, out):
+                return _write(out, source, own, parsed, writer)
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A folder in ``out`` for new pictures; those of an earlier build stay whole until all new ones are there."""
+    if (out / SLICES).exists() and not (out / ARCHIVE).exists():
+        raise UsageError(
+            f"holds a folder {SLICES} and no archive", file=out, remedy="choose another --out or remove it"
+        )
+    made_here = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in out.glob(f".{SLICES}.*"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{SLICES}.", dir=out))
+    (staging / SLICES).mkdir()
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if made_here and not any(out.iterdir()):
+            out.rmdir()
+
+
+@contextmanager
+def _in_place(staging: Path, out: Path) -> Iterator[None]:
+    """The new pictures in the place of an earlier build's, which come back if the tables cannot be written."""
+    folder, success, earlier = out / SLICES, out / SUCCESS, staging / "earlier"
+    finished, rebuilt = success.exists(), folder.exists()
+    success.unlink(missing_ok=True)  # killed from here on, the archive is unfinished and says so
+    if rebuilt:
+        folder.replace(earlier)
+    (staging / SLICES).replace(folder)
+    try:
+        yield
+    except BaseException:
+        folder.replace(staging / SLICES)
+        if rebuilt:
+            earlier.replace(folder)
+        if finished:
+            write_text(success, "")
+        raise
+
+
+def folder_names(volumes: Sequence[str]) -> list[str]:
+    """A folder name for each volume, safe on every file system and unlike any other's.
+
+    An id that is a safe name is its own; others get a digest of the whole id, so that a name does not depend on the
+    volumes beside it. Only names that differ in case alone, which some file systems do not tell apart, get it too.
+
+    >>> folder_names(["case_1", "case 1"])
+    ['case_1', 'case_1-c60f415da240']
+    """
+    lower = Counter(volume.lower() for volume in volumes)
+    names = []
+    for volume in volumes:
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", volume)[:80].strip(".") or "_"
+        if name != volume or lower[volume.lower()] > 1:
+            name = f"{name}-{hashlib.sha256(volume.encode()).hexdigest()[:12]}"
+        names.append(name)
+    return names
 
 
 class _Writer:
@@ -91,9 +151,10 @@ class _Writer:
         if not mapping.modality and "modality" not in mapping.constants:
             volumes = volumes.assign(modality=modality)
         images: list[dict[str, Any]] = []
-        for volume in volumes.to_dict("records"):
+        folders = folder_names([str(image).partition(":")[2] for image in volumes.get("image_id", ())])
+        for volume, folder in zip(volumes.to_dict("records"), folders, strict=True):
             try:
-                images += self._slices({str(key): value for key, value in volume.items()}, root)
+                images += self._slices({str(key): value for key, value in volume.items()}, root, folder)
             except ImageError as error:
                 counts.unreadable += 1
                 problems.add(
@@ -107,15 +168,14 @@ class _Writer:
         counts.found = len(volumes) - counts.unreadable
         return pd.DataFrame(images, columns=COLUMNS), counts
 
-    def _slices(self, volume: dict[str, Any], root: Path) -> list[dict[str, Any]]:
+    def _slices(self, volume: dict[str, Any], root: Path, name: str) -> list[dict[str, Any]]:
         options = self._options
         read = nifti.read_slices(
             root / volume["path"], slices=options.slices, choose=options.choose, window=options.window
         )
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", volume["image_id"].partition(":")[2])
         digits = len(str(read.depth - 1))
         folder = self._folder / name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()  # never that of another volume
         result = []
         for pixels, index in zip(read.pixels, read.indices, strict=True):
             label = f"z{index:0{digits}d}"

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from lgdea.errors import ConfigError, DataError, UsageError
-from lgdea.records.adapters.nifti_slices import ADAPTER
+from lgdea.records.adapters import nifti_slices
+from lgdea.records.adapters.nifti_slices import ADAPTER, folder_names
 from lgdea.records.verify import verify
 
 nibabel = pytest.importorskip("nibabel")
@@ -93,3 +94,61 @@ def test_bad_requests_are_one_line(folder, tmp_path):
     with pytest.raises(UsageError, match=r"holds volumes and tables \(x.csv\); name the table"):
         ADAPTER.build(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+SAME_FOLDER = [
+    ("case 1", "case_1"), ("患者", "病人"), ("a/b_c", "a_b/c"), ("Scan", "scan"), ("a%b", "a&b"), ("x" * 90, "x" * 91),
+    ("\u00e9", "e\u0301"), ("a/..", "..", "..."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("volumes", SAME_FOLDER)
+def test_volumes_have_folders_of_their_own_that_do_not_depend_on_each_other(volumes):
+    names = folder_names(volumes)
+    assert len({name.lower() for name in names}) == len(volumes)
+    assert all(name.isascii() and "/" not in name and not name.startswith(".") and len(name) < 100 for name in names)
+    assert folder_names(volumes[::-1]) == names[::-1]
+    assert folder_names(["case1"]) == ["case1"]
+
+
+@pytest.mark.parametrize(
+    "names", [("case 1", "case_1"), ("患者", "病人"), ("a/b_c", "a_b/c"), ("p/x", "q/x"), ("..", ".")]
+)
+def test_no_volume_overwrites_another(tmp_path, names):
+    for name, value in zip(names, (-1000, 1000), strict=True):
+        file = tmp_path / "v" / f"{name}.nii.gz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(np.full((8, 6, 6), value, np.int16), np.eye(4)), file)
+    archive = ADAPTER.build(tmp_path / "v", tmp_path / "out", window="mediastinum", slices=6)
+    assert len({archive.image_path(image) for image in archive.images["image_id"]}) == 12
+    slices = archive.extra("slices").set_index("image_id")
+    for image in archive.images["image_id"]:
+        grey = np.asarray(Image.open(archive.image_path(image)))
+        first = slices.loc[image, "volume"] == f"{names[0]}.nii.gz"
+        assert (grey == (0 if first else 255)).all()
+
+
+def test_a_build_that_fails_leaves_the_earlier_archive_as_it_was(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    ADAPTER.build(folder, out, slices=3)
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    (folder / "case3.nii").write_bytes(b"no volume")
+    with pytest.raises(DataError):
+        ADAPTER.build(folder, out, slices=2, window="bone")
+    (folder / "case3.nii").unlink()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(nifti_slices, "write_archive", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        ADAPTER.build(folder, out, slices=2, window="bone")
+    with pytest.raises(UsageError, match="holds the archive 'chest-ct' already"):
+        ADAPTER.build(folder, out, slices=2, dataset="other")
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    archive = ADAPTER.build(folder, out, slices=2)
+    assert len(list(out.rglob("*.png"))) == len(archive.images) == 4  # nothing of the earlier build is left
+    assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == []
+
+
+def test_a_folder_of_pictures_that_no_build_made_stays(folder, tmp_path):
+    (tmp_path / "out" / "slices").mkdir(parents=True)
+    with pytest.raises(UsageError, match="holds a folder slices and no archive"):
+        ADAPTER.build(folder, tmp_path / "out")
+    assert (tmp_path / "out" / "slices").is_dir()
