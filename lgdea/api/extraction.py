@@ -64,8 +64,8 @@ def extract(
             error (the folder ``out`` is written all the same). By default the configuration's 0.05; in memory, where an
             error would lose the answers, more is only a warning.
         progress: Called as (what is being done, reports done, all reports).
-        settings: Further keys of :class:`~lgdea.evidence.config.ExtractConfig`: ``limit=100``, ``max_attempts=3``,
-            ``options={"max_tokens": 4096}``, ``runner="ray"``, ``ray={"workers": 4}``.
+        settings: Further keys of :class:`~lgdea.evidence.config.ExtractConfig`: ``limit=100``, ``workers=4``
+            (processes, of the rules), ``options={"max_tokens": 4096}``, ``runner="ray"``, ``ray={"workers": 4}``.
 
     Returns:
         The evidence; what was left out stands with its reason in its ``rejects``, counts in its ``summary``.

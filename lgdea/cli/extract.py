@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table, stage_bar
-from lgdea.errors import UsageError
 from lgdea.shipped import config_files
 
 _WHO = {"rich_help_panel": "Who extracts"}
@@ -60,7 +59,8 @@ def run(
         Runner | None, typer.Option(help="In this process (default), or on a Ray cluster.", **_WHERE)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="How many backends work at the same time with --runner ray.", **_WHERE)
+        int | None,
+        typer.Option(min=1, help="Processes that share the reports (rules); workers of Ray.", **_WHERE),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Read only the first so many reports: a look before a long run.")
@@ -102,15 +102,16 @@ def run(
         "options.allow_remote": allow_remote or None,
         "prompt": prompt,
         "runner": runner,
-        "ray.workers": workers,
         "limit": limit,
         "max_rejected": max_rejected,
         "accept_unanswered": accept_unanswered or None,
     }
     flags = nest({key: value for key, value in named.items() if value is not None})
-    settings = load_config(ExtractConfig, config_files("extract", config), [*(overrides or []), flags])
-    if workers is not None and settings.runner != "ray":
-        raise UsageError("--workers is the number of Ray workers", remedy="add --runner ray")
+    given: list[str | dict[str, Any]] = [*(overrides or []), flags]
+    settings = load_config(ExtractConfig, config_files("extract", config), given)
+    if workers is not None:
+        given.append(nest({"ray.workers" if settings.runner == "ray" else "workers": workers}))
+        settings = load_config(ExtractConfig, config_files("extract", config), given)
     with stage_bar() as progress:
         summary = extract(archive, out=out, progress=progress, **settings.model_dump()).summary
     if json:

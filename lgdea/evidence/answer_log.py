@@ -12,7 +12,7 @@ import numpy as np
 
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Response
-from lgdea.evidence.io import RawRecord, parse_raw, raw_shards, scan_shard
+from lgdea.evidence.io import RawLine, RawRecord, raw_shards, scan_shard
 from lgdea.records.tables import writing
 
 try:
@@ -148,12 +148,17 @@ class AnswerLog:
 
     def read(self, request_id: str) -> RawRecord | None:
         """The last indexed answer to a request, None when there is none."""
+        line = self.read_line(request_id)
+        return None if line is None else line.parse()
+
+    def read_line(self, request_id: str) -> RawLine | None:
+        """The answer that :meth:`read` gives, not yet parsed."""
         location = self._index.find(request_id)
         if location is None:
             return None
         stream = self._readers.get(location.file) or self._open(location.file)
         stream.seek(location.offset)
-        return parse_raw(stream.readline(), self._files[location.file])
+        return RawLine(stream.readline(), self._files[location.file])
 
     def __enter__(self) -> AnswerLog:
         return self

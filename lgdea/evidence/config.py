@@ -39,6 +39,8 @@ class ExtractConfig(Config):
     """In this process, or on a Ray cluster."""
     ray: RayConfig = Field(default_factory=lambda: RayConfig.model_validate({}))
     """Of ``runner: ray``."""
+    workers: int = Field(1, ge=1)
+    """Processes of this machine that the ``rules`` share the reports between; any number writes the same bytes."""
     limit: int | None = Field(None, ge=1)
     """Only the first so many reports."""
     max_attempts: int = Field(2, ge=1, le=8)

@@ -38,6 +38,21 @@ class RawRecord(NamedTuple):
     tokens: int | None
 
 
+class RawLine(NamedTuple):
+    """The line of a shard that holds a raw answer."""
+
+    line: bytes
+    file: Path
+
+    def parse(self) -> RawRecord:
+        """Read the line.
+
+        Raises:
+            DataError: It is no raw response.
+        """
+        return parse_raw(self.line, self.file)
+
+
 @dataclass(frozen=True, slots=True)
 class Reject:
     """Something of a report that is not in the evidence, and why.

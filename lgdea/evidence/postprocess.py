@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from lgdea.evidence.alignment.aligner import Aligner
-from lgdea.evidence.answer_log import AnswerLog
-from lgdea.evidence.io import Reject
+from lgdea.evidence.io import RawRecord, Reject
 from lgdea.evidence.prompts import Prompt, Question
 from lgdea.evidence.prompts.sentence import words_of
 from lgdea.evidence.report_reader import RawReport
@@ -36,6 +35,14 @@ class ReportResult:
     rejects: list[Reject] = field(default_factory=list)
 
 
+class Answers(Protocol):
+    """Answers by request id, such as :class:`~lgdea.evidence.answer_log.AnswerLog`."""
+
+    def read(self, request_id: str) -> RawRecord | None:
+        """Return the answer to a request, None when there is none."""
+        ...
+
+
 class NoAnswer(NamedTuple):
     """Reason why a request has no usable answer."""
 
@@ -53,7 +60,7 @@ class ReportProcessor:
         run_id: Written into the units.
     """
 
-    def __init__(self, prompt: Prompt | None, log: AnswerLog, run_id: str) -> None:
+    def __init__(self, prompt: Prompt | None, log: Answers, run_id: str) -> None:
         self._prompt = prompt
         self._sha = prompt.sha256 if prompt else ""
         self._log = log
@@ -170,7 +177,7 @@ def _is_normality(unit: Unit) -> bool:
     return load_vocabulary().findings[unit.finding].kind == "normality"
 
 
-def parse_logged_answer(log: AnswerLog, request_id: str, parse: Callable[[str], T]) -> T | NoAnswer:
+def parse_logged_answer(log: Answers, request_id: str, parse: Callable[[str], T]) -> T | NoAnswer:
     """The parsed answer to a question, or why there is none."""
     answer = log.read(request_id)
     if answer is None:

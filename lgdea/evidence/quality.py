@@ -35,6 +35,16 @@ class Quality:
             counts["rejected_units"] += reject.unit is not None
             self._reasons[reject.reason] += 1
 
+    @property
+    def reports(self) -> int:
+        """Number of reports counted."""
+        return self._counts["reports"]
+
+    def update(self, other: Quality) -> None:
+        """Add the counts of other reports."""
+        for name, counts in vars(other).items():
+            vars(self)[name].update(counts)
+
     def to_dict(self) -> dict[str, Any]:
         """All counts.
 

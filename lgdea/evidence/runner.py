@@ -13,16 +13,18 @@ One report's way; each numbered line is a walk over all reports::
                counts   -> quality.json, run.json   quality.Quality
 
 Every walk splits the reports into questions anew and finds their answers by request id, a hash of all that decides
-them. That costs some CPU time, but nothing has to be kept between walks: memory holds a batch of reports, the requests
-in flight and 22 bytes per answer, a kill loses at most the requests in flight, and a re-run asks only what is missing.
+them. That costs some CPU time, but nothing has to be kept between walks: memory holds some batches of reports, the
+requests in flight and 22 bytes per answer, a kill loses at most the requests in flight, and a re-run asks only what is
+missing. With workers (:mod:`~lgdea.evidence.workers`) the backend's answers and the checks are made in other processes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,19 +37,20 @@ from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer
-from lgdea.evidence.postprocess import ReportProcessor, ReportResult
+from lgdea.evidence.postprocess import ReportProcessor
 from lgdea.evidence.prompts import Prompt, load_prompt
 from lgdea.evidence.quality import Quality
 from lgdea.evidence.report_reader import Reports
 from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, run_requests
+from lgdea.evidence.result_tables import BATCH_ITEMS, ResultTables, in_batches, to_tables
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.verification import Verification
+from lgdea.evidence.workers import WorkerPool
 from lgdea.records.archive import Archive
 from lgdea.records.streams import TableWriter
 from lgdea.runs import MANIFEST, SUCCESS, finish, is_finished, record, start, write_json
 
 _IDENTITY = ("lgdea_version", "config", "input_hashes")
-_PROGRESS_EVERY = 512  # reports
 
 DEFAULT_PROMPT = "evidence-v1"
 """Used where a backend needs a prompt and none was named."""
@@ -63,6 +66,7 @@ def extract(
     max_attempts: int = 2,
     max_rejected: float = 0.05,
     accept_unanswered: bool = False,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Extract evidence from all reports; run again with the same arguments to resume.
@@ -79,6 +83,7 @@ def extract(
         max_attempts: Number of times that a question is asked whose answer is cut or cannot be read.
         max_rejected: Allowed share of reports, of questions, and of units whose quote is not in the report.
         accept_unanswered: Finish although the backend failed on some questions; they are among the rejects.
+        workers: Number of processes that share the work, of a backend that allows it (``multiprocess = True``).
         progress: Called with what is being done, done and all reports.
 
     Returns:
@@ -86,7 +91,7 @@ def extract(
         ``resumed``.
 
     Raises:
-        UsageError: ``out`` holds another run, or the source does not exist.
+        UsageError: ``out`` holds another run, the source does not exist, or workers do not apply to the backend.
         EvidenceError: The backend broke, or left questions unanswered; what it answered is kept.
         RejectedShareError: Finished and written, but too much was rejected.
     """
@@ -94,6 +99,11 @@ def extract(
     reports = Reports(source, limit)
     if backend.needs_prompt and prompt is None:
         raise EvidenceError(f"backend {backend.name!r} needs a prompt", remedy="give a prompt id, e.g. evidence-v1")
+    if workers > 1 and (prompt is not None or not getattr(backend, "multiprocess", False)):
+        raise UsageError(
+            f"the backend {backend.name!r} does not share its work between processes",
+            remedy="leave out workers; http takes options.concurrency, a language model on several GPUs --runner ray",
+        )
     config = {
         "backend": backend.describe(),
         "prompt": prompt.describe() if prompt else None,
@@ -107,7 +117,7 @@ def extract(
             _check_share(summary, max_rejected, out)
             return summary
         (out / SUCCESS).unlink()
-    run = _Run(reports, backend, prompt, out, max_attempts, progress)
+    run = _Run(reports, backend, prompt, out, max_attempts, workers, progress)
     summary = {**run.work(), "resumed": resumed}
     if summary["unanswered"] and not accept_unanswered:
         record(out, summary=summary, run_id=run.run_id)
@@ -129,31 +139,38 @@ class _Run:
     prompt: Prompt | None
     out: Path
     max_attempts: int
+    workers: int
     progress: Progress | None
 
     def work(self) -> dict[str, Any]:
         """Ask, verify, write; returns the summary."""
         began = time.perf_counter()
         with ExitStack() as stack:
+            pool = self._start_workers(stack)
             log = stack.enter_context(AnswerLog(self.out / RAW))  # from here on no other process writes to this folder
             for left in self.out.glob(".*.tmp"):  # by a run that was killed while it wrote
                 left.unlink()
             processor = ReportProcessor(self.prompt, log, self.run_id)
             schema = self.prompt.json_schema() if self.prompt else {}
-            asked = self._ask("reading reports", lambda: map(processor.pending_requests, self.reports), schema, log)
-            verified, tokens, results = 0, log.tokens, map(processor.process, self.reports)
+            questions = self._questions(
+                "reading reports", lambda: map(processor.pending_requests, self.reports), schema
+            )
+            asked = self._ask(pool or self.backend, questions, log)
+            verified, tokens, check = 0, log.tokens, processor.process
             if self.prompt is not None and self.prompt.verifier is not None:
                 second = stack.enter_context(AnswerLog(self.out / RAW_VERIFY))
                 verification = Verification(self.prompt.verifier, second)
-                verified = self._ask(
+                questions = self._questions(
                     "verifying units",
                     lambda: (verification.pending_requests(processor.process(report)) for report in self.reports),
                     self.prompt.verifier.json_schema(),
-                    second,
                 )
+                verified = self._ask(self.backend, questions, second)
                 tokens += second.tokens
-                results = map(verification.drop_unsupported, results)
-            counts = self._write(results)
+                check = lambda report: verification.drop_unsupported(processor.process(report))  # noqa: E731
+            batches = in_batches(self.reports, lambda report: len(report.text))
+            tables = (to_tables(map(check, batch)) for batch in batches)
+            counts = self._write(tables if pool is None else pool.process(self.reports, processor, log))
         seconds = time.perf_counter() - began
         read = min(1.0, asked / max(1, counts["questions"])) * counts["reports"]
         return {
@@ -172,25 +189,36 @@ class _Run:
         content = json.dumps([manifest[name] for name in _IDENTITY], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
-    def _ask(
-        self, what: str, items: Callable[[], Iterator[list[PendingRequest]]], schema: Mapping[str, Any], log: AnswerLog
-    ) -> int:
-        questions = Questions(items, len(self.reports), schema, what)
-        return run_requests(self.backend, questions, log, max_attempts=self.max_attempts, progress=self.progress)
+    def _start_workers(self, stack: ExitStack) -> WorkerPool | None:
+        """Start the processes before any file is open, as forked ones would hold it; none where one batch is all."""
+        workers = min(self.workers, math.ceil(len(self.reports) / BATCH_ITEMS))
+        if workers < 2:
+            return None
+        pool = WorkerPool(workers, self.backend, self.run_id)
+        stack.callback(pool.close)
+        return pool
 
-    def _write(self, results: Iterator[ReportResult]) -> dict[str, Any]:
+    def _questions(
+        self, what: str, items: Callable[[], Iterator[list[PendingRequest]]], schema: Mapping[str, Any]
+    ) -> Questions:
+        return Questions(items, len(self.reports), schema, what)
+
+    def _ask(self, backend: ExtractorBackend, questions: Questions, log: AnswerLog) -> int:
+        return run_requests(backend, questions, log, max_attempts=self.max_attempts, progress=self.progress)
+
+    def _write(self, results: Iterable[ResultTables]) -> dict[str, Any]:
         """Write the tables in the order of the reports, whatever the order of the answers."""
         quality = Quality()
         with (
             TableWriter(self.out / EVIDENCE, Unit) as table,
             rejects_writer(self.out / REJECTS) as write_rejects,
         ):
-            for done, result in enumerate(results, start=1):
-                quality.add(result)
-                table.write(result.units)
+            for result in results:
+                quality.update(result.quality)
+                table.write_arrow(result.units)
                 write_rejects(result.rejects)
-                if self.progress is not None and done % _PROGRESS_EVERY == 0:
-                    self.progress("writing evidence", done, len(self.reports))
+                if self.progress is not None:
+                    self.progress("writing evidence", quality.reports, len(self.reports))
         counts = quality.to_dict()
         write_json(self.out / QUALITY, counts)
         return counts
@@ -250,6 +278,7 @@ def extract_from_config(
             max_attempts=config.max_attempts,
             max_rejected=config.max_rejected,
             accept_unanswered=config.accept_unanswered,
+            workers=config.workers,
             progress=progress,
         )
 
@@ -257,6 +286,8 @@ def extract_from_config(
 def make_backend(config: ExtractConfig) -> ExtractorBackend:
     """Make the backend of a configuration, in this process or on a Ray cluster."""
     if config.runner == "ray":
+        if config.workers > 1:
+            raise UsageError("workers are processes of one machine", remedy="with runner: ray write ray.workers")
         from lgdea.evidence.backends.ray_backend import RayBackend
 
         return RayBackend(config.backend, config.options, **config.ray.model_dump())

@@ -71,7 +71,8 @@ class TableWriter:
     def __init__(self, file: str | Path, row_model: type[BaseModel]) -> None:
         self._file = Path(file)
         self._row_model = row_model
-        self._pending: list[BaseModel] = []
+        self._rows: list[BaseModel] = []
+        self._pending: list[pa.Table] = []
         self._stack = ExitStack()
         self._writer: pq.ParquetWriter | None = None
 
@@ -87,26 +88,50 @@ class TableWriter:
         Raises:
             DataError: A row is invalid, or the disk is full.
         """
-        self._pending.extend(rows)
-        while len(self._pending) >= _GROUP:
+        self._rows.extend(rows)
+        if len(self._rows) >= _GROUP:
+            self._convert_rows()
             self._flush(_GROUP)
+
+    def write_arrow(self, table: pa.Table) -> None:
+        """Add rows that :func:`~lgdea.records.tables.to_arrow` has checked already.
+
+        Raises:
+            DataError: The disk is full.
+        """
+        self._convert_rows()
+        self._pending.append(table)
+        self._flush(_GROUP)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         with writing(self._file):
             try:
-                if kind is None and self._pending:
-                    self._flush(len(self._pending))
+                if kind is None:
+                    self._convert_rows()
+                    self._flush(1)
             except BaseException as failed:
                 self._leave(type(failed), failed)
                 raise
             self._leave(kind, error)
 
-    def _flush(self, rows: int) -> None:
+    def _convert_rows(self) -> None:
+        if self._rows:
+            self._pending.append(to_arrow(self._rows, self._row_model, file=self._file))
+            self._rows = []
+
+    def _flush(self, least: int) -> None:
+        """Write groups of rows, the last one too if it has at least so many."""
         assert self._writer is not None
-        table = to_arrow(self._pending[:rows], self._row_model, file=self._file)
+        if sum(table.num_rows for table in self._pending) < least:
+            return
+        rows = pa.concat_tables(self._pending)
+        at = 0
         with writing(self._file):
-            self._writer.write_table(table, row_group_size=rows)
-        del self._pending[:rows]
+            while rows.num_rows - at >= least:
+                # One chunk per column, as pages end where chunks do.
+                self._writer.write_table(rows.slice(at, _GROUP).combine_chunks(), row_group_size=_GROUP)
+                at += _GROUP
+        self._pending = [rows.slice(at)] if at < rows.num_rows else []
 
     def _leave(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         """Close before the temporary file is moved, or removed after a failure."""

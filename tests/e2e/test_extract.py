@@ -81,7 +81,9 @@ def test_unanswered_questions_are_exit_code_1_until_answered_or_accepted(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--workers", "2"], "add --runner ray"),
+        (["--workers", "0"], "--workers"),
+        (["--workers", "2", "--backend", "http", "--url", "http://127.0.0.1:1/v1"], "does not share its work between"),
+        (["--set", "workers=2", "--set", "runner=ray"], "write ray.workers"),
         (["--prompt", "evidence-v1"], "reads without a prompt"),
         (["--prompt", "no-such", "--backend", "replay"], "no prompt 'no-such'"),
         (["--model", "x"], "backend 'rules' does not take these options"),

@@ -46,6 +46,9 @@ class ExtractorBackend(Protocol):
 
     ``respond`` yields exactly one response per request, in any order, and never raises for a single item.
     ``needs_prompt`` says whether requests must carry chat messages; ``describe`` names model, revision and versions.
+
+    A backend that has an attribute ``multiprocess = True`` may be copied into worker processes (``workers`` of an
+    extraction): it can be pickled, and an answer depends on nothing but its request.
     """
 
     name: str
