@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lgdea.errors import ImageError
+from lgdea.imaging.depth import depth_of, significant_bits
+from lgdea.imaging.sniff import kind_of, name_other, read_head
 
 FORMATS = ("PNG", "JPEG")
-_DEPTHS = (8, 10, 12, 14, 16)  # bits that detectors deliver; 16-bit files mostly hold fewer
+_FEW_BITS = 64  # of 256: brighter pixels than this has every picture that fills its depth
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class PixelImage:
 
     Attributes:
         pixels: (H, W) float32 in [0, 1], bright = dense.
-        info: ``format``, ``mode`` (the source's own), ``bits`` used; for DICOM also ``photometric`` and ``scaling``.
+        info: ``format``, ``mode`` (the source's own), ``bits`` used; for DICOM also ``photometric`` and ``scaling``,
+            and ``notes`` where something had to be assumed.
     """
 
     pixels: np.ndarray
@@ -39,12 +42,16 @@ class PixelImage:
         return int(self.pixels.shape[0])
 
 
-def read_image(path: str | Path) -> PixelImage:
-    """Read a PNG, JPEG or single-frame DICOM file.
+def read_image(path: str | Path, *, bits: int | None = None) -> PixelImage:
+    """Read a PNG, JPEG or single-frame DICOM file, whatever its name is.
 
-    Colour becomes luminance, transparency lies on black, 16-bit files are scaled by the bit depth that their largest
-    value needs (10, 12, 14 or 16), DICOM goes through rescaling and its first window, and MONOCHROME1 is inverted.
-    EXIF orientation is ignored: boxes are in the frame of the stored pixels.
+    Colour becomes luminance, transparency lies on black, 16-bit files are scaled by their bit depth (``bits``, or what
+    :func:`~lgdea.imaging.depth.depth_of` finds; brighter pixels are white), DICOM goes through rescaling and its first
+    window, and MONOCHROME1 is inverted. EXIF orientation is ignored: boxes are in the frame of the stored pixels.
+
+    Args:
+        path: The file.
+        bits: Bit depth of white, for 16-bit greyscale PNG alone; None takes the file's own.
 
     Raises:
         ImageError: The file is missing, damaged, of another format or has several frames.
@@ -58,10 +65,10 @@ def read_image(path: str | Path) -> PixelImage:
         mode, kind = image.mode, image.format
         try:
             image.load()
-            pixels, bits = _to_unit(image)
+            pixels, depth = _to_unit(image, path, bits)
         except (OSError, SyntaxError, ValueError, IndexError) as error:
             raise _damaged(path, error) from None
-    return PixelImage(pixels, {"format": kind, "mode": mode, "bits": bits})
+    return PixelImage(pixels, {"format": kind, "mode": mode, "bits": depth})
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -80,16 +87,8 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(132)
-    except FileNotFoundError:
-        raise ImageError("no such image", file=path, remedy="check the path and the archive's image_root") from None
-    except OSError as error:
-        raise ImageError(f"cannot be opened ({error.strerror})", file=path, remedy="check the path") from None
-    if not head:
-        raise ImageError("is an empty file", file=path, remedy="fetch it again")
-    return head[128:] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom"}
+    kind = kind_of(path)
+    return kind == "DICOM" or (kind is None and path.suffix.lower() in {".dcm", ".dicom"})
 
 
 def _open(path: Path) -> Image.Image:
@@ -98,6 +97,9 @@ def _open(path: Path) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return Image.open(path, formats=FORMATS)
     except UnidentifiedImageError:
+        named = name_other(read_head(path))
+        if named is not None:
+            raise ImageError(f"is no PNG, JPEG or DICOM file but {named[0]}", file=path, remedy=named[1]) from None
         raise ImageError(
             "is no PNG, JPEG or DICOM file, or its header is damaged",
             file=path,
@@ -109,21 +111,27 @@ def _open(path: Path) -> Image.Image:
         raise _damaged(path, error) from None
 
 
-def _to_unit(image: Image.Image) -> tuple[np.ndarray, int]:
+def _to_unit(image: Image.Image, path: Path, bits: int | None) -> tuple[np.ndarray, int]:
     """Pixels in [0, 1] and the bits they used."""
     if image.mode.startswith("I"):  # 16-bit greyscale; Pillow calls it I or I;16
-        values = np.asarray(image).astype(np.float32)
-        bits = bits_used(float(values.max()))
-        return values / (2**bits - 1), bits
+        values = np.asarray(image)
+        bits = bits or depth_of(values, significant_bits(path))
+        return (values.astype(np.float32) / np.float32(2**bits - 1)).clip(0, 1), bits
     if image.mode in {"P", "PA", "LA", "RGBA", "La", "RGBa"} or "transparency" in image.info:
         flat = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", flat.size, (0, 0, 0, 255)), flat)
-    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255), 8
+    grey = np.asarray(image.convert("L"))
+    if _is_wide_colour(path) and grey.max(initial=0) < _FEW_BITS:
+        problem = "has 16-bit colour that does not fill its depth, of which only the upper 8 bits can be read"
+        raise ImageError(problem, file=path, remedy="save it as 16-bit greyscale")
+    return grey.astype(np.float32) / np.float32(255), 8
 
 
-def bits_used(largest: float) -> int:
-    """The smallest usual bit depth that can hold ``largest``."""
-    return next((bits for bits in _DEPTHS if largest < 2**bits), 16)
+def _is_wide_colour(path: Path) -> bool:
+    """Whether a PNG file has 16 bits for each of several channels; Pillow drops the lower 8."""
+    with path.open("rb") as stream:
+        head = stream.read(26)
+    return head.startswith(b"\x89PNG") and head[24:25] == b"\x10"
 
 
 def _damaged(path: Path, error: Exception) -> ImageError:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lgdea.errors import ImageError, UsageError
 from lgdea.imaging.boxes import boxes_of_map
-from lgdea.imaging.read import bits_used, read_image
+from lgdea.imaging.depth import bits_used
+from lgdea.imaging.read import read_image
 from lgdea.models.heads import cosine, local_similarity
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.phrases import canonical_phrase
@@ -187,13 +188,14 @@ def to_pixels(image: ImageInput) -> np.ndarray:
         return read_image(Path(image)).pixels
     array = np.asarray(_flat(image) if isinstance(image, Image.Image) else image)
     if array.ndim == 3 and array.shape[2] in (3, 4):
-        array = array[..., :3] @ np.array([0.299, 0.587, 0.114]) / _full_scale(array)
+        white, array = _full_scale(array), array[..., :3] @ np.array([0.299, 0.587, 0.114])
     elif array.ndim == 2 and array.size:
-        array = array / _full_scale(array)
+        white = _full_scale(array)
     else:
         raise ImageError(
             f"an image array must be (H, W) or (H, W, 3), not {array.shape}", remedy="pass a list of images"
         )
+    array = array / white if white == 1 else (array / white).clip(max=1)  # some pixels overshoot their bit depth
     if not np.isfinite(array).all() or array.min() < -1e-6 or array.max() > 1 + 1e-6:
         raise ImageError("a float image must lie in [0, 1]", remedy="scale it, or pass uint8 or uint16")
     return array.clip(0, 1).astype(np.float32)
@@ -213,7 +215,7 @@ def _full_scale(array: np.ndarray) -> float:
     """The value of white; 16-bit pictures by the bit depth they use, as when they are read from a file."""
     if array.dtype == np.uint8:
         return 255.0
-    return 2.0 ** bits_used(float(array.max())) - 1 if np.issubdtype(array.dtype, np.integer) else 1.0
+    return 2.0 ** bits_used(array) - 1 if np.issubdtype(array.dtype, np.integer) else 1.0
 
 
 def _words(model: _InferenceModel, texts: dict[str, Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from lgdea.errors import ImageError
-from lgdea.imaging.dicom import window
+from lgdea.imaging.dicom_pixels import window
 from lgdea.imaging.read import read_image, read_size
 
 
@@ -20,7 +20,7 @@ def test_eight_bit_grey_is_exact(tmp_path, ramp):
     assert image.info == {"format": "PNG", "mode": "L", "bits": 8}
 
 
-@pytest.mark.parametrize(("largest", "bits"), [(1023, 10), (4095, 12), (4096, 14), (65535, 16), (200, 8)])
+@pytest.mark.parametrize(("largest", "bits"), [(1023, 10), (4095, 12), (4600, 14), (65535, 16), (200, 8)])
 def test_sixteen_bit_is_scaled_by_the_depth_it_uses(tmp_path, largest, bits):
     values = np.linspace(0, largest, 20 * 30).reshape(20, 30).astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "x.png")
