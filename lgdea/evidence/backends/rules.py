@@ -77,6 +77,7 @@ def _hash_tables() -> str:
         ("lgdea.vocabulary", "findings.yaml"),
         ("lgdea.vocabulary", "anatomy.yaml"),
         ("lgdea.evidence.rules", "terms.yaml"),
+        ("lgdea.evidence.rules", "cues.yaml"),
     ):
         digest.update((resources.files(package) / name).read_bytes())
     return digest.hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from lgdea.evidence.rules.clauses import VERBS, ClauseContext
-from lgdea.evidence.rules.lexicon import Hit
+from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
 from lgdea.evidence.rules.places import PLURALS, Spot
 from lgdea.evidence.rules.sides import Sides
@@ -206,7 +206,7 @@ class Attachment:
         joined = not gap or (len(gap) <= 3 and any(word in _JOINS for word in gap) and "," not in gap[1:])
         if giver is second and any(first.j <= k < second.i for k in giver.used):
             return  # "edema and small bilateral effusions"
-        if not joined or any(h.i >= first.j and h.j <= second.i and "negation_before" in h.tags for h in self.hits):
+        if not joined or any(h.i >= first.j and h.j <= second.i and "negated" in h.tags for h in self.hits):
             return
         if taker.laterality == "unspecified" and taker.place is None:
             self._apply_own_words(giver)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.hit import Hit
+from lgdea.evidence.rules.lexicon import Lexicon
 from lgdea.evidence.rules.tokens import Token
 
 VERBS = frozenset({
@@ -74,9 +75,9 @@ def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, join
         return False
     after = [hit for hit in hits if joint < hit.i < end]
     words = [token.lemma for token in tokens[joint + 1 : end]]
-    negated = any("negation_before" in hit.tags for hit in before)
+    negated = any(negates_ahead(hit) for hit in before)
     graded = bool(after) and any(
-        key in after[0].tags for key in ("severity", "change", "laterality") if "negation_before" not in after[0].tags
+        key in after[0].tags for key in ("severity", "change", "laterality") if "negated" not in after[0].tags
     )
     verb = next((n for n, word in enumerate(words) if word in VERBS), None)
     if verb is not None:
@@ -95,7 +96,7 @@ def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, join
 def _is_hedged_cause(tokens: Sequence[Token], hits: Sequence[Hit], hit: Hit) -> bool:
     """Return whether a cause is only suspected ("may be secondary to"), so that the doubt reaches over it."""
     return tokens[hit.i].lemma in _CAUSES and any(
-        0 <= hit.i - other.j <= 1 and "uncertainty_before" in other.tags for other in hits
+        0 <= hit.i - other.j <= 1 and "uncertain" in other.tags for other in hits
     )
 
 
@@ -105,11 +106,16 @@ def _joins_subjects(tokens: Sequence[Token], before: list[Hit], after: list[Hit]
         return False
     if any(tokens[k].lemma in VERBS for hit in before[:1] for k in range(hit.i, joint)):
         return False
-    if any("normal" in hit.tags or "negation_before" in hit.tags for hit in before):
+    if any("normal" in hit.tags or negates_ahead(hit) for hit in before):
         return False
     named = [hit for hit in after if hit.i < verb]
     return any("finding" in hit.tags for hit in named) and "finding" in before[-1].tags
 
 
 def _is_statement(hit: Hit) -> bool:
-    return any(key in hit.tags for key in ("finding", "head", "normal", "negation_before"))
+    return any(key in hit.tags for key in ("finding", "head", "normal")) or negates_ahead(hit)
+
+
+def negates_ahead(hit: Hit) -> bool:
+    """Return whether a cue negates what follows it."""
+    return hit.tags.get("negated") in {"forward", "either"}

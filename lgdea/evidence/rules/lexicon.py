@@ -6,23 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import ahocorasick
 import yaml
 
+from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.tokens import Token, lemmas
 from lgdea.vocabulary import Anatomy, load_vocabulary
 
 _Entries = Mapping[tuple[str, ...], dict[str, str]]
-
-
-class Hit(NamedTuple):
-    """Lexicon entries found at tokens ``i`` to ``j`` (half-open); ``tags`` maps a category to its value."""
-
-    i: int
-    j: int
-    tags: Mapping[str, str]
 
 
 @dataclass
@@ -134,12 +127,9 @@ def _entries(terms: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, str]]:
     for category in ("laterality", "severity", "change"):
         for value, words in terms[category].items():
             add(words, category, value)
-    for category in ("negation", "uncertainty", "history", "hypothetical"):
-        for where, words in terms[category].items():
-            add(words, f"{category}_{where}", where)
     add(terms["normal"]["words"], "normal", "normal")
     add(terms["normal"]["not"], "not_normal", "not_normal")
-    for category in ("prior", "breaks", "prepositions"):
+    for category in ("breaks", "prepositions"):
         add(terms[category], category, category)
     return entries
 

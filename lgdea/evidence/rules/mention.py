@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lgdea.evidence.rules.lexicon import Hit
+from lgdea.evidence.rules.hit import Hit
 
 LIST = frozenset({",", "and", "or", "/", "nor"})
 

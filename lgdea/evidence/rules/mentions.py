@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lgdea.evidence.rules.attachment import Attachment
 from lgdea.evidence.rules.clauses import VERBS, ClauseContext
-from lgdea.evidence.rules.lexicon import Hit
+from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
 from lgdea.vocabulary import load_vocabulary
 
@@ -78,7 +78,7 @@ class Clause:
                 return self._last_node(other, table)
             if other.tags.get("finding") == "tortuous_aorta" and "aorta" in table:
                 return Hit(other.i, other.j, {"place": "aorta"})
-            if "finding" in other.tags or "normal" in other.tags or "negation_before" in other.tags:
+            if "finding" in other.tags or "normal" in other.tags or "negated" in other.tags:
                 return None
             k = other.j
         return None

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from lgdea.evidence.rules.clauses import ClauseContext
-from lgdea.evidence.rules.lexicon import Hit, Lexicon
+from lgdea.evidence.rules.hit import Hit
+from lgdea.evidence.rules.lexicon import Lexicon
 from lgdea.evidence.rules.tokens import Token
 
 PLURALS = frozenset({

@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from lgdea.evidence.rules.clauses import read_clauses
+from lgdea.evidence.rules.cues import load_cues, merge_hits
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.mentions import Clause
-from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertion
+from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertions
 from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.evidence.sections import EVIDENCE_SECTIONS, section_sentences, split_sections
@@ -34,6 +35,7 @@ _BACKWARD = re.compile(
     r"|suggest\w*|represent\w*|favou?r\w*|consider))\b",
     re.IGNORECASE,
 )
+_NAMES = frozenset({"finding", "head", "normal"})
 _NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_shadow"})
 """Findings that leave a report normal."""
 
@@ -115,16 +117,17 @@ def _read_sentence(sentence: str) -> tuple[RuleMatch, ...]:
     lexicon = load_lexicon()
     tokens = tokenise(sentence)
     hits = lexicon.match(tokens)
-    if not hits:
+    if not any(_NAMES & hit.tags.keys() for hit in hits):
         return ()
+    named = {k for hit in hits if "finding" in hit.tags or "place" in hit.tags for k in range(hit.i, hit.j)}
+    hits = merge_hits(hits, load_cues().find([token.lemma for token in tokens], named))
     raw = [sentence[t.start : t.end] for t in tokens]
     clauses = [Clause(context) for context in read_clauses(tokens, raw, hits, lexicon)]
     read = [(clause, clause.mentions()) for clause in clauses]
     share_explained(tokens, hits, [mention for _, mentions in read for mention in mentions], lexicon)
     items: list[RuleMatch] = []
     for clause, mentions in read:
-        for mention in mentions:
-            decision = decide_assertion(clause.context, mention, mentions)
+        for mention, decision in zip(mentions, decide_assertions(clause.context, mentions), strict=True):
             if decision.assertion is not None:
                 items.extend(_make_matches(sentence, tokens, clause, mention, decision))
     return tuple(_without_repeats(items))

@@ -1,21 +1,31 @@
-"""Assertion of a mention: negation, uncertainty, history, hypothesis, resolution (after NegEx and ConText)."""
+"""Assertion of the mentions of a clause: which of them each cue reaches (after NegEx and ConText).
+
+A forward cue reaches what follows until its scope is terminated; a backward cue reaches the subject of the predicate
+that it belongs to. The subject is the coordinated row of noun phrases before the predicate, without what hangs on them
+by a preposition.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lgdea.evidence.rules.clauses import ClauseContext
-from lgdea.evidence.rules.lexicon import Hit
-from lgdea.evidence.rules.mention import Mention
-from lgdea.evidence.rules.tokens import Token
+from lgdea.evidence.rules.clauses import VERBS, ClauseContext
+from lgdea.evidence.rules.hit import Hit
+from lgdea.evidence.rules.mention import LIST, Mention
 
+KINDS = ("hypothetical", "advice", "history", "resolved", "negated", "uncertain", "prior")
 _ALTERNATIVES = frozenset({"versus", "vs"})  # both sides are uncertain
 # "Opacity compatible with pneumonia in the appropriate clinical setting": the opacity is there.
 _EXPLAINS = frozenset({"represent", "representing", "reflect", "reflecting", "compatible", "consistent", "suggest",
                        "suggesting", "suggestive", "due", "secondary"})  # fmt: skip
-_AFTER = frozenset({"status", "statuspost"})  # "status post CABG with sternal wires": the wires are there
-_COPULAS = frozenset({"is", "are", "be", "was", "were", "not", "also"})
+_COPULAS = frozenset({"is", "are", "be", "been", "was", "were", "not", "also", "remain", "appear"})
+_ADVERBS = frozenset({"now", "completely", "nearly", "since", "interval", "essentially", "fully", "also", "apparently",
+                      "subsequently", "all", "both", "then", "largely"})  # fmt: skip
+_ARTICLES = frozenset({"the", "this", "these", "known", "that"})
+_SIZES = frozenset({"mm", "cm"})
+_LINKS = frozenset({"of", "for", "to"})  # prepositions that a scope passes
+_LOOSE = frozenset({"with", "and", ","})
 
 
 class AssertionDecision(NamedTuple):
@@ -27,105 +37,223 @@ class AssertionDecision(NamedTuple):
     triggers: tuple[int, ...]
 
 
-def decide_assertion(clause: ClauseContext, mention: Mention, others: list[Mention]) -> AssertionDecision:
-    """Decide what a clause asserts of ``mention``.
+def decide_assertions(clause: ClauseContext, mentions: Sequence[Mention]) -> list[AssertionDecision]:
+    """Decide what a clause asserts of each of its mentions, which are in order."""
+    scopes = Scopes(clause, mentions)
+    return [_decide(mention, scopes.effects[number]) for number, mention in enumerate(mentions)]
 
-    Args:
-        clause: The clause.
-        mention: The mention to decide on.
-        others: All mentions of the clause; "X has resolved" and "X is possible" need to know what stands behind.
-    """
-    found: dict[str, int] = {}
-    for hit in clause.hits:
-        if hit.j <= mention.i or hit.i >= mention.j:
-            effect = _find_effect(clause, hit, mention, others)
-            if effect is not None:
-                found.setdefault(effect, hit.i if hit.j <= mention.i else hit.j - 1)
-    if "dropped" in found:
+
+def _decide(mention: Mention, found: Mapping[str, int]) -> AssertionDecision:
+    if found.keys() & {"hypothetical", "advice", "history"} or (mention.normal and "prior" in found):
         return AssertionDecision(None, mention.change, "prior" in found, ())
     triggers = tuple(found[key] for key in ("resolved", "negated", "uncertain") if key in found)
     if mention.normal:
         return AssertionDecision("absent", "unspecified", False, triggers)
     if "resolved" in found:
         return AssertionDecision("absent", "resolved", True, triggers)
-    change = "unspecified" if mention.change == "resolved" else mention.change
     if "negated" in found:
-        return AssertionDecision(
-            "absent", "unspecified" if change in {"new", "worse"} else change, "prior" in found, triggers
-        )
-    refers = "prior" in found or change in {"stable", "worse", "better"}
-    return AssertionDecision("uncertain" if "uncertain" in found else "present", change, refers, triggers)
+        change = "unspecified" if mention.change in {"new", "worse"} else mention.change
+        return AssertionDecision("absent", change, "prior" in found, triggers)
+    refers = "prior" in found or mention.change in {"stable", "worse", "better"}
+    return AssertionDecision("uncertain" if "uncertain" in found else "present", mention.change, refers, triggers)
 
 
-def _find_effect(clause: ClauseContext, hit: Hit, mention: Mention, others: list[Mention]) -> str | None:
-    """Return the effect of one trigger on the mention."""
-    tokens = clause.tokens
-    tags = hit.tags
-    if tags.get("change") == "resolved" and _is_resolved_by(tokens, hit, mention, others):
-        return "resolved"
-    if tokens[hit.i].lemma in _ALTERNATIVES and "uncertainty_before" in tags:
-        return None if _is_beside(tokens, hit, mention, others) else "uncertain"
-    if "uncertainty_after" in tags and _is_after(clause, hit, others):
-        explained = any(t.lemma in _EXPLAINS for t in tokens[mention.j : hit.i])
-        return "uncertain" if hit.i >= mention.j and not explained else None
-    return _find_effect_ahead(tokens, hit, mention) if hit.j <= mention.i else _find_effect_behind(tokens, hit, mention)
+class Scopes:
+    """What the cues of one clause reach.
 
+    ``effects`` holds for each mention the kinds of the cues that reach it, each with the cue's token nearest to it.
+    """
 
-def _find_effect_ahead(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
-    """The effect of a trigger on what follows it."""
-    tags = hit.tags
-    if "hypothetical_before" in tags:
-        return "dropped"
-    if "history_before" in tags:
-        ends = {",", "with"} if tokens[hit.i].lemma in _AFTER else {","}
-        return None if any(t.lemma in ends for t in tokens[hit.j : mention.i]) else "dropped"
-    if "prior" in tags:
-        return "prior"
-    if "uncertainty_before" in tags:
-        return None if _is_blocked(tokens, hit, mention) else "uncertain"
-    return "negated" if "negation_before" in tags else None
+    def __init__(self, clause: ClauseContext, mentions: Sequence[Mention]) -> None:
+        self.clause = clause
+        self.words = [token.lemma for token in clause.tokens]
+        self.at = {hit.i: hit for hit in clause.hits}
+        self.mentions = mentions
+        self.number_at = {k: n for n, m in enumerate(mentions) for k in range(m.i, m.j)}
+        self.effects: list[dict[str, int]] = [{} for _ in mentions]
+        for hit in clause.hits:
+            for kind in KINDS:
+                if kind in hit.tags:
+                    for number in self._reached(hit, kind):
+                        nearest = hit.i if hit.j <= mentions[number].i else hit.j - 1
+                        self.effects[number].setdefault(kind, nearest)
 
+    def _reached(self, cue: Hit, kind: str) -> list[int]:
+        """Return the numbers of the mentions that a cue reaches."""
+        direction = cue.tags[kind]
+        if self.words[cue.i] in _ALTERNATIVES:
+            return [n for n, m in enumerate(self.mentions) if not self._is_beside(cue, m)]
+        if direction == "adjacent":
+            return [n for n, m in enumerate(self.mentions) if m.j == cue.i]
+        if direction == "backward" or (direction == "either" and self._is_predicate(cue, kind)):
+            return self._subject(cue, kind)
+        if kind == "resolved":
+            return self._row(cue.j)
+        end = self._end(cue, kind)
+        ahead = [(n, m.i) for n, m in enumerate(self.mentions) if cue.j <= m.i < end]
+        return [n for n, i in ahead if not self._is_past(cue, kind, i)]
 
-def _find_effect_behind(tokens: Sequence[Token], hit: Hit, mention: Mention) -> str | None:
-    """The effect of a trigger on what stands before it."""
-    tags = hit.tags
-    if tokens[hit.i].lemma == "none" and any(token.lemma == "," for token in tokens[mention.j : hit.i]):
-        return None  # "effusion on the left, none on the right"
-    if "hypothetical_after" in tags:
-        return "dropped"
-    return "negated" if "negation_after" in tags else None
-
-
-def _is_beside(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[Mention]) -> bool:
-    """Return whether a comma keeps the mention out of alternatives ("airspace disease, edema versus pneumonia")."""
-    first, last = sorted([(mention.i, mention.j), (hit.i, hit.j)])
-    if not any(first[1] <= other.i < last[0] for other in others):
+    def _is_past(self, cue: Hit, kind: str, i: int) -> bool:
+        """Return whether a forward cue of a kind says nothing of the mention at token ``i`` inside its scope."""
+        gap = self.words[cue.j : i]
+        if kind == "history":
+            return "," in gap or ("with" in gap and self.words[cue.i] in {"status", "statuspost"})
+        if kind == "advice":  # of what has an article or a size, "follow-up of the 8 mm nodule"
+            return not (_ARTICLES | _SIZES).isdisjoint(gap)
+        if kind == "uncertain":  # a comma that is not part of an either-or list
+            return "," in gap and "or" not in gap and _ALTERNATIVES.isdisjoint(gap) and len(gap) > 6
         return False
-    gap = {token.lemma for token in tokens[first[1] : last[0]]}
-    return "," in gap and "or" not in gap
 
+    # -- forward ------------------------------------------------------------------------------------------------
 
-def _is_resolved_by(tokens: Sequence[Token], hit: Hit, mention: Mention, others: list[Mention]) -> bool:
-    """Return whether "resolved" speaks of this mention: of those behind it when there are any, else of those before."""
-    if any(token.lemma == "without" for token in tokens[hit.j : mention.i]):
+    def _end(self, cue: Hit, kind: str) -> int:
+        """Return the token before which the scope of a forward cue ends.
+
+        Terminators end it, and a preposition that leads to another finding ("no pneumothorax adjacent to the rib
+        fractures"); one that leads to a place does not ("no effusion in the right chest or pneumothorax").
+        """
+        if kind in {"hypothetical", "advice", "history", "prior"}:
+            return self.clause.end
+        reached = False
+        k = cue.j
+        while k < self.clause.end:
+            hit = self.at.get(k)
+            if hit is not None and (
+                hit.tags.get("terminate") in {"any", kind} or hit.tags.get("resolved") == "forward"
+            ):
+                return k
+            if hit is not None and hit.tags.get("change") == "new" and reached and self.words[k] != "new":
+                return k
+            number = self.number_at.get(k)
+            if number is not None:
+                reached = True
+                k = self.mentions[number].j
+                continue
+            if hit is not None and "terminate" in hit.tags:
+                k = hit.j
+                continue
+            if reached and self._is_preposition(k) and self.words[k] not in _LINKS and self._leads_to_finding(k + 1):
+                return k
+            if self.words[k] == "with" and k > cue.j and self.words[k - 1] in {"and", "but"}:
+                return k
+            k += 1
+        return k
+
+    def _is_preposition(self, k: int) -> bool:
+        hit = self.at.get(k)
+        return hit is not None and "prepositions" in hit.tags
+
+    def _leads_to_finding(self, k: int) -> bool:
+        """Return whether the noun phrase at token ``k`` names a finding; its adjectives and places may be joined."""
+        if k < self.clause.end and self.words[k] in LIST:
+            return False
+        while k < self.clause.end:
+            if k in self.number_at:
+                return True
+            word = self.words[k]
+            if word in VERBS or word in {"with", "(", ":", "seen", ","} or (self._is_preposition(k) and word != "of"):
+                return False
+            k += 1
         return False
-    behind = [m for m in others if m.i >= hit.j]
-    close = [m for m in behind if m.i - hit.j <= 8]
-    if close:
-        return mention is close[0] or mention in close
-    return mention.j <= hit.i
+
+    def _row(self, k: int) -> list[int]:
+        """Return the coordinated mentions directly behind token ``k``: "removal of the NG and ET tubes"."""
+        row: list[int] = []
+        joined = True
+        while k < self.clause.end:
+            number = self.number_at.get(k)
+            word = self.words[k]
+            hit = self.at.get(k)
+            if number is not None:
+                if not joined:
+                    break
+                row.append(number)
+                joined = False
+                k = self.mentions[number].j
+                continue
+            if word in {"and", "or", "/", ","}:
+                joined = True
+            elif (
+                word in VERBS
+                or word in {"with", "("}
+                or (hit is not None and _opens_scope(hit))
+                or (row and not joined and word in {"the", "a", "an"} and not self._is_preposition(k - 1))
+                or (self._is_preposition(k) and word != "of" and self._leads_to_finding(k + 1))
+            ):
+                break
+            k += 1
+        return row
+
+    def _is_beside(self, cue: Hit, mention: Mention) -> bool:
+        """Return whether a comma keeps a mention out of alternatives ("airspace disease, edema versus pneumonia")."""
+        first, last = sorted([(mention.i, mention.j), (cue.i, cue.j)])
+        if not any(first[1] <= other.i < last[0] for other in self.mentions):
+            return False
+        gap = set(self.words[first[1] : last[0]])
+        return "," in gap and "or" not in gap
+
+    # -- backward -----------------------------------------------------------------------------------------------
+
+    def _is_predicate(self, cue: Hit, kind: str) -> bool:
+        """Return whether a cue like "possible" or "resolved" speaks of its subject, not of the noun behind it."""
+        if not self._has_mention_before(cue.i):
+            return False
+        if not self._leads_to_finding(cue.j):
+            return True
+        k = cue.i - 1
+        while k >= self.clause.start and self.words[k] in _ADVERBS:
+            k -= 1
+        if k < self.clause.start:
+            return False
+        return kind == "resolved" and (k in self.number_at or self.words[k] in _COPULAS | {"has", "have", "had"})
+
+    def _subject(self, cue: Hit, kind: str) -> list[int]:
+        """Return the mentions in the row of noun phrases that is the subject of a backward cue."""
+        is_value = self.words[cue.i] in {":", "=", "|", "-", "..."}
+        found: list[int] = []
+        row_goes_on = True
+        k = cue.i - 1
+        while k >= self.clause.start:
+            number = self.number_at.get(k)
+            word = self.words[k]
+            hit = self.at.get(k)
+            if number is not None:
+                if not row_goes_on:
+                    break
+                found.append(number)
+                row_goes_on = is_value
+                k = self.mentions[number].i - 1
+                continue
+            if word in {"and", "or", "/", "nor"}:
+                row_goes_on = True
+            elif word == "," and found:
+                row_goes_on = row_goes_on or self._is_list(k, cue.i)
+                if not row_goes_on:
+                    break
+            elif word == "," and cue.tags.get(kind) == "backward" and self.words[cue.i] == "none":
+                return []  # "effusion on the left, none on the right"
+            elif kind == "uncertain" and word in _EXPLAINS | {"with"} and self.words[k - 1] in _EXPLAINS:
+                break
+            elif found and (self._is_preposition(k) or word == "with") and word != "of" and self._has_mention_before(k):
+                found, row_goes_on = [], True
+            elif (kind == "uncertain" and word in _EXPLAINS) or (
+                found and (word in VERBS or (hit is not None and _closes(hit)))
+            ):
+                break
+            k -= 1
+        return found
+
+    def _is_list(self, comma: int, end: int) -> bool:
+        return any(word in {"and", "or", "nor"} for word in self.words[comma + 1 : end])
+
+    def _has_mention_before(self, k: int) -> bool:
+        return bool(self.mentions) and self.mentions[0].j <= k
 
 
-def _is_after(clause: ClauseContext, hit: Hit, others: list[Mention]) -> bool:
-    """Return whether a word like "possible" looks back ("pneumonia is possible"), not forward."""
-    if "uncertainty_before" not in hit.tags:
-        return True
-    follows = any(m.i >= hit.j for m in others)
-    copula = hit.i > clause.start and clause.tokens[hit.i - 1].lemma in _COPULAS
-    return not follows or (copula and hit.j < clause.end and clause.tokens[hit.j].lemma == ",")
+def _opens_scope(hit: Hit) -> bool:
+    return any(kind in hit.tags for kind in ("negated", "uncertain", "resolved")) or hit.tags.get("change") == "new"
 
 
-def _is_blocked(tokens: Sequence[Token], hit: Hit, mention: Mention) -> bool:
-    """Return whether "possible" ends before the mention: at a comma that is not part of an either-or list."""
-    gap = [t.lemma for t in tokens[hit.j : mention.i]]
-    return "," in gap and "or" not in gap and "versus" not in gap and len(gap) > 6
+def _closes(hit: Hit) -> bool:
+    """Return whether a cue is the end of a statement before."""
+    return any(hit.tags.get(kind) in {"backward", "either"} for kind in ("negated", "uncertain", "resolved"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lgdea.evidence.rules.attachment import sit_together
-from lgdea.evidence.rules.lexicon import Hit, Lexicon, load_lexicon
+from lgdea.evidence.rules.hit import Hit
+from lgdea.evidence.rules.lexicon import Lexicon, load_lexicon
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.tokens import Token
 
@@ -18,7 +19,7 @@ _WORDS = frozenset({
     "versus", "vs", "which", "with", "worrisome",
 })  # fmt: skip
 _BARE = frozenset({",", ";", "/", "(", "a", "an"})
-_TAGS = frozenset({"uncertainty_before", "uncertainty_after", "severity", "change", "modifier", "laterality"})
+_TAGS = frozenset({"uncertain", "severity", "change", "modifier", "laterality"})
 # After a mere comma only these explain; an effusion would be a finding of its own.
 _PLAIN = frozenset({
     "atelectasis", "scarring", "pneumonia", "infiltration", "granuloma", "calcified_granuloma", "airspace_disease",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lgdea.evidence.rules.clauses import VERBS, ClauseContext
-from lgdea.evidence.rules.lexicon import Hit
+from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
 from lgdea.evidence.rules.places import PLURALS, Spot, find_spots
 from lgdea.vocabulary import load_vocabulary

@@ -6,8 +6,24 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-# One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports.
-_TOKEN = re.compile(r"[SsHhRrWwBbCcDd]/[OoPpLlWwTt]\b|[^\W\d_]+|\d+(?:\.\d+)?|[,;:/()<>]|\?(?=\w)")
+# One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports. "isn't" is
+# two words, "non-specific" is one; marks of a template, (+) and check boxes, are words as well.
+_TOKEN = re.compile(
+    r"[SsHhRrWwBbCcDd]/[OoPpLlWwTt]\b"
+    r"|(?:is|are|was|were|does|do|did|has|have|had|could|would|should|ca|wo)(?=n['’]?t\b)|(?<=[a-z])n['’]?t\b"
+    r"|[Nn][Oo][Nn](?:[-‐‑–]|\s)[A-Za-z]+"
+    r"|[^\W\d_]+|\d+(?:\.\d+)?"
+    r"|\([+✓✔]\)|\([-−–]\)|\[[ _]?\]|\[[xX✓✔+]\]|[☐□▢☒☑✓✔]"
+    r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–—]{1,3}(?=\s)|[-−–]$"
+)
+_MARKS = (
+    (re.compile(r"\([+✓✔]\)"), "plus"),
+    (re.compile(r"\([-−–]\)"), "minus"),
+    (re.compile(r"\[[ _]?\]|[☐□▢]"), "unchecked"),
+    (re.compile(r"\[[xX✓✔+]\]|[☒☑✓✔]"), "checked"),
+    (re.compile(r"\.{3,}|…"), "..."),
+    (re.compile(r"[-−–—]+"), "-"),
+)
 _SIDE_LETTER = re.compile(r"[LR]\s(?!spine|SPINE|Spine)[A-Za-z]{3}")  # "L base", not "L spine"
 _LETTERS = {"L": "left", "R": "right"}
 _ACCENTS = str.maketrans("áàâäãéèêëíìîïóòôöõúùûüñç", "aaaaaeeeeiiiiooooouuuunc")
@@ -41,7 +57,11 @@ _IRREGULAR = {
     "diffusely": "diffuse",
     ">": "greater",
     "<": "less",
-    "?": "questionable",
+    "ca": "can",
+    "wo": "will",
+    "n't": "not",
+    "n’t": "not",
+    "nt": "not",
     "s/p": "statuspost",
     "h/o": "historyof",
     "r/o": "ruleout",
@@ -77,6 +97,12 @@ def lemma(word: str) -> str:
     known = _IRREGULAR.get(word)
     if known is not None:
         return known
+    if not word[0].isalnum():
+        return next((name for pattern, name in _MARKS if pattern.fullmatch(word)), word)
+    return _singular("non" + word[4:] if word.startswith("non") and not word.isalpha() else word)
+
+
+def _singular(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "as")):
@@ -102,4 +128,4 @@ def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
 
 def lemmas(phrase: str) -> tuple[str, ...]:
     """The lemmas of a lexicon phrase, punctuation left out."""
-    return tuple(token.lemma for token in tokenise(phrase) if token.lemma[0].isalnum())
+    return tuple(token.lemma for token in tokenise(phrase) if phrase[token.start].isalnum())

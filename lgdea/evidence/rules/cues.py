@@ -1,0 +1,113 @@
+"""Cues of negation, doubt, resolution, change, history and advice in the tokens of a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from lgdea.evidence.rules.cue_patterns import MASK, NUMBER, CuePattern, compile_patterns
+from lgdea.evidence.rules.hit import Hit
+
+
+@dataclass
+class CueGrammar:
+    """Compiled cue patterns by the lemma that they begin with, each with its tags (kind and direction, or a change)."""
+
+    by_start: dict[str, list[tuple[CuePattern, Mapping[str, str]]]] = field(default_factory=dict)
+
+    def find(self, words: Sequence[str], taken: set[int]) -> list[Hit]:
+        """Find the cues, leftmost-longest and non-overlapping.
+
+        Args:
+            words: Lemmas of a sentence.
+            taken: Tokens that belong to a finding or a structure; no cue reaches over them.
+        """
+        starts = [k for k, word in enumerate(words) if word in self.by_start or word[0].isdigit()]
+        if not starts:
+            return []
+        shown = [MASK if k in taken else word for k, word in enumerate(words)]
+        text = " ".join(shown) + " "
+        offsets = [0]
+        for word in shown:
+            offsets.append(offsets[-1] + len(word) + 1)
+        found: list[Hit] = []
+        end = 0
+        for k in starts:
+            if k < end or k in taken:
+                continue
+            best, tags = self._longest(words[k], text, offsets[k])
+            if best > offsets[k]:
+                end = offsets.index(best)
+                found.append(Hit(k, end, tags))
+        return found
+
+    def _longest(self, word: str, text: str, at: int) -> tuple[int, Mapping[str, str]]:
+        best = at
+        tags: Mapping[str, str] = {}
+        for pattern, its in self.by_start.get(NUMBER if word[0].isdigit() else word, ()):
+            match = pattern.regex.match(text, at)
+            if match is None or match.end() < best:
+                continue
+            tags = _both(tags, its) if match.end() == best else its
+            best = match.end()
+        return best, tags
+
+
+def _both(tags: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
+    """Join two readings of the same words: what is no cue is none, and a cue of two directions looks at its place."""
+    if "pseudo" in tags or "pseudo" in other:
+        return {"pseudo": "forward"}
+    return {**tags, **{kind: "either" if tags.get(kind, value) != value else value for kind, value in other.items()}}
+
+
+@lru_cache(maxsize=1)
+def load_cues() -> CueGrammar:
+    """Compile ``cues.yaml`` once per process."""
+    table = yaml.safe_load((resources.files("lgdea.evidence.rules") / "cues.yaml").read_text(encoding="utf-8"))
+    return build_cues(table)
+
+
+def build_cues(table: Mapping[str, Any]) -> CueGrammar:
+    """Compile a table of cues: ``classes``, then for each kind its patterns by direction (or value of the change)."""
+    grammar = CueGrammar()
+    for kind, groups in table.items():
+        if kind == "classes":
+            continue
+        for value, patterns in groups.items():
+            for pattern in compile_patterns(patterns, table["classes"]):
+                for word in pattern.starts:
+                    grammar.by_start.setdefault(word, []).append((pattern, {kind: value}))
+    return grammar
+
+
+def merge_hits(hits: Sequence[Hit], cues: Sequence[Hit]) -> list[Hit]:
+    """Put the cues among the entries of the lexicon; where two share words the longer stands, else the cue."""
+    if not cues:
+        return list(hits)
+    kept: list[Hit] = []
+    rest = list(cues)
+    for hit in hits:
+        for number, cue in enumerate(rest):
+            if cue.i >= hit.j or hit.i >= cue.j:
+                continue
+            if hit.j - hit.i > cue.j - cue.i:
+                del rest[number]
+            else:
+                rest[number] = Hit(cue.i, cue.j, {**_kept(hit, cue), **cue.tags})
+                break
+        else:
+            kept.append(hit)
+    return sorted([*kept, *rest], key=lambda hit: hit.i)
+
+
+def _kept(hit: Hit, cue: Hit) -> dict[str, str]:
+    """What a word still is inside a cue: "adjacent to" a preposition, and "clear of" praises what it negates."""
+    kept = {key: hit.tags[key] for key in ("prepositions",) if key in hit.tags}
+    if hit[:2] == cue[:2] and "normal" in hit.tags:
+        kept["normal"] = hit.tags["normal"]
+    return kept
