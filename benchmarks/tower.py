@@ -27,9 +27,9 @@ from lgdea.imaging.cache import build_cache
 from lgdea.imaging.transforms import Augment, Preprocess
 from lgdea.models.image_tower import build_image_tower
 from lgdea.pretraining.config import ImageConfig
-from lgdea.pretraining.schedule import learning_rate
 from lgdea.records.archive import Archive
 from lgdea.statistics.roc import auroc
+from lgdea.training.schedule import learning_rate
 from lgdea.vocabulary import load_vocabulary
 
 WEIGHTS = "tower.safetensors"

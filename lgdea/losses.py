@@ -4,6 +4,7 @@ Between embeddings, evidence histograms and presence logits; none of them commun
 (:func:`gather`), then compute.
 """
 
+from lgdea.objectives.average_precision import smooth_average_precision
 from lgdea.objectives.baselines import caption_pseudo_label, keyword_pseudo_label, transport
 from lgdea.objectives.contrastive import (
     evidence_contrastive,
@@ -35,6 +36,7 @@ __all__ = [
     "reconstruction",
     "report_histogram",
     "similarity_targets",
+    "smooth_average_precision",
     "soft_contrastive",
     "soft_cross_entropy",
     "transport",

@@ -20,9 +20,9 @@ from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.inputs import Inputs
 from lgdea.pretraining.module import Pretraining
-from lgdea.pretraining.process_info import SINGLE_PROCESS, ProcessInfo
 from lgdea.pretraining.propagation import evidence_targets
 from lgdea.pretraining.sampler import MixedSampler, proportions
+from lgdea.training.process_info import SINGLE_PROCESS, ProcessInfo
 from lgdea.vocabulary.entailment import PRESENT
 
 

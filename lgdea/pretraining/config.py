@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from lgdea.config import Config
-from lgdea.pretraining.trainer_block import check_trainer
+from lgdea.training.config import AugmentConfig, CheckpointConfig, OptimizerConfig
+from lgdea.training.trainer_block import check_trainer
 
 
 class DataConfig(Config):
@@ -31,25 +32,6 @@ class DataConfig(Config):
     """Share of linked images in a batch; 1 for an objective that can use no others."""
     unpaired_reports_per_device: NonNegativeInt = 32
     """Unlinked reports per step and device."""
-
-
-class AugmentConfig(Config):
-    """Random changes of an image; never a flip, because reports say left and right."""
-
-    rotate_degrees: NonNegativeFloat = 10.0
-    """Rotation by up to this angle in degrees, to either side."""
-    scale: float = Field(default=0.15, ge=0, lt=1)
-    """Zoom by a factor in [1 - scale, 1 + scale]."""
-    translate: float = Field(default=0.08, ge=0, lt=1)
-    """Shift by up to this share of the side."""
-    brightness: NonNegativeFloat = 0.15
-    """Largest change of all grey values, on the scale [0, 1]."""
-    contrast: NonNegativeFloat = 0.25
-    """Largest relative change of the distance from the image's mean."""
-    noise: NonNegativeFloat = 0.03
-    """Largest standard deviation of Gaussian noise, on the scale [0, 1]."""
-    erase: float = Field(default=0.0, ge=0, lt=1)
-    """Probability that a rectangle of 2 to 15% of the area turns to the image's mean."""
 
 
 class ImageConfig(Config):
@@ -216,17 +198,6 @@ class GraphConfig(Config):
     """Part of the pooled embedding, beside the histogram, in what neighbours are found by."""
 
 
-class OptimizerConfig(Config):
-    """AdamW."""
-
-    lr: PositiveFloat = 1e-3
-    """Peak learning rate."""
-    weight_decay: NonNegativeFloat = 0.05
-    """Decoupled weight decay."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    """Decay rates of the first and second moment."""
-
-
 class SpeedConfig(Config):
     """Settings of speed, not method: numbers change in their last digits only. Precision is ``trainer.precision``."""
 
@@ -255,13 +226,6 @@ class ScheduleConfig(Config):
     """First stage of ``lgdea``: the evidence space alone, on all training reports, without images."""
     ramp_share: float = Field(default=0.1, ge=0, le=1)
     """The unpaired losses reach their full weight this long after the first graph."""
-
-
-class CheckpointConfig(Config):
-    """Checkpoints, from which a killed run goes on."""
-
-    every_steps: PositiveInt = 200
-    """Optimiser steps between two checkpoints."""
 
 
 class ValidationConfig(Config):

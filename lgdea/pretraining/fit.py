@@ -4,46 +4,33 @@ from __future__ import annotations
 
 import copy
 import logging
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
-import pandas as pd
 import torch
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lgdea import runs
-from lgdea.errors import ConfigError, TrainingError
+from lgdea.errors import TrainingError
 from lgdea.models.serialization import save_model
 from lgdea.pretraining.build import build_training
-from lgdea.pretraining.callbacks import (
-    Checkpoints,
-    LossCheck,
-    ProgressLine,
-    Validation,
-    checkpoint_step,
-    newest_checkpoint,
-)
+from lgdea.pretraining.callbacks import CollapseCheck, Validation
 from lgdea.pretraining.config import PretrainConfig
-from lgdea.pretraining.csv_logger import CsvLogger, truncate_after
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import calibrate_retrieval_head
 from lgdea.pretraining.graph_refresh import GraphRefreshCallback
 from lgdea.pretraining.inputs import Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
-from lgdea.pretraining.process_info import ProcessInfo, exclusive_lock
 from lgdea.pretraining.sharding import FSDP, trainer_settings, whole_state
-from lgdea.pretraining.tracking import make_callbacks, make_loggers
+from lgdea.training.callbacks import checkpoint_step, newest_checkpoint
+from lgdea.training.csv_logger import truncate_after
+from lgdea.training.process_info import ProcessInfo, exclusive_lock
+from lgdea.training.tracking import make_callbacks, make_loggers
+from lgdea.training.trainer import CHECKPOINTS, LOG_EVERY_N_STEPS, METRICS, last_values, make_trainer, quiet
 
 STAGE = "pretrain"
-METRICS = "metrics.csv"
-LOG_EVERY_N_STEPS = 10
 FREE_KEYS = (
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.logger"),
     *("data.archive", "data.evidence", "data.pairing", "data.image_cache", "data.cache_workers", "image.weights"),
@@ -79,7 +66,7 @@ def fit(
         TrainingError: The loss is not a number, the evidence space collapsed, or no checkpoint can be read.
     """
     check_inputs(config)
-    with _quiet():
+    with quiet():
         run = PretrainRun(config, out, logger=logger, callbacks=callbacks)
         run.prepare()
         if not run.finished:
@@ -111,7 +98,7 @@ class PretrainRun:
     def __init__(self, config: PretrainConfig, out: str | Path, *, logger: Any = None, callbacks: Any = None) -> None:
         self.config = config
         self.out = Path(out)
-        self.start = newest_checkpoint(self.out / "checkpoints")
+        self.start = newest_checkpoint(self.out / CHECKPOINTS)
         self.logger_specs = (config.trainer.get("logger"), logger)
         self.loggers: list[Logger] = []
         self.callbacks = [*make_callbacks(config.trainer.get("callbacks")), *make_callbacks(callbacks)]
@@ -154,7 +141,7 @@ class PretrainRun:
         Raises:
             TrainingError: Training stopped before its last step.
         """
-        (self.out / "checkpoints").mkdir(exist_ok=True)
+        (self.out / CHECKPOINTS).mkdir(exist_ok=True)
         step = checkpoint_step(self.start)
         if self.trainer.is_global_zero:
             truncate_after(self.out / METRICS, step)
@@ -219,65 +206,12 @@ class PretrainRun:
         }
 
 
-def last_values(file: Path) -> dict[str, float]:
-    """Read the last value of each metric; empty when the run was shorter than the logging interval."""
-    if not file.exists():
-        return {}
-    table = pd.read_csv(file)
-    last = table.groupby("name")["value"].last()
-    return {str(name): float(value) for name, value in last.items() if np.isfinite(value)}
-
-
-def _make_trainer(config: PretrainConfig, out: Path, callbacks: Sequence[L.Callback]) -> L.Trainer:
-    settings = {
-        "accelerator": "auto",
-        "log_every_n_steps": LOG_EVERY_N_STEPS,
-        "enable_model_summary": False,
-        **{key: value for key, value in config.trainer.items() if key not in ("logger", "callbacks")},
-    }
+def _make_trainer(config: PretrainConfig, out: Path, callbacks: list[L.Callback]) -> L.Trainer:
+    block = trainer_settings(config.trainer)
     own: list[L.Callback] = [
         *([GraphRefreshCallback(out / "graph")] if config.objective.name == "lgdea" else []),
-        LossCheck(out, settings["log_every_n_steps"], config.checkpoint.every_steps),
+        CollapseCheck(out, block.get("log_every_n_steps", LOG_EVERY_N_STEPS)),
         Validation(config.validation.every_steps),
-        *callbacks,
-        Checkpoints(out / "checkpoints", config.checkpoint.every_steps),  # after all whose state it saves
-        ProgressLine(),
     ]
-    try:
-        trainer = L.Trainer(
-            **trainer_settings(settings),
-            max_epochs=1,
-            logger=CsvLogger(out / METRICS),
-            callbacks=own,
-            default_root_dir=out,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-    except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"trainer: Lightning refuses it ({str(error).strip().splitlines()[0]})", remedy="change the trainer block"
-        ) from None
-    if isinstance(trainer.strategy, DDPStrategy):
-        # The stages of lgdea use different parts of the model: the first has no images. Lightning offers this under
-        # another strategy's name only, too early to know whether there will be several processes.
-        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
-    return trainer
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's tips and expected warnings."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels: list[Any] = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            warnings.filterwarnings("ignore", message=".*ckpt_path.*|.*num_workers.*|.*dataloader is not resumable.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    checkpoint_steps = config.checkpoint.every_steps
+    return make_trainer(block, out, what="pretraining", checkpoint_steps=checkpoint_steps, own=own, callbacks=callbacks)

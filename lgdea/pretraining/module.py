@@ -34,7 +34,7 @@ from lgdea.pretraining.losses import (
     unlinked_losses,
 )
 from lgdea.pretraining.propagation import Propagated
-from lgdea.pretraining.schedule import learning_rate
+from lgdea.training.schedule import learning_rate
 
 SHARDED = "lgdea_sharded"
 FORMAT = "lgdea_format_version"

@@ -18,10 +18,10 @@ from lgdea.errors import DataError, TrainingError, UsageError
 from lgdea.models.serialization import load_model
 from lgdea.pretraining import config as config_module
 from lgdea.pretraining.build import stated_findings
-from lgdea.pretraining.callbacks import list_checkpoints, newest_checkpoint
 from lgdea.pretraining.fit import fit
 from lgdea.pretraining.inputs import read_inputs
 from lgdea.pretraining.module import Pretraining
+from lgdea.training.callbacks import list_checkpoints, newest_checkpoint
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

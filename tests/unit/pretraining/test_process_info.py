@@ -18,7 +18,7 @@ from lgdea.errors import UsageError
 from lgdea.models.serialization import load_model
 from lgdea.pretraining.fit import PretrainRun, fit
 from lgdea.pretraining.module import CHECKPOINT_FORMAT_VERSION, FORMAT, PROPAGATED, SHARDED, Pretraining
-from lgdea.pretraining.process_info import SINGLE_PROCESS, ProcessInfo
+from lgdea.training.process_info import SINGLE_PROCESS, ProcessInfo
 
 STEPS = 12
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lgdea.errors import ConfigError, UsageError
 from lgdea.pretraining.fit import fit
 from lgdea.pretraining.module import Pretraining
-from lgdea.pretraining.tracking import make_callbacks, make_loggers
+from lgdea.training.tracking import make_callbacks, make_loggers
 
 TRAINER = {"max_steps": 12, "accelerator": "cpu", "log_every_n_steps": 2}
 

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from lgdea.errors import ConfigError
-from lgdea.pretraining.trainer_block import LOGGERS
+from lgdea.training.trainer_block import LOGGERS
 
 T = TypeVar("T", Logger, Callback)
 

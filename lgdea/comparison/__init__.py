@@ -1,0 +1,1 @@
+"""Reading by comparison: retrieval with respect to one entity, interval change, healthy references, question sets."""

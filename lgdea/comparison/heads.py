@@ -1,0 +1,78 @@
+"""Heads in a model folder: ``NAME.json`` and ``NAME.safetensors`` beside the files of the model that they stand on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lgdea import runs
+from lgdea.errors import DataError, UsageError
+from lgdea.version import __version__
+
+FORMAT_VERSION = 1
+
+
+def save_head(folder: str | Path, name: str, head: nn.Module, content: dict[str, Any]) -> None:
+    """Add a head to a model folder.
+
+    Args:
+        folder: Model folder of :func:`lgdea.save_model`.
+        name: ``entity`` or ``change``; other heads in the folder stay.
+        head: Its weights.
+        content: All that is needed to build it, and what is to be known of it, as JSON can hold it.
+    """
+    folder = Path(folder)
+    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
+    with runs.atomic(folder / f"{name}_head.safetensors") as temporary:
+        save_file(weights, temporary, metadata={"format": "pt", "lgdea_version": __version__})
+    head_file = {"format_version": FORMAT_VERSION, "lgdea_version": __version__, **content}
+    runs.write_json(folder / f"{name}_head.json", head_file)  # last: without it there is no head
+
+
+def read_head(folder: str | Path, name: str) -> dict[str, Any]:
+    """Read what :func:`save_head` wrote as ``content``.
+
+    Raises:
+        UsageError: The model folder has no such head, or a newer lgdea wrote it.
+        DataError: The file cannot be read.
+    """
+    file = Path(folder) / f"{name}_head.json"
+    if not file.exists():
+        raise UsageError(
+            f"the model has no {name} head",
+            file=folder,
+            remedy=f"train one: `lgdea compare train --config {name} MODEL ARCHIVE ...`",
+        )
+    try:
+        content = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, OSError) as error:
+        raise DataError(f"cannot be read ({error})", file=file, remedy="copy the folder again") from None
+    version = content.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise UsageError(
+            f"the head has format version {version!r}, this lgdea reads {FORMAT_VERSION}",
+            file=file,
+            remedy="upgrade lgdea",
+        )
+    return content
+
+
+def fill_head(folder: str | Path, name: str, head: nn.Module) -> None:
+    """Give a head its saved weights.
+
+    Raises:
+        DataError: The file of weights is missing or damaged, or does not fit the head.
+    """
+    file = Path(folder) / f"{name}_head.safetensors"
+    try:
+        head.load_state_dict(load_file(file))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"the head's weights cannot be read ({first})", file=file, remedy="copy the folder again"
+        ) from None

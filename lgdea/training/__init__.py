@@ -1,0 +1,1 @@
+"""The room that trainings share: run folder, Trainer, checkpoints, logging, schedule."""

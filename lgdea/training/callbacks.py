@@ -1,0 +1,150 @@
+"""Callbacks of every training: checkpoints, the check of the loss, and progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from lgdea.errors import TrainingError
+
+KEEP_CHECKPOINTS = 2
+SUFFIX = ".ckpt"
+
+
+class Checkpoints(Callback):
+    """Save every n steps and at the end, atomically, and keep the newest two.
+
+    Args:
+        folder: Where ``step-<n>.ckpt`` goes.
+        every_steps: n.
+    """
+
+    def __init__(self, folder: Path, every_steps: int) -> None:
+        self.folder = folder
+        self.every_steps = every_steps
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save when it is time."""
+        step = trainer.global_step
+        if step % self.every_steps == 0 or step == trainer.max_steps:
+            self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Save now; all processes must call this."""
+        file = self.folder / f"step-{trainer.global_step:07d}{SUFFIX}"
+        if file.exists():
+            return
+        temporary = file.with_name("." + file.name)
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            temporary.replace(file)
+            for old in list_checkpoints(self.folder)[KEEP_CHECKPOINTS:]:
+                old.unlink()
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """List the complete checkpoints, newest first."""
+    return sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Find the newest checkpoint that can be read.
+
+    Raises:
+        TrainingError: There are some, but none can be read.
+    """
+    files = list_checkpoints(folder)
+    for file in files:
+        try:
+            torch.load(file, map_location="meta", weights_only=True)
+        except Exception:
+            continue
+        return file
+    if files:
+        raise TrainingError("no checkpoint can be read", file=folder, remedy="remove the run folder and start anew")
+    return None
+
+
+def checkpoint_step(checkpoint: Path | None) -> int:
+    """Step number in a checkpoint's name; 0 without one."""
+    return int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+
+
+class LossCheck(Callback):
+    """Stop at a loss that is not a number.
+
+    Args:
+        run: The run folder, named in errors.
+        every_steps: How often numbers are logged.
+        checkpoint_steps: How often checkpoints are saved, which must hold numbers.
+    """
+
+    def __init__(self, run: Path, every_steps: int, checkpoint_steps: int) -> None:
+        self.run = run
+        self.every_steps = every_steps
+        self.checkpoint_steps = checkpoint_steps
+
+    def on_train_batch_end(self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, *__: Any) -> None:
+        """Look at the loss, on a GPU only now and then."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if loss is not None and self._looks_at(loss, trainer) and not torch.isfinite(loss.detach()).all():
+            bad = [k for k, v in trainer.callback_metrics.items() if not torch.isfinite(torch.as_tensor(v))]
+            raise TrainingError(
+                f"the loss became {float(loss.detach())} at step {trainer.global_step}"
+                + (f" ({', '.join(sorted(bad))})" if bad else ""),
+                file=self.run,
+                remedy="start a new run with a smaller optimizer.lr, or trainer.precision=32-true",
+            )
+
+    def _looks_at(self, loss: Tensor, trainer: L.Trainer) -> bool:
+        """Decide whether to look at this step's loss: on a GPU that waits for the step, while no next batch is made."""
+        step = trainer.global_step
+        due = step % self.every_steps == 0 or step % self.checkpoint_steps == 0 or step == trainer.max_steps
+        return due or loss.device.type == "cpu"
+
+
+class ProgressLine(Callback):
+    """Show a progress bar with the loss; nothing where there is no terminal.
+
+    Args:
+        what: What is done, in the bar.
+        console: Where it is shown.
+    """
+
+    def __init__(self, what: str, console: Console | None = None) -> None:
+        self.what = what
+        columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        shown = [TextColumn(c) if isinstance(c, str) else c for c in columns]
+        console = console or Console(stderr=True)
+        self._progress = Progress(*shown, TextColumn("loss {task.fields[loss]}"), console=console)
+        self._progress.disable = not console.is_terminal
+        self._task: Any = None
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Show the bar."""
+        if trainer.is_global_zero:
+            self._task = self._progress.add_task(
+                self.what, total=trainer.max_steps, completed=trainer.global_step, loss="-"
+            )
+            self._progress.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, *__: Any) -> None:
+        """Move the bar."""
+        if self._task is not None and trainer.global_step % 5 == 0:
+            loss = float(outputs["loss"] if isinstance(outputs, dict) else outputs)
+            self._progress.update(self._task, completed=trainer.global_step, loss=f"{loss:.3f}")
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leave the finished bar."""
+        self._progress.stop()
+
+    def on_exception(self, *_: Any) -> None:
+        """Restore the terminal."""
+        self._progress.stop()
