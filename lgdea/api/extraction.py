@@ -18,6 +18,7 @@ from lgdea.errors import LgdeaError, UsageError
 from lgdea.evidence.backends.base import GROUP
 from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.io import EVIDENCE, MADE_BY, iter_rejects, read_evidence
+from lgdea.evidence.language_check import list_languages
 from lgdea.evidence.prompts import shipped_prompts
 from lgdea.evidence.report_reader import Reports
 from lgdea.evidence.runner import extract_from_config, rejected_shares
@@ -50,7 +51,7 @@ def extract(
 
     Args:
         reports: One report's text; texts, whose ids are then ``"0"``, ``"1"``, ...; a mapping from report id to text; a
-            data frame with the columns ``report_id`` and ``text``; an archive or its folder.
+            data frame with the columns ``report_id`` and ``text``, and ``language`` if known; an archive or its folder.
         backend: Name of the backend: ``rules`` (default; English chest reports, no model needed), ``vllm``, ``http``,
             ``replay`` or an installed plug-in's, see :func:`lgdea.list_backends`.
         model: Language model: a hub name or folder (``vllm``), a served name (``http``).
@@ -71,7 +72,8 @@ def extract(
         The evidence; what was left out stands with its reason in its ``rejects``, counts in its ``summary``.
 
     Raises:
-        UsageError: The reports, the backend, the prompt or a setting do not exist, or ``out`` holds another run.
+        UsageError: The reports, the backend, the prompt or a setting do not exist, ``out`` holds another run, or the
+            backend reads no report's language.
         DataError: A column is missing, or a report id is used twice.
         EvidenceError: The backend does not start, broke, or left questions unanswered.
         RejectedShareError: More was rejected than ``max_rejected``.
@@ -108,7 +110,9 @@ def extract(
         summary = extract_from_config(mild, source, folder, progress)
         for what, share in rejected_shares(summary).items():
             if share > loaded.max_rejected:
-                warnings.warn(f"{share:.1%} of the {what} were rejected; see .rejects and .summary", stacklevel=2)
+                foreign = list_languages(summary.get("rejected_languages", {}))
+                why = f" (not English: {foreign})" if foreign else ""
+                warnings.warn(f"{share:.1%} of the {what} were rejected{why}; see .rejects and .summary", stacklevel=2)
         return Evidence(
             read_evidence(folder),
             tuple(iter_rejects(folder)),
@@ -166,7 +170,7 @@ def list_prompts() -> list[str]:
 
     Example:
         >>> lgdea.list_prompts()
-        ['evidence-v1', 'evidence-v1-verified', 'sentence-v1']
+        ['evidence-multilingual-v1', 'evidence-v1', 'evidence-v1-verified', 'sentence-v1']
     """
     return shipped_prompts()
 

@@ -94,6 +94,7 @@ def run(
     from lgdea.api.extraction import extract
     from lgdea.config import load_config, nest
     from lgdea.evidence.config import ExtractConfig
+    from lgdea.evidence.language_check import list_languages
 
     named = {
         "backend": backend,
@@ -117,10 +118,12 @@ def run(
     if json:
         show_json(summary)
         return
+    foreign = list_languages(summary.get("rejected_languages", {}))
+    foreign = f" (not English: {foreign})" if foreign else ""
     verified = f"{summary['rejected_by_reason'].get('not_supported', 0):,} not supported, "
     console.print(
         f"{out}: {summary['units']:,} units from {summary['reports']:,} reports, "
-        f"{summary['rejected']:,} rejected, {verified if summary.get('verified') else ''}"
+        f"{summary['rejected']:,} rejected{foreign}, {verified if summary.get('verified') else ''}"
         f"{summary['reports_per_second']:,.0f} reports/s",
         highlight=False,
         soft_wrap=True,

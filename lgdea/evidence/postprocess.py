@@ -101,7 +101,8 @@ class ReportProcessor:
     def _make_request(self, report: RawReport, question: Question) -> PendingRequest:
         text = report.text[question.start : question.end]
         key = hash_id(report.report_id, str(question.start), str(question.end), text, self._sha, SCHEMA_VERSION)
-        return PendingRequest(key, report.report_id, text, question.messages, partial(self._parse, text))
+        parse = partial(self._parse, text)
+        return PendingRequest(key, report.report_id, text, question.messages, parse, report.language)
 
     def _parse(self, text: str, answer: str) -> list[ResponseUnit]:
         return self._prompt.parse(answer, text) if self._prompt else parse_response(answer)

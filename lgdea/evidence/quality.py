@@ -15,6 +15,7 @@ class Quality:
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._alignment: Counter[str] = Counter()
+        self._languages: Counter[str] = Counter()
         self._stated: Counter[tuple[str, str]] = Counter()
 
     def add(self, result: ReportResult) -> None:
@@ -34,6 +35,7 @@ class Quality:
         for reject in result.rejects:
             counts["rejected_units"] += reject.unit is not None
             self._reasons[reject.reason] += 1
+            self._languages[reject.detail] += reject.reason == "language"
 
     @property
     def reports(self) -> int:
@@ -50,7 +52,7 @@ class Quality:
 
         ``rejected`` are reports of which nothing could be read, ``incomplete`` those that lost some of their questions;
         ``unanswered`` are questions that the backend failed on. ``share_aligned`` is the share of all stated units
-        whose quote stands in its report.
+        whose quote stands in its report, ``rejected_languages`` the languages that the backend does not read.
         """
         names = (
             "reports", "reports_with_units", "units", "rejected", "incomplete", "rejected_units", "questions",
@@ -65,6 +67,7 @@ class Quality:
         return {
             **{name: self._counts[name] for name in names},
             "rejected_by_reason": dict(_descending(self._reasons)),
+            "rejected_languages": dict(_descending(self._languages)),
             "alignment": dict(_descending(self._alignment)),
             "share_aligned": round(aligned / stated, 6) if stated else None,
             "share_unaligned": round(lost / stated, 6) if stated else 0.0,

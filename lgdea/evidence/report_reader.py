@@ -18,6 +18,7 @@ from lgdea.records.archive import Archive
 from lgdea.records.schema import Report
 from lgdea.records.streams import TableReader
 
+_COLUMNS = ["report_id", "text", "language"]
 _BATCH = 2048  # reports that exist as Python strings at a time
 
 
@@ -26,13 +27,16 @@ class RawReport(NamedTuple):
 
     report_id: str
     text: str
+    language: str = ""
+    """Tag that the archive states, such as ``en`` or ``de-AT``; empty where it states none."""
 
 
 class Reports:
     """Reports that can be gone through again and again, always in the same order.
 
     Args:
-        source: An archive, its folder, or a table with ``report_id`` and ``text`` (a null text is an empty one).
+        source: An archive, its folder, or a table with ``report_id``, ``text`` (a null text is an empty one) and, if
+            known, ``language``.
         limit: Only the first so many.
 
     Raises:
@@ -50,7 +54,7 @@ class Reports:
             self._table: _Frame | TableReader = _Frame(source)
         else:
             archive = source if isinstance(source, Archive) else Archive.open(source)
-            self._table = TableReader(archive.folder / "reports.parquet", Report, ["report_id", "text"])
+            self._table = TableReader(archive.folder / "reports.parquet", Report, _COLUMNS)
             self.inputs["reports"] = self._table.file
         self._check_ids()
 
@@ -59,9 +63,9 @@ class Reports:
 
     def __iter__(self) -> Iterator[RawReport]:
         rows = (
-            RawReport(report_id, text or "")
+            RawReport(report_id, text or "", language or "")
             for batch in self._table.batches(_BATCH)
-            for report_id, text in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
+            for report_id, text, language in zip(*(column.to_pylist() for column in batch.columns), strict=True)
         )
         return islice(rows, self._limit)
 
@@ -94,14 +98,15 @@ class _Frame:
         if missing:
             raise DataError(f"the reports lack the column {min(missing)!r}", remedy="give report_id and text")
         self.rows = len(frame)
-        self._ids = _to_strings(frame["report_id"])
-        self._texts = _to_strings(frame["text"].fillna(""))
+        language = frame["language"] if "language" in frame.columns else pd.Series("", index=frame.index)
+        self._parts = [_to_strings(frame["report_id"]), _to_strings(frame["text"].fillna(""))]
+        self._parts.append(_to_strings(language.fillna("")))
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         for at in range(0, self.rows, rows):
             part = slice(at, at + rows)
-            columns = [pa.array(list(column.iloc[part]), pa.string()) for column in (self._ids, self._texts)]
-            yield pa.RecordBatch.from_arrays(columns, ["report_id", "text"])
+            columns = [pa.array(list(column.iloc[part]), pa.string()) for column in self._parts]
+            yield pa.RecordBatch.from_arrays(columns, _COLUMNS)
 
 
 def _to_strings(column: pd.Series) -> pd.Series:

@@ -36,6 +36,7 @@ class PendingRequest:
     text: str
     messages: tuple[Mapping[str, str], ...]
     parse: Callable[[str], object]
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ class _RetryRound:
                 attempt = self._due_attempt(item)
                 if attempt is not None:
                     self._in_flight[item.request_id] = (item, attempt)
-                    yield Request(item.request_id, item.text, item.messages, self._questions.json_schema, attempt)
+                    schema = self._questions.json_schema
+                    yield Request(item.request_id, item.text, item.messages, schema, attempt, item.language)
 
     def _due_attempt(self, item: PendingRequest) -> int | None:
         """The number of the attempt that is due, None when the question is settled."""

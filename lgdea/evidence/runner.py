@@ -37,6 +37,7 @@ from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer
+from lgdea.evidence.language_check import OTHER_LANGUAGES, list_languages, require_language
 from lgdea.evidence.postprocess import ReportProcessor
 from lgdea.evidence.prompts import Prompt, load_prompt
 from lgdea.evidence.quality import Quality
@@ -91,7 +92,8 @@ def extract(
         ``resumed``.
 
     Raises:
-        UsageError: ``out`` holds another run, the source does not exist, or workers do not apply to the backend.
+        UsageError: ``out`` holds another run, the source does not exist, workers do not apply to the backend, or it
+            reads no report's language.
         EvidenceError: The backend broke, or left questions unanswered; what it answered is kept.
         RejectedShareError: Finished and written, but too much was rejected.
     """
@@ -104,6 +106,7 @@ def extract(
             f"the backend {backend.name!r} does not share its work between processes",
             remedy="leave out workers; http takes options.concurrency, a language model on several GPUs --runner ray",
         )
+    require_language(reports, backend)
     config = {
         "backend": backend.describe(),
         "prompt": prompt.describe() if prompt else None,
@@ -241,10 +244,14 @@ def rejected_shares(summary: Mapping[str, Any]) -> dict[str, float]:
 def _check_share(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
     for what, share in rejected_shares(summary).items():
         if share > allowed:
+            languages = summary.get("rejected_languages") if what != "units" else None
+            why = f" ({list_languages(languages)})" if languages else ""
+            are_most = languages and 2 * sum(languages.values()) > summary["rejected"]
+            remedy = OTHER_LANGUAGES if are_most else "read the reasons there"
             raise RejectedShareError(
-                f"{share:.1%} of the {what} were rejected, allowed are {allowed:.1%}",
+                f"{share:.1%} of the {what} were rejected{why}, allowed are {allowed:.1%}",
                 file=out / REJECTS,
-                remedy="read the reasons there, or allow more with --max-rejected",
+                remedy=f"{remedy}, or allow more with --max-rejected",
             )
 
 

@@ -29,6 +29,7 @@ REASONS: Mapping[str, str] = {
     "length": "the answer did not fit into its token budget",
     "too_long": "the report does not fit into the model's window",
     "refused": "the model refused",
+    "language": "the report is in a language that the backend does not read",
     "backend_error": "the backend failed",
 }
 

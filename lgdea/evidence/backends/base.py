@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from lgdea.errors import UsageError
 
-Failure = Literal["length", "too_long", "refused", "backend_error"]
+Failure = Literal["length", "too_long", "refused", "language", "backend_error"]
 GROUP = "lgdea.backends"
 
 
@@ -19,7 +19,8 @@ class Request:
     """One report to read.
 
     ``prompt`` holds the chat messages of a language model, empty for a backend that needs none. ``attempt`` counts how
-    often this is asked: a language model gives each further attempt twice the tokens of the one before.
+    often this is asked: a language model gives each further attempt twice the tokens of the one before. ``language`` is
+    the tag that the archive states, empty where it states none.
     """
 
     request_id: str
@@ -27,11 +28,15 @@ class Request:
     prompt: tuple[Mapping[str, str], ...] = ()
     json_schema: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 1
+    language: str = ""
 
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to one request: ``text`` (JSON of :mod:`lgdea.evidence.response`) or a typed ``failure``."""
+    """The answer to one request: ``text`` (JSON of :mod:`lgdea.evidence.response`) or a typed ``failure``.
+
+    A backend that does not read the report's language fails with ``language``, whose name is the ``detail``.
+    """
 
     request_id: str
     text: str | None = None

@@ -12,9 +12,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
+from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Request, Response
+from lgdea.evidence.language import ENGLISH, foreign_language
 from lgdea.evidence.response import UNSPECIFIED, dump_response
 from lgdea.evidence.rules.reader import RuleMatch, read_report
 from lgdea.version import __version__
@@ -29,20 +31,42 @@ class RulesBackend:
     needs_prompt = False
     multiprocess = True
 
+    def __init__(self, language: Literal["en", "any"] = "en") -> None:
+        self._language = language
+
+    def foreign_language(self, text: str, stated: str) -> str | None:
+        """Return the name of a report's language where it is not one that this backend reads."""
+        return foreign_language(text, stated) if self._language == ENGLISH else None
+
     def respond(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Answer each request at once and in order."""
         for request in requests:
+            language = self.foreign_language(request.text, request.language)
+            if language is not None:
+                yield Response(request.request_id, failure="language", detail=language)
+                continue
             answer = _answer_again if len(request.text) <= _LONGEST_KEPT else _answer
             yield Response(request.request_id, answer(request.text))
 
     def describe(self) -> dict[str, Any]:
         """Version and a hash of the rules' tables."""
-        return {"backend": self.name, "version": __version__, "tables": _hash_tables()}
+        return {"backend": self.name, "version": __version__, "tables": _hash_tables(), "language": self._language}
 
 
-def create() -> RulesBackend:
-    """Entry point."""
-    return RulesBackend()
+def create(language: str = "en") -> RulesBackend:
+    """Make the backend.
+
+    Args:
+        language: ``en`` refuses reports that are not English (:func:`~lgdea.evidence.language.foreign_language`),
+            ``any`` reads all as if they were.
+
+    Raises:
+        UsageError: ``language`` is something else.
+    """
+    if language not in ("en", "any"):
+        remedy = "write en or any; other languages are for a language model (--backend vllm or http)"
+        raise UsageError(f"the rules do not read language {language!r}", remedy=remedy)
+    return RulesBackend("en" if language == "en" else "any")
 
 
 def _answer(text: str) -> str:

@@ -19,7 +19,10 @@ KINDS = (
 """Cases that examples should show; ``repeated`` only where a whole report is read."""
 
 _REMOVED = re.compile(r"\bX{3,}\b|_{2,}")
-_HISTORY = re.compile(r"\b(?:history|status post|rule out|evaluate for|prior|recommend)", re.IGNORECASE)
+_HISTORY = re.compile(
+    r"\b(?:history|status post|rule out|evaluate for|prior|recommend|ausschluss|antecedente|descartar|antécédent)",
+    re.IGNORECASE,
+)
 # How byte-pair tokenisers of language models cut text before they merge: a word with the character before it, three
 # digits, a run of signs, a run of blanks.
 _PIECE = re.compile(r"[^\r\n\w]?[^\W\d_]+|_[^\W\d_]+|\d{1,3}|[^\s\w]+|_+|\s+")

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from lgdea.evidence.prompts import shipped_prompts
 from tests.helpers.command_line import run_lgdea
 
 
@@ -29,6 +30,7 @@ def test_list(capsys):
     assert code == 0
     facts = {fact["prompt_id"]: fact for fact in json.loads(out)}
     assert {k: (v["reads"], v["passes"]) for k, v in facts.items()} == {
+        "evidence-multilingual-v1": ("report", 1),
         "evidence-v1": ("report", 1),
         "evidence-v1-verified": ("report", 2),
         "sentence-v1": ("sentence", 1),
@@ -47,7 +49,7 @@ def test_show_prints_what_a_model_sees(capsys):
     assert shown["verify"]["json_schema"]["required"] == ["reason", "supported"]
 
 
-@pytest.mark.parametrize("prompt_id", ["evidence-v1", "evidence-v1-verified", "sentence-v1"])
+@pytest.mark.parametrize("prompt_id", shipped_prompts())
 def test_shipped_prompts_pass_their_check_without_a_note(capsys, prompt_id):
     code, out, _ = _run(capsys, "check", prompt_id, "--json")
     assert code == 0

