@@ -28,6 +28,10 @@ _SCRIPTS = {
     "KANNADA": "kn", "MALAYALAM": "ml", "GURMUKHI": "pa", "SINHALA": "si", "GEORGIAN": "ka", "ARMENIAN": "hy",
     "KHMER": "km", "LAO": "lo", "MYANMAR": "my", "ETHIOPIC": "am",
 }  # fmt: skip
+_LATIN_NAMES = frozenset({
+    "", "LATIN", "FULLWIDTH", "MATHEMATICAL", "MODIFIER", "MICRO", "FEMININE", "MASCULINE", "SCRIPT", "DOUBLE-STRUCK",
+    "BLACK-LETTER", "KELVIN", "ANGSTROM", "OHM", "TURNED", "ROMAN",
+})  # fmt: skip
 _SCRIPT_NAMES = {
     "ja": "Japanese", "ko": "Korean", "zh": "Chinese", "ru": "Russian", "uk": "Ukrainian", "ar": "Arabic",
     "fa": "Persian", "he": "Hebrew", "el": "Greek", "th": "Thai", "hi": "Hindi", "bn": "Bengali", "ta": "Tamil",
@@ -44,7 +48,7 @@ _THREE_LETTERS = {
 }  # fmt: skip
 _MANY = 3  # words of another language, English ones among them, to which any word may be added
 _LEAST_PLAIN = 5  # letters of a word that is also known without its accents
-_LONG = 12  # words, of a report that should have one that is known
+_LONG = 12  # different words of three letters or more, one of which should be known
 _MOST, _SOME = 0.5, 0.25  # shares of letters in another script, in a text with and without English words
 _DENSE = frozenset({"zh", "ja", "ko"})  # one character of these says as much as three letters
 
@@ -56,10 +60,11 @@ class _Words(NamedTuple):
     telling: frozenset[str]
     """Those of ``foreign`` that are not English too."""
     names: dict[str, str]
+    """By code, the languages with most speakers first."""
 
 
 def detect_language(text: str) -> str:
-    """Tell the language of a report by its script, then by its function words and common words of radiology.
+    """Tell the language of a report by its script, then by which function words and words of radiology it has.
 
     A report that no word of another language gives away is English: "Cardiomegaly.", "PTX RUL" and "NAD" say nothing.
     A long one without any known word is of an unknown language. Short capitals are abbreviations, and a single short
@@ -77,33 +82,30 @@ def detect_language(text: str) -> str:
     """
     text = text[:_READ]
     known = _load_words()
-    words = _WORD.findall(text.lower())
-    english = sum(map(known.english.__contains__, words))
+    words = set(_WORD.findall(text.lower()))
+    english = len(known.english & words)
     script = None if text.isascii() else _language_of_script(text, english)
     if script is not None:
         return script
     if not known.telling.isdisjoint(words):
-        code, count, telling = _count_foreign(_WORD.findall(text), known)
+        code, count, telling = _find_foreign(set(_WORD.findall(text)), known)
         if count > english and (count >= _MANY or _tell(telling)):
             return code
-    elif not english and len(words) >= _LONG:
+    elif not english and sum(len(word) > _SHORT for word in words) >= _LONG:
         return UNKNOWN
     return ENGLISH
 
 
-def _count_foreign(words: list[str], known: _Words) -> tuple[str, int, set[str]]:
+def _find_foreign(words: set[str], known: _Words) -> tuple[str, int, set[str]]:
     """The language that most words belong to, their number, and those that are not English too."""
-    counts, telling = Counter[str](), dict[str, set[str]]()
+    found: dict[str, set[str]] = {}
     for word in words:
-        if len(word) <= _LONGEST_ABBREVIATION and word.isascii() and word.isupper():
-            continue
-        lower = word.lower()
-        for code in known.foreign.get(lower, ()):
-            counts[code] += 1
-            if lower in known.telling:
-                telling.setdefault(code, set()).add(lower)
-    code, count = max(counts.items(), key=lambda item: item[1], default=(ENGLISH, 0))
-    return code, count, telling.get(code, set())
+        if len(word) > _LONGEST_ABBREVIATION or not word.isascii() or not word.isupper():
+            for code in known.foreign.get(word.lower(), ()):
+                found.setdefault(code, set()).add(word.lower())
+    most = max(map(len, found.values()), default=0)
+    code = next((code for code in known.names if len(found.get(code, ())) == most), ENGLISH)
+    return code, most, found.get(code, set()) & known.telling
 
 
 def foreign_language(text: str, stated: str = "") -> str | None:
@@ -164,7 +166,7 @@ def _language_of_script(text: str, english: int) -> str | None:
 @lru_cache(maxsize=4096)
 def _script_of(character: str) -> str:
     name = unicodedata.name(character, "").split(" ", 1)[0]
-    return _SCRIPTS.get(name, "")
+    return _SCRIPTS.get(name, "" if name in _LATIN_NAMES else UNKNOWN)
 
 
 @lru_cache(maxsize=1)
@@ -179,7 +181,7 @@ def _load_words() -> _Words:
                 foreign.setdefault(spelling, {})[code] = None
     names = {code: entry["name"] for code, entry in table.items()}
     codes = {word: tuple(codes) for word, codes in foreign.items()}
-    return _Words(english, codes, frozenset(codes) - english, {**_SCRIPT_NAMES, **names})
+    return _Words(english, codes, frozenset(codes) - english, {**names, **_SCRIPT_NAMES})
 
 
 def _plain_spellings(word: str) -> list[str]:

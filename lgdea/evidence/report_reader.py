@@ -75,10 +75,13 @@ class Reports:
         if self._limit is not None:
             facts["limit"] = self._limit
         if isinstance(self._table, _Frame):
-            digest = hashlib.sha256()
+            digest, languages = hashlib.sha256(), hashlib.sha256()
             for report in self:
-                digest.update(json.dumps(report).encode())
+                digest.update(json.dumps(report[:2]).encode())
+                languages.update(json.dumps(report.language).encode())
             facts["reports_sha256"] = digest.hexdigest()
+            if self._table.states_languages:
+                facts["languages_sha256"] = languages.hexdigest()
         return facts
 
     def _check_ids(self) -> None:
@@ -98,7 +101,8 @@ class _Frame:
         if missing:
             raise DataError(f"the reports lack the column {min(missing)!r}", remedy="give report_id and text")
         self.rows = len(frame)
-        language = frame["language"] if "language" in frame.columns else pd.Series("", index=frame.index)
+        self.states_languages = "language" in frame.columns
+        language = frame["language"] if self.states_languages else pd.Series("", index=frame.index)
         self._parts = [_to_strings(frame["report_id"]), _to_strings(frame["text"].fillna(""))]
         self._parts.append(_to_strings(language.fillna("")))
 

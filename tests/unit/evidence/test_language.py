@@ -10,6 +10,7 @@ from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.language import detect_language, foreign_language
 from lgdea.evidence.runner import extract
 from lgdea.vocabulary import load_vocabulary
+from tests.helpers.adversarial import INJECTIONS, LANGUAGES
 from tests.helpers.command_line import run_lgdea
 
 FOREIGN = {
@@ -71,8 +72,15 @@ def test_other_languages_are_told(code):
         assert detect_language(text) in (SCANDINAVIAN if code in SCANDINAVIAN else {code}), text
 
 
+def test_no_language_or_script_is_taken_for_english():
+    taken = {code for code, text in LANGUAGES.items() if detect_language(text) == "en"}
+    assert taken == {"en"}
+    assert foreign_language(LANGUAGES["got"]) == "an unknown language"
+
+
 def test_what_could_be_english_is_english():
     texts = [text.strip() for line in ENGLISH.splitlines() for text in line.split("|")]
+    texts += INJECTIONS.values()
     assert [text for text in texts if detect_language(text) != "en"] == []
 
 
@@ -84,8 +92,9 @@ def test_no_word_of_the_vocabulary_is_taken_for_another_language():
 
 
 def test_a_long_text_without_any_known_word_is_of_an_unknown_language():
-    assert detect_language("Lorg beag " * 10) == "und"
-    assert foreign_language("Lorg beag " * 10) == "an unknown language"
+    text = "lorg beag romhat agus gan athas mor duine leis fein inniu arís feoil"
+    assert (detect_language(text), foreign_language(text)) == ("und", "an unknown language")
+    assert detect_language(text[:30]) == "en"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +145,8 @@ def test_many_in_another_language_are_too_many_rejects(tmp_path):
     with pytest.raises(RejectedShareError, match=r"were rejected \(40 German\), .*language model.*--max-rejected"):
         extract(_frame(40, 160), get_backend("rules"), tmp_path / "e")
     with pytest.warns(UserWarning, match=r"20.0% of the reports were rejected \(not English: 40 German\)"):
-        assert len(lgdea.extract(_frame(40, 160)).rejects) == 40
+        rejects = lgdea.extract(_frame(40, 160)).rejects
+    assert len(rejects) == 40
 
 
 def test_told_otherwise_all_are_read(tmp_path):
