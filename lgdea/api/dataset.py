@@ -147,6 +147,7 @@ class ArchiveDataset(Dataset[Item]):
             items = items[items["linked"] == linked]
         if cache is not None:
             items = self._fill_cache(archive, items, cache_workers)
+        self._bits = archive.image_bits
         paths = [str(archive.image_path(i)) if i else "" for i in items["image_id"]]
         self._items = items.assign(path=paths).reset_index(drop=True)
         self.findings: list[str] = []
@@ -158,7 +159,8 @@ class ArchiveDataset(Dataset[Item]):
         assert self._cache_folder is not None
         wanted = [(i, archive.image_path(i)) for i in items["image_id"] if i]
         size, mode = self.preprocess.size, self.preprocess.mode
-        self._cache = build_cache(wanted, self._cache_folder, size, workers, mode=mode)
+        self._cache = build_cache(wanted, self._cache_folder, size, workers, mode=mode, bits=archive.image_bits)
+        self._cache.warn_of_missing([image for image, _ in wanted])
         readable = np.array([not i or i in self._cache for i in items["image_id"]], dtype=bool)
         return items[readable]
 
@@ -209,7 +211,8 @@ class ArchiveDataset(Dataset[Item]):
                 self._cache = ImageCache(self._cache_folder)
             frame = self._cache[self._cache.index([row["image_id"]])][0]
         else:
-            frame, _ = fit(np.asarray(read_image(row["path"]).pixels), self.preprocess.size, self.preprocess.mode)
+            pixels = read_image(row["path"], bits=self._bits.get(row["image_id"])).pixels
+            frame, _ = fit(np.asarray(pixels), self.preprocess.size, self.preprocess.mode)
         image = torch.from_numpy(np.array(frame))[None]
         image = image.float() / 255 if image.dtype == torch.uint8 else image.float()
         if self.transform is not None:

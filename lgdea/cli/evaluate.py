@@ -161,19 +161,30 @@ def embed(
     model: ModelArgument,
     archive: ArchiveArgument,
     out: Annotated[Path, typer.Option(help="Folder to write; an unfinished one is resumed.")],
+    max_unreadable: Annotated[
+        float, typer.Option(min=0, max=1, help="Allowed share of images that cannot be read; more is exit code 3.")
+    ] = 0.05,
 ) -> None:
     """Write the embeddings of all images and reports: memory-mapped .npy beside their ids in Parquet.
 
-    A model without a text side (`timm:resnet18.a1_in1k`) leaves no report files.
+    A model without a text side (`timm:resnet18.a1_in1k`) leaves no report files. An image that cannot be read has a row
+    of NaN, and the reason in the column `error` of images.parquet.
 
     Example: `lgdea embed demo/runs/lgdea/model demo/archive --out embeddings`
     """
-    from lgdea.evaluation.embed import embed_archive
+    from lgdea.evaluation.embed import embed_archive, missing_images
     from lgdea.evaluation.encoders.registry import load_encoder, local_folder
     from lgdea.records.archive import Archive
 
-    embed_archive(load_encoder(model), Archive.open(archive), out, model_folder=local_folder(model))
-    console.print(f"embeddings: {out}")
+    opened = Archive.open(archive)
+    encoder, folder = load_encoder(model), local_folder(model)
+    embed_archive(encoder, opened, out, max_unreadable=max_unreadable, model_folder=folder)
+    missing, total = missing_images(out), len(opened.images)
+    if len(missing):
+        first = f"{missing['image_id'].iloc[0]}: {missing['error'].iloc[0]}"
+        where = f"the column error of {out / 'images.parquet'} says why"
+        console.print(f"{len(missing):,} of {total:,} images could not be read, {where}, e.g. {first}", highlight=False)
+    console.print(f"embeddings: {out} ({total - len(missing):,} of {total:,} images)", highlight=False)
 
 
 def _load_settings(task: str, config: list[str] | None, overrides: list[str] | None) -> EvaluationConfig:

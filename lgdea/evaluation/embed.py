@@ -8,6 +8,7 @@ NaN and the reason in ``error``. An encoder without a text side leaves no report
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea import runs
-from lgdea.errors import DataError, UsageError
+from lgdea.errors import DataError, RejectedShareError, UsageError
 from lgdea.evaluation.encoders.protocol import (
     EvaluableModel,
     ImageEncoder,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from lgdea.records.archive import Archive
 
 Vectors = NDArray[np.float32]
+_ENDS = ("parquet", "progress.json", "npy")
+_log = logging.getLogger(__name__)
+
 Block = tuple[Vectors, dict[int, str]]
 """Vectors of a block and, by row, why one is missing."""
 
@@ -46,6 +50,7 @@ def embed_archive(
     *,
     batch_size: int = 64,
     workers: int = 4,
+    max_unreadable: float = 0.05,
     model_folder: str | Path | None = None,
 ) -> Path:
     """Embed every image, and every report when the model reads; run again, it goes on where it stopped.
@@ -56,13 +61,16 @@ def embed_archive(
         out: New folder, or one that an interrupted call with the same inputs left behind.
         batch_size: Items embedded, and saved, at a time.
         workers: Threads that read images.
+        max_unreadable: Allowed share of images that cannot be read; their rows are NaN.
         model_folder: Where the model came from; hashed, so that two models' embeddings never mix.
 
     Returns:
         ``out``.
 
     Raises:
-        DataError: The archive has neither images nor reports, or an embedding is not finite.
+        DataError: The archive has neither images nor reports, none of its images can be read, or an embedding is not
+            finite.
+        RejectedShareError: Finished and written, but more images than allowed cannot be read.
         UsageError: ``out`` holds something else.
     """
     out, name, encoder = Path(out), model_name(model), as_image_encoder(model)
@@ -71,6 +79,7 @@ def embed_archive(
     inputs = {"archive": archive.folder} | ({} if model_folder is None else {"model": model_folder})
     runs.start(out, stage="embed", config={"model": name}, inputs=inputs)
     if runs.is_finished(out):
+        _check_share(out, max_unreadable)
         return out
     reader = encoder if isinstance(encoder, EvaluableModel) else None
     black = np.zeros((64, 64), np.float32)
@@ -88,6 +97,13 @@ def embed_archive(
             yield vectors, {row: outcome for row, outcome in enumerate(block) if isinstance(outcome, str)}
 
     counts = {"images": _fill(out, "image", archive.images["image_id"].tolist(), dim, batch_size, embed_images)}
+    if counts["images"] == len(archive.images) > 0:
+        reason = missing_images(out)["error"].iloc[0]
+        for end in _ENDS:  # the next run tries them again
+            (out / f"images.{end}").unlink(missing_ok=True)
+        problem = f"none of {len(archive.images):,} images can be read ({reason})"
+        remedy = "`lgdea data verify` names all"
+        raise DataError(problem, file=archive.folder, remedy=remedy)
     if reader is not None:
 
         def embed_reports(ids: list[str]) -> Iterator[Block]:
@@ -97,11 +113,20 @@ def embed_archive(
 
         counts["reports"] = _fill(out, "report", list(texts), dim, batch_size, embed_reports)
     runs.finish(out, not_embedded=counts, notes=notes_of(encoder))
+    _check_share(out, max_unreadable)
     return out
+
+
+def missing_images(folder: str | Path) -> pd.DataFrame:
+    """Rows of ``images.parquet`` (``image_id, error``) of the images that could not be read."""
+    rows = pd.read_parquet(Path(folder) / "images.parquet")
+    return rows[rows["error"].notna()].reset_index(drop=True)
 
 
 def read_embeddings(folder: str | Path, side: str) -> tuple[Vectors, pd.DataFrame]:
     """The vectors (N, D), memory-mapped, and the ids of one side (``image`` or ``report``).
+
+    Rows of items that could not be embedded are NaN and have an ``error``; that there are some is logged.
 
     Raises:
         UsageError: The folder is not a finished one of ``lgdea embed``, or its encoder has no text side.
@@ -110,14 +135,28 @@ def read_embeddings(folder: str | Path, side: str) -> tuple[Vectors, pd.DataFram
     if not (folder / f"{side}s.npy").exists():
         raise UsageError(f"holds no {side} embeddings", file=folder, remedy="its encoder has no text side")
     ids = pd.read_parquet(folder / f"{side}s.parquet")
+    missing = int(ids["error"].notna().sum())
+    if missing:
+        _log.warning("%d of %d %s embeddings are NaN; the column error says why", missing, len(ids), side)
     return np.load(folder / f"{side}s.npy", mmap_mode="r"), ids
+
+
+def _check_share(out: Path, allowed: float) -> None:
+    total, missing = len(pd.read_parquet(out / "images.parquet", columns=["image_id"])), len(missing_images(out))
+    if missing > allowed * total:
+        raise RejectedShareError(
+            f"{missing:,} of {total:,} images could not be read ({missing / total:.1%}, allowed are {allowed:.1%})",
+            file=out / "images.parquet",
+            remedy="its column error says why; mend them and embed into another folder, or allow more with "
+            "--max-unreadable",
+        )
 
 
 def _fill(
     out: Path, side: str, ids: list[str], dim: int, batch_size: int, embed: Callable[[list[str]], Iterator[Block]]
 ) -> int:
     """Write ``<side>s.npy`` block by block and the ids last; returns how many items were not embedded."""
-    table, progress_file, array_file = (out / f"{side}s.{end}" for end in ("parquet", "progress.json", "npy"))
+    table, progress_file, array_file = (out / f"{side}s.{end}" for end in _ENDS)
     if table.exists():
         return int(pd.read_parquet(table)["error"].notna().sum())
     done, errors = 0, {}

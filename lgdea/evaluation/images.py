@@ -53,11 +53,9 @@ class ImageSource:
         Raises:
             DataError: The image cannot be read.
         """
-        from lgdea.imaging.read import read_image
-
         if self._cache is not None and image_id in self._cache:
             return np.asarray(self._cache[int(self._cache.index([image_id])[0])] / np.float32(255))
-        pixels = np.asarray(read_image(self._archive.image_path(image_id)).pixels)
+        pixels = np.asarray(self._archive.read_image(image_id).pixels)
         return pixels if self._frame is None else self._frame(pixels)
 
     def batches(self, image_ids: Sequence[str], batch_size: int) -> Iterator[tuple[list[str], list[Pixels]]]:

@@ -7,8 +7,9 @@ append-only: the log by which an interrupted build goes on), ``rejects.jsonl`` a
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,9 +26,13 @@ from lgdea.imaging.geometry import Geometry, Mode, fit, geometry
 from lgdea.imaging.read import read_image
 from lgdea.runs import SUCCESS, atomic, require_finished, write_json, write_text
 
+_log = logging.getLogger(__name__)
+
 PIXELS, INDEX, LOG, REJECTS, RECIPE = "pixels.npy", "index.parquet", "index.jsonl", "rejects.jsonl", "cache.json"
 _HEADER = 128  # bytes of an .npy header of this shape and type, whatever N is
 _FLUSH = 256  # images between two writes to the log
+Item = tuple[str, str, int | None]
+"""Image id, path and, where it is said, bit depth."""
 
 
 class ImageCache:
@@ -97,6 +102,14 @@ class ImageCache:
         """``image_id``, ``path`` and ``reason`` of each image that could not be read."""
         return _read_lines(self.folder / REJECTS)
 
+    def warn_of_missing(self, ids: Sequence[str]) -> None:
+        """Log how many of ``ids`` the cache lacks because they cannot be read, and where the reasons stand."""
+        missing = [image_id for image_id in ids if image_id not in self]
+        if missing:
+            reasons = self.folder / REJECTS
+            message = "%d of %d images cannot be read and are left out, such as %s; %s says why"
+            _log.warning(message, len(missing), len(ids), missing[0], reasons)
+
     def _none(self) -> np.ndarray:
         return np.zeros((0, self.size, self.size), dtype=np.uint8)
 
@@ -127,6 +140,7 @@ def build_cache(
     workers: int = 2,
     *,
     mode: Mode = "letterbox",
+    bits: Mapping[str, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageCache:
     """Read images, bring them into their model frames and keep these on disk.
@@ -141,20 +155,22 @@ def build_cache(
         size: Side of the frames.
         workers: Processes; 1 works in this one.
         mode: ``letterbox`` or ``center_crop``.
+        bits: Bit depth of white by image id, for 16-bit pictures; see :func:`~lgdea.imaging.read.read_image`.
         progress: Called with (done, total) now and then.
 
     Raises:
         UsageError: The folder holds a cache of another size or mode, or something else.
         DataError: The disk is full; what is written stays usable for the next run.
     """
-    folder, wanted = Path(folder), {image_id: Path(path) for image_id, path in items}
+    depths = bits or {}
+    folder, wanted = Path(folder), {image_id: (Path(path), depths.get(image_id)) for image_id, path in items}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
         return _build(wanted, folder, size, workers, mode, progress)
 
 
 def _build(
-    wanted: dict[str, Path],
+    wanted: dict[str, tuple[Path, int | None]],
     folder: Path,
     size: int,
     workers: int,
@@ -163,10 +179,11 @@ def _build(
 ) -> ImageCache:
     _open_folder(folder, {"size": size, "mode": mode})
     done = {entry["image_id"]: entry for entry in _read_lines(folder / LOG)}
-    if not _trim_to_whole(folder, len(done), size) or any(_changed(done[i], p) for i, p in wanted.items() if i in done):
+    changed = any(_changed(done[i], *item) for i, item in wanted.items() if i in done)
+    if not _trim_to_whole(folder, len(done), size) or changed:
         _discard(folder)
         done = {}
-    waiting = [(i, str(path)) for i, path in wanted.items() if i not in done]
+    waiting = [(i, str(path), depth) for i, (path, depth) in wanted.items() if i not in done]
     if not waiting and (folder / SUCCESS).exists() and not _read_lines(folder / REJECTS):
         return ImageCache(folder)
     (folder / SUCCESS).unlink(missing_ok=True)
@@ -178,7 +195,7 @@ def _build(
 
 def _append(
     folder: Path,
-    waiting: list[tuple[str, str]],
+    waiting: list[Item],
     size: int,
     mode: Mode,
     workers: int,
@@ -190,7 +207,7 @@ def _append(
         if pixels.tell() == 0:
             pixels.write(_header(0, size))
         lines: list[str] = []
-        for count, ((image_id, path), outcome) in enumerate(_frames(waiting, size, mode, workers), start=1):
+        for count, ((image_id, path, _), outcome) in enumerate(_frames(waiting, size, mode, workers), start=1):
             if isinstance(outcome, str):
                 rejected.append({"image_id": image_id, "path": path, "reason": outcome})
             else:
@@ -207,15 +224,14 @@ def _append(
     return rejected
 
 
-def _frames(waiting: list[tuple[str, str]], size: int, mode: Mode, workers: int) -> Iterator[tuple[Any, Any]]:
+def _frames(waiting: list[Item], size: int, mode: Mode, workers: int) -> Iterator[tuple[Any, Any]]:
     """Pairs of item and outcome, in order: (frame, entry), or the reason why there is none."""
-    paths = [path for _, path in waiting]
     if workers <= 1 or len(waiting) < 2 * workers:
-        yield from zip(waiting, (_frame(path, size, mode) for path in paths), strict=True)
+        yield from zip(waiting, (_frame(item, size, mode) for item in waiting), strict=True)
         return
     try:
         with ProcessPoolExecutor(workers) as pool:
-            outcomes = pool.map(partial(_frame, size=size, mode=mode), paths, chunksize=16)
+            outcomes = pool.map(partial(_frame, size=size, mode=mode), waiting, chunksize=16)
             yield from zip(waiting, outcomes, strict=True)
     except BrokenProcessPool:
         raise LgdeaError(
@@ -224,11 +240,13 @@ def _frames(waiting: list[tuple[str, str]], size: int, mode: Mode, workers: int)
         ) from None
 
 
-def _frame(path: str, size: int, mode: Mode) -> tuple[np.ndarray, dict[str, Any]] | str:
+def _frame(item: Item, size: int, mode: Mode) -> tuple[np.ndarray, dict[str, Any]] | str:
+    _, path, bits = item
     try:
-        image = read_image(path)
+        image = read_image(path, bits=bits)
         frame, _ = fit(image.pixels, size, mode)
-        return frame, {"width": image.width, "height": image.height, **_stamp(Path(path))}
+        depth = {} if bits is None else {"depth": bits}
+        return frame, {"width": image.width, "height": image.height, **_stamp(Path(path)), **depth}
     except (ImageError, OSError) as error:
         return str(error)
 
@@ -302,7 +320,9 @@ def _stamp(path: Path) -> dict[str, int]:
     return {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
 
 
-def _changed(entry: dict[str, Any], path: Path) -> bool:
+def _changed(entry: dict[str, Any], path: Path, depth: int | None) -> bool:
+    if entry.get("depth") != depth:
+        return True
     try:
         stamp = _stamp(path)
     except OSError:

@@ -116,7 +116,7 @@ def has_comma(dataset: Dataset, keyword: str) -> bool:
     if keyword not in dataset:
         return False
     value = dataset.get_item(keyword).value
-    return isinstance(value, bytes | str) and ("," if isinstance(value, str) else b",") in value
+    return b"," in value if isinstance(value, bytes) else isinstance(value, str) and "," in value
 
 
 def is_empty(dataset: Dataset, keyword: str, path: Path) -> bool:
@@ -157,7 +157,7 @@ def _require_image(dataset: FileDataset, path: Path) -> None:
 def _complete_syntax(dataset: FileDataset, path: Path) -> None:
     """Give a file that does not say how it is encoded the transfer syntax that its bytes show."""
     from pydicom.encaps import get_frame
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     meta = dataset.file_meta
     if meta.get("TransferSyntaxUID") == GE_PRIVATE:
@@ -171,7 +171,7 @@ def _complete_syntax(dataset: FileDataset, path: Path) -> None:
         known = syntax_of_codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
         if known is None:
             raise ImageError("does not say how its pixels are compressed", file=path, remedy=EXPORT)
-        meta.TransferSyntaxUID = known
+        meta.TransferSyntaxUID = UID(known)
     else:
         implicit, little = dataset.original_encoding
         plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian

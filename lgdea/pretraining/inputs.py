@@ -115,8 +115,10 @@ def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:
 def _cache(config: PretrainConfig, out: Path, archive: Archive, wanted: list[str]) -> ImageCache:
     folder = config.data.image_cache or out / "image_cache"
     items = [(image, archive.image_path(image)) for image in wanted]
-    cache = build_cache(items, folder, config.image.size, config.data.cache_workers, mode=config.image.mode)
+    size, mode, workers = config.image.size, config.image.mode, config.data.cache_workers
+    cache = build_cache(items, folder, size, workers, mode=mode, bits=archive.image_bits)
     if not any(image in cache for image in wanted):
         first = (cache.rejects() or [{"reason": "no images"}])[0]["reason"]
         raise DataError(f"no image can be read ({first})", file=archive.folder, remedy="check image_root")
+    cache.warn_of_missing(wanted)
     return cache

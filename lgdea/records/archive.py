@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -22,7 +22,12 @@ from lgdea.records.schema import SCHEMA_VERSION, TABLES, Split
 from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text
 from lgdea.version import __version__
 
+if TYPE_CHECKING:
+    from lgdea.imaging.read import PixelImage
+
 ARCHIVE = "archive.json"
+IMAGE_BITS = "image_bits"
+"""Extra table of image_id and bits."""
 
 
 class Archive:
@@ -136,6 +141,22 @@ class Archive:
         else:
             path = str(image["path"])
         return self.image_root / path
+
+    def read_image(self, image_id: str) -> PixelImage:
+        """Read an image, 16-bit pictures by the depth that the archive says.
+
+        Raises:
+            DataError: No image has this id, or it cannot be read.
+        """
+        from lgdea.imaging.read import read_image
+
+        return read_image(self.image_path(image_id), bits=self.image_bits.get(image_id))
+
+    @cached_property
+    def image_bits(self) -> dict[str, int]:
+        """Bit depth of 16-bit pictures by image id, as far as whoever built the archive said it."""
+        table = self.extra(IMAGE_BITS)
+        return {} if table is None else dict(zip(table["image_id"], table["bits"].astype(int).tolist(), strict=True))
 
     def mask_path(self, box: Mapping[str, Any] | pd.Series) -> Path | None:
         """The mask file of a row of ``boxes``, None when it has none."""

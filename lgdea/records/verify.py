@@ -24,6 +24,8 @@ LINKS = {
     "boxes": ("image_id", "images"),
     "labels": ("study_id", "studies"),
 }
+Look = tuple[tuple[int, int], str, list[tuple[str, str, str]]]
+"""Size, digest, and (kind, detail, remedy) of warnings."""
 BOX_TOLERANCE = 1.0  # pixels; annotation tools round
 
 
@@ -54,7 +56,8 @@ def verify(archive: Archive, *, workers: int | None = None, progress: Progress |
     Errors: ``duplicate-id``, ``dangling-key``, ``split-leak`` (a patient on two sides), ``missing-image``,
     ``unreadable-image``, ``image-size`` (not the size in the table), ``box-outside``, ``pixel-leak`` (equal pixels on
     two sides of the split). Warnings: ``empty-report``, ``repeated-report`` (word for word), ``repeated-image`` (equal
-    pixels), ``no-split``.
+    pixels), ``blank-image`` (all its pixels are equal), ``noted-image`` (read with an assumption, or with pixels that
+    are no number), ``no-split``.
 
     Args:
         archive: What to check.
@@ -114,44 +117,51 @@ def _splits(archive: Archive) -> Iterator[Problem]:
 def _images(archive: Archive, workers: int, progress: Progress | None) -> Iterator[Problem]:
     images = archive.images.drop_duplicates("image_id")
     seen: dict[str, list[str]] = {}
-    paths = [str(archive.image_path(image)) for image in images["image_id"]]
+    files = [(str(archive.image_path(image)), archive.image_bits.get(image)) for image in images["image_id"]]
     rows = zip(images["image_id"], images["width"], images["height"], strict=True)
     for done, ((image, width, height), outcome) in enumerate(
-        zip(rows, _looked_at(paths, workers), strict=True), start=1
+        zip(rows, _looked_at(files, workers), strict=True), start=1
     ):
         if isinstance(outcome, ImageError):
             missing = outcome.problem == "no such image"
             kind, remedy = "missing-image" if missing else "unreadable-image", outcome.remedy or "leave it out"
             yield Problem(kind, "error", "images", image, f"{outcome.file}: {outcome.problem}", remedy)
         else:
-            size, digest = outcome
+            size, digest, remarks = outcome
             seen.setdefault(digest, []).append(image)
             if size != (width, height):
                 detail = f"is {size[0]}x{size[1]}, the table says {width}x{height}; its boxes may be off"
                 yield Problem("image-size", "error", "images", image, detail, "build the archive again")
-        if progress is not None and (done % 64 == 0 or done == len(paths)):
-            progress(done, len(paths))
+            for kind, detail, remedy in remarks:
+                yield Problem(kind, "warning", "images", image, detail, remedy)
+        if progress is not None and (done % 64 == 0 or done == len(files)):
+            progress(done, len(files))
     yield from _equal_pixels(archive, [group for group in seen.values() if len(group) > 1])
 
 
-def _looked_at(paths: list[str], workers: int) -> Iterator[tuple[tuple[int, int], str] | ImageError]:
-    if workers <= 1 or len(paths) < 64:
-        yield from map(_look_at, paths)
+def _looked_at(files: list[tuple[str, int | None]], workers: int) -> Iterator[Look | ImageError]:
+    if workers <= 1 or len(files) < 64:
+        yield from map(_look_at, files)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(_look_at, paths, chunksize=16)
+        yield from pool.map(_look_at, files, chunksize=16)
 
 
-def _look_at(path: str) -> tuple[tuple[int, int], str] | ImageError:
-    """Size and a digest of the pixels, so that equal pictures in different files are found."""
+def _look_at(file: tuple[str, int | None]) -> Look | ImageError:
+    """Size, a digest of the pixels, so that equal pictures in different files are found, and what is odd."""
+    path, bits = file
     try:
-        image = read_image(path)
+        image = read_image(path, bits=bits)
     except ImageError as error:
         return ImageError(error.problem, file=error.file, remedy=error.remedy)
     size = (image.width, image.height)
     digest = hashlib.sha256(repr(size).encode())
     digest.update(image.pixels.data)
-    return size, digest.hexdigest()
+    remarks = [("noted-image", note, "look at the picture, or leave it out") for note in image.info.get("notes", [])]
+    if image.pixels.size > 1 and image.pixels.min() == image.pixels.max():
+        detail = f"all its pixels are {image.pixels.flat[0]:.3g} of white"
+        remarks.append(("blank-image", detail, "check its source and its window, or leave it out"))
+    return size, digest.hexdigest(), remarks
 
 
 def _equal_pixels(archive: Archive, groups: list[list[str]]) -> Iterator[Problem]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 class HeatMapper(Protocol):
     """Protocol of a model that draws heat maps."""
 
-    def heat_map(self, image: Path, phrase: str) -> np.ndarray:
-        """Map of ``phrase`` in source pixels (H, W), NaN where the model saw nothing."""
+    def heat_map(self, image: np.ndarray, phrase: str) -> np.ndarray:
+        """Map of ``phrase`` in source pixels (H, W), NaN where the model saw nothing; the image is (H, W) in [0, 1]."""
         ...
 
 
@@ -145,14 +144,11 @@ def _report(report_id: str, text: str, units: pd.DataFrame) -> ReportExample:
 def _image(
     archive: Archive, boxes: pd.DataFrame, image_id: str, phrase: str, models: Mapping[str, HeatMapper]
 ) -> ImageExample:
-    from lgdea.imaging.read import read_image
-
     same = boxes[(boxes["image_id"] == image_id) & (boxes["shown_phrase"] == phrase)]
     edges = same[["x_min", "y_min", "x_max", "y_max"]].to_numpy(float)
     frames = tuple((float(b[0]), float(b[1]), float(b[2]), float(b[3])) for b in edges)
-    path = archive.image_path(image_id)
-    pixels = read_image(path).pixels
-    panels = [_panel(label, model.heat_map(path, phrase), frames) for label, model in models.items()]
+    pixels = archive.read_image(image_id).pixels
+    panels = [_panel(label, model.heat_map(pixels, phrase), frames) for label, model in models.items()]
     height, width = pixels.shape
     return ImageExample(image_id, data_uri(photo(pixels)), width, height, phrase, frames, tuple(panels))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from lgdea.evaluation.tasks import common
 from lgdea.imaging.boxes import LEVEL, boxes_of_map
 from lgdea.reporting.overlays import overlay, to_png, with_legend
 from lgdea.reporting.palette import BOX, FOUND_BOX
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,6 +193,9 @@ def _write(
             raise DataError(
                 f"none of the images can be read{reason}", file=out, remedy="check the archive's image_root"
             )
+        if skipped:
+            message = "%d images cannot be read and have no heat map, such as %s: %s"
+            _log.warning(message, len(skipped), skipped[0]["id"], skipped[0]["reason"])
         runs.write_json(out / "boxes.json", entries)
         runs.finish(out, maps=len(entries), skipped=skipped)
     content: list[Entry] = json.loads((out / "boxes.json").read_text(encoding="utf-8"))

@@ -115,8 +115,6 @@ def draw(example: Example, rows: Sequence[measures.MetricRow]) -> Image.Image:
 
 def choose_example(archive: Archive, evidence: pd.DataFrame, model: HeatMapper, seed: int) -> Example:
     """Draw the study of the picture; see :func:`readme_picture`."""
-    from lgdea.imaging.read import read_image
-
     test = archive.studies.loc[archive.studies["split"] == "test", "study_id"]
     images = archive.images[archive.images["study_id"].isin(test)].merge(archive.reports, on="study_id")
     boxes = archive.boxes[archive.boxes["kind"] == "finding"].merge(images, on="image_id")
@@ -134,11 +132,11 @@ def choose_example(archive: Archive, evidence: pd.DataFrame, model: HeatMapper, 
         frames = [(b[0], b[1], b[2], b[3]) for b in same[["x_min", "y_min", "x_max", "y_max"]].to_numpy(float)]
         if sum((b[2] - b[0]) * (b[3] - b[1]) for b in frames) > LARGEST_BOX * row["width"] * row["height"]:
             continue
-        heat = model.heat_map(archive.image_path(str(row["image_id"])), phrase)
+        pixels = archive.read_image(str(row["image_id"])).pixels
+        heat = model.heat_map(pixels, phrase)
         y, x = np.unravel_index(int(np.nan_to_num(heat, nan=-np.inf).argmax()), heat.shape)
         hit = any(b[0] <= x < b[2] and b[1] <= y < b[3] for b in frames)
         if hit or shown is None:
-            pixels = read_image(archive.image_path(str(row["image_id"]))).pixels
             shown = Example(str(row["text"]), spans_of(units), pixels, heat, phrase, frames)
         if hit:
             return shown

@@ -126,10 +126,8 @@ def _cases(view: TaskView) -> Iterator[Case]:
 
 
 def _thumbnail(archive: Archive, image_id: str) -> str | None:
-    from lgdea.imaging.read import read_image
-
     try:
-        return data_uri(photo(read_image(archive.image_path(image_id)).pixels, max_side=THUMBNAIL))
+        return data_uri(photo(archive.read_image(image_id).pixels, max_side=THUMBNAIL))
     except LgdeaError:
         return None
 

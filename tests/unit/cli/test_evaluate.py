@@ -11,6 +11,7 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import save_model
 from lgdea.models.text_tower import build_text_tower, train_tokenizer
 from lgdea.phantom import generate
+from lgdea.records.archive import Archive
 from tests.helpers.command_line import run_lgdea
 
 
@@ -58,6 +59,28 @@ def test_features(archive, models, tmp_path, capsys):
         f"features.{end}" for end in ("md", "csv", "html")
     }
     assert json.loads((tmp_path / "chest" / "features.json").read_text())["model"] == "chest"
+
+
+def test_embed_says_what_it_could_not_read(models, tmp_path, capsys):
+    folder = generate(tmp_path / "archive", studies=24, size=64).folder
+    archive = Archive.open(folder)
+    files = [archive.image_path(image) for image in archive.images["image_id"]]
+    files[1].write_text("damaged")
+    code, out, err = run_lgdea(capsys, "embed", models[0], folder, "--out", tmp_path / "e")
+    assert (code, err) == (0, "")
+    out = " ".join(out.split())
+    assert f"1 of {len(files)} images could not be read" in out
+    assert "is no PNG, JPEG or DICOM file" in out
+    assert f"({len(files) - 1} of {len(files)} images)" in out
+    files[2].write_text("damaged")
+    code, _, err = run_lgdea(capsys, "embed", models[0], folder, "--out", tmp_path / "f")
+    assert code == 3
+    assert f"2 of {len(files)} images could not be read" in err
+    for file in files:
+        file.unlink(missing_ok=True)
+    code, _, err = run_lgdea(capsys, "embed", models[0], folder, "--out", tmp_path / "g")
+    assert code == 1
+    assert f"none of {len(files)} images can be read" in err
 
 
 def test_models_are_called_as_their_runs(tmp_path):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lgdea import runs
-from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.embed import embed_archive, read_embeddings
+from lgdea.errors import DataError, RejectedShareError, UsageError
+from lgdea.evaluation.embed import embed_archive, missing_images, read_embeddings
 from lgdea.evaluation.images import ImageSource
 from lgdea.imaging.cache import build_cache
 from tests.helpers.mini_archive import STUDIES, Oracle, Shuffled, number_of
@@ -60,6 +60,31 @@ def test_an_unreadable_image_is_a_row_of_nan_with_its_reason(damaged, tmp_path):
     assert ids.loc[wrong, "image_id"].tolist() == ["mini:30-a", "mini:31-a"]
     assert np.isnan(vectors[wrong]).all()
     assert np.isfinite(vectors[~wrong]).all()
+
+
+def test_more_unreadable_images_than_allowed_are_told_each_time(damaged, tmp_path, caplog):
+    said = r"images.parquet: 2 of 90 images could not be read \(2.2%, allowed are 1.0%\); its column error says why"
+    for _ in range(2):  # finished, and told again
+        with pytest.raises(RejectedShareError, match=said):
+            embed_archive(Oracle(), damaged, tmp_path / "e", max_unreadable=0.01)
+        assert runs.is_finished(tmp_path / "e")
+    embed_archive(Oracle(), damaged, tmp_path / "e", max_unreadable=0.03)
+    assert missing_images(tmp_path / "e")["image_id"].tolist() == ["mini:30-a", "mini:31-a"]
+    caplog.clear()
+    read_embeddings(tmp_path / "e", "image")
+    assert caplog.messages == ["2 of 90 image embeddings are NaN; the column error says why"]
+
+
+def test_an_archive_without_a_readable_image_is_an_error_until_it_is_mended(damaged, tmp_path):
+    for file in damaged.image_root.iterdir():
+        file.rename(file.with_suffix(".away"))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"none of 90 images can be read \(.*no such image"):
+            embed_archive(Oracle(), damaged, tmp_path / "e")
+        assert not runs.is_finished(tmp_path / "e")
+    for file in damaged.image_root.iterdir():
+        file.rename(file.with_suffix(".png"))
+    assert len(missing_images(embed_archive(Oracle(), damaged, tmp_path / "e"))) == 2
 
 
 def test_a_folder_of_other_embeddings_is_refused(mini, tmp_path):

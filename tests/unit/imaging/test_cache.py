@@ -57,12 +57,14 @@ def test_the_pixel_file_is_plain_npy(items, tmp_path):
     assert pixels.dtype == np.uint8
 
 
-def test_images_that_cannot_be_read_are_listed_and_tried_again(items, tmp_path):
+def test_images_that_cannot_be_read_are_listed_and_tried_again(items, tmp_path, caplog):
     good = items[4][1].read_bytes()
     items[4][1].write_bytes(good[:100])
     items[7][1].unlink()
     cache = build_cache(items, tmp_path / "cache", 24, 2)
     assert len(cache) == 18
+    cache.warn_of_missing([i for i, _ in items])
+    assert caplog.messages[0].startswith("2 of 20 images cannot be read and are left out, such as toy:4; ")
     rejects = {r["image_id"]: r["reason"] for r in cache.rejects()}
     assert set(rejects) == {"toy:4", "toy:7"}
     assert "no such image" in rejects["toy:7"]
@@ -78,7 +80,7 @@ def test_images_that_cannot_be_read_are_listed_and_tried_again(items, tmp_path):
 def test_more_items_are_added_without_reading_the_old_again(items, tmp_path, monkeypatch):
     build_cache(items[:12], tmp_path / "cache", 24, 1)
     seen = []
-    monkeypatch.setattr(module, "read_image", lambda path: seen.append(path) or read_image(path))
+    monkeypatch.setattr(module, "read_image", lambda path, bits: seen.append(path) or read_image(path))
     cache = build_cache(items, tmp_path / "cache", 24, 1)
     assert len(seen) == 8
     check(cache, items)
@@ -124,7 +126,7 @@ def test_a_killed_build_goes_on_where_it_was(items, tmp_path, monkeypatch):
     with (tmp_path / "cache" / "pixels.npy").open("ab") as pixels:
         pixels.write(b"\x01" * 1000)  # frames without a line
     seen = []
-    monkeypatch.setattr(module, "read_image", lambda path: seen.append(path) or read_image(path))
+    monkeypatch.setattr(module, "read_image", lambda path, bits: seen.append(path) or read_image(path))
     cache = build_cache(items, tmp_path / "cache", 24, 1)
     assert len(seen) == 8
     check(cache, items)

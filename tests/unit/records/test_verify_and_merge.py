@@ -4,12 +4,15 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.covid_chestxray import ADAPTER as COVID
 from lgdea.records.adapters.hannover_covid import ADAPTER as HANNOVER
+from lgdea.records.adapters.table.adapter import ADAPTER as TABLE
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.merge import merge
 from lgdea.records.split import split_by_patient
@@ -25,6 +28,30 @@ def changed(archive: Archive, **tables: pd.DataFrame) -> Archive:
 
 def kinds(problems: list[Problem]) -> Counter[str]:
     return Counter(problem.kind for problem in problems)
+
+
+def test_pictures_of_one_grey_and_pixels_that_are_no_number_are_found(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    values = np.linspace(0, 1, 64, dtype="<f4").reshape(8, 8)
+    values[2, 3:5] = np.nan
+    dataset = pydicom.dcmread(pydicom.data.get_testdata_file("MR_small.dcm"))
+    for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation", "WindowWidth"):
+        dataset.pop(keyword, None)
+    dataset.Rows, dataset.Columns, dataset.BitsAllocated, dataset.FloatPixelData = 8, 8, 32, values.tobytes()
+    dataset.save_as(tmp_path / "nan.dcm")
+    dataset.FloatPixelData = np.full((8, 8), np.nan, "<f4").tobytes()
+    dataset.save_as(tmp_path / "all.dcm")
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / "white.png")
+    (tmp_path / "t.csv").write_text("patient,study,image\n1,1,nan.dcm\n2,2,white.png\n3,3,all.dcm\n")
+    archive = TABLE.build(tmp_path / "t.csv", tmp_path / "out")
+    found = {problem.row: problem for problem in verify(archive, workers=1)}
+    assert {row: (p.severity, p.kind) for row, p in found.items()} == {
+        "t:nan": ("warning", "noted-image"),
+        "t:white": ("warning", "blank-image"),
+        "t:all": ("error", "unreadable-image"),
+    }
+    assert found["t:nan"].detail == "2 of 64 pixels are NaN or infinite and are shown black"
+    assert found["t:white"].detail == "all its pixels are 1 of white"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -8,7 +8,7 @@ from typing import Any
 from lgdea.records.adapters.base import Explanation
 from lgdea.records.adapters.table.explain import explanation_of
 from lgdea.records.adapters.table.parse import parse_source
-from lgdea.records.archive import Archive, write_archive
+from lgdea.records.archive import IMAGE_BITS, Archive, write_archive
 
 NAME = "table"
 
@@ -43,7 +43,9 @@ class TableAdapter:
             "left_out": parsed.problems.facts(),
             "notes": parsed.notes,
         }
-        return write_archive(out, str(parsed.mapping.dataset), parsed.tables, parsed.images.root or out, info)
+        root, images, bits = parsed.images.root or out, parsed.tables["images"], parsed.mapping.image_bits
+        extra = {} if bits is None else {IMAGE_BITS: images[["image_id"]].assign(bits=bits)}
+        return write_archive(out, str(parsed.mapping.dataset), parsed.tables, root, info, extra)
 
     def explain(self, source: Path, **options: Any) -> Explanation:
         """Explain what :meth:`build` would do; see :class:`~lgdea.records.adapters.base.Explains`."""

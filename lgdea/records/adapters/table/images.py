@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lgdea.errors import ImageError, UsageError
+from lgdea.imaging.depth import sample_depths
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.mapping import TableMapping
@@ -34,6 +35,8 @@ class ImageCounts:
     unreadable: int = 0
     repeated: int = 0
     root: str = ""
+    depths: dict[int, int] = field(default_factory=dict)
+    """Bit depths of the 16-bit greyscale pictures among those that were looked at."""
     examples: list[str] = field(default_factory=list)
 
 
@@ -92,6 +95,7 @@ def image_table(
     images, counts = located_images(cells, mapping, rows, root, problems)
     images, counts.unreadable = _add_sizes(images, root, cells.file, problems)
     counts.found = len(images)
+    counts.depths = dict(sorted(sample_depths([root / path for path in images["path"]]).items()))
     return images, counts
 
 

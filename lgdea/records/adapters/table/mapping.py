@@ -132,6 +132,8 @@ class TableMapping(Config):
     """Column of the image's id; by default the study's id and a number."""
     image_root: Path | None = None
     """Folder of the image paths; relative to the table's folder, which is the default."""
+    image_bits: Literal[8, 10, 12, 14, 16] | None = None
+    """Bit depth of all 16-bit greyscale pictures; by default each picture's own, as far as its values tell it."""
     report: Column | None = None
     """Column of the text."""
     report_file: Column | None = None

@@ -173,6 +173,7 @@ def _add_notes(parsed: ParsedTable, studies: pd.DataFrame) -> None:
     if parsed.images.found_by_name:
         where = f"below {parsed.images.root}"
         parsed.notes.append(f"{parsed.images.found_by_name:,} images were found by their file name {where}")
+    parsed.notes += _depth_notes(parsed.images.depths, parsed.mapping.image_bits)
     if parsed.images.repeated:
         parsed.notes.append(f"{parsed.images.repeated:,} rows name an image that their study has already")
     if parsed.repeated_reports:
@@ -186,6 +187,21 @@ def _add_notes(parsed: ParsedTable, studies: pd.DataFrame) -> None:
         parsed.notes.append("findings that a cell does not list have no value; labels.unlisted_is_absent makes them 0")
     if parsed.boxes is not None and parsed.boxes.without_coordinates:
         parsed.notes.append(f"{parsed.boxes.without_coordinates:,} box rows have no coordinates and are no boxes")
+
+
+def _depth_notes(depths: dict[int, int], given: int | None) -> list[str]:
+    """What has to be known where 16-bit pictures do not fill the same bits."""
+    looked, most = sum(depths.values()), max(depths, key=lambda bits: depths[bits], default=0)
+    cut = sum(count for bits, count in depths.items() if given is not None and bits > given)
+    if cut:
+        return [f"{cut} of {looked} 16-bit pictures that were looked at have more than {given} bits, which are cut off"]
+    if given is not None or len(depths) < 2:
+        return []
+    shown = ", ".join(f"{count} have {bits} bits" for bits, count in depths.items())
+    return [
+        f"16-bit pictures have different depths (of {looked} that were looked at {shown}), each is scaled by its own; "
+        f"where they come from one kind of device, give all the same, --option image_bits={most}"
+    ]
 
 
 def mapping_yaml(mapping: TableMapping) -> str:
