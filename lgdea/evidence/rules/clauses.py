@@ -20,6 +20,10 @@ _SEEN = frozenset({
 })  # fmt: skip
 _CAUSES = frozenset({"due", "secondary", "because", "related"})
 _JOINTS = frozenset({",", "and", "with"})
+_NAMES = frozenset({"finding", "head"})
+_GRADES = frozenset({"severity", "change", "laterality"})
+_EXPLAINS = frozenset({"consistent", "compatible", "suggesting", "suggestive", "representing", "reflecting"})
+_DEFINITE = frozenset({"definite", "definitely", "known", "old", "obvious", "apparent", "healed", "status"})
 
 
 @dataclass(frozen=True)
@@ -43,54 +47,116 @@ def read_clauses(
     """Split a sentence into its clauses, each with its own hits."""
     return [
         ClauseContext(tokens, raw, [hit for hit in hits if start <= hit.i < end], start, end, lexicon)
-        for start, end in split_clauses(tokens, hits)
+        for start, end in split_clauses(tokens, hits, lexicon)
     ]
 
 
-def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit]) -> list[tuple[int, int]]:
+def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon) -> list[tuple[int, int]]:
     """Find the token ranges of the clauses.
 
-    A semicolon, a colon after a structure's name or a word like "but" always starts a clause. A comma, "and" or
-    "with" does when what follows stands on its own: it has a verb or a predicate, or praises or grades a new
-    finding after a negation ("no effusion, stable cardiomegaly"). "No effusion and pneumothorax is seen" stays whole.
+    A semicolon, "there is" or a word like "but" always starts a clause. A comma, "and" or "with" does when what
+    follows stands on its own: it has a verb or a predicate, or after a negation praises, grades or places a new finding
+    or names one that nobody lists among the denied ("no effusion, stable cardiomegaly", "no effusion, COPD").
+    "No effusion and pneumothorax is seen" stays whole.
     """
     at: dict[int, Hit] = {hit.i: hit for hit in hits}
+    words = [token.lemma for token in tokens]
     ends = [0]
-    joints = [k for k, token in enumerate(tokens) if token.lemma in _JOINTS and k not in at]
-    hard = {hit.i for hit in hits if "breaks" in hit.tags and not _is_hedged_cause(tokens, hits, hit)} | {
-        k for k, t in enumerate(tokens) if t.lemma == ";"
-    }
+    joints = [k for k, word in enumerate(words) if word in _JOINTS and k not in at]
+    hard = {hit.i for hit in hits if "breaks" in hit.tags and not _is_hedged_cause(tokens, hits, hit)}
+    hard |= {k for k, word in enumerate(words) if word == ";" or _says_there_is(words, hits, k)}
     stops = sorted(set(joints) | hard | {len(tokens)})
     for number, k in enumerate(stops[:-1]):
-        if k in hard or _stands_alone(tokens, hits, ends[-1], k, stops[number + 1]):
+        if k in hard:
+            ends.append(k)
+            continue
+        rest = next((stop for stop in stops[number + 1 :] if stop in hard), len(tokens))
+        if _Joint(tokens, hits, lexicon, (ends[-1], k, stops[number + 1], rest)).separates():
             ends.append(k)
     ends.append(len(tokens))
     return [(a, b) for a, b in pairwise(ends) if b > a]
 
 
-def _stands_alone(tokens: Sequence[Token], hits: Sequence[Hit], start: int, joint: int, end: int) -> bool:
-    before = [hit for hit in hits if start <= hit.i < joint]
-    complete = any(_is_statement(hit) for hit in before)
-    if not complete:
+def _says_there_is(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
+    """Return whether a new statement begins with "there is" behind one that is complete."""
+    if (
+        words[k] != "there"
+        or k == 0
+        or words[k - 1] == "previously"
+        or k + 1 == len(words)
+        or words[k + 1] not in VERBS | {"may", "might", "could"}
+    ):
         return False
-    after = [hit for hit in hits if joint < hit.i < end]
-    words = [token.lemma for token in tokens[joint + 1 : end]]
-    negated = any(negates_ahead(hit) for hit in before)
-    graded = bool(after) and any(
-        key in after[0].tags for key in ("severity", "change", "laterality") if "negated" not in after[0].tags
-    )
-    verb = next((n for n, word in enumerate(words) if word in VERBS), None)
-    if verb is not None:
-        if _joins_subjects(tokens, before, after, joint, joint + 1 + verb):
+    return any(hit.j <= k and ("finding" in hit.tags or "head" in hit.tags) for hit in hits)
+
+
+class _Joint:
+    """A comma, "and" or "with" between what was said since the last clause and the words up to the next joint."""
+
+    def __init__(
+        self, tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon, span: tuple[int, int, int, int]
+    ) -> None:
+        start, self.at, self.end, rest = span
+        self.tokens, self.lexicon = tokens, lexicon
+        self.before = [hit for hit in hits if start <= hit.i < self.at]
+        self.after = [hit for hit in hits if self.at < hit.i < self.end]
+        self.words = [token.lemma for token in tokens[self.at + 1 : self.end]]
+        self.said = [token.lemma for token in tokens[start : self.at]]
+        self.goes_on = not {"or", "nor", "/"}.isdisjoint(token.lemma for token in tokens[self.at + 1 : rest])
+
+    def separates(self) -> bool:
+        """Return whether a new clause begins here."""
+        if not any(map(_is_statement, self.before)):
             return False
-        listed = negated and any(word in _SEEN for word in words[verb : verb + 4]) and "there" not in words[: verb + 1]
-        return not listed or graded
-    if any("normal" in hit.tags for hit in after) and any("place" in hit.tags for hit in after):
-        return True
-    if not negated:
-        return False
-    rest = {token.lemma for token in tokens[joint + 1 :]}
-    return graded and not rest & {"or", "nor", "/"}  # a list that goes on
+        word = self.tokens[self.at].lemma
+        negated = any(map(negates_ahead, self.before))
+        verb = next((n for n, w in enumerate(self.words) if w in VERBS), None)
+        if verb is not None:
+            if _joins_subjects(self.tokens, self.before, self.after, self.at, self.at + 1 + verb):
+                return False
+            seen = not _SEEN.isdisjoint(self.words[verb : verb + 4]) and "there" not in self.words[: verb + 1]
+            return not (negated and seen) or self._is_graded()
+        if any("normal" in hit.tags for hit in self.after) and any("place" in hit.tags for hit in self.after):
+            return True
+        names = any(_NAMES & hit.tags.keys() for hit in self.after)
+        if names and word != "and" and any(hit.tags.get("resolved") == "backward" for hit in self.before):
+            return True
+        if names and word != "," and any(hit.tags.get("uncertain") == "either" for hit in self.before):
+            return self._is_definite()
+        if not names or self.goes_on:
+            return False
+        if negated:
+            return self._is_new(word)
+        return self._is_graded() and any(hit.tags.get("resolved") in {"forward", "either"} for hit in self.before)
+
+    def _is_new(self, word: str) -> bool:
+        """Return whether what follows in the scope of a cue is a statement of its own."""
+        closed = word == "," and not {"or", "nor"}.isdisjoint(self.said)
+        with_article = word == "with" and self.words[:1] in (["the"], ["a"], ["an"], ["this"])
+        says = closed or with_article or not _EXPLAINS.isdisjoint(self.words) or self._has_predicate()
+        return says or self._is_graded() or self._is_placed() or self._stands_by_itself()
+
+    def _is_definite(self) -> bool:
+        return not _DEFINITE.isdisjoint(self.words[:2])
+
+    def _is_graded(self) -> bool:
+        first = self.after[0].tags if self.after else {}
+        return self._is_definite() or ("negated" not in first and not _GRADES.isdisjoint(first))
+
+    def _has_predicate(self) -> bool:
+        """Return whether a structure is followed by its participle ("heart mildly enlarged")."""
+        heads = [hit for hit in self.after if "head" in hit.tags]
+        return bool(heads) and "place" in self.after[0].tags and self.tokens[heads[0].j - 1].lemma.endswith("ed")
+
+    def _is_placed(self) -> bool:
+        """Return whether the finding has a side ("linear scarring at the left base")."""
+        return any({"laterality", "inner_laterality"} & hit.tags.keys() for hit in self.after)
+
+    def _stands_by_itself(self) -> bool:
+        return any(
+            hit.tags.get("finding") in self.lexicon.standing or hit.tags.get("head") in self.lexicon.standing
+            for hit in self.after
+        )
 
 
 def _is_hedged_cause(tokens: Sequence[Token], hits: Sequence[Hit], hit: Hit) -> bool:

@@ -23,7 +23,7 @@ class Lexicon:
     """Matcher and tables of the rules reader.
 
     ``heads``, ``specialise`` and ``denies`` map a word or finding, then a structure or modifier, to a finding;
-    ``explained`` maps an observation to what it may be.
+    ``explained`` maps an observation to what it may be; ``standing`` holds what no list of denied findings goes on with.
     """
 
     heads: dict[str, dict[str, str]]
@@ -35,6 +35,7 @@ class Lexicon:
     up: dict[str, tuple[str, ...]]
     places: dict[tuple[str, ...], str]
     pairs: frozenset[str]
+    standing: frozenset[str]
     explained: dict[str, frozenset[str]]
     ids: dict[str, int] = field(default_factory=dict)
     automaton: Any = None
@@ -91,6 +92,7 @@ def load_lexicon() -> Lexicon:
         side_of={a.id: a.laterality for a in vocabulary.anatomy.values() if a.laterality != "unspecified"},
         places={key: tags["place"] for key, tags in entries.items() if "place" in tags},
         pairs=frozenset(a.id for a in vocabulary.anatomy.values() if a.paired),
+        standing=frozenset(terms["standing"]) | devices,
         explained={name: frozenset(found) for name, found in terms["explained"].items()},
         up={a: _holders(a, vocabulary.anatomy) for a in vocabulary.anatomy},
         ids=ids,

@@ -14,7 +14,7 @@ from lgdea.evidence.rules.clauses import VERBS, ClauseContext
 from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
 
-KINDS = ("hypothetical", "advice", "history", "resolved", "negated", "uncertain", "prior")
+KINDS = ("hypothetical", "advice", "history", "resolved", "negated", "uncertain", "hedged", "prior")
 _ALTERNATIVES = frozenset({"versus", "vs"})  # both sides are uncertain
 # "Opacity compatible with pneumonia in the appropriate clinical setting": the opacity is there.
 _EXPLAINS = frozenset({"represent", "representing", "reflect", "reflecting", "compatible", "consistent", "suggest",
@@ -23,9 +23,13 @@ _COPULAS = frozenset({"is", "are", "be", "been", "was", "were", "not", "also", "
 _ADVERBS = frozenset({"now", "completely", "nearly", "since", "interval", "essentially", "fully", "also", "apparently",
                       "subsequently", "all", "both", "then", "largely"})  # fmt: skip
 _ARTICLES = frozenset({"the", "this", "these", "known", "that"})
+_PARTS = frozenset({"tip", "end", "course", "position", "margin", "border", "extent", "cause", "source", "size"})
 _SIZES = frozenset({"mm", "cm"})
+_EVIDENCE = frozenset({
+    "evidence", "sign", "finding", "indication", "suggestion", "feature", "appearance", "trace", "recurrence", "part",
+    "absence", "lack", "free", "clear", "devoid", "residual", "remnant", "reaccumulation", "visualization", "negative",
+})  # fmt: skip
 _LINKS = frozenset({"of", "for", "to"})  # prepositions that a scope passes
-_LOOSE = frozenset({"with", "and", ","})
 
 
 class AssertionDecision(NamedTuple):
@@ -46,16 +50,18 @@ def decide_assertions(clause: ClauseContext, mentions: Sequence[Mention]) -> lis
 def _decide(mention: Mention, found: Mapping[str, int]) -> AssertionDecision:
     if found.keys() & {"hypothetical", "advice", "history"} or (mention.normal and "prior" in found):
         return AssertionDecision(None, mention.change, "prior" in found, ())
-    triggers = tuple(found[key] for key in ("resolved", "negated", "uncertain") if key in found)
+    triggers = tuple(found[key] for key in ("resolved", "negated", "uncertain", "hedged") if key in found)
     if mention.normal:
         return AssertionDecision("absent", "unspecified", False, triggers)
     if "resolved" in found:
         return AssertionDecision("absent", "resolved", True, triggers)
-    if "negated" in found:
+    if "negated" in found and "hedged" not in found:
         change = "unspecified" if mention.change in {"new", "worse"} else mention.change
         return AssertionDecision("absent", change, "prior" in found, triggers)
     refers = "prior" in found or mention.change in {"stable", "worse", "better"}
-    return AssertionDecision("uncertain" if "uncertain" in found else "present", mention.change, refers, triggers)
+    return AssertionDecision(
+        "uncertain" if found.keys() & {"uncertain", "hedged"} else "present", mention.change, refers, triggers
+    )
 
 
 class Scopes:
@@ -132,12 +138,37 @@ class Scopes:
             if hit is not None and "terminate" in hit.tags:
                 k = hit.j
                 continue
-            if reached and self._is_preposition(k) and self.words[k] not in _LINKS and self._leads_to_finding(k + 1):
+            if self._leads_away(cue, k, reached):
                 return k
             if self.words[k] == "with" and k > cue.j and self.words[k - 1] in {"and", "but"}:
                 return k
             k += 1
         return k
+
+    def _leads_away(self, cue: Hit, k: int, reached: bool) -> bool:
+        """Return whether a preposition leads from what the cue speaks of to a finding that it does not reach.
+
+        "No pneumothorax adjacent to the rib fractures", "no cavitation of the mass" (but "no evidence of the mass").
+        """
+        word = self.words[k]
+        if word == "with":
+            opens = reached or ("negated" in cue.tags and k > cue.j + 1 and self.words[k - 1] not in _EXPLAINS)
+            return opens and self._leads_to_finding(k + 1) and self._is_own(k + 1)
+        if not self._is_preposition(k) or k == cue.j:
+            return False
+        if word in _LINKS:
+            definite = k + 1 < self.clause.end and self.words[k + 1] in _ARTICLES
+            evidence = not _EVIDENCE.isdisjoint(self.words[cue.i : k])
+            return definite and not evidence and self._leads_to_finding(k + 1)
+        opens = reached or (word == "in" and self.words[k + 1 : k + 2] == ["the"])
+        return opens and self._leads_to_finding(k + 1)
+
+    def _is_own(self, k: int) -> bool:
+        """Return whether the noun phrase at token ``k`` is a statement: it has an article, or is a device."""
+        if self.words[k] in _ARTICLES | {"a", "an"}:
+            return True
+        number = next((self.number_at[n] for n in range(k, self.clause.end) if n in self.number_at), None)
+        return number is not None and self.mentions[number].finding in self.clause.lexicon.standing
 
     def _is_preposition(self, k: int) -> bool:
         hit = self.at.get(k)
@@ -220,7 +251,8 @@ class Scopes:
             if number is not None:
                 if not row_goes_on:
                     break
-                found.append(number)
+                if not self._is_part(self.mentions[number]):
+                    found.append(number)
                 row_goes_on = is_value
                 k = self.mentions[number].i - 1
                 continue
@@ -242,6 +274,12 @@ class Scopes:
                 break
             k -= 1
         return found
+
+    def _is_part(self, mention: Mention) -> bool:
+        """Return whether only a part of the mention is spoken of: "the tip of the feeding tube is not seen"."""
+        before = self.words[max(self.clause.start, mention.i - 4) : mention.i]
+        named = "of" in before and not _PARTS.isdisjoint(before[: before.index("of")])
+        return named or not _PARTS.isdisjoint(self.words[mention.j : mention.j + 1])
 
     def _is_list(self, comma: int, end: int) -> bool:
         return any(word in {"and", "or", "nor"} for word in self.words[comma + 1 : end])

@@ -10,15 +10,16 @@ from typing import NamedTuple
 # two words, "non-specific" is one; marks of a template, (+) and check boxes, are words as well.
 _TOKEN = re.compile(
     r"[SsHhRrWwBbCcDd]/[OoPpLlWwTt]\b"
-    r"|(?:is|are|was|were|does|do|did|has|have|had|could|would|should|ca|wo)(?=n['’]?t\b)|(?<=[a-z])n['’]?t\b"
+    r"|(?i:is|are|was|were|does|do|did|has|have|had|could|would|should|ca|wo)(?=n['’]?t\b)|(?<=[A-Za-z])(?i:n['’]?t)\b"
     r"|[Nn][Oo][Nn](?:[-‐‑–]|\s)[A-Za-z]+"
     r"|[^\W\d_]+|\d+(?:\.\d+)?"
     r"|\([+✓✔]\)|\([-−–]\)|\[[ _]?\]|\[[xX✓✔+]\]|[☐□▢☒☑✓✔]"
-    r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–—]{1,3}(?=\s)|[-−–]$"
+    r"|[-−–+]ve\b|\+{1,3}(?=$|[\s,;.)])|(?<=\s)[-−–](?=[,;.]|$)"
+    r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–](?=\s)|[-−–]{2,}|—"
 )
 _MARKS = (
-    (re.compile(r"\([+✓✔]\)"), "plus"),
-    (re.compile(r"\([-−–]\)"), "minus"),
+    (re.compile(r"\([+✓✔]\)|\+ve|\++"), "plus"),
+    (re.compile(r"\([-−–]\)|[-−–]ve"), "minus"),
     (re.compile(r"\[[ _]?\]|[☐□▢]"), "unchecked"),
     (re.compile(r"\[[xX✓✔+]\]|[☒☑✓✔]"), "checked"),
     (re.compile(r"\.{3,}|…"), "..."),

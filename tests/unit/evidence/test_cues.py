@@ -64,7 +64,7 @@ def _cues(text):
     [
         ("Pneumothorax is not confidently identified", "not confidently identified", {"negated": "backward"}),
         ("The base is not very well seen", "not very well seen", {"pseudo": "forward"}),
-        ("It does not entirely exclude a nodule", "does not entirely exclude", {"uncertain": "forward"}),
+        ("It does not entirely exclude a nodule", "does not entirely exclude", {"uncertain": "either"}),
         ("Nodule cannot with certainty be excluded", "cannot", None),
         ("The effusion has not yet fully resolved", "not yet fully resolved", {"change": "better"}),
         ("Edema has since cleared", "has since cleared", {"resolved": "backward"}),
