@@ -108,26 +108,30 @@ class _Joint:
         """Return whether a new clause begins here."""
         if not any(map(_is_statement, self.before)):
             return False
-        word = self.tokens[self.at].lemma
-        negated = any(map(negates_ahead, self.before))
-        verb = next((n for n, w in enumerate(self.words) if w in VERBS), None)
+        verb = next((n for n, word in enumerate(self.words) if word in VERBS), None)
         if verb is not None:
-            if _joins_subjects(self.tokens, self.before, self.after, self.at, self.at + 1 + verb):
-                return False
-            seen = not _SEEN.isdisjoint(self.words[verb : verb + 4]) and "there" not in self.words[: verb + 1]
-            return not (negated and seen) or self._is_graded()
+            return self._has_own_verb(verb)
         if any("normal" in hit.tags for hit in self.after) and any("place" in hit.tags for hit in self.after):
             return True
-        names = any(_NAMES & hit.tags.keys() for hit in self.after)
-        if names and word != "and" and any(hit.tags.get("resolved") == "backward" for hit in self.before):
-            return True
-        if names and word != "," and any(hit.tags.get("uncertain") == "either" for hit in self.before):
-            return self._is_definite()
-        if not names or self.goes_on:
+        return any(_NAMES & hit.tags.keys() for hit in self.after) and self._is_outside()
+
+    def _has_own_verb(self, verb: int) -> bool:
+        if _joins_subjects(self.tokens, self.before, self.after, self.at, self.at + 1 + verb):
             return False
-        if negated:
+        seen = not _SEEN.isdisjoint(self.words[verb : verb + 4]) and "there" not in self.words[: verb + 1]
+        return not (seen and any(map(negates_ahead, self.before))) or self._is_graded()
+
+    def _is_outside(self) -> bool:
+        """Return whether the finding that follows is outside the scopes that were opened before."""
+        word = self.tokens[self.at].lemma
+        resolved = {hit.tags.get("resolved") for hit in self.before}
+        if word != "and" and "backward" in resolved:
+            return True
+        if word != "," and any(hit.tags.get("uncertain") == "either" for hit in self.before):
+            return self._is_definite()
+        if not self.goes_on and any(map(negates_ahead, self.before)):
             return self._is_new(word)
-        return self._is_graded() and any(hit.tags.get("resolved") in {"forward", "either"} for hit in self.before)
+        return not self.goes_on and self._is_graded() and not resolved.isdisjoint({"forward", "either"})
 
     def _is_new(self, word: str) -> bool:
         """Return whether what follows in the scope of a cue is a statement of its own."""

@@ -23,7 +23,7 @@ class Lexicon:
     """Matcher and tables of the rules reader.
 
     ``heads``, ``specialise`` and ``denies`` map a word or finding, then a structure or modifier, to a finding;
-    ``explained`` maps an observation to what it may be; ``standing`` holds what no list of denied findings goes on with.
+    ``explained`` maps an observation to what it may be; ``standing`` holds what is in no row of denied ones.
     """
 
     heads: dict[str, dict[str, str]]
