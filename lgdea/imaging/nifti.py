@@ -181,8 +181,9 @@ def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     try:
         image: Any = nibabel.load(path)
         shape = tuple(image.shape)
-        if len(shape) == 4 and shape[3] == 1:
-            image, shape = image.slicer[..., 0], shape[:3]
+        _refuse_values(np.dtype(image.get_data_dtype()), path)
+        while len(shape) > 3 and shape[-1] == 1:
+            image, shape = image.slicer[..., 0], shape[:-1]
         if len(shape) != 3 or min(shape) < 1:
             shown = " x ".join(map(str, shape))
             raise ImageError(f"is no volume but {shown}", file=path, remedy="give one three-dimensional image per file")
@@ -196,7 +197,20 @@ def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     except Exception as error:  # nibabel, zlib and numpy raise many kinds on a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ImageError(f"is damaged or no NIfTI file ({reason})", file=path, remedy="fetch it again") from None
+    if not np.isfinite(volume).any():
+        raise ImageError("has no voxel whose value is finite", file=path, remedy="fetch it again or leave it out")
     return volume, (x, y, z)
+
+
+def _refuse_values(dtype: np.dtype, path: Path) -> None:
+    """Refuse volumes whose voxels are more than one number."""
+    if dtype.names:
+        names = "".join(dtype.names)
+        remedy = f"save one channel, np.asarray(nibabel.load(FILE).dataobj)['{dtype.names[0]}'], as a volume of its own"
+        raise ImageError(f"holds colours ({names}), one number per voxel is expected", file=path, remedy=remedy)
+    if dtype.kind == "c":
+        remedy = "save the magnitude, abs(np.asarray(nibabel.load(FILE).dataobj)), as a volume of its own"
+        raise ImageError("holds complex numbers, one real number per voxel is expected", file=path, remedy=remedy)
 
 
 def _nibabel() -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
 import tempfile
@@ -27,6 +28,8 @@ from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import SourceTable
 from lgdea.records.archive import ARCHIVE, Archive, write_archive
 from lgdea.runs import SUCCESS, write_text
+
+_log = logging.getLogger(__name__)
 
 NAME = "nifti-slices"
 SLICES = "slices"
@@ -141,6 +144,7 @@ class _Writer:
     def __init__(self, folder: Path, options: SliceOptions) -> None:
         self._folder, self._options = folder, options
         self.rows: list[dict[str, Any]] = []
+        self.blank: list[str] = []
 
     def images(
         self, cells: Cells, mapping: TableMapping, rows: pd.DataFrame, root: Path, problems: RowProblems
@@ -179,7 +183,10 @@ class _Writer:
         result = []
         for pixels, index in zip(read.pixels, read.indices, strict=True):
             label = f"z{index:0{digits}d}"
-            Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(folder / f"{label}.png")
+            grey = np.rint(pixels * 255).astype(np.uint8)
+            if grey.min() == grey.max():
+                self.blank.append(f"{volume['image_id']}:{label}")
+            Image.fromarray(grey).save(folder / f"{label}.png")
             image = f"{volume['image_id']}:{label}"
             height, width = pixels.shape
             result.append(
@@ -234,13 +241,22 @@ def stem(name: str) -> str:
 
 
 def _write(out: Path, source: Path, own: SliceOptions, parsed: ParsedTable, writer: _Writer) -> Archive:
+    blank = []
+    if writer.blank:
+        low, high = writer.rows[0]["low"], writer.rows[0]["high"]
+        other = "" if own.window == nifti.PERCENTILES else "; another window may show more, --option window=percentiles"
+        blank = [
+            f"{len(writer.blank)} of {len(writer.rows)} pictures are of one grey, such as {writer.blank[0]}: without a "
+            f"value between {low:g} and {high:g}, or empty{other}"
+        ]
+        _log.warning(blank[0])
     info = {
         "source": str(source),
         **own.model_dump(mode="json"),
         "mapping": parsed.mapping.model_dump(mode="json", exclude_defaults=True),
         "guessed": parsed.guessed,
         "left_out": parsed.problems.facts(),
-        "notes": parsed.notes,
+        "notes": [*parsed.notes, *blank],
     }
     kept = set(parsed.tables["images"]["image_id"])
     slices = pd.DataFrame([row for row in writer.rows if row["image_id"] in kept])

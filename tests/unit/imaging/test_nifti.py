@@ -125,6 +125,40 @@ def test_one_frame_of_four_axes_is_a_volume_several_are_not(tmp_path):
         read_slices(tmp_path / "four.nii")
 
 
+def test_colours_and_complex_numbers_are_no_damage_and_the_remedies_work(tmp_path):
+    values = np.random.default_rng(0).integers(0, 200, (6, 7, 8)).astype(np.uint8)
+    for names in ("RGB", "RGBA"):
+        colours = np.zeros(values.shape, [(name, "u1") for name in names])
+        colours["R"] = values
+        nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), tmp_path / "colour.nii.gz")
+        with pytest.raises(ImageError, match=rf"holds colours \({names}\), one number per voxel") as error:
+            read_slices(tmp_path / "colour.nii.gz")
+        assert "np.asarray(nibabel.load(FILE).dataobj)['R']" in error.value.remedy
+    one = np.asarray(nibabel.load(tmp_path / "colour.nii.gz").dataobj)["R"]
+    assert np.array_equal(one, values)
+    file = _save(tmp_path / "complex.nii", (values * (1 + 1j)).astype(np.complex64))
+    with pytest.raises(ImageError, match=r"complex.nii: holds complex numbers"):
+        read_slices(file)
+    size = abs(np.asarray(nibabel.load(file).dataobj))
+    assert read_slices(_save(tmp_path / "size.nii", size), window="percentiles").pixels.max() == 1
+
+
+def test_a_volume_without_a_number_is_refused_and_one_with_holes_is_not(tmp_path):
+    values = np.full((5, 6, 4), np.nan, np.float32)
+    with pytest.raises(ImageError, match=r"x.nii: has no voxel whose value is finite"):
+        read_slices(_save(tmp_path / "x.nii", values))
+    values[2, 3, 1] = 1000
+    pixels = read_slices(_save(tmp_path / "y.nii", values), slices=4).pixels
+    assert np.isfinite(pixels).all()
+    assert pixels.sum() == 1
+
+
+def test_axes_of_one_after_the_third_are_no_further_ones(tmp_path):
+    plain = read_slices(_save(tmp_path / "x.nii", _marked())).pixels
+    nibabel.save(nibabel.Nifti1Image(_marked()[..., None, None], np.eye(4)), tmp_path / "five.nii")
+    assert read_slices(tmp_path / "five.nii").pixels.shape == plain.shape
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ImageError, match=r"none.nii: no such volume"):
         read_slices(tmp_path / "none.nii")

@@ -128,6 +128,16 @@ def test_no_volume_overwrites_another(tmp_path, names):
         assert (grey == (0 if first else 255)).all()
 
 
+def test_pictures_of_one_grey_are_told(folder, tmp_path, caplog):
+    archive = ADAPTER.build(folder, tmp_path / "out", slices=2, window=(3000, 4000))
+    said = "4 of 4 pictures are of one grey, such as chest-ct:case 1:z03: without a value between 3000 and 4000"
+    assert caplog.messages[0].startswith(said)
+    assert archive.info["notes"][-1] == caplog.messages[0]
+    caplog.clear()
+    ADAPTER.build(folder, tmp_path / "out", slices=2, window="percentiles")
+    assert not caplog.messages
+
+
 def test_a_build_that_fails_leaves_the_earlier_archive_as_it_was(folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     ADAPTER.build(folder, out, slices=3)
