@@ -18,8 +18,8 @@ from benchmarks.peers import medspacy_peer
 from lgdea.annotation.scoring import EvidenceScores, score
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.replay import ReplayBackend, text_hash
+from lgdea.evidence.layout import EVIDENCE_SECTIONS, split_sections
 from lgdea.evidence.runner import extract
-from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.schema import TABLES
 from lgdea.vocabulary import load_vocabulary

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.extract import run_extract
-from lgdea.evidence.sections import split_sections, split_sentences
+from lgdea.evidence.layout import split_sections, split_sentences
 from lgdea.phantom.config import PhantomConfig
 from lgdea.phantom.patients import plan_patient
 from lgdea.phantom.reports import write_report

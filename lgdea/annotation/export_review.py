@@ -15,7 +15,7 @@ from lgdea.annotation.unit_matching import units_by_report
 from lgdea.errors import UsageError
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import REJECTS, iter_rejects, read_evidence
-from lgdea.evidence.sections import sentence_line
+from lgdea.evidence.layout import sentence_line
 from lgdea.records.archive import Archive
 from lgdea.records.csv_io import write_spreadsheet
 

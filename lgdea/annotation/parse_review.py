@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 from lgdea.annotation.export_review import COLUMNS, CORRECTED, SHOWN
 from lgdea.evidence.alignment.aligner import Aligned, Aligner
+from lgdea.evidence.layout import split_sections
 from lgdea.evidence.response import UNSPECIFIED
 from lgdea.evidence.schema import Assertion, Change, Severity, Unit
-from lgdea.evidence.sections import split_sections
 from lgdea.records.csv_io import read_spreadsheet
 from lgdea.records.schema import Laterality
 from lgdea.vocabulary import load_vocabulary

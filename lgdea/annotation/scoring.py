@@ -26,7 +26,7 @@ from lgdea.annotation.gold_standards import compare_units
 from lgdea.errors import UsageError
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.sections import sentence_line
+from lgdea.evidence.layout import sentence_line
 from lgdea.records.archive import Archive
 from lgdea.statistics.bootstrap import Interval, cluster_bootstrap
 from lgdea.statistics.format import INTERVAL_KIND, format_interval

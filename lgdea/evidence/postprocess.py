@@ -10,13 +10,13 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from lgdea.evidence.alignment.aligner import Aligner
 from lgdea.evidence.io import RawRecord, Reject
+from lgdea.evidence.layout import Section, split_sections
 from lgdea.evidence.prompts import Prompt, Question
 from lgdea.evidence.prompts.sentence import words_of
 from lgdea.evidence.report_reader import RawReport
 from lgdea.evidence.request_loop import PendingRequest, is_unanswered
 from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, parse_response
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
-from lgdea.evidence.sections import Section, split_sections
 from lgdea.vocabulary import load_vocabulary
 
 T = TypeVar("T")

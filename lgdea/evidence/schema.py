@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lgdea.evidence.sections import Section, section_at
+from lgdea.evidence.layout import Section, section_at
 from lgdea.records.schema import Laterality
 
 SCHEMA_VERSION = "1"
@@ -75,7 +75,7 @@ class Unit(BaseModel):
             start: First character of the quote.
             end: The character after its last.
             report_id: Id of the report.
-            sections: Sections of ``text``, see :func:`~lgdea.evidence.sections.split_sections`.
+            sections: Sections of ``text``, see :func:`~lgdea.evidence.layout.split_sections`.
             finding: Vocabulary id.
             anatomy: Vocabulary id of the structure, None when not said.
             laterality: The patient's side.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.io import Reject
+from lgdea.evidence.layout import report_sentences, sentence_around
 from lgdea.evidence.postprocess import NoAnswer, ReportResult, hash_id, parse_logged_answer
 from lgdea.evidence.prompts import Verifier
 from lgdea.evidence.request_loop import PendingRequest
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
-from lgdea.evidence.sections import report_sentences, sentence_around
 
 NOT_SUPPORTED = "not_supported"
 NOT_VERIFIED = "not_verified"

@@ -15,7 +15,7 @@ from lgdea.annotation.scoring import count_against_gold
 from lgdea.annotation.unit_matching import units_by_report
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.sections import report_sentences, sentence_line
+from lgdea.evidence.layout import report_sentences, sentence_line
 from lgdea.records.archive import Archive
 from lgdea.reporting.counts import ASSERTIONS, count_evidence
 from lgdea.reporting.evidence_counts import (

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lgdea.evidence.layout import split_sections
 from lgdea.evidence.prompts import load_prompt
-from lgdea.evidence.sections import split_sections
 from lgdea.records.archive import write_archive
 from tests.helpers.tiny_models import CHAT_TEMPLATE, build_tiny_llama
 from tests.helpers.vllm_environment import ENVIRONMENT, PYTHON, needs_vllm

@@ -100,6 +100,7 @@ def _hash_tables() -> str:
     for package, name in (
         ("lgdea.vocabulary", "findings.yaml"),
         ("lgdea.vocabulary", "anatomy.yaml"),
+        ("lgdea.evidence.layout", "headings.yaml"),
         ("lgdea.evidence.rules", "terms.yaml"),
         ("lgdea.evidence.rules", "cues.yaml"),
     ):

@@ -7,9 +7,9 @@ import math
 import re
 from collections import Counter
 
+from lgdea.evidence.layout import EVIDENCE_SECTIONS, split_sections
 from lgdea.evidence.prompts.prompt import Prompt
 from lgdea.evidence.response import UNSPECIFIED
-from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections
 from lgdea.vocabulary import load_vocabulary
 
 KINDS = (

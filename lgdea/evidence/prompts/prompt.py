@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from lgdea.evidence.layout import evidence_sentences
 from lgdea.evidence.prompts.fence import fence, fill, neutralise
 from lgdea.evidence.prompts.sentence import parse_sentence, sentence_schema
 from lgdea.evidence.prompts.verify import Verifier
 from lgdea.evidence.response import ResponseUnit, json_schema, parse_response
-from lgdea.evidence.sections import evidence_sentences
 
 Reads = Literal["report", "sentence"]
 

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from lgdea.evidence.layout import EVIDENCE_SECTIONS, lay_out
 from lgdea.evidence.rules.clauses import read_clauses
 from lgdea.evidence.rules.cues import load_cues, merge_hits
 from lgdea.evidence.rules.lexicon import load_lexicon
@@ -14,7 +15,6 @@ from lgdea.evidence.rules.mentions import Clause
 from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertions
 from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.tokens import Token, tokenise
-from lgdea.evidence.sections import EVIDENCE_SECTIONS, section_sentences, split_sections
 from lgdea.vocabulary import load_vocabulary
 
 _NORMAL = re.compile(
@@ -64,12 +64,13 @@ def read_report(text: str) -> list[RuleMatch]:
     """
     items: list[RuleMatch] = []
     normal: tuple[str, int, int] | None = None
-    for section in split_sections(text):
+    layout = lay_out(text)
+    for section in layout.sections:
         if section.name not in EVIDENCE_SECTIONS:
             continue
         before: list[RuleMatch] = []
-        for start, end in section_sentences(text, section):
-            sentence = text[start:end]
+        for start, end in layout.sentences(section):
+            sentence = layout.plain[start:end]
             found = [
                 item._replace(section=section.name, start=item.start + start, end=item.end + start)
                 for item in _read_sentence(sentence)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.language import detect_language
+from lgdea.evidence.layout import EVIDENCE_SECTIONS, split_sections
 from lgdea.evidence.prompts import inspect_prompt, load_prompt, shipped_prompts
 from lgdea.evidence.prompts.coverage import KINDS, count_tokens, shown_kinds
-from lgdea.evidence.sections import EVIDENCE_SECTIONS, split_sections
 from lgdea.shipped import shipped
 from lgdea.vocabulary import load_vocabulary
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgdea.evidence.sections import split_sections, split_sentences
+from lgdea.evidence.layout import split_sections, split_sentences
 
 
 def _sections(text):
@@ -20,7 +20,7 @@ def test_open_i_style():
 
 def test_headers_in_one_line_and_text_before_the_first_header():
     assert _sections("CHEST PA. FINDINGS: Clear. IMPRESSION: Normal.") == [
-        ("body", "CHEST PA."),
+        ("title", "CHEST PA."),
         ("findings", "Clear."),
         ("impression", "Normal."),
     ]
@@ -32,7 +32,7 @@ def test_mimic_style():
         " TECHNIQUE:  Chest PA\n\n FINDINGS: \n \n The lungs are clear.\n\n IMPRESSION: \n \n No acute process."
     )
     names = [name for name, _ in _sections(text)]
-    assert names == ["body", "examination", "indication", "technique", "findings", "impression"]
+    assert names == ["examination", "indication", "technique", "findings", "impression"]
 
 
 def test_a_word_before_a_colon_inside_a_sentence_is_no_header():

@@ -1,0 +1,212 @@
+"""Markup and escapes of a report, made blank in a text of the same length, so that every offset stays the raw one.
+
+HTML and XML tags, character entities, RTF, HL7 segments and escapes, JSON's ``\\n``: what ends a line becomes a line
+end, what spells a character becomes that character, all else blanks.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+from lgdea.evidence.layout.headings import load_headings
+
+_SUSPECT = re.compile("[<&\\\\\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029~^\u00b6\t|]")
+_LINE_TAGS = frozenset({
+    "p", "br", "div", "li", "ul", "ol", "dl", "dt", "dd", "tr", "table", "thead", "tbody", "caption", "hr", "pre",
+    "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "html", "body", "header", "footer", "article", "section", "title",
+    "text", "paragraph", "item", "list", "component", "entry",
+})  # fmt: skip
+_HIDDEN_TAGS = ("style", "script", "head")
+_ESCAPE = re.compile(
+    r"(?P<comment><!--)"
+    r"|(?P<tag></?(?P<name>[A-Za-z][\w:-]{0,40})(?P<attributes>\s[^<>]{0,400})?/?>|<[!?][A-Za-z][^<>]{0,400}>)"
+    r"|(?P<spelt>&lt;/?(?P<spelt_name>[A-Za-z]\w{0,12})[^&<>]{0,40}&gt;)"
+    r"|(?P<entity>&(?:\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,10});)"
+    r"|(?P<hl7_line>\\\.(?:br|sp|ce|in|ti|sk)[+-]?\d{0,4}\\|\\X(?:0[AaDd])+\\)"
+    r"|(?P<hl7_mark>\\[HN]\\|\\\.[a-z]{2}[+-]?\d{0,4}\\|\\[XZ][0-9A-Fa-f]{1,40}\\)"
+    r"|\\(?P<hl7_sign>[FSTRE])\\"
+    r"|(?P<rtf_line>\\(?:pard?|line|sect|page|row)(?![A-Za-z])\x20?)"
+    r"|(?P<rtf_mark>\\(?:plain|tab|cell|ul(?:none)?|(?:b|i|f|fs|cf|li|fi|tx|q[clrj])-?\d{0,5})(?![A-Za-z\d])\x20?)"
+    r"|\\'(?P<rtf_byte>[0-9a-fA-F]{2})"
+    r"|(?P<literal_line>\\{1,2}r\\{1,2}n|\\{1,2}n|\\{1,2}r(?=\s|[A-Z\\]|$))"
+    r"|(?P<literal_tab>\\{1,2}t)"
+    r"|\\{1,2}u(?P<code_point>[0-9a-fA-F]{4})"
+    r"|\\(?P<quoted>[\"/'])"
+    "|(?P<line>\r(?!\n)|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029\u00b6])|(?P<carriage>\r)"
+    r"|(?P<tilde>~(?=\s*(?:[A-Z]|\d{1,2}[.)]\s|[-*\u2022]))|(?<=[a-z.)])[~^](?=[A-Za-z]))"
+)
+_LINE_ENDS = frozenset({"hl7_line", "rtf_line", "literal_line", "line", "tilde"})
+_HL7_SIGNS = {"F": "|", "S": "^", "T": "&", "R": "\n", "E": "\\"}
+_LABEL = re.compile(r"""\s(?:[Ll]abel|LABEL)\s*=\s*["']([^"'<>]{2,60})["']""")
+_HL7_SEGMENT = re.compile(r"(?:\A|(?<=[\r\n]))[ \t]*([A-Z][A-Z0-9]{2})\|[^\r\n]*")
+_HL7_MESSAGE = re.compile(r"(?:\A|[\r\n])[ \t]*(?:OBX|OBR|MSH|NTE)\|")
+_HL7_VALUE = {"OBX": 5, "NTE": 3}
+"""Field that holds report text, per segment."""
+_HL7_NAME = re.compile(r"[|^&]([A-Za-z][A-Za-z /]{2,40})(?=[|^&])")
+_RTF = re.compile(
+    r"\\'(?P<byte>[0-9a-fA-F]{2})|\\u(?P<code>-?\d{1,6})(?:\x20|\?)?"
+    r"|\\(?P<word>[A-Za-z]{1,32})-?\d{0,10}\x20?|\\(?P<sign>[^A-Za-z])|(?P<brace>[{}])|(?P<line>[\r\n]+)"
+)
+_RTF_LINES = frozenset({"par", "pard", "line", "sect", "page", "row"})
+_RTF_HIDDEN = frozenset({
+    "fonttbl", "colortbl", "stylesheet", "info", "pict", "object", "header", "footer", "headerl", "headerr", "headerf",
+    "footerl", "footerr", "footerf", "listtable", "listoverridetable", "generator", "themedata", "datastore", "rsidtbl",
+    "latentstyles",
+})  # fmt: skip
+# In a row of a table "Pneumothorax | No" says what "Pneumothorax: No" does.
+_CELL = re.compile(
+    r"(?<=[A-Za-z)])[ ]*[\t|](?=[ \t|]*(?:no|none|nil|nad|yes|absent|present|negative|positive|normal|clear|abnormal"
+    r"|not (?:seen|identified|present)|unremarkable|intact|stable|unchanged|[+-]|\(?[+-]\)?)[ \t.]*(?:[\t|\n]|$))",
+    re.IGNORECASE,
+)
+
+
+def flatten(text: str) -> str:
+    """Return the text with its markup made blank and its line ends made ``\\n``, character for character.
+
+    >>> flatten("No effusion<br>Old&nbsp;scar")
+    'No effusion\\n   Old      scar'
+    """
+    if _SUSPECT.search(text) is None:
+        return text
+    plain = text
+    if _HL7_MESSAGE.search(plain):
+        plain = _HL7_SEGMENT.sub(_read_segment, plain)
+    plain = _flatten_rtf(plain) if "{\\rtf" in plain else "".join(_flatten_escapes(plain))
+    return _CELL.sub(lambda cell: ":".rjust(len(cell[0])), plain) if "\t" in plain or "|" in plain else plain
+
+
+def markup_spans(text: str, plain: str) -> list[tuple[int, int]]:
+    """List the stretches of the raw text that :func:`flatten` has made something else, blanks apart."""
+    if text is plain or text == plain:
+        return []
+    spans: list[tuple[int, int]] = []
+    for at, (raw, shown) in enumerate(zip(text, plain, strict=True)):
+        if raw == shown or raw.isspace():
+            continue
+        if spans and spans[-1][1] == at:
+            spans[-1] = (spans[-1][0], at + 1)
+        else:
+            spans.append((at, at + 1))
+    return spans
+
+
+def _flatten_escapes(text: str) -> Iterator[str]:
+    at = 0
+    for match in _ESCAPE.finditer(text):
+        start, end = match.span()
+        if start < at:
+            continue
+        shown = _show(match)
+        closing = _closing(text, match)
+        if closing is not None:
+            end, shown = closing, ""
+        yield text[at:start]
+        yield shown.ljust(end - start)
+        at = end
+    yield text[at:]
+
+
+def _closing(text: str, match: re.Match[str]) -> int | None:
+    """The end of a comment, or of an element whose content is not shown; None where nothing is hidden."""
+    if match["comment"]:
+        end = text.find("-->", match.end())
+        return None if end < 0 else end + 3
+    name = (match["name"] or "").lower()
+    if name in _HIDDEN_TAGS and not match[0].startswith("</"):
+        end = text.find(f"</{match['name']}", match.end())
+        return None if end < 0 else end
+    return None
+
+
+def _show(match: re.Match[str]) -> str:
+    """What a piece of markup stands for, at most as long as it is."""
+    kind = match.lastgroup or ""
+    found = match[kind]
+    if kind == "tag":
+        return _show_tag(match)
+    if kind == "spelt":
+        return "\n" if match["spelt_name"].lower() in _LINE_TAGS else ""
+    if kind == "rtf_mark":
+        return "\t" if found.startswith(("\\tab", "\\cell")) else ""
+    spelt = {
+        "entity": lambda: _only(html.unescape(found)),
+        "hl7_sign": lambda: _HL7_SIGNS[found],
+        "rtf_byte": lambda: _decode(found),
+        "code_point": lambda: _only(chr(int(found, 16))),
+        "literal_tab": lambda: "\t",
+        "quoted": lambda: found,
+    }.get(kind)
+    return spelt() if spelt else "\n" if kind in _LINE_ENDS else ""
+
+
+def _show_tag(match: re.Match[str]) -> str:
+    name = (match["name"] or "").lower()
+    if name in {"td", "th"}:
+        return "\t" if match[0].startswith("</") else ""
+    if name in _LINE_TAGS:
+        return "\n"
+    label = _LABEL.search(match["attributes"] or "")
+    if label and label.end(1) + len(name) < len(match[0]) - 1:  # room for the colon
+        begin = label.start(1) + match.start("attributes") - match.start()
+        return "\n".ljust(begin) + label[1] + ":"
+    if load_headings().kind(name.replace("_", " ").replace("-", " ")):  # <findings>...</findings>
+        return "\n" if match[0].startswith("</") or match[0].endswith("/>") else f"\n{match['name']}:"
+    return ""
+
+
+def _read_segment(match: re.Match[str]) -> str:
+    """The report text of one HL7 segment, all else blank; an identifier that names a section becomes its heading."""
+    line, wanted = match[0], _HL7_VALUE.get(match[1])
+    fields = line.split("|")
+    if wanted is None or len(fields) <= wanted:
+        return " " * len(line)
+    before = sum(len(field) + 1 for field in fields[:wanted])
+    shown = " " * before + fields[wanted]
+    for name in _HL7_NAME.finditer(line, 0, before):
+        if load_headings().kind(name[1]) is not None:
+            shown = f"{' ' * name.start()}\n{name[1]}:".ljust(before) + fields[wanted]
+            break
+    return shown.ljust(len(line))
+
+
+def _flatten_rtf(text: str) -> str:
+    shown: list[str] = []
+    hidden = [False]  # one entry per open group: whether its text is not the report's
+    at = 0
+    for match in _RTF.finditer(text):
+        between = text[at : match.start()]
+        shown.append(" " * len(between) if hidden[-1] else between)
+        at = match.end()
+        if match["brace"] == "{":
+            hidden.append(hidden[-1])
+        elif match["brace"] == "}" and len(hidden) > 1:
+            hidden.pop()
+        elif match["word"] in _RTF_HIDDEN or match["sign"] == "*":
+            hidden[-1] = True
+        shown.append(("" if hidden[-1] else _show_rtf(match)).ljust(len(match[0])))
+    shown.append(text[at:])
+    return "".join(shown)
+
+
+def _show_rtf(match: re.Match[str]) -> str:
+    if match["word"] in _RTF_LINES:
+        return "\n"
+    if match["word"] in {"tab", "cell"}:
+        return "\t"
+    if match["byte"]:
+        return _decode(match["byte"])
+    if match["code"]:
+        return _only(chr(int(match["code"]) % 65536))
+    return match["sign"] if match["sign"] and match["sign"] in "\\{}" else ""
+
+
+def _decode(byte: str) -> str:
+    return bytes.fromhex(byte).decode("cp1252", "replace")
+
+
+def _only(spelt: str) -> str:
+    """A single character that can be shown, else nothing."""
+    return spelt if len(spelt) == 1 and spelt.isprintable() else ""
