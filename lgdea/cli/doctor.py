@@ -7,6 +7,7 @@ from lgdea.cli.console import JsonFlag, show_json, show_table
 ABILITIES = [
     ("archives", "pyarrow", "pip install pyarrow"),
     ("DICOM", "pydicom", "pip install pydicom"),
+    ("NIfTI volumes (optional)", "nibabel", "pip install nibabel"),
     ("rules extraction", "ahocorasick", "pip install pyahocorasick"),
     ("pretraining", "lightning", "pip install lightning timm transformers"),
     ("image towers", "timm", "pip install timm"),
@@ -41,12 +42,23 @@ def doctor(json: JsonFlag = False) -> None:
             abilities[ability] = f"missing {error.name or module}: {remedy}"
     for group in ("lgdea.datasets", "lgdea.backends"):
         facts[group] = sorted(point.name for point in metadata.entry_points(group=group))
+    syntaxes = _transfer_syntaxes() if abilities["DICOM"] == "works" else []
     if json:
-        show_json({**facts, "abilities": abilities})
+        show_json({**facts, "abilities": abilities, "transfer_syntaxes": syntaxes})
         return
     rows = [(k, v if isinstance(v, str | int) else ", ".join(_pairs(v))) for k, v in facts.items()]
     show_table("environment", ["what", "value"], rows)
     show_table("abilities", ["what", "state"], list(abilities.items()))
+    states = [(s["name"], s["uid"], f"missing: {s['remedy']}" if s["remedy"] else "decodes") for s in syntaxes]
+    show_table("pixels in DICOM files", ["transfer syntax", "UID", "state"], states)
+
+
+def _transfer_syntaxes() -> list[dict[str, str | None]]:
+    from dataclasses import asdict
+
+    from lgdea.imaging.syntaxes import list_syntaxes
+
+    return [asdict(state) for state in list_syntaxes()]
 
 
 def _pairs(value: object) -> list[str]:

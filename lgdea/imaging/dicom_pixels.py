@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _LAYOUT = ("SamplesPerPixel", "BitsAllocated")
 _INTEGERS = ("BitsStored", "PixelRepresentation")  # floating-point pixels have none
+_END = b"\xff\xd9"  # of a JPEG, JPEG-LS or JPEG 2000 stream; never within one
+_TRAILING = 512  # bytes at the end in which it is looked for, as writers fill up
 _WRITTEN_AS_TEXT = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 
 
@@ -30,10 +32,10 @@ def decode(dataset: FileDataset, path: Path) -> np.ndarray:
     if keyword is None:
         raise ImageError("has no pixel data", file=path, remedy=AGAIN)
     _check_layout(dataset, keyword, path)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated:
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         _check_length(dataset, keyword, path)
         return _array(dataset)
+    _check_end(dataset, path)
     try:
         return _array(dataset)
     except Exception as error:  # as many kinds as there are decoders
@@ -165,23 +167,30 @@ def _check_length(dataset: FileDataset, keyword: str, path: Path) -> None:
         raise ImageError(f"its pixel data is {actual:,} of {expected:,} bytes", file=path, remedy=AGAIN)
 
 
-def _not_decoded(dataset: FileDataset, path: Path, error: Exception) -> ImageError:
-    """What can be said of compressed pixels that no installed decoder took."""
+def _check_end(dataset: FileDataset, path: Path) -> None:
+    """Refuse a compressed picture that is cut short: some decoders fill up what is missing, and say nothing."""
     from pydicom.encaps import get_frame
-    from pydicom.pixels import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
     name = syntax_name(str(syntax))
     try:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1).rstrip(b"\0")
-    except Exception:
-        return ImageError(f"its pixel data ({name}) is damaged", file=path, remedy=AGAIN)
-    if "JPEG" in syntax.name and not frame.endswith(b"\xff\xd9"):
-        return ImageError(f"its pixel data ({name}) is cut short", file=path, remedy=AGAIN)
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    except Exception:  # whatever a wrong length makes pydicom raise
+        raise ImageError(f"its pixel data ({name}) is damaged", file=path, remedy=AGAIN) from None
+    if "JPEG" in syntax.name and _END not in frame[-_TRAILING:]:
+        raise ImageError(f"its pixel data ({name}) is cut short", file=path, remedy=AGAIN)
+
+
+def _not_decoded(dataset: FileDataset, path: Path, error: Exception) -> ImageError:
+    """What can be said of compressed pixels that no installed decoder took."""
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
     tried = decoders(str(syntax), *(int(number(dataset, key, path) or 1) for key in ("BitsStored", "SamplesPerPixel")))
     more = any("gdcm" in missing for missing in get_decoder(syntax).missing_dependencies)
-    problem = f"its pixel data ({name}) cannot be decoded by {', '.join(tried)} ({type(error).__name__})"
-    return ImageError(problem, file=path, remedy=f"{GDCM} may read it; else {EXPORT}" if more else EXPORT)
+    problem = f"its pixel data ({syntax_name(str(syntax))}) cannot be decoded by {', '.join(tried)}"
+    remedy = f"{GDCM} may read it; else {EXPORT}" if more else EXPORT
+    return ImageError(f"{problem} ({type(error).__name__})", file=path, remedy=remedy)
 
 
 def _rescale(stored: np.ndarray, dataset: Dataset, path: Path, notes: list[str]) -> np.ndarray:

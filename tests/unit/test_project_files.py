@@ -32,6 +32,11 @@ def _pins() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in pins}
 
 
+def test_no_extra_asks_for_a_package_under_the_gpl() -> None:
+    asked = [Requirement(line).name for part in PROJECT["optional-dependencies"].values() for line in part]
+    assert "pylibjpeg-libjpeg" not in map(canonicalize_name, asked)
+
+
 @pytest.mark.parametrize("line", REQUIREMENTS)
 def test_every_requirement_has_a_pin_that_satisfies_it(line: str) -> None:
     requirement = Requirement(line)
