@@ -103,6 +103,8 @@ def _hash_tables() -> str:
         ("lgdea.evidence.layout", "headings.yaml"),
         ("lgdea.evidence.rules", "terms.yaml"),
         ("lgdea.evidence.rules", "cues.yaml"),
+        ("lgdea.evidence.rules", "abbreviations.yaml"),
+        ("lgdea.evidence.rules", "organs.yaml"),
     ):
         digest.update((resources.files(package) / name).read_bytes())
     return digest.hexdigest()[:16]

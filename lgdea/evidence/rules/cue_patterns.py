@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from lgdea.evidence.rules.tokens import lemma
+from lgdea.evidence.rules.spelling import lemma
 
 MASK = "#"
 """What stands for the words of a finding or a structure in the text that patterns are matched against."""

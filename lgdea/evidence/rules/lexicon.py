@@ -12,13 +12,14 @@ import ahocorasick
 import yaml
 
 from lgdea.evidence.rules.hit import Hit
+from lgdea.evidence.rules.organ_tables import load_organs
 from lgdea.evidence.rules.tokens import Token, lemmas
 from lgdea.vocabulary import Anatomy, load_vocabulary
 
 _Entries = Mapping[tuple[str, ...], dict[str, str]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Lexicon:
     """Matcher and tables of the rules reader.
 
@@ -30,6 +31,7 @@ class Lexicon:
     alone: dict[str, str]
     specialise: dict[str, dict[str, str]]
     denies: dict[str, str]
+    denies_with: dict[str, dict[str, str]]
     structure_anatomy: dict[str, str]
     side_of: dict[str, str]
     up: dict[str, tuple[str, ...]]
@@ -51,6 +53,15 @@ class Lexicon:
     def is_paired(self, place: str) -> bool:
         """Return whether the body has one of this structure on each side."""
         return place in self.pairs
+
+    def whole(self, place: str) -> tuple[str, ...]:
+        """A structure with all that it is a part of."""
+        place = self.structure_anatomy.get(place, place)
+        return (place, *self.up.get(place, ()))
+
+    def is_elsewhere(self, place: str) -> bool:
+        """Return whether a structure belongs to another organ than the chest's (``organs.yaml``)."""
+        return not load_organs().elsewhere.isdisjoint(self.whole(place))
 
     def without_side(self, hit: Hit) -> str:
         """The structure of a hit without the side that its name says (``lower_lobe`` for ``left_lower_lobe``)."""
@@ -88,6 +99,7 @@ def load_lexicon() -> Lexicon:
         alone={name: head["alone"] for name, head in terms["heads"].items() if "alone" in head},
         specialise=terms["specialise"],
         denies=terms["normal"]["denies"],
+        denies_with=terms["normal"]["denies_with"],
         structure_anatomy=terms["structure_anatomy"],
         side_of={a.id: a.laterality for a in vocabulary.anatomy.values() if a.laterality != "unspecified"},
         places={key: tags["place"] for key, tags in entries.items() if "place" in tags},
@@ -103,12 +115,13 @@ def load_lexicon() -> Lexicon:
 def _entries(terms: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, str]]:
     """All phrases on their lemmas, each with its categories and their values."""
     vocabulary = load_vocabulary()
-    entries: dict[tuple[str, ...], dict[str, str]] = {}
+    entries: dict[tuple[str, ...], dict[str, str]] = {lemmas(phrase): {} for phrase in load_organs().not_findings}
+    ignored = frozenset(entries)
 
     def add(phrases: Iterable[str], category: str, value: str) -> None:
         for phrase in phrases:
             key = lemmas(phrase)
-            if key:
+            if key and key not in ignored:
                 entries.setdefault(key, {}).setdefault(category, value)
 
     for name, head in terms["heads"].items():
@@ -123,14 +136,14 @@ def _entries(terms: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, str]]:
         add((anatomy.name, *anatomy.synonyms), "place", anatomy.id)
         for side in ("left", "right"):
             add((s for s in anatomy.synonyms if s.startswith(f"{side} ")), "laterality", side)
-    alias = terms["modifier_alias"]
-    for word in terms["modifiers"]:
-        add([word], "modifier", alias.get(word, word))
     for category in ("laterality", "severity", "change"):
         for value, words in terms[category].items():
             add(words, category, value)
     add(terms["normal"]["words"], "normal", "normal")
     add(terms["normal"]["not"], "not_normal", "not_normal")
+    for word in (*terms["modifiers"], *terms["normal"]["denies_with"]):
+        denies = word in terms["normal"]["denies_with"]
+        add([word], "denial" if denies else "modifier", word if denies else terms["modifier_alias"].get(word, word))
     for category in ("breaks", "prepositions"):
         add(terms[category], category, category)
     return entries

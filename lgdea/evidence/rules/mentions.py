@@ -150,17 +150,21 @@ class Clause:
         made: list[Mention] = []
         consumed: set[int] = set()
         edges = sorted(m.i for m in found)
-        for hit in (h for h in self.hits if "normal" in h.tags):
+        for hit in (h for h in self.hits if "normal" in h.tags or "denial" in h.tags):
             if hit.i > 0 and self.tokens[hit.i - 1].lemma in {"not", "near", "nearly"}:
                 continue
             wall = max([e for e in edges if e < hit.i], default=-1)
             places = [p for p in self.places if wall < p.i < hit.i and p.i not in consumed]
-            if not places:
+            denial, table = hit.tags.get("denial"), self.lexicon.denies
+            if denial is not None:  # "the trachea is central"
+                table = self.lexicon.denies_with[denial]
+                places = [p for p in places if p.tags["place"] in table]
+            elif not places:
                 stop = min([e for e in edges if e >= hit.j], default=self.context.end)
                 places = [p for p in self.places if hit.j <= p.i < stop and p.i not in consumed]
             for place in places:
                 consumed.add(place.i)
-                finding = self.lexicon.finding_at(self.lexicon.denies, place.tags["place"])
+                finding = self.lexicon.finding_at(table, place.tags["place"])
                 if finding is not None:
                     made.append(self._make_denial(finding, place, hit))
         self.attachment.sides.taken |= consumed

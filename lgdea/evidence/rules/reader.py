@@ -12,8 +12,10 @@ from lgdea.evidence.rules.cues import load_cues, merge_hits
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.mentions import Clause
+from lgdea.evidence.rules.organs import settle_organs
 from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertions
 from lgdea.evidence.rules.sharing import refers_back, share_explained
+from lgdea.evidence.rules.study_context import NO_CONTEXT, StudyContext, find_contexts
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.vocabulary import load_vocabulary
 
@@ -23,7 +25,8 @@ _NORMAL = re.compile(
     r"(?:acute|active|significant|focal|new)?[ ,/a-z-]{0,50}?"
     r"(?:disease|process|abnormalit|finding|pathology|infiltrate|change|consolidation|pneumonia|airspace|injury"
     r"|effusion|pneumothorax)"
-    r"|\b(?:normal|clear|unremarkable|negative)\b|within normal limits",
+    r"|\b(?:normal|clear|unremarkable|negative)\b|within normal limits"
+    r"|\bnil (?:acute|of note|significant|else|focal)\b|\bn\.?a\.?d\b",
     re.IGNORECASE,
 )
 
@@ -35,7 +38,7 @@ _BACKWARD = re.compile(
     r"|suggest\w*|represent\w*|favou?r\w*|consider))\b",
     re.IGNORECASE,
 )
-_NAMES = frozenset({"finding", "head", "normal"})
+_NAMES = frozenset({"finding", "head", "normal", "denial"})
 _NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_shadow"})
 """Findings that leave a report normal."""
 
@@ -65,6 +68,7 @@ def read_report(text: str) -> list[RuleMatch]:
     items: list[RuleMatch] = []
     normal: tuple[str, int, int] | None = None
     layout = lay_out(text)
+    contexts = find_contexts(layout.plain, load_lexicon())
     for section in layout.sections:
         if section.name not in EVIDENCE_SECTIONS:
             continue
@@ -73,7 +77,7 @@ def read_report(text: str) -> list[RuleMatch]:
             sentence = layout.plain[start:end]
             found = [
                 item._replace(section=section.name, start=item.start + start, end=item.end + start)
-                for item in _read_sentence(sentence)
+                for item in _read_sentence(sentence, _context_at(contexts, start))
             ]
             if found and before and _BACKWARD.match(sentence):
                 found = [_placed_like(before, item) for item in found]
@@ -88,6 +92,10 @@ def read_report(text: str) -> list[RuleMatch]:
                       "unspecified", "unspecified", False)
         )  # fmt: skip
     return items
+
+
+def _context_at(contexts: list[tuple[int, StudyContext]], at: int) -> StudyContext:
+    return next((context for start, context in reversed(contexts) if start <= at), NO_CONTEXT)
 
 
 @lru_cache(maxsize=16384)
@@ -113,7 +121,7 @@ def _placed_like(before: list[RuleMatch], item: RuleMatch) -> RuleMatch:
 
 
 @lru_cache(maxsize=16384)
-def _read_sentence(sentence: str) -> tuple[RuleMatch, ...]:
+def _read_sentence(sentence: str, study: StudyContext = NO_CONTEXT) -> tuple[RuleMatch, ...]:
     """Evidence of one sentence, offsets into it. Cached: archives repeat their normal sentences thousands of times."""
     lexicon = load_lexicon()
     tokens = tokenise(sentence)
@@ -124,7 +132,7 @@ def _read_sentence(sentence: str) -> tuple[RuleMatch, ...]:
     hits = merge_hits(hits, load_cues().find([token.lemma for token in tokens], named))
     raw = [sentence[t.start : t.end] for t in tokens]
     clauses = [Clause(context) for context in read_clauses(tokens, raw, hits, lexicon)]
-    read = [(clause, clause.mentions()) for clause in clauses]
+    read = [(clause, settle_organs(clause.mentions(), clause.context, study)) for clause in clauses]
     share_explained(tokens, hits, [mention for _, mentions in read for mention in mentions], lexicon)
     items: list[RuleMatch] = []
     for clause, mentions in read:

@@ -3,80 +3,48 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
+from lgdea.evidence.rules.spelling import read_word
+
 # One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports. "isn't" is
-# two words, "non-specific" is one; marks of a template, (+) and check boxes, are words as well.
+# two words, "non-specific" is one; marks of a template, (+) and check boxes, are words as well. A letter and a number
+# name a vertebra ("T12", "L1-L2"), unless they are an MR sequence or a stage.
 _TOKEN = re.compile(
-    r"[SsHhRrWwBbCcDd]/[OoPpLlWwTt]\b"
+    r"(?P<vertebra>\b[CDLSTcdlst](?=\d)(?:(?<![Tt])\d{1,2}|(?<=[Tt])(?:[3-9]|1\d|[12](?![\s/-]*(?i:t[12]|w\b|flair|weight"
+    r"|signal|hyper|hypo|bright|dark|shin|prolong|image|sequence|[nm]\d))))(?:\s*[-–/]\s*[CTDLSctdls]?\d{1,2})?\b)"
+    r"|[SsHhRrWwBbCcDdEe]/[OoPpLlWwTt]\b|[Ww]/"
     r"|(?i:is|are|was|were|does|do|did|has|have|had|could|would|should|ca|wo)(?=n['’]?t\b)|(?<=[A-Za-z])(?i:n['’]?t)\b"
     r"|[Nn][Oo][Nn](?:[-‐‑–]|\s)[A-Za-z]+"
-    r"|[^\W\d_]+|\d+(?:\.\d+)?"
+    r"|[^\W\d_]+|\d+(?:\.\d+)?|#(?!\s*\d+(?!\d|st|nd|rd|th))"
     r"|\([+✓✔]\)|\([-−–]\)|\[[ _]?\]|\[[xX✓✔+]\]|[☐□▢☒☑✓✔]"
     r"|[-−–+]ve\b|\+{1,3}(?=$|[\s,;.)])|(?<=\s)[-−–](?=[,;.]|$)"
     r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–](?=\s)|[-−–]{2,}|—"
 )
-_MARKS = (
-    (re.compile(r"\([+✓✔]\)|\+ve|\++"), "plus"),
-    (re.compile(r"\([-−–]\)|[-−–]ve"), "minus"),
-    (re.compile(r"\[[ _]?\]|[☐□▢]"), "unchecked"),
-    (re.compile(r"\[[xX✓✔+]\]|[☒☑✓✔]"), "checked"),
-    (re.compile(r"\.{3,}|…"), "..."),
-    (re.compile(r"[-−–—]+"), "-"),
+_NUMBER = r"(?:\d{1,2}(?:st|nd|rd|th)?|first|second|third|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf)th)"
+_NUMBERS = rf"{_NUMBER}(?:(?:\s*(?:,|&|-|–|/|\band\b|\bor\b|\bto\b|\bthrough\b|\bthru\b)\s*)+{_NUMBER})*"
+# Which ribs is left out: "the right fourth to sixth ribs" reads like "the right ribs".
+_RIB_NUMBERS = re.compile(
+    rf"\b{_NUMBERS},?(?=\s+(?:(?:left|right|lt|rt|lateral|(?:antero|postero)lateral|anterior|posterior|l|r)\s+){{0,3}}"
+    rf"ribs?\b)|(?:(?<=\bribs)|(?<=\brib))\s+(?:nos?\.?\s*)?{_NUMBERS}\b",
+    re.IGNORECASE,
 )
-_SIDE_LETTER = re.compile(r"[LR]\s(?!spine|SPINE|Spine)[A-Za-z]{3}")  # "L base", not "L spine"
+_SIDE_LETTER = re.compile(
+    r"[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?:st|nd|rd|th)\b)"
+)  # "L base", not "L spine"
+# "#" is a fracture where a bone is near or one is denied, not before the title of a section.
+_BONE = re.compile(
+    r"rib|clavic|femor|femur|\bn(?:of|oh)\b|humer|radi(?:us|al)|ulna|tibi|fibul|vertebr|spine|\b[ctl]\d|pelvi|pubi|ram(?:us|i)\b"
+    r"|skull|orbit|zygoma|mandib|maxill|sacr|acetab|meta(?:carp|tars)|phalan|scaph|calcan|malleol|ankle|wrist|\bhip"
+    r"|shoulder|elbow|knee|scapul|sternum|sternal|nasal|facial|calvari|\bno(?:\s+\w+){0,2}\s*#",
+    re.IGNORECASE,
+)
+# "CM" is cardiomegaly, but not where something is measured: "3 CM", "XX CM ABOVE THE CARINA".
+_UNIT = re.compile(r"[\dX_\]]\s*$|\b(?:FEW|SEVERAL|ONE|TWO|THREE|FOUR|FIVE|SIX|PER|IN)\s*$")
+_MEASURED = re.compile(
+    r"\s*(?:x\b|above|below|from|in\b|by\b|proximal|distal|beyond|nodule|mass|lesion)", re.IGNORECASE
+)
 _LETTERS = {"L": "left", "R": "right"}
-_ACCENTS = str.maketrans("áàâäãéèêëíìîïóòôöõúùûüñç", "aaaaaeeeeiiiiooooouuuunc")
-_IRREGULAR = {
-    "apices": "apex",
-    "bullae": "bulla",
-    "hila": "hilum",
-    "hilar": "hilar",
-    "bases": "base",
-    "vertebrae": "vertebra",
-    "diaphragms": "diaphragm",
-    "emboli": "embolus",
-    "metastases": "metastasis",
-    "pneumothoraces": "pneumothorax",
-    "opacities": "opacity",
-    "granulomata": "granuloma",
-    "sulci": "sulcus",
-    "bronchi": "bronchus",
-    "atelectases": "atelectasis",
-    "foci": "focus",
-    "masses": "mass",
-    "silhouettes": "silhouette",
-    "processes": "process",
-    "lenses": "lens",
-    "axes": "axis",
-    "oedema": "edema",
-    "oesophagus": "esophagus",
-    "lobes": "lobe",
-    "densities": "density",
-    "calcifications": "calcification",
-    "diffusely": "diffuse",
-    ">": "greater",
-    "<": "less",
-    "ca": "can",
-    "wo": "will",
-    "n't": "not",
-    "n’t": "not",
-    "nt": "not",
-    "s/p": "statuspost",
-    "h/o": "historyof",
-    "r/o": "ruleout",
-    "w/o": "without",
-    "b/l": "bilateral",
-    "c/w": "consistent",
-    "d/t": "due",
-    "vs": "vs",
-    "has": "has",
-    "was": "was",
-    "does": "does",
-    "this": "this",
-    "is": "is",
-}
 
 
 class Token(NamedTuple):
@@ -87,44 +55,48 @@ class Token(NamedTuple):
     end: int
 
 
-@lru_cache(maxsize=65536)
-def lemma(word: str) -> str:
-    """The lower-case singular; good enough for nouns of radiology, and the same for lexicon and text.
+def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
+    """The tokens of ``text[start:end]`` with offsets into ``text``.
 
-    >>> lemma("Opacities"), lemma("thorax"), lemma("effusions")
-    ('opacity', 'thorax', 'effusion')
+    De-identification tokens and the numbers of ribs are left out; an abbreviation gives a token for each of the words
+    that it stands for, all with its offsets.
+
+    >>> [token.lemma for token in tokenise("No RLL consol.; # of the left 4th-6th ribs")]
+    ['no', 'rll', 'consolidation', ';', 'fracture', 'of', 'the', 'left', 'rib']
     """
-    word = word.lower().translate(_ACCENTS)
-    known = _IRREGULAR.get(word)
-    if known is not None:
-        return known
-    if not word[0].isalnum():
-        return next((name for pattern, name in _MARKS if pattern.fullmatch(word)), word)
-    return _singular("non" + word[4:] if word.startswith("non") and not word.isalpha() else word)
+    end = len(text) if end is None else end
+    skipped = [match.span() for match in _RIB_NUMBERS.finditer(text, start, end)] if _has_rib(text) else []
+    found: list[Token] = []
+    for match in _TOKEN.finditer(text, start, end):
+        word = match[0]
+        i, j = match.span()
+        if skipped and any(a <= i < b for a, b in skipped):
+            continue
+        if match.lastgroup:
+            word = "vertebralevel"
+        elif len(word) < 3 or word[0] == "X":
+            word = _read_short(word, text, i, j) or ""
+            if not word:
+                continue
+        found.extend([Token(lemma, i, j) for lemma in read_word(word)])
+    return found
 
 
-def _singular(word: str) -> str:
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "as")):
-        if word.endswith(("xes", "ches", "shes", "sses")):
-            return word[:-2]
-        return word[:-1]
+def _read_short(word: str, text: str, i: int, j: int) -> str | None:
+    """What a letter, a mark or a de-identification token at ``text[i:j]`` stands for; None when for nothing."""
+    if word[0] == "X" and not word.strip("X"):
+        return None
+    if word in _LETTERS and _SIDE_LETTER.match(text, i):
+        return _LETTERS[word]
+    if word == "#" and _BONE.search(text, max(0, i - 40), i + 60) is None:
+        return None
+    if word == "CM" and _UNIT.search(text, max(0, i - 12), i) is None and not _MEASURED.match(text, j):
+        return "cardiomegaly"
     return word
 
 
-def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
-    """The tokens of ``text[start:end]`` with offsets into ``text``; de-identification tokens are left out."""
-    found = []
-    for match in _TOKEN.finditer(text, start, len(text) if end is None else end):
-        word = match[0]
-        start, end = match.span()
-        if word[0] == "X" and not word.strip("X"):
-            continue
-        if word in _LETTERS and _SIDE_LETTER.match(text, start):
-            word = _LETTERS[word]
-        found.append(Token(lemma(word), start, end))
-    return found
+def _has_rib(text: str) -> bool:
+    return "rib" in text or "RIB" in text or "Rib" in text
 
 
 def lemmas(phrase: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the rules read in the invented sentences of ``rules_cases.yaml``."""
+"""What the rules read in the invented sentences of ``rules_cases.yaml`` and ``words_cases.yaml``."""
 
 from pathlib import Path
 
@@ -11,8 +11,13 @@ ASSERTIONS = {"+": "present", "-": "absent", "?": "uncertain"}
 SIDES = {"left", "right", "bilateral", "midline"}
 SEVERITIES = {"minimal", "mild", "moderate", "severe"}
 CHANGES = {"new", "worse", "stable", "better", "resolved"}
-GROUPS = yaml.safe_load(Path(__file__).with_name("rules_cases.yaml").read_text(encoding="utf-8"))
-CASES = [(text, units) for cases in GROUPS.values() for text, units in cases]
+FILES = [Path(__file__).with_name(f"{name}_cases.yaml") for name in ("rules", "words")]
+CASES = [
+    (text, units)
+    for file in FILES
+    for cases in yaml.safe_load(file.read_text(encoding="utf-8")).values()
+    for text, units in cases
+]
 
 
 def _expected(unit):

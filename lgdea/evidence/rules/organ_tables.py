@@ -1,0 +1,42 @@
+"""The tables of ``organs.yaml``: which findings every organ may have, and what they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Organs:
+    """The tables of ``organs.yaml``; attributes have the names of its keys."""
+
+    general: frozenset[str]
+    elsewhere: frozenset[str]
+    there: Mapping[str, Mapping[str, str]]
+    nowhere: Mapping[str, frozenset[str]]
+    studies: Mapping[str, str]
+    """Word of a title to the structure, "" for the chest."""
+    modalities: frozenset[str]
+    not_findings: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def load_organs() -> Organs:
+    """Return the tables, read once."""
+    text = (resources.files("lgdea.evidence.rules") / "organs.yaml").read_text(encoding="utf-8")
+    tables: dict[str, Any] = yaml.safe_load(text)
+    words = {word: structure for structure, names in tables["studies"].items() for word in names}
+    return Organs(
+        general=frozenset(tables["general"]),
+        elsewhere=frozenset(tables["elsewhere"]),
+        there=tables["there"],
+        nowhere={finding: frozenset(places) for finding, places in tables["nowhere"].items()},
+        studies={**words, **dict.fromkeys(tables["chest_studies"], "")},
+        modalities=frozenset(tables["modalities"]),
+        not_findings=tuple(tables["not_findings"]),
+    )

@@ -1,0 +1,87 @@
+"""What a sentence is said of: the organ that its heading or the title of its study names."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from lgdea.evidence.rules.lexicon import Lexicon
+from lgdea.evidence.rules.organ_tables import load_organs
+from lgdea.evidence.rules.tokens import tokenise
+
+_LINE = re.compile(r"(?:\A|[.;\n])[ \t]*(?P<label>[A-Za-z][A-Za-z ,/&()-]{1,70})(?=(?P<end>[:.\n]|\Z))")
+_NO_TITLE = frozenset({
+    "is", "are", "was", "were", "recommend", "recommended", "suggest", "suggested", "advise", "advised", "prior",
+    "previous", "compared", "comparison", "shows", "showed", "demonstrates", "seen", "no", "follow", "further",
+})  # fmt: skip
+_LONGEST_TITLE = 12  # words
+_TITLE_AREA = 200  # characters at the start of a report in which a title may end with a full stop
+_WORD = re.compile(r"[a-z]+")
+NAMES_LUNG = re.compile(r"lung|pulmon|parenchym|zone|field", re.IGNORECASE)
+"""Words that a place needs to be the lung; a "lobe" may be the liver's."""
+# "ICD" is a defibrillator, in India and the UK also an intercostal drain.
+_ICD = re.compile(r"\bicds?\b", re.IGNORECASE)
+_CARDIAC = re.compile(
+    r"\b(?:leads?|generator|pac(?:er|emaker|ing)|defibrillat\w*|shock|battery|aicd"
+    r"|(?:single|dual|bi-?ventricular|right ventric\w*|atri\w+) chambers?)\b",
+    re.IGNORECASE,
+)
+_DRAINED = re.compile(
+    r"intercostal|\bicd (?:tube|drain|bag|in[- ]situ|insert\w+)|post icd"
+    r"|^(?!.*\b(?:no|nil|without|nor)\b).*(?:pneumothora|empyema)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+class StudyContext(NamedTuple):
+    """What a sentence is said in: the structure that its heading or title names, and what "ICD" means in the report."""
+
+    structure: str | None = None
+    icd_drains: bool = False
+
+
+NO_CONTEXT = StudyContext()
+"""Of a chest report."""
+
+
+def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]:
+    """List where in a report another study or organ begins to be spoken of, in order; empty for a chest report.
+
+    A title names a modality and a part of the body ("CT HEAD WITHOUT CONTRAST"); a heading is a structure's name before
+    a colon ("Kidneys: ..."). A title holds until the next one, a heading until the next heading.
+    """
+    icd = _ICD.search(text) is not None and _CARDIAC.search(text) is None and _DRAINED.search(text) is not None
+    found = [(0, StudyContext(None, icd))] if icd else []
+    study: str | None = None
+    for match in _LINE.finditer(text):
+        kind, structure = _read_label(match["label"])
+        if kind == "title" and (match["end"] != "." or match["label"].isupper() or match.start() < _TITLE_AREA):
+            study = structure
+            found.append((match.start(), StudyContext(study, icd)))
+        elif match["end"] == ":":
+            place = _heading_place(match["label"], lexicon)
+            if place == "lung" and study is not None and not NAMES_LUNG.search(match["label"]):
+                place = study
+            if found or (place is not None and lexicon.is_elsewhere(place)):
+                found.append((match.start(), StudyContext(place or study, icd)))
+    return found
+
+
+@lru_cache(maxsize=16384)
+def _read_label(label: str) -> tuple[str, str | None]:
+    """Return "title" and the structure of a study's title, "heading" and None for anything else."""
+    organs = load_organs()
+    words = _WORD.findall(label.lower())
+    if len(words) > _LONGEST_TITLE or organs.modalities.isdisjoint(words) or not _NO_TITLE.isdisjoint(words):
+        return "heading", None
+    named = [organs.studies[word] for word in words if word in organs.studies]
+    if not named:
+        return "heading", None
+    return "title", None if "" in named else named[0]
+
+
+@lru_cache(maxsize=16384)
+def _heading_place(label: str, lexicon: Lexicon) -> str | None:
+    places = [hit.tags["place"] for hit in lexicon.match(tokenise(label)) if "place" in hit.tags]
+    return places[0] if len(places) == 1 else None
