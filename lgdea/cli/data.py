@@ -131,9 +131,10 @@ def verify(archive: ArchiveArgument, json: JsonFlag = False) -> None:
     if json:
         show_json([vars(p) for p in problems])
     else:
-        counts = Counter((p.severity, p.kind) for p in problems)
-        for (severity, kind), count in sorted(counts.items()):
-            first = next(p for p in problems if p.kind == kind and p.severity == severity)
+        # A kind that has several remedies has several causes: an example of each.
+        counts = Counter((p.severity, p.kind, p.remedy) for p in problems)
+        for (severity, kind, remedy), count in sorted(counts.items(), key=lambda item: (item[0][:2], -item[1])):
+            first = next(p for p in problems if (p.severity, p.kind, p.remedy) == (severity, kind, remedy))
             example = f"{first.table} {first.row}: {first.detail}; {first.remedy}"
             console.print(f"{severity}: {kind}: {count}, e.g. {example}", highlight=False)
         console.print(f"{archive}: {len(problems)} problems")

@@ -35,13 +35,15 @@ def bits_used(values: np.ndarray) -> int:
     >>> bits_used(np.append(np.arange(4000), 65535))
     12
     """
+    largest = values.max(initial=0)
+    fits = next((bits for bits in DEPTHS if largest < 2**bits), DEPTHS[-1])
     filled = values[values > 0]
-    for bits in DEPTHS[:-1]:
+    for bits in DEPTHS[: DEPTHS.index(fits)]:
         white = 2**bits - 1
         above = filled[filled > _ROUNDED * white]
         if len(above) <= _RESAMPLED * len(filled) and (above > _OVERSHOOT * white).sum() <= _DEFECTIVE * len(filled):
             return bits
-    return DEPTHS[-1]
+    return fits
 
 
 def depth_of(values: np.ndarray, significant: int | None) -> int:

@@ -57,10 +57,12 @@ def open_image(path: Path, *, tags: list[str] | None = None) -> FileDataset:
     """
     dataset = _read(path, tags)
     _require_image(dataset, path)
-    frames = number(dataset, "NumberOfFrames", path) or 1
-    if frames > 1:
+    frames = numbers(dataset, "NumberOfFrames", path)
+    if frames and frames != [1]:
         remedy = "export the frame that you want as an image"
-        raise ImageError(f"holds {frames:g} frames, one is expected", file=path, remedy=remedy)
+        raise ImageError(f"holds {_shown(frames)} frames, one is expected", file=path, remedy=remedy)
+    if not frames and "NumberOfFrames" in dataset:
+        del dataset.NumberOfFrames  # says nothing
     if tags is None:
         _complete_syntax(dataset, path)
     _require_decoder(dataset, path)
@@ -122,6 +124,19 @@ def has_comma(dataset: Dataset, keyword: str) -> bool:
 def is_empty(dataset: Dataset, keyword: str, path: Path) -> bool:
     """Whether an element is there and says nothing."""
     return keyword in dataset and number(dataset, keyword, path) is None
+
+
+def refuse_others(dataset: Dataset, keyword: str, known: tuple[int, ...], path: Path) -> None:
+    """Refuse a picture of which an element says something that pictures are not read with; without it, nothing."""
+    values = numbers(dataset, keyword, path)
+    if values and (len(values) > 1 or values[0] not in known):
+        allowed = ", ".join(map(str, known[:-1])) + f" or {known[-1]}"
+        problem = f"says {keyword} {_shown(values)}, which must be {allowed}"
+        raise ImageError(problem, file=path, remedy=f"{EXPORT}, or leave it out")
+
+
+def _shown(values: list[float]) -> str:
+    return " and ".join(f"{value:g}" for value in values[:3])
 
 
 def _read(path: Path, tags: list[str] | None) -> FileDataset:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lgdea.errors import ImageError
-from lgdea.imaging.dicom_file import AGAIN, PIXELS, has_comma, is_empty, number, numbers, require
+from lgdea.imaging.dicom_file import AGAIN, PIXELS, has_comma, is_empty, number, numbers, refuse_others, require
 from lgdea.imaging.syntaxes import EXPORT, GDCM, decoders, syntax_name
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 _LAYOUT = ("SamplesPerPixel", "BitsAllocated")
+_KNOWN = {"SamplesPerPixel": (1, 3), "BitsAllocated": (1, 8, 16, 32, 64), "PixelRepresentation": (0, 1)}
 _INTEGERS = ("BitsStored", "PixelRepresentation")  # floating-point pixels have none
 _END = b"\xff\xd9"  # of a JPEG, JPEG-LS or JPEG 2000 stream; never within one
 _TRAILING = 512  # bytes at the end in which it is looked for, as writers fill up
@@ -95,8 +98,9 @@ def scale(
     if window_of is not None:
         function = str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
         pixels, how = window(values.astype(np.float32), *window_of, function), "window"
-    elif dataset.get("VOILUTSequence"):
-        pixels, how = _apply_table(np.where(known, values, 0), dataset.VOILUTSequence[0]), "voi table"
+    elif _has_table(dataset, path):
+        with _named("VOILUTSequence", path):
+            pixels, how = _apply_table(np.where(known, values, 0), dataset.VOILUTSequence[0]), "voi table"
     else:
         inside = values[known & ~padded]
         low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
@@ -148,12 +152,15 @@ def _check_layout(dataset: FileDataset, keyword: str, path: Path) -> None:
     if "SamplesPerPixel" not in dataset:  # ACR-NEMA knows one only
         dataset.SamplesPerPixel = 1
     require(dataset, _LAYOUT + (_INTEGERS if keyword == "PixelData" else ()), path)
+    for key, known in _KNOWN.items():
+        refuse_others(dataset, key, known, path)
     samples, allocated = (int(number(dataset, key, path) or 0) for key in _LAYOUT)
     if samples > 1 and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         require(dataset, ("PlanarConfiguration",), path)
-    stored = int(number(dataset, "BitsStored", path) or allocated)
-    if not 1 <= stored <= allocated:
-        problem = f"says BitsStored {stored} and BitsAllocated {allocated}, which cannot be"
+        refuse_others(dataset, "PlanarConfiguration", (0, 1), path)
+    stored = number(dataset, "BitsStored", path)
+    if stored is not None and not 1 <= stored <= allocated:
+        problem = f"says BitsStored {stored:g} and BitsAllocated {allocated}, which cannot be"
         raise ImageError(problem, file=path, remedy=AGAIN)
 
 
@@ -197,8 +204,9 @@ def _rescale(stored: np.ndarray, dataset: Dataset, path: Path, notes: list[str])
     """Stored values in the unit of the modality; an empty slope is 1, an empty intercept 0."""
     from pydicom.pixels.processing import apply_modality_lut
 
-    if dataset.get("ModalityLUTSequence"):
-        return np.asarray(apply_modality_lut(stored, dataset))
+    with _named("ModalityLUTSequence", path):
+        if dataset.get("ModalityLUTSequence"):
+            return np.asarray(apply_modality_lut(stored, dataset))
     slope, intercept = (number(dataset, key, path) for key in ("RescaleSlope", "RescaleIntercept"))
     for key, standing in (("RescaleSlope", 1), ("RescaleIntercept", 0)):
         if is_empty(dataset, key, path):
@@ -211,6 +219,20 @@ def _rescale(stored: np.ndarray, dataset: Dataset, path: Path, notes: list[str])
     if slope is None and intercept is None:
         return stored
     return stored.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
+
+
+def _has_table(dataset: Dataset, path: Path) -> bool:
+    with _named("VOILUTSequence", path):
+        return bool(dataset.get("VOILUTSequence"))
+
+
+@contextmanager
+def _named(keyword: str, path: Path) -> Iterator[None]:
+    """Whatever goes wrong here, the element is to blame."""
+    try:
+        yield
+    except Exception:
+        raise ImageError(f"its {keyword} cannot be applied", file=path, remedy=AGAIN) from None
 
 
 def _window(dataset: Dataset, path: Path) -> tuple[float, float] | None:

@@ -117,11 +117,12 @@ def _to_unit(image: Image.Image, path: Path, bits: int | None) -> tuple[np.ndarr
         values = np.asarray(image)
         bits = bits or depth_of(values, significant_bits(path))
         return (values.astype(np.float32) / np.float32(2**bits - 1)).clip(0, 1), bits
+    wide = image.format == "PNG" and image.mode not in {"1", "L", "P"} and _is_wide_colour(path)
     if image.mode in {"P", "PA", "LA", "RGBA", "La", "RGBa"} or "transparency" in image.info:
         flat = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", flat.size, (0, 0, 0, 255)), flat)
     grey = np.asarray(image.convert("L"))
-    if _is_wide_colour(path) and grey.max(initial=0) < _FEW_BITS:
+    if wide and grey.max(initial=0) < _FEW_BITS:
         problem = "has 16-bit colour that does not fill its depth, of which only the upper 8 bits can be read"
         raise ImageError(problem, file=path, remedy="save it as 16-bit greyscale")
     return grey.astype(np.float32) / np.float32(255), 8
