@@ -19,6 +19,7 @@ _MOSTLY = frozenset({
 _EXPLAINS = frozenset({"represent", "reflect", "suggest", "suggesting", "suggestive", "compatible", "consistent",
                        "representing", "reflecting", "likely"})  # fmt: skip
 _NAMES = frozenset({"finding", "head"})
+_STOPS = VERBS | {"no", "with", "without", "not", "new"}
 
 
 class Attachment:
@@ -50,9 +51,35 @@ class Attachment:
             self._share(first, second)
         for first, second in reversed(list(pairwise(found))):
             self._share(second, first)
+        self._share_stability(found)
         for mention in found:
             self._apply_own_words(mention)
         self.sides.attach_leftover_sides(found)
+
+    def _share_stability(self, found: list[Mention]) -> None:
+        """Let a whole list be unchanged: "no change in A, B or C", "A, B and C are stable", "unchanged A and B"."""
+        for hit in self.hits:
+            if hit.tags.get("change") not in {"stable", "worse", "better"} or len(found) < 2:
+                continue
+            words = [token.lemma for token in self.tokens[hit.i : hit.j]]
+            listed = [m for m in found if m.i >= hit.j] if hit.i < found[0].i else []
+            if words[-1] not in {"in", "of"} and hit.tags["change"] != "stable":
+                listed = []
+            if hit.i >= found[-1].j and self._is_predicate_of_all(hit, found):
+                listed = found
+            for first, second in pairwise(listed):
+                gap = [token.lemma for token in self.tokens[first.j : second.i]]
+                if _JOINS.isdisjoint(gap) or not _STOPS.isdisjoint(gap):
+                    break
+                if second.change == "unspecified" or listed is found:
+                    first.change = second.change = hit.tags["change"]
+
+    def _is_predicate_of_all(self, change: Hit, found: list[Mention]) -> bool:
+        """Return whether a plural verb makes a change the predicate of the list before it."""
+        verbs = {token.lemma for token in self.tokens[found[-1].j : change.i]}
+        return not verbs.isdisjoint({"are", "were", "have", "remain", "all"}) and all(
+            m.change in {"unspecified", change.tags["change"]} for m in found
+        )
 
     def _apply_own_words(self, mention: Mention) -> None:
         """Fill in the structure and side that stand in the finding's own words."""
@@ -69,6 +96,12 @@ class Attachment:
             mention.plural = side is None and plural
         if inner is not None and mention.place == inner and not mention.more:
             self._add_joined_before(mention)
+
+    def _take_inner_side(self, mention: Mention) -> None:
+        """Fill in the side that stands in the finding's own words ("bibasilar atelectasis")."""
+        hit = next((h for h in self.hits if (h.i, h.j) == (mention.i, mention.j)), None)
+        if mention.laterality == "unspecified" and hit is not None and "inner_laterality" in hit.tags:
+            mention.laterality = hit.tags["inner_laterality"]
 
     def _add_joined_before(self, mention: Mention) -> None:
         """Note the first structure of "right hilar and mediastinal lymphadenopathy"."""
@@ -106,6 +139,8 @@ class Attachment:
         if before is not None and any(m.place_hit is before.hit for m in earlier):
             gap = {t.lemma for t in self.tokens[before.j : mention.i]}
             before = None if gap & _EXPLAINS else before  # left to share_explained
+        if after is not None and before is not None and before.side is None and self.tokens[before.j].lemma == ":":
+            before = None  # the label of a row: "airways: opacity in the right base"
         whole = self.lexicon.without_side(before.hit) if before is not None else None
         if after is not None and (before is None or whole in self.lexicon.up.get(after.place, ())):
             self.sides.take(mention, after)
@@ -137,6 +172,9 @@ class Attachment:
         gap = _without_numbers([t.lemma for t in self.tokens[mention.j : spot.i]])
         if "and" in gap or "or" in gap or ("," in gap and len(gap) > 3 and not _MOSTLY & set(gap)):
             return None
+        leads_on = any(h.i in {spot.j, spot.j + 1} and _NAMES & h.tags.keys() for h in self.hits)
+        if leads_on and gap in ([","], ["with"]):
+            return None  # "left hilar mass, right paratracheal adenopathy"
         prepositional = any(self.is_preposition(k) for k in range(mention.j, spot.i))
         return spot if prepositional or len(gap) <= 1 else None
 
@@ -207,6 +245,9 @@ class Attachment:
         if giver is second and any(first.j <= k < second.i for k in giver.used):
             return  # "edema and small bilateral effusions"
         if not joined or any(h.i >= first.j and h.j <= second.i and "negated" in h.tags for h in self.hits):
+            return
+        self._take_inner_side(taker)
+        if (giver.finding in self.lexicon.sideless) != (taker.finding in self.lexicon.sideless):
             return
         if taker.laterality == "unspecified" and taker.place is None:
             self._apply_own_words(giver)

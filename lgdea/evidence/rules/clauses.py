@@ -65,6 +65,7 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon
     joints = [k for k, word in enumerate(words) if word in _JOINTS and k not in at]
     hard = {hit.i for hit in hits if "breaks" in hit.tags and not _is_hedged_cause(tokens, hits, hit)}
     hard |= {k for k, word in enumerate(words) if word == ";" or _says_there_is(words, hits, k)}
+    hard |= {hit.i for hit in hits if "terminate" in hit.tags and _is_denied_before(hits, hit)}
     stops = sorted(set(joints) | hard | {len(tokens)})
     for number, k in enumerate(stops[:-1]):
         if k in hard:
@@ -88,6 +89,13 @@ def _says_there_is(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
     ):
         return False
     return any(hit.j <= k and ("finding" in hit.tags or "head" in hit.tags) for hit in hits)
+
+
+def _is_denied_before(hits: Sequence[Hit], end: Hit) -> bool:
+    """Return whether a terminator divides a denied finding from another: "no effusion after removal of the drain"."""
+    denied = next((hit.i for hit in hits if negates_ahead(hit)), end.i)
+    named = [hit.i for hit in hits if _NAMES & hit.tags.keys()]
+    return any(denied < i < end.i for i in named) and any(i > end.i for i in named)
 
 
 class _Joint:

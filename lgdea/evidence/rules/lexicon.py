@@ -24,7 +24,9 @@ class Lexicon:
     """Matcher and tables of the rules reader.
 
     ``heads``, ``specialise`` and ``denies`` map a word or finding, then a structure or modifier, to a finding;
-    ``explained`` maps an observation to what it may be; ``standing`` holds what is in no row of denied ones.
+    ``explained`` maps an observation to what it may be; ``standing`` holds what is in no row of denied ones and
+    ``sideless`` what takes no side from its neighbours;
+    ``places`` and ``findings`` are the phrases of the automaton by their lemmas.
     """
 
     heads: dict[str, dict[str, str]]
@@ -36,8 +38,10 @@ class Lexicon:
     side_of: dict[str, str]
     up: dict[str, tuple[str, ...]]
     places: dict[tuple[str, ...], str]
+    findings: dict[tuple[str, ...], dict[str, str]]
     pairs: frozenset[str]
     standing: frozenset[str]
+    sideless: frozenset[str]
     explained: dict[str, frozenset[str]]
     ids: dict[str, int] = field(default_factory=dict)
     automaton: Any = None
@@ -103,8 +107,10 @@ def load_lexicon() -> Lexicon:
         structure_anatomy=terms["structure_anatomy"],
         side_of={a.id: a.laterality for a in vocabulary.anatomy.values() if a.laterality != "unspecified"},
         places={key: tags["place"] for key, tags in entries.items() if "place" in tags},
+        findings={key: tags for key, tags in entries.items() if "finding" in tags},
         pairs=frozenset(a.id for a in vocabulary.anatomy.values() if a.paired),
         standing=frozenset(terms["standing"]) | devices,
+        sideless=frozenset(terms["sideless"]),
         explained={name: frozenset(found) for name, found in terms["explained"].items()},
         up={a: _holders(a, vocabulary.anatomy) for a in vocabulary.anatomy},
         ids=ids,

@@ -14,6 +14,8 @@ _LOBES = {
     ("lower_lobe", "left"): "left_lower_lobe",
     ("lower_lobe", "right"): "right_lower_lobe",
 }
+_TURNS = frozenset({"not", "longer", "near", "nearly", "previously", "formerly", "cannot", "never", "far", "hardly"})
+_REACH = 4  # tokens
 
 
 class Clause:
@@ -151,7 +153,7 @@ class Clause:
         consumed: set[int] = set()
         edges = sorted(m.i for m in found)
         for hit in (h for h in self.hits if "normal" in h.tags or "denial" in h.tags):
-            if hit.i > 0 and self.tokens[hit.i - 1].lemma in {"not", "near", "nearly"}:
+            if self._is_turned(hit):
                 continue
             wall = max([e for e in edges if e < hit.i], default=-1)
             places = [p for p in self.places if wall < p.i < hit.i and p.i not in consumed]
@@ -169,6 +171,17 @@ class Clause:
                     made.append(self._make_denial(finding, place, hit))
         self.attachment.sides.taken |= consumed
         return made
+
+    def _is_turned(self, normal: Hit) -> bool:
+        """Return whether the words before say the contrary: "not entirely clear", "the previously clear base"."""
+        k = normal.i - 1
+        while k >= max(self.context.start, normal.i - _REACH):
+            if self.tokens[k].lemma in _TURNS:
+                return True
+            if self.tokens[k].lemma in LIST or any(h.i <= k < h.j and "place" in h.tags for h in self.hits):
+                return False
+            k -= 1
+        return False
 
     def _make_denial(self, finding: str, place: Hit, hit: Hit) -> Mention:
         mention = Mention(finding, hit.i, hit.j, normal=True, place=place.tags["place"], place_hit=place)

@@ -70,7 +70,7 @@ def find_spots(clause: ClauseContext) -> list[Spot]:
 def _find_phrases(clause: ClauseContext) -> list[list[_Segment]]:
     """Find the phrases as lists of segments; only those that name a structure."""
     tokens, hits = clause.tokens, clause.hits
-    at = {hit.i: hit for hit in hits if "prepositions" not in hit.tags}
+    at = {hit.i: hit for hit in hits if "prepositions" not in hit.tags or "pseudo" in hit.tags}
     spatial = [h for h in hits if "place" in h.tags or ("laterality" in h.tags and not _NAMES & h.tags.keys())]
     if not any("place" in hit.tags for hit in spatial):
         return []
@@ -85,7 +85,7 @@ def _find_phrases(clause: ClauseContext) -> list[list[_Segment]]:
                 if not run:
                     run.append(_Segment(k))
                 _add(run[-1], hit)
-            elif run:
+            elif run and "pseudo" not in hit.tags:  # "the left and, to a lesser extent, the right base"
                 runs, run = _end_phrase(runs, run)
             k = hit.j
             continue

@@ -12,24 +12,14 @@ from lgdea.evidence.rules.cues import load_cues, merge_hits
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.mentions import Clause
+from lgdea.evidence.rules.normality import says_normal
 from lgdea.evidence.rules.organs import settle_organs
 from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertions
+from lgdea.evidence.rules.shared_nouns import complete_shared_nouns
 from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.study_context import NO_CONTEXT, StudyContext, find_contexts
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.vocabulary import load_vocabulary
-
-_NORMAL = re.compile(
-    r"\bno (?:radiographic |definite |significant |convincing |x-?ray )?(?:evidence (?:of|for) |sign of |findings of )?"
-    r"(?:an |any )?"
-    r"(?:acute|active|significant|focal|new)?[ ,/a-z-]{0,50}?"
-    r"(?:disease|process|abnormalit|finding|pathology|infiltrate|change|consolidation|pneumonia|airspace|injury"
-    r"|effusion|pneumothorax)"
-    r"|\b(?:normal|clear|unremarkable|negative)\b|within normal limits"
-    r"|\bnil (?:acute|of note|significant|else|focal)\b|\bn\.?a\.?d\b",
-    re.IGNORECASE,
-)
-
 
 # "This may represent ...", "The opacity is likely ...", "Probably scarring": what it explains stands before.
 _BACKWARD = re.compile(
@@ -41,6 +31,7 @@ _BACKWARD = re.compile(
 _NAMES = frozenset({"finding", "head", "normal", "denial"})
 _NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_shadow"})
 """Findings that leave a report normal."""
+_DENIED = 3  # findings that one sentence denies are as much as to say that a study is normal
 
 
 class RuleMatch(NamedTuple):
@@ -83,8 +74,10 @@ def read_report(text: str) -> list[RuleMatch]:
                 found = [_placed_like(before, item) for item in found]
             items.extend(found)
             before = found or before
-            if _says_normal(sentence) and (normal is None or section.name == "impression" != normal[0]):
-                normal = (section.name, start, end)
+            if normal is None or section.name == "impression" != normal[0]:
+                denied = {item.finding for item in found if item.assertion == "absent"}
+                if len(denied) >= _DENIED or says_normal(sentence):
+                    normal = (section.name, start, end)
     if normal is not None and not any(item.assertion != "absent" and item.finding not in _NO_DISEASE for item in items):
         section_name, start, end = normal
         items.append(
@@ -96,11 +89,6 @@ def read_report(text: str) -> list[RuleMatch]:
 
 def _context_at(contexts: list[tuple[int, StudyContext]], at: int) -> StudyContext:
     return next((context for start, context in reversed(contexts) if start <= at), NO_CONTEXT)
-
-
-@lru_cache(maxsize=16384)
-def _says_normal(sentence: str) -> bool:
-    return _NORMAL.search(sentence) is not None
 
 
 def _placed_like(before: list[RuleMatch], item: RuleMatch) -> RuleMatch:
@@ -128,6 +116,7 @@ def _read_sentence(sentence: str, study: StudyContext = NO_CONTEXT) -> tuple[Rul
     hits = lexicon.match(tokens)
     if not any(_NAMES & hit.tags.keys() for hit in hits):
         return ()
+    hits = complete_shared_nouns(tokens, hits, lexicon)
     named = {k for hit in hits if "finding" in hit.tags or "place" in hit.tags for k in range(hit.i, hit.j)}
     hits = merge_hits(hits, load_cues().find([token.lemma for token in tokens], named))
     raw = [sentence[t.start : t.end] for t in tokens]

@@ -23,6 +23,7 @@ _COPULAS = frozenset({"is", "are", "be", "been", "was", "were", "not", "also", "
 _ADVERBS = frozenset({"now", "completely", "nearly", "since", "interval", "essentially", "fully", "also", "apparently",
                       "subsequently", "all", "both", "then", "largely"})  # fmt: skip
 _ARTICLES = frozenset({"the", "this", "these", "known", "that"})
+_BOXES = frozenset({"checked", "unchecked"})
 _PARTS = frozenset({"tip", "end", "course", "position", "margin", "border", "extent", "cause", "source", "size"})
 _SIZES = frozenset({"mm", "cm"})
 _EVIDENCE = frozenset({
@@ -89,6 +90,8 @@ class Scopes:
         direction = cue.tags[kind]
         if self.words[cue.i] in _ALTERNATIVES:
             return [n for n, m in enumerate(self.mentions) if not self._is_beside(cue, m)]
+        if direction == "box":
+            return self._entry(cue.i)
         if direction == "adjacent":
             return [n for n, m in enumerate(self.mentions) if m.j == cue.i]
         if direction == "backward" or (direction == "either" and self._is_predicate(cue, kind)):
@@ -109,6 +112,16 @@ class Scopes:
         if kind == "uncertain":  # a comma that is not part of an either-or list
             return "," in gap and "or" not in gap and _ALTERNATIVES.isdisjoint(gap) and len(gap) > 6
         return False
+
+    def _entry(self, box: int) -> list[int]:
+        """Return the mentions that a check box belongs to: those up to the next box, or from the one before."""
+        boxes = [k for k in range(self.clause.start, self.clause.end) if self.words[k] in _BOXES]
+        leading = not self.mentions or boxes[0] < self.mentions[0].i
+        if leading:
+            start, end = box, min((k for k in boxes if k > box), default=self.clause.end)
+        else:
+            start, end = max((k for k in boxes if k < box), default=self.clause.start), box
+        return [n for n, m in enumerate(self.mentions) if start <= m.i < end]
 
     # -- forward ------------------------------------------------------------------------------------------------
 

@@ -149,19 +149,34 @@ class Sides:
         for hit in self.hits:
             spot = self.spot_at.get(hit.i)
             side = spot.side if spot is not None else hit.tags.get("laterality")
-            i = spot.i if spot is not None else hit.i
+            i, j = (spot.i, spot.j) if spot is not None else (hit.i, hit.j)
             if side is None or i in used or (spot is not None and spot.hit.i in self.taken):
                 continue
-            mention = next((m for m in reversed(bare) if m.j <= i and m.laterality == "unspecified"), None)
-            if mention is None or (i > 0 and self.tokens[i - 1].lemma in {"than", "to"}) or self.leads_on(hit):
+            if self._opens_clause(i, j):
+                for mention in bare:
+                    if mention.i >= j and mention.laterality == "unspecified":
+                        mention.laterality = side
+                        mention.used.update(range(i, j))
                 continue
-            mention.laterality = side
-            mention.used.update(range(i, spot.j if spot is not None else hit.j))
-            if spot is not None and mention.place_hit is None:
-                self.take(mention, spot)
+            last = next((m for m in reversed(bare) if m.j <= i and m.laterality == "unspecified"), None)
+            if last is None or (i > 0 and self.tokens[i - 1].lemma in {"than", "to"}) or self.leads_on(hit):
+                continue
+            last.laterality = side
+            last.used.update(range(i, j))
+            if spot is not None and last.place_hit is None:
+                self.take(last, spot)
             if spot is not None:
-                self._add_siblings(mention, spot)
+                self._add_siblings(last, spot)
+
+    def _opens_clause(self, i: int, j: int) -> bool:
+        """Return whether a side is the theme of its clause: "on the left, there is ...", "the left lung shows ..."."""
+        start = self.clause.start
+        while start < i and self.tokens[start].lemma in {"on", "in", "at", "the", ",", "and", "within"}:
+            start += 1
+        ahead = [token.lemma for token in self.tokens[j : j + 3] if token.lemma not in {",", "now", "also", "side"}]
+        return start == i and bool(ahead) and ahead[0] in VERBS | _SHOWS
 
     def _may_have_side(self, mention: Mention) -> bool:
         usual = load_vocabulary().findings[mention.finding].default_anatomy
-        return usual is None or self.lexicon.is_paired(usual)
+        paired = usual is None or self.lexicon.is_paired(usual)
+        return paired and mention.finding not in self.lexicon.sideless

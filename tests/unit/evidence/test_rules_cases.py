@@ -1,4 +1,4 @@
-"""What the rules read in the invented sentences of ``rules_cases.yaml`` and ``words_cases.yaml``."""
+"""What the rules read in the invented sentences of the files of cases beside this one."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ ASSERTIONS = {"+": "present", "-": "absent", "?": "uncertain"}
 SIDES = {"left", "right", "bilateral", "midline"}
 SEVERITIES = {"minimal", "mild", "moderate", "severe"}
 CHANGES = {"new", "worse", "stable", "better", "resolved"}
-FILES = [Path(__file__).with_name(f"{name}_cases.yaml") for name in ("rules", "words")]
+FILES = [Path(__file__).with_name(f"{name}_cases.yaml") for name in ("rules", "scope", "words")]
 CASES = [
     (text, units)
     for file in FILES
@@ -48,3 +48,10 @@ def test_quotes_are_in_the_text_and_hold_the_finding(text):
         assert 0 <= item.start < item.end <= len(text)
         if item.finding != "no_finding":
             assert item.finding_text in text[item.start : item.end]
+
+
+@pytest.mark.parametrize(
+    "text", ["Lungs are not clear.", "Far from a normal chest.", "No effusion.", "An abnormal study."]
+)
+def test_no_report_is_normal_because_a_word_of_it_is(text):
+    assert "no_finding" not in {item.finding for item in read_report(text)}
