@@ -7,6 +7,7 @@ elements by their keyword, and counts; never what an element holds.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,9 +45,8 @@ def silence_pydicom(path: Path) -> Iterator[None]:
             raise
         except FileNotFoundError:
             raise ImageError("no such image", file=path, remedy="check the path") from None
-        except Exception as error:  # pydicom and its decoders raise many kinds, in whatever element is damaged
-            reason = type(error).__name__
-            raise ImageError(f"is damaged or no valid DICOM ({reason})", file=path, remedy=AGAIN) from None
+        except Exception:  # pydicom raises many kinds, in whatever element is damaged
+            raise ImageError("is damaged: its data elements cannot be parsed", file=path, remedy=AGAIN) from None
 
 
 def open_image(path: Path, *, tags: list[str] | None = None) -> FileDataset:
@@ -87,7 +87,7 @@ def numbers(dataset: Dataset, keyword: str, path: Path) -> list[float]:
     A decimal comma (``40,5``), which the standard forbids and some devices write, is read as a point.
 
     Raises:
-        ImageError: It holds something else.
+        ImageError: It holds something else, or a comma before three digits, which may part thousands.
     """
     if keyword not in dataset:
         return []
@@ -106,6 +106,9 @@ def numbers(dataset: Dataset, keyword: str, path: Path) -> list[float]:
         word = "" if item is None else str(item).strip(" \0")
         if not word:
             continue
+        if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", word):
+            problem = f"its {keyword} has a comma that may part decimals or thousands"
+            raise ImageError(problem, file=path, remedy="have it exported again, or leave it out")
         try:
             found.append(float(word.replace(",", ".")))
         except ValueError:

@@ -41,8 +41,8 @@ def decode(dataset: FileDataset, path: Path) -> np.ndarray:
     _check_end(dataset, path)
     try:
         return _array(dataset)
-    except Exception as error:  # as many kinds as there are decoders
-        raise _not_decoded(dataset, path, error) from None
+    except Exception:  # as many kinds as there are decoders
+        raise _not_decoded(dataset, path) from None
 
 
 def find_padding(stored: np.ndarray, dataset: FileDataset, path: Path) -> np.ndarray:
@@ -188,7 +188,7 @@ def _check_end(dataset: FileDataset, path: Path) -> None:
         raise ImageError(f"its pixel data ({name}) is cut short", file=path, remedy=AGAIN)
 
 
-def _not_decoded(dataset: FileDataset, path: Path, error: Exception) -> ImageError:
+def _not_decoded(dataset: FileDataset, path: Path) -> ImageError:
     """What can be said of compressed pixels that no installed decoder took."""
     from pydicom.pixels import get_decoder
 
@@ -197,7 +197,7 @@ def _not_decoded(dataset: FileDataset, path: Path, error: Exception) -> ImageErr
     more = any("gdcm" in missing for missing in get_decoder(syntax).missing_dependencies)
     problem = f"its pixel data ({syntax_name(str(syntax))}) cannot be decoded by {', '.join(tried)}"
     remedy = f"{GDCM} may read it; else {EXPORT}" if more else EXPORT
-    return ImageError(f"{problem} ({type(error).__name__})", file=path, remedy=remedy)
+    return ImageError(problem, file=path, remedy=remedy)
 
 
 def _rescale(stored: np.ndarray, dataset: Dataset, path: Path, notes: list[str]) -> np.ndarray:

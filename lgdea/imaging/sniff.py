@@ -93,6 +93,8 @@ def _is_element(head: bytes) -> bool:
     """Whether a data element of the first groups (0002: of the file, 0008: of the study) stands here."""
     if len(head) < 8:
         return False
+    if head[:8] == b"\0\0\0\0\4\0\0\0":  # the length of a command group, as it goes over the network
+        return True
     for order, groups in (("little", (0x0002, 0x0008)), ("big", (0x0008,))):
         group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))  # type: ignore[arg-type]
         if group in groups and element < 0x2000:

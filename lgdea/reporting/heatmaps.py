@@ -116,7 +116,10 @@ def maps_of_image(
     from lgdea.imaging.read import read_image
 
     image, wanted = Path(image), {Path(image).stem: _distinct(phrases)}
-    pixels = read_image(image).pixels
+    read = read_image(image)
+    pixels = read.pixels
+    for note in read.info.get("notes", []):
+        _log.warning("%s: %s", image, note)
     inputs = {"image": image, **_model_input(model_folder)}
     return _write(
         model, iter([([image.stem], [pixels])]), wanted, {}, Path(out), config, inputs, {"phrases": list(phrases)}, []

@@ -163,6 +163,27 @@ def test_files_without_preamble_or_mark_are_read(tmp_path, meta, file, before, n
     assert read_dicom_facts(tmp_path / name) == read_dicom_facts(Path(WHOLE))
 
 
+def test_a_message_with_its_command_group_is_read(tmp_path):
+    """C-STORE as a network dump holds it: the command group, implicit, before the data set."""
+    command = b"\0\0\0\1\2\0\0\0\1\0"  # (0000,0100), the command field
+    length = b"\0\0\0\0\4\0\0\0" + len(command).to_bytes(4, "little")
+    (tmp_path / "dump").write_bytes(length + command + without_frame("MR_small_implicit.dcm"))
+    assert np.array_equal(read_image(tmp_path / "dump").pixels, read_image(WHOLE).pixels)
+
+
+@pytest.mark.parametrize("value", [-2000, 63536])
+def test_padding_in_an_implicit_file(tmp_path, value):
+    """Without types in the file, pydicom gives the bytes."""
+    dataset = pydicom.dcmread(get_testdata_file("MR_small_implicit.dcm"))
+    for keyword in ("WindowCenter", "WindowWidth"):
+        del dataset[keyword]
+    values = np.array([[-2000, 0], [1000, 500]], "<i2")
+    dataset.Rows, dataset.Columns, dataset.PixelData, dataset.PixelRepresentation = 2, 2, values.tobytes(), 1
+    dataset.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
+    dataset.save_as(tmp_path / "x.dcm")
+    assert np.allclose(read_image(tmp_path / "x.dcm").pixels, [[0, 0], [1, 0.5]])
+
+
 def test_pictures_are_known_by_how_they_begin(tmp_path, ramp, write_dicom):
     Image.fromarray(ramp).save(tmp_path / "x.png")
     (tmp_path / "y.dcm").write_bytes((tmp_path / "x.png").read_bytes())
@@ -357,6 +378,13 @@ def test_a_window_written_with_a_comma(write_dicom, centre, width):
     image = read_image(path)
     assert np.allclose(image.pixels, ((PIXELS - 4.0) / 7 + 0.5).clip(0, 1), atol=1e-6)
     assert all("decimal comma" in note for note in image.info["notes"])
+
+
+@pytest.mark.parametrize("value", [b"1,000 ", b"-2,500", b"100,125 "])
+def test_a_comma_that_may_part_thousands_is_not_guessed(write_dicom, value):
+    path = set_raw(write_dicom(PIXELS, WindowWidth=5, WindowCenter=5), "WindowCenter", "DS", value)
+    with pytest.raises(ImageError, match="its WindowCenter has a comma that may part decimals or thousands"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("keyword", ["WindowCenter", "RescaleSlope", "RescaleIntercept"])

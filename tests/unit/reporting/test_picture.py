@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +18,7 @@ class Spot:
     def __init__(self, x: int) -> None:
         self.x = x
 
-    def heat_map(self, image: Path, phrase: str) -> np.ndarray:
+    def heat_map(self, image: np.ndarray, phrase: str) -> np.ndarray:
         y, x = np.mgrid[:64, :64]
         return np.exp(-((x - self.x) ** 2 + (y - 40) ** 2) / 100)
 
