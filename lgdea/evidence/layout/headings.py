@@ -79,12 +79,14 @@ class Headings:
 
     def _find_kind(self, name: str) -> str | None:
         words = _words(name)
+        if len(words) > 4 and all(len(word) == 1 for word in words):  # "F I N D I N G S"
+            words = ["".join(words)]
         if not words or len(words) > _MOST_WORDS or len(name) > LONGEST_NAME:
             return None
         kind = self._look_up(words)
         if kind is None and not all(word in self._known_words for word in words):
             kind = self._look_up([self._mend(word) for word in words])
-        if kind is None and len(words) > 1 and len(joined := "".join(words)) >= _LONG_WORD:  # "F I N D I N G S"
+        if kind is None and len(words) > 1 and len(joined := "".join(words)) >= _LONG_WORD:  # "FIN DINGS"
             kind = self._names.get(joined) or self._names.get(self._mend(joined))
         return kind
 

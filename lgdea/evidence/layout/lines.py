@@ -31,7 +31,7 @@ _OPEN = re.compile(
 """Ends of lines after which the sentence must go on."""
 _HALF_OPEN = re.compile(
     r"\b(?:no|not|pleural|focal|acute|pulmonary|pericardial|mediastinal|hilar|small|large|mild|moderate|severe|minimal|tiny"
-    r"|left|right|bilateral|upper|lower|mid|middle|new|lobar|airspace|interstitial|basilar|similar|likely|possible|probable"
+    r"|left|right|bilateral|upper|lower|mid|middle|lobar|airspace|interstitial|basilar|similar|likely|possible|probable"
     r"|possibly|probably|costophrenic|cardiac|vascular|chronic|rib|air|lung|chest|central|venous|jugular|internal)\Z",
     re.IGNORECASE,
 )
@@ -110,7 +110,8 @@ def _ends(plain: str, line: int, stop: int, begin: int, paragraph: _Paragraph) -
         return True
     if tail.endswith(":") or plain[begin] in "(),;/":
         return False
-    word_end = next((k for k in range(begin, min(len(plain), begin + 40)) if plain[k].isspace()), begin + 40)
+    last = min(len(plain), begin + 40)
+    word_end = next((k for k in range(begin, last) if plain[k].isspace()), last)
     fits = len(plain[line:stop].rstrip()) + 1 + word_end - begin <= max(paragraph.width, _NARROWEST)
     return _begins_anew(plain, begin, paragraph, fits=fits, half_open=_HALF_OPEN.search(tail) is not None)
 

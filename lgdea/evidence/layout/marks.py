@@ -13,8 +13,8 @@ _DECORATION = " \t\u00a0#*_=<>[](){}\"'\u2022\u25cf\u25a0|-\u2013\u2014~\\`"
 _SIGN = re.compile(r"(?<!\d):(?!//)|(?<=\d):(?!\d\d)")
 _NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[IVX]{1,4}\.|[A-H]\.)\s+")
 _UNSIGNED = re.compile(
-    r"[#*_ \t\[]*(?P<name>[A-Za-z][A-Za-z /&]{1,40}?)[\])*_]*[ \t]*"
-    r"(?P<sign>[-\u2013\u2014]{1,2}|[=;.>]|[*_]{1,2}(?=[ \t])|(?<=[ \t])[ \t]{2})[ \t>*_]*(?=\S)"
+    r"[#*_ \t\[]{0,8}(?P<name>[A-Za-z]+(?:(?: |/| / | & )[A-Za-z]+){0,5}?)[\])*_]{0,3}"
+    r"(?:[ \t]{0,2}(?P<sign>[-\u2013\u2014]{1,2}|[=;.>])|(?<=[*_])(?P<bold>[ \t])|(?P<column>\t|[ ]{3,}))[ \t>]*(?=\S)"
 )
 """A name and another sign than a colon: "FINDINGS - Small effusion", "IMPRESSION. Normal", "**Findings** Clear"."""
 _CAPITALS = re.compile(r"[ \t]*(?P<name>[A-Z]{6,})[ \t]+(?=[A-Z0-9]?[a-z\d])")
@@ -27,6 +27,8 @@ _MARKED_AS_HEADING = re.compile(
     r"[ \t]*(?:\#{1,6}\s|\*\*[^*]+\*\*\W*\Z|__[^_]+__\W*\Z|\[[^\[\]*]{3,}\]\W*\Z|={2,}[^=]+={2,}\s*\Z)"
 )
 _SENTENCE_END = re.compile(r"[.!?]\s")
+_NO_NAME = re.compile(r"[.!?;][\s\"')\]]|\",")
+"""What stands in no name of a heading."""
 _PART_OF_TITLE = re.compile(r"(?:\b(?:for|of|with|and|or|without|the|to)|[-\u2013,/&(])\s*\Z", re.IGNORECASE)
 _STAY_INSIDE = frozenset({"examination", "technique", "comparison"})
 """Sections that hold names of studies."""
@@ -95,7 +97,8 @@ class MarkFinder:
         goes_on, self._title_goes_on = self._title_goes_on, False
         sign = _SIGN.search(plain, start, min(end, start + LONGEST_NAME + 16))
         name = plain[start : sign.start()] if sign else ""
-        if sign and not _SENTENCE_END.search(name):
+        number = _NUMBER.match(name.lstrip())
+        if sign and not _NO_NAME.search(name, len(name) - len(name.lstrip()) + number.end() if number else 0):
             return self._read_label(start, sign.end(), name)
         if self._read_alone(start, end, after_blank):
             return end
@@ -125,7 +128,7 @@ class MarkFinder:
             return body
         if not self._is_reading:
             self._resume(start)
-        return start
+        return body if name.isupper() else start  # "No effusion FINDINGS: ..." has its heading further on
 
     def _read_alone(self, start: int, end: int, after_blank: bool) -> bool:
         """Read a line that is a heading without a colon."""
@@ -159,11 +162,12 @@ class MarkFinder:
         kind = self._known.kind(name)
         if kind is None or kind in (REGION, STUDY, "body", "administrative"):
             return False
-        if not self._known.is_exact(name):
-            return match["sign"] in {"-", "\u2013", "\u2014"} and name[0].isupper() and self._known.is_whole(name)
         if match.re is _CAPITALS:
-            return True
-        if match["sign"] in {".", ";", ">"}:
+            return self._known.is_exact(name)
+        sign = match["sign"] or ""
+        if not self._known.is_exact(name):
+            return sign[:1] in {"-", "\u2013", "\u2014"} and name[0].isupper() and self._known.is_whole(name)
+        if sign in {".", ";", ">"}:
             return name.isupper() and len(name) > 4
         return name.isupper() or (name[0].isupper() and len(name) > 4)
 

@@ -103,9 +103,10 @@ def resume_at(kind: str, plain: str, start: int, end: int) -> int | None:
     for first, last in split_flat(plain, start, end):
         gap = plain[before:first]
         is_first = before == start and not gap.strip()
+        goes_on = kind in _ONE_SENTENCE and not is_first and "\n" not in gap and plain[before - 1] not in ".!?])"
         before = last
         sentence = plain[first : min(last, first + _FIRST)]
-        if _turns(kind, sentence, is_first=is_first, is_paragraph=_BLANK_LINE.search(gap) is not None):
+        if not goes_on and _turns(kind, sentence, is_first=is_first, is_paragraph=_BLANK_LINE.search(gap) is not None):
             return first
     return None
 

@@ -30,8 +30,8 @@ _ENDING = re.compile(r"\.(?:com|org|net|edu|gov|pdf|html?|jpe?g|png|dcm|docx?|tx
 # Dashes and gaps that may stand between two statements.
 _GAP = re.compile(
     r"(?<=\S)(?:[ \t]+(?:--?|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
-    r"|(?<=[a-z)])(?:-[ \t]+(?=[A-Z])|[\u2014\u2015][ \t]?|\u2013(?=[A-Z]))"
-    r"|(?P<column>[ ]{4,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|[ \t]*\|[ \t|]*(?=[A-Za-z])))"
+    r"|(?<=[a-z)])(?:-[ \t]+(?=[A-Z])|(?:--|[\u2014\u2015])[ \t]?(?=[A-Za-z])|\u2013(?=[A-Z]))"
+    r"|(?P<column>[ ]{4,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|(?<!\|)[ \t]*\|[ \t|]*(?=[A-Za-z])))"
 )
 _NEGATED = re.compile(r"(?:there (?:is|are) )?(?:no|nil|without|neither|absence|negative)\b", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
@@ -61,7 +61,7 @@ _FIRST_ITEM = re.compile(r"\s*\(?(?:(?P<number>\d{1,2})[.)]|(?P<letter>[a-h])\))
 _BOX = re.compile(r"\[[ xX]?\]|[\u2610-\u2612\u2713-\u2718]")
 _WORD = re.compile(r"[^\W_]")
 _LIST_MARK = re.compile(
-    rf"[\s|]*(?:[-*\u2013\u2014]+(?![)\]]|ve\b)|[{BULLETS}\u00b7]+|[+>](?=\s)"
+    rf"[\s|]*(?:[-=_~#*]{{3,}}\s*)?(?:[-*\u2013\u2014]+(?![)\]]|ve\b)|[{BULLETS}\u00b7]+|[+>](?=\s)"
     r"|\(?\d{1,2}(?:[.)\u00ba](?=\s|[A-Za-z(])|\s?[-\u2013:](?=\s))(?!\s?\d)"
     r"|\(?(?:[a-h]|i{1,3}|iv|v)\)(?=\s|[A-Z])|[a-hA-H]\.(?=\s+[A-Z])|o(?=\s+[A-Z]))?\s*"
 )
@@ -104,7 +104,7 @@ def _cuts(plain: str, begin: int, stop: int) -> Iterator[int]:
         (match.end(), match.start(), match) for match in _STOP.finditer(plain, begin, stop)
     ]
     text = plain[begin:stop]
-    if " -" in text or "- " in text or "    " in text or _GAP_HINT.search(text):
+    if " -" in text or "- " in text or "--" in text or "    " in text or _GAP_HINT.search(text):
         found += [(match.end(), match.start(), match) for match in _GAP.finditer(plain, begin, stop)]
     if _ITEM_HINT.search(text):
         found += [(at, at, None) for at in _item_cuts(plain, begin, stop)]
