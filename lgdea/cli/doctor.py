@@ -43,6 +43,8 @@ def doctor(json: JsonFlag = False) -> None:
     for group in ("lgdea.datasets", "lgdea.backends"):
         facts[group] = sorted(point.name for point in metadata.entry_points(group=group))
     syntaxes = _transfer_syntaxes() if abilities["DICOM"] == "works" else []
+    if missing := sum(state["remedy"] is not None for state in syntaxes):
+        abilities["DICOM"] = f"works, but for {missing} compressions; pip install 'lgdea[dicom]' adds most"
     if json:
         show_json({**facts, "abilities": abilities, "transfer_syntaxes": syntaxes})
         return

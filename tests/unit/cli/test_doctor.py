@@ -20,4 +20,5 @@ def test_every_transfer_syntax_decodes_or_has_a_remedy(capsys, monkeypatch):
     out = " ".join(out.replace("│", " ").split())
     assert code == 0
     assert "JPEG Lossless, first-order 1.2.840.10008.1.2.4.70 missing: pip install python-gdcm" in out
+    assert "works, but for 13 compressions; pip install 'lgdea[dicom]' adds most" in out
     assert "Deflated Explicit VR Little Endian 1.2.840.10008.1.2.1.99 decodes" in out
