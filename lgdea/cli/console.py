@@ -29,8 +29,10 @@ ConfigOption = Annotated[
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: optimizer.lr=1e-4")]
 
-console = Console()
-stderr = Console(stderr=True)
+# Paths, ids and remedies (`lgdea[nifti]`, `boxes.frame=[width, height]`) are shown as they are: rich would take
+# brackets for markup and drop them, and colons for emoji.
+console = Console(markup=False, emoji=False)
+stderr = Console(stderr=True, markup=False, emoji=False)
 
 
 class _StderrHandler(logging.Handler):
