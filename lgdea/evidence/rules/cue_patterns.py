@@ -9,6 +9,7 @@ A pattern is a row of items, each of them optional with ``?`` or repeated with `
 ``@``      a number
 ``(a|b)``  either of two rows
 ``!<name>`` no member of the class follows; takes up no word
+``&(a b)``  this row follows; takes up no word
 ``#``      a finding or a structure follows; takes up no word
 ``$``      the value ends here: the sentence, a comma, a bracket, or another entry follows; takes up no word
 ========== =====================================================================================================
@@ -25,7 +26,7 @@ from lgdea.evidence.rules.spelling import lemma
 MASK = "#"
 """What stands for the words of a finding or a structure in the text that patterns are matched against."""
 NUMBER = "@"
-_ITEM = re.compile(r"<\w+>|[()|*?!]|[^\s()<>|*?!]+")
+_ITEM = re.compile(r"<\w+>|[()|*?!&]|[^\s()<>|*?!&]+")
 _MOST_REPEATS = 5
 _VALUE_ENDS = r"$|[,;()|] |checked |unchecked |(?:[a-z]+ )?(?:# )+[:=|] "
 
@@ -99,11 +100,10 @@ class _Compiler:
             self.closed += self._peek() == ")"
             self.at += 1
             return part
-        if item in {"!", "$", MASK}:
-            inner = {"!": "!", "$": f"={_VALUE_ENDS}", MASK: f"={MASK} "}[item] + (
-                self._atom().regex if item == "!" else ""
-            )
-            return _Part(f"(?{inner})", frozenset(), may_be_empty=True)
+        if item in {"!", "&"}:
+            return _Part(f"(?{'!' if item == '!' else '='}{self._atom().regex})", frozenset(), may_be_empty=True)
+        if item in {"$", MASK}:
+            return _Part(f"(?={_VALUE_ENDS if item == '$' else MASK + ' '})", frozenset(), may_be_empty=True)
         if item == NUMBER:
             return _Part(r"\d[\d.]* ", frozenset({NUMBER}), may_be_empty=False)
         if item == "~":

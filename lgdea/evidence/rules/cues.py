@@ -60,8 +60,9 @@ class CueGrammar:
 
 def _both(tags: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
     """Join two readings of the same words: what is no cue is none, and a cue of two directions looks at its place."""
-    if "pseudo" in tags or "pseudo" in other:
-        return {"pseudo": "forward"}
+    for its in (tags, other):
+        if "pseudo" in its:
+            return {"pseudo": its["pseudo"]}
     return {**tags, **{kind: "either" if tags.get(kind, value) != value else value for kind, value in other.items()}}
 
 

@@ -23,6 +23,7 @@ _COPULAS = frozenset({"is", "are", "be", "been", "was", "were", "not", "also", "
 _ADVERBS = frozenset({"now", "completely", "nearly", "since", "interval", "essentially", "fully", "also", "apparently",
                       "subsequently", "all", "both", "then", "largely"})  # fmt: skip
 _ARTICLES = frozenset({"the", "this", "these", "known", "that"})
+_PLACED = frozenset({"placement", "insertion"})
 _BOXES = frozenset({"checked", "unchecked"})
 _PARTS = frozenset({"tip", "end", "course", "position", "margin", "border", "extent", "cause", "source", "size"})
 _SIZES = frozenset({"mm", "cm"})
@@ -45,7 +46,10 @@ class AssertionDecision(NamedTuple):
 def decide_assertions(clause: ClauseContext, mentions: Sequence[Mention]) -> list[AssertionDecision]:
     """Decide what a clause asserts of each of its mentions, which are in order."""
     scopes = Scopes(clause, mentions)
-    return [_decide(mention, scopes.effects[number]) for number, mention in enumerate(mentions)]
+    decided = [_decide(mention, scopes.effects[number]) for number, mention in enumerate(mentions)]
+    for number in scopes.labels():
+        decided[number] = decided[number]._replace(assertion=None)
+    return decided
 
 
 def _decide(mention: Mention, found: Mapping[str, int]) -> AssertionDecision:
@@ -85,6 +89,13 @@ class Scopes:
                         nearest = hit.i if hit.j <= mentions[number].i else hit.j - 1
                         self.effects[number].setdefault(kind, nearest)
 
+    def labels(self) -> list[int]:
+        """Return the mentions that only say what their row is about: "Fracture: no acute fracture"."""
+        named = [mention.finding for mention in self.mentions]
+        return [
+            n for n, m in enumerate(self.mentions) if self.words[m.j : m.j + 1] == [":"] and m.finding in named[n + 1 :]
+        ]
+
     def _reached(self, cue: Hit, kind: str) -> list[int]:
         """Return the numbers of the mentions that a cue reaches."""
         direction = cue.tags[kind]
@@ -105,6 +116,8 @@ class Scopes:
     def _is_past(self, cue: Hit, kind: str, i: int) -> bool:
         """Return whether a forward cue of a kind says nothing of the mention at token ``i`` inside its scope."""
         gap = self.words[cue.j : i]
+        if kind == "history" and not _PLACED.isdisjoint(self.words[self._end_of(i) : self._end_of(i) + 1]):
+            return True  # "status post chest tube placement": the tube is there
         if kind == "history":
             return "," in gap or ("with" in gap and self.words[cue.i] in {"status", "statuspost"})
         if kind == "advice":  # of what has an article or a size, "follow-up of the 8 mm nodule"
@@ -112,6 +125,9 @@ class Scopes:
         if kind == "uncertain":  # a comma that is not part of an either-or list
             return "," in gap and "or" not in gap and _ALTERNATIVES.isdisjoint(gap) and len(gap) > 6
         return False
+
+    def _end_of(self, i: int) -> int:
+        return self.mentions[self.number_at[i]].j
 
     def _entry(self, box: int) -> list[int]:
         """Return the mentions that a check box belongs to: those up to the next box, or from the one before."""
@@ -307,4 +323,5 @@ def _opens_scope(hit: Hit) -> bool:
 
 def _closes(hit: Hit) -> bool:
     """Return whether a cue is the end of a statement before."""
-    return any(hit.tags.get(kind) in {"backward", "either"} for kind in ("negated", "uncertain", "resolved"))
+    cue = any(hit.tags.get(kind) in {"backward", "either"} for kind in ("negated", "uncertain", "resolved"))
+    return cue or hit.tags.get("pseudo") == "value"
