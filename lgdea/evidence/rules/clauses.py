@@ -135,8 +135,9 @@ class _Joint:
         resolved = {hit.tags.get("resolved") for hit in self.before}
         if word != "and" and "backward" in resolved:
             return True
-        if word != "," and any(hit.tags.get("uncertain") == "either" for hit in self.before):
-            return self._is_definite()
+        if not self.goes_on and any(hit.tags.get("uncertain") == "either" for hit in self.before):
+            first = self.after[0].tags
+            return self._is_definite() or "change" in first or (word != "," and "severity" in first)
         if not self.goes_on and any(map(negates_ahead, self.before)):
             return self._is_new(word)
         return not self.goes_on and self._is_graded() and not resolved.isdisjoint({"forward", "either"})

@@ -183,7 +183,7 @@ class Scopes:
         if word == "with":
             opens = reached or ("negated" in cue.tags and k > cue.j + 1 and self.words[k - 1] not in _EXPLAINS)
             return opens and self._leads_to_finding(k + 1) and self._is_own(k + 1)
-        if not self._is_preposition(k) or k == cue.j:
+        if not self._is_preposition(k) or k == cue.j or (word == "from" and "uncertain" in cue.tags):
             return False
         if word in _LINKS:
             definite = k + 1 < self.clause.end and self.words[k + 1] in _ARTICLES
