@@ -14,7 +14,7 @@ _PROSE = re.compile(
     r"|there|normal|clear|unremarkable|negative|positive|stable|unchanged|small|large|mild|mildly|moderate|severe"
     r"|increas\w+|decreas\w+|improv\w+|wors\w+|enlarged|elevated|intact|minimal|tiny|trace|resolv\w+|persist\w*"
     r"|consistent|suggest\w*|possible|probable|likely|compatible|compared|likely|within|above|below|tip|measur\w+"
-    r"|multiple|patchy|diffuse|focal|degenerative)\b",
+    r"|recommend\w*|advis\w*|cannot|could|may|should|exclude[ds]?|mm|cm|months?|weeks?|multiple|patchy|diffuse|focal|degenerative)\b",
     re.IGNORECASE,
 )
 """Words of statements; none of them stands in a title."""
