@@ -7,6 +7,7 @@ elements by their keyword, and counts; never what an element holds.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from lgdea.imaging.syntaxes import EXPORT, GE_PRIVATE, missing_decoder, syntax_n
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
-SHAPE = ("Rows", "Columns", "NumberOfFrames", "BitsStored", "SamplesPerPixel", "SpecificCharacterSet", "SOPClassUID")
+SHAPE = ("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "SamplesPerPixel",
+         "SpecificCharacterSet", "SOPClassUID")  # fmt: skip
 """Elements that :func:`open_image` itself looks at."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 AGAIN = "fetch it again or leave it out"
@@ -66,6 +68,8 @@ def open_image(path: Path, *, tags: list[str] | None = None) -> FileDataset:
     if tags is None:
         _complete_syntax(dataset, path)
     _require_decoder(dataset, path)
+    if tags is not None:
+        _require_size(dataset, path)
     return dataset
 
 
@@ -127,6 +131,19 @@ def has_comma(dataset: Dataset, keyword: str) -> bool:
 def is_empty(dataset: Dataset, keyword: str, path: Path) -> bool:
     """Whether an element is there and says nothing."""
     return keyword in dataset and number(dataset, keyword, path) is None
+
+
+def _require_size(dataset: FileDataset, path: Path) -> None:
+    """Refuse a file that its header alone shows to be cut short: smaller than its uncompressed pixels."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax and (syntax.is_private or syntax.is_deflated or syntax.is_encapsulated):
+        return
+    counts = [number(dataset, key, path) for key in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    values = [1.0 if count is None else count for count in counts]
+    subsampled = 2 / 3 if values[2] == 3 else 1.0  # YBR_FULL_422 may stand for it
+    needed, held = int(math.prod(values) / 8 * subsampled), path.stat().st_size
+    if held < needed:
+        raise ImageError(f"is {held:,} bytes, its pixels alone need {needed:,}", file=path, remedy=AGAIN)
 
 
 def refuse_others(dataset: Dataset, keyword: str, known: tuple[int, ...], path: Path) -> None:

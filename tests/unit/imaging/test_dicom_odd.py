@@ -300,6 +300,17 @@ def test_a_cut_compressed_picture_is_damage(write_dicom, ramp):
         read_image(jpeg(write_dicom, ramp, cut=400))
 
 
+def test_a_cut_file_is_seen_in_its_header(tmp_path):
+    raw = Path(WHOLE).read_bytes()
+    (tmp_path / "x.dcm").write_bytes(raw[:6000])
+    for read in (read_size, read_dicom_facts):
+        with pytest.raises(ImageError, match=r"x.dcm: is 6,000 bytes, its pixels alone need 8,192; fetch it again"):
+            read(tmp_path / "x.dcm")
+    with pytest.raises(ImageError, match=r"x.dcm: its pixel data is .* of 8,192 bytes"):
+        read_image(tmp_path / "x.dcm")
+    assert read_size(get_testdata_file("image_dfl.dcm")) == (512, 512)  # deflated, 4,637 bytes
+
+
 PIXELS = np.arange(12, dtype=np.uint16).reshape(3, 4)
 
 
