@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lgdea.api.results import Results
 from lgdea.config import explain
 from lgdea.errors import ConfigError, UsageError
-from lgdea.evaluation.config import EvaluationConfig, FeaturesConfig, ProbeConfig
+from lgdea.evaluation.config import ChangeConfig, EvaluationConfig, FeaturesConfig, ProbeConfig
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
 from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_suites, task_named
@@ -32,6 +32,7 @@ TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     **{str(task): config for task, config in CONFIGS.items()},
     "probe": ProbeConfig,
     "features": FeaturesConfig,
+    "change": ChangeConfig,
 }
 
 
@@ -54,13 +55,14 @@ def evaluate(
             (``timm:NAME``, ``hf:NAME``, ``open_clip:NAME/WEIGHTS``; see docs/encoders.md) or any object with the
             methods of :class:`~lgdea.evaluation.encoders.protocol.EvaluableModel`.
         archive: An archive or its folder.
-        tasks: Some of ``zero-shot``, ``retrieval``, ``grounding``, ``probe`` and ``features``. By default those of the
-            suite; without a suite those of the first three for which the archive has labels, reports or boxes.
+        tasks: Some of ``zero-shot``, ``retrieval``, ``grounding``, ``probe``, ``features`` and ``change``. By
+            default those of the suite; without a suite those of the first three for which the archive has labels,
+            reports or boxes.
         suite: Benchmark suite that fixes settings and items: a name of :func:`list_suites` or a suite file.
         settings: Settings of each task: ``{"zero-shot": {"classes": "nih14"}}``; see :mod:`lgdea.evaluation.config`.
-        evidence: Evidence of all the archive's reports that grades what retrieval finds: a folder, an
-            :class:`~lgdea.api.evidence.Evidence`, or a frame with ``report_id``, ``finding``, ``assertion`` and
-            ``laterality``; the archive's labels by default.
+        evidence: Evidence of all the archive's reports that grades what retrieval finds and says what changed: a
+            folder, an :class:`~lgdea.api.evidence.Evidence`, or a frame with ``report_id``, ``finding``,
+            ``assertion``, ``laterality`` and, for change, ``change``; the archive's labels by default.
         device: Where to put a model given by name; a GPU when there is one.
         out: Results folder; each task's files are written there when the task is done.
         **common: Settings of all tasks: ``split``, ``batch_size``, ``workers``, ``image_cache``,
@@ -99,7 +101,7 @@ def evaluate(
         config = _resolve_config(name, (settings or {}).get(name), common)
         plain = TaskInput(opened, config)
         inputs[name] = plain if chosen is None else prepare_task(chosen, task_named(name), opened, config)
-    units = _read_units(evidence, opened) if "retrieval" in inputs else None
+    units = _read_units(evidence, opened) if {"retrieval", "change"} & set(inputs) else None
     encoder = resolve_model(model, device)
     results: dict[str, Result] = {}
     for name, task_input in inputs.items():
@@ -176,8 +178,9 @@ def _run_task(name: str, encoder: Any, task_input: TaskInput, units: pd.DataFram
         "probe": tasks.probe,
         "features": tasks.features,
     }
-    if name == "retrieval":
-        return tasks.retrieval(encoder, task_input.archive, task_input.config, evidence=units)
+    if name in ("retrieval", "change"):
+        graded = {"retrieval": tasks.retrieval, "change": tasks.change}[name]
+        return graded(encoder, task_input.archive, task_input.config, evidence=units)
     return run[name](encoder, task_input.archive, task_input.config)
 
 

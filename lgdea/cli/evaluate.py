@@ -124,6 +124,24 @@ def probe(options: TaskOptions) -> None:
 
 
 @app.command()
+@with_task_options
+def change(
+    options: TaskOptions,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Evidence folder whose stated changes are the truth, where the archive has none."),
+    ] = None,
+) -> None:
+    """Tell how each finding has changed since the prior study: balanced accuracy, and the swap test.
+
+    The prior is chosen by date and time. A model without a change head answers by the difference of its scores.
+
+    Example: `lgdea eval change runs/change/model archives/phantom --out results/change`
+    """
+    options.run("change", evidence)
+
+
+@app.command()
 def features(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As of the other tasks, the baseline first.")],
     archive: ArchiveArgument,

@@ -152,11 +152,37 @@ class FeaturesConfig(EvaluationConfig):
     """If true, a UMAP is drawn too, where umap-learn is installed."""
 
 
+class ChangeConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.change`."""
+
+    stage: ClassVar[str | None] = "eval change"
+
+    pairs: Literal["dates", "listed"] = "dates"
+    """Choice of pairs: of each study and a prior by ``dates``, or those ``listed`` by the archive's source."""
+    prefer: Literal["same-view", "latest"] = "same-view"
+    """Choice of the prior by date: the latest study of the ``same-view`` where there is one, or the ``latest``."""
+    max_days: float | None = Field(None, gt=0)
+    """Most days between a study and its prior; null for no limit."""
+    truth: Literal["auto", "listed", "image", "evidence"] = "auto"
+    """Source of the true states: those ``listed`` by the archive's source, of the phantom's ``image`` contents, or of
+    the reports' ``evidence``; ``auto``: the first that there is."""
+    findings: tuple[str, ...] | None = None
+    """Vocabulary ids of the scored findings; null for all that have a true state."""
+    states: Literal[5, 3] = 5
+    """Number of states told apart; with 3, new counts as worse and resolved as better."""
+    min_items: int = Field(5, ge=1)
+    """A state of a finding with fewer items does not count in that finding's value; with fewer than two such states a
+    finding has none of its own."""
+    baseline_split: EvaluatedSplit = "val"
+    """Split on which the thresholds of the difference of zero-shot scores are chosen."""
+
+
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     "zero-shot": ZeroShotConfig,
     "retrieval": RetrievalConfig,
     "grounding": GroundingConfig,
     "probe": ProbeConfig,
     "features": FeaturesConfig,
+    "change": ChangeConfig,
 }
 """Settings of each task of ``lgdea eval``."""

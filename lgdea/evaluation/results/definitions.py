@@ -76,6 +76,21 @@ DEFINITIONS: dict[str, str] = {
     "grounding/ap-v1": "Average precision of a class's boxes at IoU >= T: COCO's matching and 101 recall points, tied "
     "scores one threshold; score = mean of the map over the box's region, one image for each (image, phrase).",
     "grounding/ap-whole-v1": "grounding/ap-v1 of one box around the whole image, all with the same score.",
+    "change/balanced-accuracy-v1": "Mean over the states (new, worse, stable, better, resolved, or three of them) of "
+    "the share of their items, a finding of a pair of studies, that are answered rightly; the answer is the most "
+    "probable of the states. Of one finding: over the states that at least `min_items` of its items have.",
+    "change/balanced-accuracy-macro-v1": "Mean over findings of change/balanced-accuracy-v1.",
+    "change/balanced-accuracy-difference-v1": "change/balanced-accuracy-v1 of the difference of the two images' "
+    "zero-shot scores: new or resolved when one alone is above a threshold, else worse or better when they lie far "
+    "enough apart; both thresholds, one for all findings, have the best balanced accuracy on the validation split.",
+    "change/balanced-accuracy-difference-macro-v1": "Mean over findings of change/balanced-accuracy-difference-v1.",
+    "change/balanced-accuracy-chance-v1": "change/balanced-accuracy-v1 of the answer stable to everything.",
+    "change/balanced-accuracy-chance-macro-v1": "Mean over findings of change/balanced-accuracy-chance-v1.",
+    "change/accuracy-v1": "Share of items that are answered rightly.",
+    "change/swap-consistency-v1": "Share of items whose answer is mirrored (worse and better, new and resolved, "
+    "stable) when prior and current are exchanged.",
+    "change/swap-flipped-v1": "change/swap-consistency-v1 over the items that are not answered stable.",
+    "change/set-accuracy-v1": "Share of items answered rightly both as they are and with prior and current exchanged.",
     "grounding/ap-centre-v1": "grounding/ap-v1 of the box of grounding/iou-hit-centre-v1, all with the same score.",
 }
 """Definition id to its meaning. ``macro`` is the mean over classes, ``micro`` the mean over items; intervals are 95%

@@ -13,6 +13,7 @@ HEADLINE = {
     "retrieval": ("evidence_precision@10", "evidence_ndcg@10", "/recall@10"),
     "grounding": ("pointing_macro", "cnr_macro", "miou_macro"),
     "probe": ("linear@100%/auroc_macro", "linear@10%/auroc_macro", "linear@1%/auroc_macro"),
+    "change": ("balanced_accuracy", "balanced_accuracy_macro", "swap_flipped"),
     "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
 }
 """Metrics in the first table, by task: for each of these the first metric whose name ends with it."""

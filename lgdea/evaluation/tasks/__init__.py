@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from lgdea.evaluation.tasks.change import change
 from lgdea.evaluation.tasks.features import features
 from lgdea.evaluation.tasks.grounding import grounding
 from lgdea.evaluation.tasks.probe import probe
 from lgdea.evaluation.tasks.retrieval import retrieval
 from lgdea.evaluation.tasks.zero_shot import zero_shot
 
-__all__ = ["features", "grounding", "probe", "retrieval", "zero_shot"]
+__all__ = ["change", "features", "grounding", "probe", "retrieval", "zero_shot"]

@@ -2,12 +2,19 @@ import pytest
 
 from lgdea.config import load_config
 from lgdea.errors import ConfigError
-from lgdea.evaluation.config import FeaturesConfig, GroundingConfig, ProbeConfig, RetrievalConfig, ZeroShotConfig
+from lgdea.evaluation.config import (
+    ChangeConfig,
+    FeaturesConfig,
+    GroundingConfig,
+    ProbeConfig,
+    RetrievalConfig,
+    ZeroShotConfig,
+)
 from lgdea.shipped import shipped
 
 FILES = sorted(file.name for file in shipped("configs").joinpath("eval").iterdir() if file.name.endswith(".yaml"))
 TASKS = {"zero-shot": ZeroShotConfig, "retrieval": RetrievalConfig, "grounding": GroundingConfig}
-TASKS |= {"probe": ProbeConfig, "features": FeaturesConfig}
+TASKS |= {"probe": ProbeConfig, "features": FeaturesConfig, "change": ChangeConfig}
 
 
 @pytest.mark.parametrize("name", FILES)

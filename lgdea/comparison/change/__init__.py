@@ -1,0 +1,1 @@
+"""Interval change: a study beside its prior, per entity new, worse, stable, better or resolved."""
