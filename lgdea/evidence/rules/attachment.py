@@ -61,9 +61,9 @@ class Attachment:
         for hit in self.hits:
             if hit.tags.get("change") not in {"stable", "worse", "better"} or len(found) < 2:
                 continue
-            words = [token.lemma for token in self.tokens[hit.i : hit.j]]
+            words = [token.lemma for token in self.tokens[hit.i : hit.j + 1]]
             listed = [m for m in found if m.i >= hit.j] if hit.i < found[0].i else []
-            if words[-1] not in {"in", "of"} and hit.tags["change"] != "stable":
+            if {"in", "of"}.isdisjoint(words[-2:]) and hit.tags["change"] != "stable":
                 listed = []
             if hit.i >= found[-1].j and self._is_predicate_of_all(hit, found):
                 listed = found
@@ -76,7 +76,7 @@ class Attachment:
 
     def _is_predicate_of_all(self, change: Hit, found: list[Mention]) -> bool:
         """Return whether a plural verb makes a change the predicate of the list before it."""
-        verbs = {token.lemma for token in self.tokens[found[-1].j : change.i]}
+        verbs = {token.lemma for token in self.tokens[found[-1].j : change.j]}
         return not verbs.isdisjoint({"are", "were", "have", "remain", "all"}) and all(
             m.change in {"unspecified", change.tags["change"]} for m in found
         )
@@ -205,7 +205,7 @@ class Attachment:
                 gap = [t.lemma for t in self.tokens[hit.j : mention.i]]
                 if category == "severity" and (len(gap) > 6 or any(w in LIST for w in gap)):
                     continue
-                if category == "change" and _EXPLAINS & set(gap):
+                if category == "change" and (_EXPLAINS & set(gap) or self._is_said_of_before(hit, left, gap)):
                     continue
                 distance = len(gap)
             elif hit.i >= mention.j:
@@ -223,6 +223,10 @@ class Attachment:
             return None
         mention.used.update(range(best[1].i, best[1].j))
         return best[1].tags[category]
+
+    def _is_said_of_before(self, change: Hit, left: int, gap: list[str]) -> bool:
+        """Return whether a change is the predicate of the mention before: "effusion worse, atelectasis better"."""
+        return change.i == left > self.clause.start and not {",", "and", "with"}.isdisjoint(gap)
 
     def _specialise(self, mention: Mention, left: int) -> None:
         table = self.lexicon.specialise.get(mention.finding)

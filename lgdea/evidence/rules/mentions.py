@@ -123,7 +123,7 @@ class Clause:
         between = self.tokens[i:j]
         return (
             len(between) <= 1
-            and not any(t.lemma in LIST or t.lemma in VERBS for t in between)
+            and not any(t.lemma in LIST or t.lemma in VERBS or t.lemma == "with" for t in between)
             and not any(i <= hit.i < j for hit in self.hits)
         )
 

@@ -12,7 +12,7 @@ _NORMAL = re.compile(
     r"(?:disease|process|abnormalit|finding|pathology|change|injury)"
     r"|\bno (?:acute |active |significant |focal |new )[ ,/a-z-]{0,50}?(?:infiltrate|consolidation|pneumonia|airspace)"
     r"|\b(?:normal|clear|unremarkable|negative)\b|within normal limits"
-    r"|\bnil (?:acute|of note|significant|else|focal)\b|\bn\.?a\.?d\b",
+    r"|\bnothing (?:acute|focal|abnormal)|\bnil (?:acute|of note|significant|else|focal)\b|\bn\.?a\.?d\b",
     re.IGNORECASE,
 )
 # "Lungs are not clear", "far from a normal chest": what stands before the word in its clause turns it round.
@@ -25,7 +25,7 @@ _TURNED = re.compile(
 _STUDY = re.compile(
     r"chest|thora|lung|pulmon|heart|cardi|mediastin|hil[aui]|pleura|stud(?:y|ies)|exam|radiograph|film|x-?ray|\bcxr\b"
     r"|\bct\b|scan|view|bon[ey]|osse|skelet|silhouette|costophrenic|diaphragm|trachea|vascula|aort|spine|ribs?\b|contour|apices"
-    r"|airspace|parenchym|vessel|abdom|brain|head|finding|impression|report|acute|disease|process|\bcp\b|angle|sinus",
+    r"|airspace|parenchym|vessel|abdom|brain|head|finding|impression|report|acute|disease|process|abnorm|patholog|\bcp\b|angle|sinus",
     re.IGNORECASE,
 )
 _ALONE = re.compile(

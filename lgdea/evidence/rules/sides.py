@@ -9,6 +9,7 @@ from lgdea.evidence.rules.places import PLURALS, Spot, find_spots
 from lgdea.vocabulary import load_vocabulary
 
 _OPPOSITE = {"left": "right", "right": "left"}
+_THEMES = frozenset({"on", "in", "at", "within"})
 _SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
 
 
@@ -171,10 +172,14 @@ class Sides:
     def _opens_clause(self, i: int, j: int) -> bool:
         """Return whether a side is the theme of its clause: "on the left, there is ...", "the left lung shows ..."."""
         start = self.clause.start
-        while start < i and self.tokens[start].lemma in {"on", "in", "at", "the", ",", "and", "within"}:
+        while start < i and self.tokens[start].lemma in _THEMES | {"the", ",", "and"}:
             start += 1
+        if start < i or j >= self.clause.end:
+            return False
+        if self.tokens[j].lemma == "," and any(t.lemma in _THEMES for t in self.tokens[self.clause.start : i]):
+            return True
         ahead = [token.lemma for token in self.tokens[j : j + 3] if token.lemma not in {",", "now", "also", "side"}]
-        return start == i and bool(ahead) and ahead[0] in VERBS | _SHOWS
+        return bool(ahead) and ahead[0] in VERBS | _SHOWS | {":"}
 
     def _may_have_side(self, mention: Mention) -> bool:
         usual = load_vocabulary().findings[mention.finding].default_anatomy

@@ -30,8 +30,9 @@ _RIB_NUMBERS = re.compile(
     re.IGNORECASE,
 )
 _SIDE_LETTER = re.compile(
-    r"[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?:st|nd|rd|th)\b)"
+    r"[LR]\s?[<>]|[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?:st|nd|rd|th)\b)"
 )  # "L base", not "L spine"
+_SIDE_BESIDE = re.compile(r"(?:[<>]\s?|\bon\s|\bon the\s)$")  # "R > L", "on L"
 # "#" is a fracture where a bone is near or one is denied, not before the title of a section.
 _BONE = re.compile(
     r"rib|clavic|femor|femur|\bn(?:of|oh)\b|humer|radi(?:us|al)|ulna|tibi|fibul|vertebr|spine|\b[ctl]\d|pelvi|pubi|ram(?:us|i)\b"
@@ -86,7 +87,7 @@ def _read_short(word: str, text: str, i: int, j: int) -> str | None:
     """What a letter, a mark or a de-identification token at ``text[i:j]`` stands for; None when for nothing."""
     if word[0] == "X" and not word.strip("X"):
         return None
-    if word in _LETTERS and _SIDE_LETTER.match(text, i):
+    if word in _LETTERS and (_SIDE_LETTER.match(text, i) or _SIDE_BESIDE.search(text, max(0, i - 7), i)):
         return _LETTERS[word]
     if word == "#" and _BONE.search(text, max(0, i - 40), i + 60) is None:
         return None
