@@ -122,12 +122,19 @@ def run(
     foreign = f" (not English: {foreign})" if foreign else ""
     verified = f"{summary['rejected_by_reason'].get('not_supported', 0):,} not supported, "
     console.print(
-        f"{out}: {summary['units']:,} units from {summary['reports']:,} reports, "
+        f"{out}: {summary['units']:,} units from {summary['reports']:,} reports ({_name_silent(summary)}), "
         f"{summary['rejected']:,} rejected{foreign}, {verified if summary.get('verified') else ''}"
         f"{summary['reports_per_second']:,.0f} reports/s",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _name_silent(summary: dict[str, Any]) -> str:
+    """How many reports gave no unit, and how much of the text was read."""
+    silent = summary["reports"] - summary["reports_with_units"]
+    share = summary.get("share_read")
+    return f"{silent:,} without units" + (f", {share:.1%} of the text read" if share is not None else "")
 
 
 @app.command()

@@ -33,6 +33,13 @@ class ReportResult:
     """Questions, of either pass, that the backend failed on; the next run asks them again."""
     units: list[Unit] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    by_layout: bool = True
+    """Only the sections about this study were shown or read; else the whole text was."""
+
+    @property
+    def nothing_read(self) -> bool:
+        """Return whether no answer about the report could be used."""
+        return self.lost_questions == self.questions and bool(self.rejects)
 
 
 class Answers(Protocol):
@@ -72,7 +79,7 @@ class ReportProcessor:
 
     def process(self, report: RawReport) -> ReportResult:
         """Parse, align and check the answers about a report; a question without an answer costs only its own units."""
-        result = ReportResult(report)
+        result = ReportResult(report, by_layout=self._prompt is None or self._prompt.reads == "sentence")
         if not report.text.strip():
             result.rejects.append(Reject(report.report_id, "empty_report", start=0, end=len(report.text)))
             return result

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from lgdea.evidence.postprocess import ReportResult
+from lgdea.evidence.text_read import count_headings, count_text, describe_headings, describe_text, forget_rare
 
 
 class Quality:
@@ -17,20 +18,26 @@ class Quality:
         self._alignment: Counter[str] = Counter()
         self._languages: Counter[str] = Counter()
         self._stated: Counter[tuple[str, str]] = Counter()
+        self._text: Counter[str] = Counter()
+        self._headings: Counter[tuple[str, str]] = Counter()
 
     def add(self, result: ReportResult) -> None:
         """Count one report."""
         counts = self._counts
         counts["reports"] += 1
         counts["reports_with_units"] += bool(result.units)
-        nothing_read = result.lost_questions == result.questions and bool(result.rejects)
-        counts["rejected"] += nothing_read
-        counts["incomplete"] += bool(result.lost_questions) and not nothing_read
+        counts["reports_by_layout"] += result.by_layout
+        counts["rejected"] += result.nothing_read
+        counts["incomplete"] += bool(result.lost_questions) and not result.nothing_read
         counts["questions"] += result.questions
         counts["rejected_questions"] += result.lost_questions
         counts["unanswered"] += result.unanswered
         counts["units"] += len(result.units)
         self._alignment.update([unit.alignment for unit in result.units])
+        text = result.report.text
+        self._text.update(count_text(text, by_layout=result.by_layout, is_rejected=result.nothing_read))
+        if result.by_layout and not result.nothing_read:
+            self._headings.update(count_headings(text))
         self._stated.update([(unit.finding, unit.assertion) for unit in result.units])
         for reject in result.rejects:
             counts["rejected_units"] += reject.unit is not None
@@ -46,6 +53,7 @@ class Quality:
         """Add the counts of other reports."""
         for name, counts in vars(other).items():
             vars(self)[name].update(counts)
+        forget_rare(self._headings)
 
     def to_dict(self) -> dict[str, Any]:
         """All counts.
@@ -53,6 +61,11 @@ class Quality:
         ``rejected`` are reports of which nothing could be read, ``incomplete`` those that lost some of their questions;
         ``unanswered`` are questions that the backend failed on. ``share_aligned`` is the share of all stated units
         whose quote stands in its report, ``rejected_languages`` the languages that the backend does not read.
+
+        ``share_read`` is the share of the reports' text (blanks, headings and markup apart) that was read;
+        ``share_passed_over`` tells why the rest was not: the section that it stands in, or ``rejected`` with its
+        report. ``headings`` are those met most often (see :func:`~lgdea.evidence.text_read.describe_headings`); None
+        where a language model is shown whole reports.
         """
         names = (
             "reports", "reports_with_units", "units", "rejected", "incomplete", "rejected_units", "questions",
@@ -66,6 +79,8 @@ class Quality:
         stated = aligned + lost
         return {
             **{name: self._counts[name] for name in names},
+            **describe_text(self._text),
+            "headings": describe_headings(self._headings) if self._counts["reports_by_layout"] else None,
             "rejected_by_reason": dict(_descending(self._reasons)),
             "rejected_languages": dict(_descending(self._languages)),
             "alignment": dict(_descending(self._alignment)),

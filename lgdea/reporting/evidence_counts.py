@@ -14,7 +14,7 @@ import pandas as pd
 
 from lgdea.annotation.compare_runs import is_actionable
 from lgdea.annotation.gold_standards import GoldCounts
-from lgdea.evidence.io import REJECTS, Reject, iter_rejects
+from lgdea.evidence.io import QUALITY, REJECTS, Reject, iter_rejects
 from lgdea.runs import MANIFEST
 
 _EXAMPLES = 3
@@ -48,6 +48,8 @@ class ExtractionSummary:
     """Share of stated units whose quote was found in the report."""
     exact: float | None
     """Share of units whose quote stands there word for word."""
+    text_read: float | None
+    """Share of the reports' text that was read."""
     speed: float | None
     """Reports per second."""
     started: str
@@ -98,6 +100,12 @@ class GoldRow:
         return 2 * self.right / total if total else None
 
 
+def reads_by_layout(folder: Path) -> bool:
+    """Return whether the run passed over the sections that are not about the study, as its counts tell."""
+    file = folder / QUALITY
+    return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("headings") is not None
+
+
 def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> ExtractionSummary:
     """Counts of an evidence folder.
 
@@ -128,6 +136,7 @@ def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> Ext
         counts=tuple((what, n) for what, n in counts if n or what != "incomplete reports"),
         aligned=None if aligned is None else float(aligned),
         exact=float((units["alignment"] == "exact").mean()) if len(units) else None,
+        text_read=summary.get("share_read"),
         speed=float(summary["reports_per_second"]) if summary.get("reports_per_second") else None,
         started=str(manifest.get("started", ""))[:16].replace("T", " "),
     )

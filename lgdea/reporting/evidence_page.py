@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,7 @@ from lgdea.reporting.evidence_counts import (
     count_run,
     gold_errors,
     gold_rows,
+    reads_by_layout,
 )
 from lgdea.reporting.evidence_payload import Content, choose, payload
 from lgdea.reporting.template import fill
@@ -80,7 +82,7 @@ def build_evidence_page(
         difference = compare_runs(runs[0].units, runs[1].units, reports_read(folders, archive))
     whole = report_texts(archive)
     texts = {report: whole[report] for report in asked[0]}
-    content = _content(runs, texts, comparison, difference)
+    content = replace(_content(runs, texts, comparison, difference), by_layout=reads_by_layout(folders[0]))
     chosen = choose(content, limit, seed)
     context = {
         "title": f"Evidence of {names[0]}",

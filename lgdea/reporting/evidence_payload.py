@@ -14,6 +14,8 @@ from markupsafe import Markup
 
 from lgdea.annotation.compare_runs import Pair
 from lgdea.evidence.io import Reject
+from lgdea.evidence.layout import lay_out
+from lgdea.evidence.text_read import passed_over
 from lgdea.reporting.evidence_counts import GoldError, refused_text
 
 _FIELDS = ("finding", "assertion", "section", "alignment", "anatomy", "laterality", "severity", "change")
@@ -35,6 +37,8 @@ class Content:
     ranked: Sequence[str]
     members: Mapping[str, Iterable[str]]
     """Gold class -> findings."""
+    by_layout: bool = False
+    """The run reads the sections about the study only; the others are shown as passed over."""
 
 
 def choose(content: Content, limit: int, seed: int) -> list[str]:
@@ -99,7 +103,9 @@ def payload(content: Content, reports: Sequence[str], names: Sequence[str], gold
             ]
             for p in content.pairs.get(report, ())
         ]
-        rows.append([report, text, order[report], pairs, errors.get(report, []), rejects.get(report, [])])
+        passed = passed_over(lay_out(text)) if content.by_layout else []
+        places = [[*(offsets[p] if offsets else p for p in (a, b)), values[reason]] for a, b, reason in passed]
+        rows.append([report, text, order[report], pairs, errors.get(report, []), rejects.get(report, []), places])
     members = {str(values[name]): [values[f] for f in sorted(found)] for name, found in content.members.items()}
     document = {"names": list(names), "gold": gold, "reports": rows, "members": members, "values": values.known}
     return script_json(document)

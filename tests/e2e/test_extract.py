@@ -48,7 +48,7 @@ def test_a_first_look_and_the_whole(few: Path, tmp_path: Path, capsys: pytest.Ca
     assert (code, summary["reports"], summary["units"]) == (0, 1, 1)
     code, out, err = run_lgdea(capsys, "extract", few, "--out", tmp_path / "all", "--max-rejected", "0.3")
     assert code == 0, err
-    assert f"{tmp_path / 'all'}: 3 units from 4 reports, 1 rejected" in out
+    assert f"{tmp_path / 'all'}: 3 units from 4 reports (1 without units, 100.0% of the text read), 1 rejected" in out
 
 
 def test_too_many_rejects_are_exit_code_3(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

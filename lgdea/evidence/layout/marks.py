@@ -177,6 +177,8 @@ class MarkFinder:
         body = stop.end() if stop else end
         line = self._plain[start : stop.start() if stop else body]
         continues = goes_on and line.isupper() and not stop and len(line) <= LONGEST_NAME
+        if stop and " " not in line.strip():  # "Mr. Smith"
+            return start
         if not continues and not (len(line) <= 2 * LONGEST_NAME and is_title(line)):
             return start
         last = self.marks[-1]

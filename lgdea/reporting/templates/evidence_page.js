@@ -21,12 +21,13 @@ function readUnit(row) {
   FIELDS.forEach((name, n) => { unit[name] = data.values[row[n + 2]]; });
   return unit;
 }
-const reports = data.reports.map(([id, text, order, pairs, errors, rejects]) => ({
+const reports = data.reports.map(([id, text, order, pairs, errors, rejects, passed]) => ({
   id, text, order,
   low: `${id}\n${text}`.toLowerCase(),
   pairs: pairs.map(([a, b, kind, tier]) => ({ a: readUnit(a), b: readUnit(b), kind, tier: data.values[tier] })),
   errors: errors.map(([name, kind, rank]) => ({ name: data.values[name], kind, rank })),
   rejects: rejects.map(([reason, text, run]) => ({ reason: data.values[reason], text, run })),
+  passed: passed.map(([start, end, reason]) => ({ start, end, reason: data.values[reason] })),
 }));
 const members = Object.fromEntries(
   Object.entries(data.members).map(([name, found]) => [data.values[name], new Set(found.map((f) => data.values[f]))]));
@@ -151,7 +152,8 @@ function textOf(report, entries) {
   if (!report.text.trim()) { box.append(make("span", "empty", "no text")); return box; }
   const placed = entries.flatMap((entry) => unitsOf(entry.pair).map((unit) => ({ entry, unit })))
     .filter(({ unit }) => unit.alignment !== "none" && unit.start < unit.end && unit.end <= report.text.length);
-  const borders = [...new Set([0, report.text.length, ...placed.flatMap(({ unit }) => [unit.start, unit.end])])]
+  const borders = [...new Set([0, report.text.length, ...placed.flatMap(({ unit }) => [unit.start, unit.end]),
+    ...report.passed.flatMap(({ start, end }) => [start, end])])]
     .sort((x, y) => x - y);
   for (let n = 0; n + 1 < borders.length; n += 1) {
     const [left, right] = [borders[n], borders[n + 1]];
@@ -159,7 +161,13 @@ function textOf(report, entries) {
     const over = placed.filter(({ unit }) => unit.start <= left && right <= unit.end).sort((x, y) =>
       Number(y.entry.on) - Number(x.entry.on) || (x.unit.end - x.unit.start) - (y.unit.end - y.unit.start)
       || RANK[x.unit.assertion] - RANK[y.unit.assertion]);
-    if (!over.length) { box.append(piece); continue; }
+    if (!over.length) {
+      const passed = report.passed.find(({ start, end }) => start <= left && right <= end);
+      const grey = passed && make("span", "passed-over", piece);
+      if (grey) grey.title = `passed over: ${words(passed.reason)}`;
+      box.append(grey ?? piece);
+      continue;
+    }
     const { unit, entry } = over[0];
     const mark = make("mark", `ev ev-${unit.assertion}`, piece);
     mark.classList.toggle("faint-mark", !entry.on);

@@ -142,6 +142,17 @@ def test_marks_are_the_quotes(browser, page):
     assert "B absent" in rows[0]
 
 
+def test_what_was_passed_over_is_grey_and_says_why(browser, page):
+    browser.open(page, "#report=r:plain")
+    grey = browser.js("[...document.querySelectorAll('.passed-over')].map(p => [p.textContent, p.title])")
+    assert grey == [
+        ["COMPARISON:", "passed over: heading"],
+        [" None.\n", "passed over: comparison"],
+        ["FINDINGS:", "passed over: heading"],
+        ["IMPRESSION:", "passed over: heading"],
+    ]
+
+
 def test_pointing_and_choosing_light_up_the_quote(browser, page):
     browser.open(page, "#report=r:emoji")
     browser.js("document.querySelector('.ev').dispatchEvent(new MouseEvent('mouseenter'))")

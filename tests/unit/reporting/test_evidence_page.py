@@ -145,6 +145,13 @@ def test_offsets_are_those_of_a_browser(page):
     assert {k: sorted(v) for k, v in shown.items()} == {k: sorted(v) for k, v in wanted.items()}
 
 
+def test_stretches_that_were_passed_over_have_their_reasons(page):
+    data = island(page.read_text(encoding="utf-8"))
+    report = next(row for row in data["reports"] if row[0] == "r:plain")
+    passed = [(report[1][start:end], data["values"][reason]) for start, end, reason in report[6]]
+    assert passed[:2] == [("COMPARISON:", "heading"), (" None.\n", "comparison")]
+
+
 def test_counts_refusals_gold_and_difference_are_told(page):
     text = " ".join(re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8").split('<script type="app')[0]).split())
     assert "quote not in report the quoted words are not in the report 1 r:plain" in text
