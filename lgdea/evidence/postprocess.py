@@ -16,6 +16,7 @@ from lgdea.evidence.prompts.sentence import words_of
 from lgdea.evidence.report_reader import RawReport
 from lgdea.evidence.request_loop import PendingRequest, is_unanswered
 from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, parse_response
+from lgdea.evidence.rules.lexicon import find_misspelt
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.vocabulary import load_vocabulary
 
@@ -33,6 +34,8 @@ class ReportResult:
     """Questions, of either pass, that the backend failed on; the next run asks them again."""
     units: list[Unit] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    misspelt: list[str] = field(default_factory=list)
+    """Words of findings that the rules read as misspelt."""
     by_layout: bool = True
     """Only the sections about this study were shown or read; else the whole text was."""
 
@@ -96,7 +99,9 @@ class ReportProcessor:
                 )
             else:
                 self._align(result, question, stated, sections)
-        if self._prompt is not None and self._prompt.reads == "sentence":
+        if self._prompt is None:
+            result.misspelt = find_misspelt(unit.finding_text for unit in result.units)
+        elif self._prompt.reads == "sentence":
             _drop_contradicted_normal(result)
         return result
 

@@ -20,6 +20,7 @@ class Quality:
         self._stated: Counter[tuple[str, str]] = Counter()
         self._text: Counter[str] = Counter()
         self._headings: Counter[tuple[str, str]] = Counter()
+        self._misspelt: Counter[str] = Counter()
 
     def add(self, result: ReportResult) -> None:
         """Count one report."""
@@ -39,6 +40,7 @@ class Quality:
         if result.by_layout and not result.nothing_read:
             self._headings.update(count_headings(text))
         self._stated.update([(unit.finding, unit.assertion) for unit in result.units])
+        self._misspelt.update(result.misspelt)
         for reject in result.rejects:
             counts["rejected_units"] += reject.unit is not None
             self._reasons[reject.reason] += 1
@@ -60,7 +62,8 @@ class Quality:
 
         ``rejected`` are reports of which nothing could be read, ``incomplete`` those that lost some of their questions;
         ``unanswered`` are questions that the backend failed on. ``share_aligned`` is the share of all stated units
-        whose quote stands in its report, ``rejected_languages`` the languages that the backend does not read.
+        whose quote stands in its report, ``rejected_languages`` the languages that the backend does not read,
+        ``words_read_as_misspelt`` the words of findings that the rules took for other ones.
 
         ``share_read`` is the share of the reports' text (blanks, headings and markup apart) that was read;
         ``share_passed_over`` tells why the rest was not: the section that it stands in, or ``rejected`` with its
@@ -83,6 +86,7 @@ class Quality:
             "headings": describe_headings(self._headings) if self._counts["reports_by_layout"] else None,
             "rejected_by_reason": dict(_descending(self._reasons)),
             "rejected_languages": dict(_descending(self._languages)),
+            "words_read_as_misspelt": dict(_descending(self._misspelt)),
             "alignment": dict(_descending(self._alignment)),
             "share_aligned": round(aligned / stated, 6) if stated else None,
             "share_unaligned": round(lost / stated, 6) if stated else 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,10 +13,15 @@ import ahocorasick
 import yaml
 
 from lgdea.evidence.rules.hit import Hit
+from lgdea.evidence.rules.misspellings import SpellingCorrector, load_near_words
 from lgdea.evidence.rules.organ_tables import load_organs
+from lgdea.evidence.rules.spelling import lemma
 from lgdea.evidence.rules.tokens import Token, lemmas
 from lgdea.vocabulary import Anatomy, load_vocabulary
 
+_CORRECTED = frozenset({"finding", "head", "place", "laterality", "severity", "modifier", "normal"})
+_WORD = re.compile(r"[^\W\d_]{6,}")
+_LINE_END = re.compile(r"-[ \t]*\n[ \t]*")
 _Entries = Mapping[tuple[str, ...], dict[str, str]]
 
 
@@ -43,8 +49,31 @@ class Lexicon:
     standing: frozenset[str]
     sideless: frozenset[str]
     explained: dict[str, frozenset[str]]
+    spelling: SpellingCorrector
     ids: dict[str, int] = field(default_factory=dict)
     automaton: Any = None
+
+    def correct(self, tokens: list[Token], text: str) -> list[Token]:
+        """The tokens of ``text`` with misspelt words under their right lemma and words joined that a line end cuts."""
+        if "-\n" in text:
+            tokens = self._join_lines(tokens, text)
+        spelling = self.spelling
+        return [
+            token if (right := spelling[token.lemma]) == token.lemma else token._replace(lemma=right)
+            for token in tokens
+        ]
+
+    def _join_lines(self, tokens: list[Token], text: str) -> list[Token]:
+        result: list[Token] = []
+        for token in tokens:
+            last = result[-1] if result else None
+            if last is not None and _LINE_END.fullmatch(text, last.end, token.start):
+                whole = lemma(text[last.start : last.end] + text[token.start : token.end])
+                if whole in self.ids:
+                    result[-1] = Token(whole, last.start, token.end)
+                    continue
+            result.append(token)
+        return result
 
     def match(self, tokens: Sequence[Token]) -> list[Hit]:
         """Leftmost-longest, non-overlapping lexicon entries in order; linear in the number of tokens."""
@@ -113,9 +142,20 @@ def load_lexicon() -> Lexicon:
         sideless=frozenset(terms["sideless"]),
         explained={name: frozenset(found) for name, found in terms["explained"].items()},
         up={a: _holders(a, vocabulary.anatomy) for a in vocabulary.anatomy},
+        spelling=SpellingCorrector(
+            {word for key, tags in entries.items() if not _CORRECTED.isdisjoint(tags) for word in key},
+            {*ids, *load_near_words()},
+        ),
         ids=ids,
         automaton=automaton,
     )
+
+
+def find_misspelt(finding_texts: Iterable[str]) -> list[str]:
+    """List the words of findings, as reports spell them, that the lexicon knows only as misspelt."""
+    spelling = load_lexicon().spelling
+    words = (word.lower() for text in finding_texts for word in _WORD.findall(text))
+    return [word for word in words if spelling.misspelt(word)]
 
 
 def _entries(terms: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, str]]:

@@ -112,7 +112,7 @@ def _placed_like(before: list[RuleMatch], item: RuleMatch) -> RuleMatch:
 def _read_sentence(sentence: str, study: StudyContext = NO_CONTEXT) -> tuple[RuleMatch, ...]:
     """Evidence of one sentence, offsets into it. Cached: archives repeat their normal sentences thousands of times."""
     lexicon = load_lexicon()
-    tokens = tokenise(sentence)
+    tokens = lexicon.correct(tokenise(sentence), sentence)
     hits = lexicon.match(tokens)
     if not any(_NAMES & hit.tags.keys() for hit in hits):
         return ()

@@ -13,7 +13,7 @@ _LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl",
 _LIGATURE = re.compile("[" + "".join(_LIGATURES) + "]")
 # British stems as Americans write them; both forms of a word only have to come out the same.
 _BRITISH = re.compile(
-    r"(?<=[cfhknp])ae(?=[cdlmt])|(?<=gyn)ae|oe(?=dem|soph)|(?<=f)oe(?=t)|(?<=rrh)oe|(?<=tum)ou(?=r)|(?<=col)ou(?=r)"
+    r"(?<=[cfhknp])ae(?=[cdlmnt])|(?<=gyn)ae|oe(?=dem|soph)|(?<=f)oe(?=t)|(?<=rrh)oe|(?<=tum)ou(?=r)|(?<=col)ou(?=r)"
     r"|(?<=[aeilnrt])is(?=(?:ed?|es|ing|ations?)$)|(?<=fib|ent|lib|met)re(?=s?$)|(?<=tunnel)l|(?<=model)l"
 )
 _AMERICAN = {"ae": "e", "oe": "e", "ou": "o", "is": "iz", "re": "er", "l": ""}
@@ -44,6 +44,7 @@ _IRREGULAR = {
     "sulci": "sulcus",
     "bronchi": "bronchus",
     "atelectases": "atelectasis",
+    "prostheses": "prosthesis",
     "diverticula": "diverticulum",
     "calculi": "calculus",
     "thrombi": "thrombus",

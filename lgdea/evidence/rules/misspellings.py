@@ -1,0 +1,116 @@
+"""Misspelt words of findings and structures: "pnuemothorax" is read as "pneumothorax".
+
+Only long words are corrected, only words that nobody knows, and only to a single nearest word of the lexicon with the
+same first letter: one edit from seven letters on, two from eleven on; two letters in the wrong order are one edit.
+Words of English and of medicine that come so close to one of the lexicon ("hemothorax", "fissured") stand in
+``near_words.txt`` and are left alone. Cues like "no" and "without" are never corrected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from importlib import resources
+from itertools import combinations
+
+from lgdea.evidence.rules.spelling import lemma
+
+ONE_EDIT, TWO_EDITS = 7, 11
+"""Letters from which on a word of the lexicon may be misspelt by one edit and by two."""
+_PREFIX = re.compile(
+    r"hyper|hypo|intra|inter|infra|peri|para|pre|post|pro|supra|super|sub|anti|ante|epi|endo|retro|bi|uni"
+)
+_MOST_KEPT = 200_000  # words
+
+
+@lru_cache(maxsize=1)
+def load_near_words() -> frozenset[str]:
+    """Return the lemmas of known words that are close to one of the lexicon."""
+    text = (resources.files("lgdea.evidence.rules") / "near_words.txt").read_text(encoding="utf-8")
+    return frozenset(lemma(word) for line in text.splitlines() if not line.startswith("#") for word in line.split())
+
+
+class SpellingCorrector(dict[str, str]):
+    """The word that each lemma is read as: itself, or the one that it misspells.
+
+    Args:
+        words: What may be misspelt.
+        known: What is never a misspelling.
+
+    Example:
+        >>> corrector = SpellingCorrector(["pneumothorax", "effusion"], ["effusive"])
+        >>> corrector["pnuemothorax"], corrector["effusin"], corrector["effusive"]
+        ('pneumothorax', 'effusion', 'effusive')
+    """
+
+    def __init__(self, words: Collection[str], known: Iterable[str]) -> None:
+        super().__init__()
+        self._known = {*known, *words}
+        self._longest = max(map(len, words), default=0) + 2
+        self._shortened: dict[str, list[str]] = {}
+        for word in sorted({word for word in words if len(word) >= ONE_EDIT and word.isalpha()}):
+            for short in _shorten(word, _edits_of(word)):
+                self._shortened.setdefault(short, []).append(word)
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _MOST_KEPT:
+            self.clear()
+        right = self[word] = self._correct(word)
+        return right
+
+    def misspelt(self, word: str) -> bool:
+        """Return whether a word of a text is read as another one."""
+        key = lemma(word)
+        return self[key] != key
+
+    def _correct(self, word: str) -> str:
+        if not ONE_EDIT - 1 <= len(word) <= self._longest or word in self._known or not word.isalpha():
+            return word
+        # "scoliosos" has lost its last letter as if it were a plural.
+        close = self._find_close(word) or (self._find_close(word + "s") if word.endswith("o") else {})
+        nearest = [right for right, edits in close.items() if edits == min(close.values())]
+        return nearest[0] if len(nearest) == 1 else word
+
+    def _find_close(self, word: str) -> dict[str, int]:
+        """The words that this one may misspell, with the number of edits."""
+        found: dict[str, int] = {}
+        for short in _shorten(word, 2 if len(word) >= TWO_EDITS - 1 else 1):
+            for right in self._shortened.get(short, ()):
+                if right not in found and right[0] == word[0] and not _contradict(word, right):
+                    found[right] = _distance(word, right)
+        return {right: edits for right, edits in found.items() if edits <= _edits_of(right)}
+
+
+def _contradict(word: str, right: str) -> bool:
+    """Return whether two words begin with different prefixes: "hypodensity" is no misspelt "hyperdensity"."""
+    ours, theirs = (_PREFIX.match(text) for text in (word, right))
+    return ours is not None and theirs is not None and ours[0] != theirs[0]
+
+
+def _edits_of(word: str) -> int:
+    return 2 if len(word) >= TWO_EDITS else 1
+
+
+def _shorten(word: str, letters: int) -> set[str]:
+    """The word with up to so many letters left out."""
+    return {
+        "".join(letter for k, letter in enumerate(word) if k not in left_out)
+        for count in range(letters + 1)
+        for left_out in combinations(range(len(word)), count)
+    }
+
+
+def _distance(a: str, b: str) -> int:
+    """Edits between two words: insertions, deletions, substitutions, and swaps of neighbours (optimal alignment)."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, start=1):
+        above, row, twice = row, [i], before
+        for j, other in enumerate(b, start=1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != other))
+            if twice and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, twice[j - 2] + 1)
+            row.append(cost)
+        before = above
+    return row[-1]
