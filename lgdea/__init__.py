@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lgdea.api.archives import list_datasets as list_datasets
     from lgdea.api.archives import make_pairing as make_pairing
     from lgdea.api.archives import open_archive as open_archive
+    from lgdea.api.comparison import find_cases as find_cases
+    from lgdea.api.comparison import train_comparison as train_comparison
     from lgdea.api.evaluation import evaluate as evaluate
     from lgdea.api.evaluation import list_suites as list_suites
     from lgdea.api.evidence import Evidence as Evidence
@@ -47,6 +49,7 @@ _EXPORTS = {
     "create_model": "lgdea.models.create",
     "evaluate": "lgdea.api.evaluation",
     "extract": "lgdea.api.extraction",
+    "find_cases": "lgdea.api.comparison",
     "list_backends": "lgdea.api.extraction",
     "list_configs": "lgdea.api.training",
     "list_datasets": "lgdea.api.archives",
@@ -61,6 +64,7 @@ _EXPORTS = {
     "pretrain": "lgdea.api.training",
     "save_model": "lgdea.models.serialization",
     "show_heat_map": "lgdea.api.heat_maps",
+    "train_comparison": "lgdea.api.comparison",
     "write_heat_maps": "lgdea.api.heat_maps",
 }
 _MODULES = ("data", "losses", "metrics")

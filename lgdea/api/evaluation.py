@@ -12,7 +12,13 @@ from pydantic import ValidationError
 from lgdea.api.results import Results
 from lgdea.config import explain
 from lgdea.errors import ConfigError, UsageError
-from lgdea.evaluation.config import ChangeConfig, EvaluationConfig, FeaturesConfig, ProbeConfig
+from lgdea.evaluation.config import (
+    ChangeConfig,
+    EntityRetrievalConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    ProbeConfig,
+)
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
 from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_suites, task_named
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lgdea.api.evidence import Evidence
+    from lgdea.comparison.entity.model import EntityModel
     from lgdea.evaluation.encoders.protocol import ImageEncoder
     from lgdea.evaluation.results.result import Result
     from lgdea.models.lgdea_model import LgdeaModel
@@ -28,16 +35,18 @@ if TYPE_CHECKING:
 
     Model = LgdeaModel | ImageEncoder | str | Path
 
+ENTITY = "entity-retrieval"
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     **{str(task): config for task, config in CONFIGS.items()},
     "probe": ProbeConfig,
     "features": FeaturesConfig,
     "change": ChangeConfig,
+    ENTITY: EntityRetrievalConfig,
 }
 
 
 def evaluate(
-    model: Model,
+    model: Model | EntityModel,
     archive: Archive | str | Path,
     tasks: str | Sequence[str] | None = None,
     suite: Suite | str | Path | None = None,
@@ -55,9 +64,9 @@ def evaluate(
             (``timm:NAME``, ``hf:NAME``, ``open_clip:NAME/WEIGHTS``; see docs/encoders.md) or any object with the
             methods of :class:`~lgdea.evaluation.encoders.protocol.EvaluableModel`.
         archive: An archive or its folder.
-        tasks: Some of ``zero-shot``, ``retrieval``, ``grounding``, ``probe``, ``features`` and ``change``. By
-            default those of the suite; without a suite those of the first three for which the archive has labels,
-            reports or boxes.
+        tasks: Some of ``zero-shot``, ``retrieval``, ``grounding``, ``probe``, ``features``, ``change`` and
+            ``entity-retrieval`` (which needs evidence and a model with an entity head). By default those of the
+            suite; without a suite those of the first three for which the archive has labels, reports or boxes.
         suite: Benchmark suite that fixes settings and items: a name of :func:`list_suites` or a suite file.
         settings: Settings of each task: ``{"zero-shot": {"classes": "nih14"}}``; see :mod:`lgdea.evaluation.config`.
         evidence: Evidence of all the archive's reports that grades what retrieval finds and says what changed: a
@@ -101,12 +110,14 @@ def evaluate(
         config = _resolve_config(name, (settings or {}).get(name), common)
         plain = TaskInput(opened, config)
         inputs[name] = plain if chosen is None else prepare_task(chosen, task_named(name), opened, config)
-    units = _read_units(evidence, opened) if {"retrieval", "change"} & set(inputs) else None
-    encoder = resolve_model(model, device)
+    units = _read_units(evidence, opened) if {"retrieval", "change", ENTITY} & set(inputs) else None
+    source = model if isinstance(model, str | Path) else ""
+    entity_model = _entity_model(model, device) if ENTITY in inputs else None
+    encoder = resolve_model(model, device) if entity_model is None else entity_model.base
     results: dict[str, Result] = {}
     for name, task_input in inputs.items():
-        result = _run_task(name, encoder, task_input, units)
-        results[name] = task_input.annotate_result(result, model if isinstance(model, str | Path) else "")
+        result = _run_task(name, entity_model if name == ENTITY else encoder, task_input, units)
+        results[name] = task_input.annotate_result(result, source)
         if out is not None:
             write_result(results[name], out)
     return Results(results)
@@ -125,7 +136,7 @@ def list_suites() -> list[str]:
     return [suite.name for suite in shipped_suites()]
 
 
-def resolve_model(model: Model, device: str | None = None) -> LgdeaModel | ImageEncoder:
+def resolve_model(model: Model | EntityModel, device: str | None = None) -> LgdeaModel | ImageEncoder:
     """Load a model given by name or folder; any other is returned as it is.
 
     Args:
@@ -133,7 +144,7 @@ def resolve_model(model: Model, device: str | None = None) -> LgdeaModel | Image
         device: Where to put a model that is loaded.
     """
     if not isinstance(model, str | Path):
-        return model
+        return model  # type: ignore[return-value]  # an entity model is asked for its own task alone
     from lgdea.evaluation.encoders.registry import load_encoder
 
     return load_encoder(model, device)
@@ -178,10 +189,25 @@ def _run_task(name: str, encoder: Any, task_input: TaskInput, units: pd.DataFram
         "probe": tasks.probe,
         "features": tasks.features,
     }
-    if name in ("retrieval", "change"):
-        graded = {"retrieval": tasks.retrieval, "change": tasks.change}[name]
-        return graded(encoder, task_input.archive, task_input.config, evidence=units)
+    graded: dict[str, Callable[..., Result]] = {"retrieval": tasks.retrieval, "change": tasks.change}
+    graded[ENTITY] = tasks.entity_retrieval
+    if name in graded:
+        return graded[name](encoder, task_input.archive, task_input.config, evidence=units)
     return run[name](encoder, task_input.archive, task_input.config)
+
+
+def _entity_model(model: Any, device: str | None) -> EntityModel:
+    """Load the model of the one task that needs an entity head; a loaded one is returned as it is."""
+    import torch
+
+    from lgdea.comparison.entity.model import EntityModel
+    from lgdea.comparison.entity.train import load_entity_model
+
+    if isinstance(model, str | Path):
+        return load_entity_model(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not isinstance(model, EntityModel):
+        raise UsageError(f"{ENTITY} needs a model with an entity head", remedy="train one: `lgdea compare train`")
+    return model
 
 
 def _read_units(evidence: str | Path | pd.DataFrame | Evidence | None, archive: Archive) -> pd.DataFrame | None:

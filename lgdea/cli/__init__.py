@@ -13,6 +13,7 @@ import typer
 
 from lgdea.cli import (
     compare,
+    comparison,
     config,
     data,
     demo,
@@ -69,6 +70,8 @@ review.register(extract.app)
 app.add_typer(extract.app, name="extract")
 app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
+app.add_typer(comparison.app, name="compare")
+app.command("find")(comparison.find)
 app.add_typer(config.app, name="config")
 app.command("embed")(evaluate.embed)
 compare.register(evaluate.app)

@@ -23,10 +23,13 @@ class Stage(StrEnum):
     extract = "extract"
     pretrain = "pretrain"
     eval = "eval"
+    compare = "compare"
 
 
 StageArgument = Annotated[Stage, typer.Argument(help="Whose settings.")]
-TaskArgument = Annotated[str | None, typer.Argument(help="Task of `eval`: zero-shot, retrieval, grounding ...")]
+TaskArgument = Annotated[
+    str | None, typer.Argument(help="Task of `eval` (zero-shot, retrieval ...) or `compare` (entity).")
+]
 
 
 @app.command()
@@ -64,6 +67,10 @@ def show(
 
 
 def _config_class(stage: Stage, task: str | None) -> type[Config]:
+    if stage is Stage.compare:
+        from lgdea.api.comparison import config_class
+
+        return config_class(task or "entity")
     if task is not None and stage is not Stage.eval:
         raise UsageError(f"{stage.value} has no task {task!r}", remedy="leave it out")
     if stage is Stage.extract:

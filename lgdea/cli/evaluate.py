@@ -123,6 +123,19 @@ def probe(options: TaskOptions) -> None:
     options.run("probe")
 
 
+@app.command("entity-retrieval")
+@with_task_options
+def entity_retrieval(
+    options: TaskOptions,
+    evidence: Annotated[Path | None, typer.Option(help="Evidence folder: what cases are to agree in.")] = None,
+) -> None:
+    """Retrieve cases with respect to one entity: Recall@k and nDCG of conditioned embeddings and of their baselines.
+
+    Example: `lgdea eval entity-retrieval runs/entity/model demo/archive --evidence demo/evidence --out results/entity`
+    """
+    options.run("entity-retrieval", evidence)
+
+
 @app.command()
 @with_task_options
 def change(

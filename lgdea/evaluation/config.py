@@ -177,6 +177,26 @@ class ChangeConfig(EvaluationConfig):
     """Split on which the thresholds of the difference of zero-shot scores are chosen."""
 
 
+class EntityRetrievalConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.entity_retrieval`."""
+
+    stage: ClassVar[str | None] = "eval entity-retrieval"
+
+    entities: tuple[str, ...] = ()
+    """Entities to ask for, as text; by default all findings (with their sides), devices and structures that the
+    evidence speaks of."""
+    least_images: int = Field(5, ge=2)
+    """Entities that fewer images show are not asked for."""
+    recall_at: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 3, 5), min_length=1)
+    """Ranks k of Recall@k."""
+    ndcg_at: int = Field(5, ge=1)
+    """Rank k of nDCG@k."""
+    positive_grade: float = Field(0.75, gt=0, le=1)
+    """Least graded agreement of a right answer of Recall@k."""
+    same_modality: bool = True
+    """If true, candidates are of the query's modality, where the archive has several."""
+
+
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     "zero-shot": ZeroShotConfig,
     "retrieval": RetrievalConfig,
@@ -184,5 +204,6 @@ TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     "probe": ProbeConfig,
     "features": FeaturesConfig,
     "change": ChangeConfig,
+    "entity-retrieval": EntityRetrievalConfig,
 }
 """Settings of each task of ``lgdea eval``."""

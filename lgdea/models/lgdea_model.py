@@ -132,7 +132,10 @@ class LgdeaModel(nn.Module):
             images (B, 1, H, W); pooled (B, D), patches (B, P, D), lesions (B, L, D), all unit length and float32;
             attention (B, L, P), rows sum to 1; presence (B, L) in (0, 1).
         """
-        features = self.image_tower(images)
+        return self.forward_features(self.image_tower(images))
+
+    def forward_features(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """:meth:`forward_image` from the image tower's ``pooled`` (B, C) and ``patches`` (B, P, C)."""
         found = self.lesion_queries(features["patches"])
         return {
             "pooled": self.project_pooled(features["pooled"]),

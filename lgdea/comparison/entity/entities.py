@@ -62,7 +62,7 @@ def parse_entity(text: str, is_known: Callable[[str], bool] = lambda _: False) -
     not know stays open, if any of its words is known at all.
 
     Args:
-        text: ``left pleural effusion``, ``heart``, ``air under the diaphragm`` ...
+        text: ``left pleural effusion``, ``heart``, ``mitral configuration`` ...
         is_known: Whether the model knows a word that the vocabulary does not have.
 
     Raises:

@@ -73,7 +73,7 @@ def agreement(queries: EntityFacts, candidates: EntityFacts, *, anatomy: bool = 
     either = np.bitwise_count(queries.sides[:, None] | candidates.sides[None, :])
     distance = np.abs(queries.severity[:, None] - candidates.severity[None, :])
     total, stated = np.ones(weight.shape), np.ones((len(weight), 1))
-    attributes: list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]] = [
+    attributes: list[tuple[NDArray[Any], Any, Any]] = [  # agreement, asked by the query, left open by the candidate
         (both / np.maximum(either, 1), queries.sides > 0, candidates.sides == 0),
         (overlap, queries.places.any(axis=1), np.logical_not(candidates.places.any(axis=1))),
         (1 - distance / 3, ~np.isnan(queries.severity), np.isnan(candidates.severity)),
@@ -136,6 +136,17 @@ class StudyFacts:
         of_key = np.array([column[key[0], _sides(key)] for key in self.keys], np.int64)
         facts[self.unit_study[present], of_key[self.unit_code[present]]] = 1
         return facts
+
+    def shows(self, findings: frozenset[str]) -> NDArray[np.bool_]:
+        """(N,) whether any of ``findings``, or a kind of one, is present."""
+        vocabulary = load_vocabulary()
+        hit = [
+            key[0] in vocabulary.findings and bool(vocabulary.ancestors(key[0]) & findings) and status == PRESENT
+            for key, status in zip(self.keys, self.key_status, strict=True)
+        ]
+        shown = np.zeros(self.count, bool)
+        shown[self.unit_study[np.array(hit, bool)[self.unit_code]]] = True
+        return shown
 
     def present(self) -> list[tuple[str, str, str | None]]:
         """(finding, laterality, anatomy) of the present units, once per study."""

@@ -1,24 +1,38 @@
 """The entity-conditioned model: an image embedding that depends on the entity asked for, and a reranker of pairs.
 
+Retrieval asks for cases like the query with respect to an entity that the query shows. A candidate is as similar as its
+conditioned embedding is, times the probability that it shows the entity at all.
+
 Shapes: B images, E entities, P patches, C width of the image tower, D shared dimension, H width of the head, K length
 of the conditioned embedding, M tokens chosen from an image, N pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lgdea.errors import ConfigError
-from lgdea.models.heads import Projection, cosine, l2_normalize
+from lgdea.models.heads import Projection, cosine
 from lgdea.models.lgdea_model import LgdeaModel
 
 
+class Features(NamedTuple):
+    """What the pretrained model makes of B images and E entities; the head stands on it."""
+
+    patches: Tensor
+    """(B, P, C) of the image tower."""
+    seen: Tensor
+    """(B, E, P) cosine of each patch with each entity, in the space in which the model compares them."""
+    prior: Tensor
+    """(B, E) its own logits that the image shows the entity."""
+
+
 class Conditioned(NamedTuple):
-    """Outputs of :class:`EntityHead` for every image and entity."""
+    """Outputs of :class:`EntityHead` for B images and E entities."""
 
     embedding: Tensor
     """(B, E, K), unit length, float32."""
@@ -28,6 +42,20 @@ class Conditioned(NamedTuple):
     """(B, E) logits that the image shows the entity."""
     values: Tensor
     """(B, P, H) tokens of the patches."""
+
+
+def similarity(queries: Tensor, candidates: Tensor, presence: Tensor) -> Tensor:
+    """Similarity of queries with candidates with respect to an entity that the queries show.
+
+    Definition: p_c (1 + cos(u_q, u_c)) / 2 in [0, 1], with p_c the probability that the candidate shows the entity.
+    It is the cosine of the unit vectors [u_q, 1, 0] / sqrt(2) and [p_c u_c / sqrt(2), p_c / sqrt(2), sqrt(1 - p_c^2)],
+    so that any index of inner products can search by it.
+
+    Shapes:
+        queries (..., Q, K), candidates (..., C, K), unit length; presence (..., C) logits; result (..., Q, C).
+    """
+    cosines = queries.float() @ candidates.float().transpose(-1, -2)
+    return presence.float().sigmoid().unsqueeze(-2) * (1 + cosines) / 2
 
 
 class CrossAttention(nn.Module):
@@ -74,6 +102,17 @@ class CrossAttention(nn.Module):
         return x.reshape(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
+class Side(NamedTuple):
+    """One side of N pairs of images, with respect to the entity of each pair."""
+
+    embedding: Tensor
+    """(N, K) conditioned embeddings."""
+    tokens: Tensor
+    """(N, M, H) tokens that the entity's attention has chosen."""
+    presence: Tensor
+    """(N,) logits that the image shows the entity."""
+
+
 class PairReranker(nn.Module):
     """Probability that two images agree on an entity, from the tokens that the entity's attention chose in both.
 
@@ -97,6 +136,8 @@ class PairReranker(nn.Module):
         self.out = nn.Sequential(
             nn.LayerNorm(width + 2 * length), nn.Linear(width + 2 * length, width), nn.GELU(), nn.Linear(width, 1)
         )
+        self.prior = nn.Parameter(torch.tensor([1.0, 1.0, -0.5]))
+        """Weights of the candidate's presence and of the similarity, and a bias: what the tokens add to."""
 
     def choose(self, out: Conditioned) -> Tensor:
         """The M most attended tokens of each image and entity, scaled by their attention, (B, E, M, H)."""
@@ -105,15 +146,16 @@ class PairReranker(nn.Module):
         share = weight / weight.sum(dim=-1, keepdim=True)
         return out.values[rows, place] * (0.5 + share[..., None].to(out.values.dtype))
 
-    def forward(self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits (N,) of pairs; each side is its conditioned embedding (N, K) and its chosen tokens (N, M, H)."""
-        (a, a_tokens), (b, b_tokens) = first, second
+    def forward(self, query: Side, candidate: Side) -> Tensor:
+        """Logits (N,) that the candidate of each pair agrees with its query."""
+        a, b = query.embedding, candidate.embedding
         a_head, b_head = self.from_embedding(a)[:, None], self.from_embedding(b)[:, None]
-        parts = (a_head, a_tokens, b_head, b_tokens)
+        parts = (a_head, query.tokens, b_head, candidate.tokens)
         sequence = torch.cat([part + self.segment[i] for i, part in enumerate(parts)], dim=1)
         pooled = self.encoder(sequence).mean(dim=1)
-        logits: Tensor = self.out(torch.cat([pooled, a * b, (a - b).abs()], dim=-1)).squeeze(-1)
-        return logits
+        added: Tensor = self.out(torch.cat([pooled, a * b, (a - b).abs()], dim=-1)).squeeze(-1)
+        presence, cosines, bias = self.prior
+        return added + presence * candidate.presence + cosines * (a * b).sum(dim=-1) + bias
 
 
 class EntityHead(nn.Module):
@@ -143,28 +185,37 @@ class EntityHead(nn.Module):
         self.project = Projection(width, length)
         self.project_phrase = Projection(dim, length)
         self.presence = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+        self.prior = nn.Parameter(torch.tensor([1.0, 0.0]))
+        """Weight and bias of the pretrained model's logit in that of presence."""
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
         self.reranker = PairReranker(width, length, tokens=tokens, heads=heads)
 
-    def forward(self, patches: Tensor, evidence: Tensor, z: Tensor) -> Conditioned:
-        """Look at images with respect to entities; every image has its own E entities.
+    def forward(self, features: Features, z: Tensor) -> Conditioned:
+        """Look at B images with respect to E entities.
 
-        Shapes:
-            patches (B, P, C) of the image tower; evidence (B, P, D), the same in the evidence space; z (B, E, D).
+        Args:
+            features: Of the images and entities.
+            z: ``(E, D)`` embeddings of the entities.
         """
-        values = self.from_patches(patches)
-        seen = torch.einsum("bpd,bed->bep", evidence.float(), l2_normalize(z))
-        entities = self.from_entity(z)
+        values = self.from_patches(features.patches)
+        entities = self.from_entity(z).expand(len(values), -1, -1)
+        entities, attention = self._attend(entities, values, features.seen)
+        weight, bias = self.prior
+        presence = self.presence(entities).squeeze(-1).float() + weight * features.prior.float() + bias
+        return Conditioned(self.project(entities), attention, presence, values)
+
+    def unconditioned(self, features: Features) -> Tensor:
+        """Embeddings (B, K) of images without an entity, unit length."""
+        values = self.from_patches(features.patches)
+        nothing = self.from_entity(self.nothing).expand(len(values), 1, -1)
+        blank = torch.zeros_like(features.seen[:, :1])
+        return self.project(self._attend(nothing, values, blank)[0])[:, 0]  # type: ignore[no-any-return]
+
+    def _attend(self, entities: Tensor, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         attention = seen
         for layer in self.layers:
             entities, attention = layer(entities, values, seen)
-        presence = self.presence(entities).squeeze(-1).float()
-        return Conditioned(self.project(entities), attention, presence, values)
-
-    def unconditioned(self, patches: Tensor, evidence: Tensor) -> Tensor:
-        """Embeddings (B, K) of images without an entity."""
-        z = self.nothing.expand(len(patches), 1, -1)
-        return self(patches, evidence, z).embedding[:, 0]  # type: ignore[no-any-return]
+        return entities, attention
 
     def phrase_logits(self, embedding: Tensor, z: Tensor) -> Tensor:
         """Scaled cosines of conditioned embeddings (N, K) with what a report says of the entity, z (T, D): (N, T)."""
@@ -203,18 +254,28 @@ class EntityModel(nn.Module):
         return self
 
     @torch.no_grad()
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Patches (B, P, C) of preprocessed images and the same in the evidence space (B, P, D), without gradient."""
-        patches = self.base.image_tower(images)["patches"]
-        return patches, self.base.retrieval_head.patches(self.base.project_patches(patches))
+    def features(self, images: Tensor, z: Tensor) -> Features:
+        """The pretrained model's view of preprocessed images (B, 1, S, S) and entities z (E, D), without gradient."""
+        base = self.base
+        tower = base.image_tower(images)
+        patches = tower["patches"]
+        if base.scoring == "presence":
+            out = base.forward_features(tower)
+            evidence, prior = base.retrieval_head.patches(out["patches"]), base.image_logits(out, z)
+        else:
+            pooled = base.project_pooled(tower["pooled"])
+            evidence = (base.project_pooled if base.scoring == "global" else base.project_patches)(patches)
+            prior = base.global_logit_scale * cosine(pooled, z)
+        return Features(patches, cosine(evidence, z).transpose(1, 2), prior)
 
     def forward(self, images: Tensor, z: Tensor) -> Conditioned:
-        """Look at preprocessed images (B, 1, S, S) with respect to their entities z (B, E, D)."""
-        out: Conditioned = self.head(*self.features(images), z)
+        """Look at preprocessed images (B, 1, S, S) with respect to entities z (E, D)."""
+        out: Conditioned = self.head(self.features(images, z), z)
         return out
 
     @torch.no_grad()
-    def embed_phrases(self, texts: list[str]) -> Tensor:
-        """Evidence embeddings (T, D) of entities and phrases, without gradient."""
-        z: Tensor = F.normalize(self.base.embed_phrases(texts), dim=-1)
-        return z
+    def embed_phrases(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings (T, D) of entities and phrases in the space in which the model compares them with images."""
+        if self.base.scoring == "presence":
+            return self.base.embed_phrases(texts)
+        return self.base.forward_text(**self.base.tokenize(texts))["pooled"]

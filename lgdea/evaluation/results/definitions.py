@@ -92,6 +92,14 @@ DEFINITIONS: dict[str, str] = {
     "change/swap-flipped-v1": "change/swap-consistency-v1 over the items that are not answered stable.",
     "change/set-accuracy-v1": "Share of items answered rightly both as they are and with prior and current exchanged.",
     "grounding/ap-centre-v1": "grounding/ap-v1 of the box of grounding/iou-hit-centre-v1, all with the same score.",
+    "entity-retrieval/recall-v1": "Probability that a case whose graded agreement with the query on the entity is at "
+    "least `positive_grade` is among the first k of other patients; ties by expectation; queries show the entity; mean "
+    "over an entity's queries, then over entities.",
+    "entity-retrieval/recall-chance-v1": "entity-retrieval/recall-v1 of a random order of the candidates.",
+    "entity-retrieval/ndcg-v1": "nDCG@k with gain = graded agreement on the entity, discount 1/log2(rank+1), "
+    "tie-aware; mean over an entity's queries, then over entities.",
+    "entity-retrieval/ndcg-chance-v1": "entity-retrieval/ndcg-v1 of a random order of the candidates.",
+    "entity-retrieval/gain-v1": "Difference of two methods' entity-retrieval metric on the same queries.",
 }
 """Definition id to its meaning. ``macro`` is the mean over classes, ``micro`` the mean over items; intervals are 95%
 percentile bootstrap over patients."""

@@ -27,6 +27,7 @@ KEYS = {
     "grounding": ["image_id", "phrase"],
     "probe": ["image_id", "class"],
     "features": ["image_id"],
+    "entity-retrieval": ["image_id", "entity"],
 }
 """Columns that identify an item of a task."""
 

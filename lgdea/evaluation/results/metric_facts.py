@@ -15,6 +15,7 @@ HEADLINE = {
     "probe": ("linear@100%/auroc_macro", "linear@10%/auroc_macro", "linear@1%/auroc_macro"),
     "change": ("balanced_accuracy", "balanced_accuracy_macro", "swap_flipped"),
     "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
+    "entity-retrieval": ("conditioned/recall@1", "reranked/recall@1", "conditioned/ndcg@5"),
 }
 """Metrics in the first table, by task: for each of these the first metric whose name ends with it."""
 

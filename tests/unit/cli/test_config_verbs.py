@@ -10,16 +10,18 @@ import yaml
 from typer.testing import CliRunner
 
 from lgdea.cli import app
+from lgdea.comparison.entity.config import EntityConfig
 from lgdea.config import load_config
 from lgdea.evaluation.config import TASK_CONFIGS
 from lgdea.evidence.config import ExtractConfig
 from lgdea.pretraining.config import PretrainConfig
 
-STAGES = [("extract",), ("pretrain",), *(("eval", task) for task in TASK_CONFIGS)]
-CLASSES = {("extract",): ExtractConfig, ("pretrain",): PretrainConfig}
+STAGES = [("extract",), ("pretrain",), ("compare",), *(("eval", task) for task in TASK_CONFIGS)]
+CLASSES = {("extract",): ExtractConfig, ("pretrain",): PretrainConfig, ("compare",): EntityConfig}
 CLASSES |= {("eval", task): cls for task, cls in TASK_CONFIGS.items()}
 SETTINGS = {
     "extract": ["options.model=a: #b"],
+    "compare": [f"data.{name}=/my #1/{name}" for name in ("archive", "evidence")] + ["model=/my #1/model"],
     "pretrain": [f"data.{name}=/my #1/{name}" for name in ("archive", "evidence", "pairing")],
     "eval": ["split=val"],
 }

@@ -20,7 +20,7 @@ from lgdea.errors import UsageError
         ("left lung", None, "left_lung", "left", "anatomy"),
         ("right hilum", None, "hilum", "right", "anatomy"),
         ("aorta", None, "aorta", "unspecified", "anatomy"),
-        ("air under the diaphragm", None, None, "unspecified", "open"),
+        ("mitral configuration", None, None, "unspecified", "open"),
     ],
 )
 def test_a_users_words_become_an_entity(text, finding, anatomy, side, kind):

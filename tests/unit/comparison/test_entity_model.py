@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lgdea
-from lgdea.comparison.entity.model import CrossAttention, EntityModel
+from lgdea.comparison.entity.model import CrossAttention, EntityModel, Side, similarity
 from lgdea.comparison.heads import fill_head, read_head, save_head
 from lgdea.errors import ConfigError, DataError, UsageError
 
@@ -27,13 +27,13 @@ def images():
 
 def test_every_image_is_seen_with_respect_to_every_entity(model, images):
     z = model.embed_phrases(TEXTS)
-    out = model(images, z.expand(3, -1, -1))
+    out = model(images, z)
     assert out.embedding.shape == (3, 2, 24)
     assert out.presence.shape == (3, 2)
     torch.testing.assert_close(out.embedding.norm(dim=-1), torch.ones(3, 2))
     torch.testing.assert_close(out.attention.sum(dim=-1), torch.ones(3, 2))
     assert not torch.allclose(out.embedding[:, 0], out.embedding[:, 1], atol=1e-3)
-    alone = model(images[:1], z[None, :1])  # neither other images nor other entities change it
+    alone = model(images[:1], z[:1])  # neither other images nor other entities change it
     torch.testing.assert_close(alone.embedding[0, 0], out.embedding[0, 0], atol=1e-5, rtol=1e-5)
 
 
@@ -51,25 +51,48 @@ def test_attention_starts_where_the_evidence_space_sees_the_entity():
 def test_only_the_head_learns(model, images):
     model.train()
     assert not model.base.training
-    z = model.embed_phrases(TEXTS).expand(3, -1, -1)
-    out = model(images, z)
+    z = model.embed_phrases(TEXTS)
+    features = model.features(images, z)
+    out = model.head(features, z)
     tokens = model.head.reranker.choose(out)
-    logits = model.head.reranker((out.embedding[:, 0], tokens[:, 0]), (out.embedding[:, 1], tokens[:, 1]))
-    features = model.features(images)
-    total = logits.sum() + out.presence.sum() + model.head.unconditioned(*features).sum()
-    (total + model.head.phrase_logits(out.embedding[:, 0], z[0]).sum()).backward()
+    sides = (Side(out.embedding[:, i], tokens[:, i], out.presence[:, i]) for i in (0, 1))
+    total = model.head.reranker(*sides).sum() + model.head.unconditioned(features).sum()
+    (total + model.head.phrase_logits(out.embedding[:, 0], z).sum()).backward()
     assert all(p.grad is None for p in model.base.parameters())
-    missing = [name for name, p in model.head.named_parameters() if p.grad is None]
-    assert missing == []
+    assert [name for name, p in model.head.named_parameters() if p.grad is None] == []
 
 
 def test_the_reranker_takes_the_most_attended_tokens(model, images):
-    out = model(images, model.embed_phrases(TEXTS).expand(3, -1, -1))
+    out = model(images, model.embed_phrases(TEXTS))
     tokens = model.head.reranker.choose(out)
     assert tokens.shape == (3, 2, 3, 32)
     best = int(out.attention[1, 0].argmax())
     direction = torch.nn.functional.cosine_similarity(tokens[1, 0, 0], out.values[1, best], dim=0)
     assert float(direction.detach()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_similarity_is_a_cosine_of_unit_vectors_and_rises_with_the_presence():
+    torch.manual_seed(0)
+    u = torch.nn.functional.normalize(torch.randn(4, 8), dim=-1)
+    presence = torch.tensor([-3.0, 0.0, 1.0, 5.0])
+    p = presence.sigmoid()[:, None]
+    query = torch.cat([u, torch.ones(4, 1), torch.zeros(4, 1)], dim=1) / 2**0.5
+    candidate = torch.cat([p * u / 2**0.5, p / 2**0.5, (1 - p**2).sqrt()], dim=1)
+    torch.testing.assert_close(candidate.norm(dim=1), torch.ones(4))
+    torch.testing.assert_close(similarity(u, u, presence), query @ candidate.T)
+    same = similarity(u[:1], u[:1].expand(4, -1), presence)[0]
+    torch.testing.assert_close(same, presence.sigmoid())  # the most alike there can be
+
+
+def test_a_base_of_another_kind_of_scoring_is_asked_in_its_own_space(images):
+    for scoring in ("global", "local"):
+        base = lgdea.create_model("test_resnet", texts=TEXTS, image_size=64, hidden=32, dim=16, scoring=scoring)
+        other = EntityModel.create(base, width=32, length=24).eval()
+        z = other.embed_phrases(TEXTS)
+        torch.testing.assert_close(z, base.forward_text(**base.tokenize(TEXTS))["pooled"])
+        features = other.features(images, z)
+        assert features.prior.shape == (3, 2)
+        assert features.seen.shape == (3, 2, other.features(images, z).patches.shape[1])
 
 
 def test_a_head_lies_beside_its_model_and_says_when_it_is_missing(model, tmp_path):

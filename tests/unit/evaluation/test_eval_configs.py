@@ -2,19 +2,10 @@ import pytest
 
 from lgdea.config import load_config
 from lgdea.errors import ConfigError
-from lgdea.evaluation.config import (
-    ChangeConfig,
-    FeaturesConfig,
-    GroundingConfig,
-    ProbeConfig,
-    RetrievalConfig,
-    ZeroShotConfig,
-)
+from lgdea.evaluation.config import TASK_CONFIGS, ZeroShotConfig
 from lgdea.shipped import shipped
 
 FILES = sorted(file.name for file in shipped("configs").joinpath("eval").iterdir() if file.name.endswith(".yaml"))
-TASKS = {"zero-shot": ZeroShotConfig, "retrieval": RetrievalConfig, "grounding": GroundingConfig}
-TASKS |= {"probe": ProbeConfig, "features": FeaturesConfig, "change": ChangeConfig}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -23,7 +14,7 @@ def test_a_shipped_configuration_is_valid_for_the_task_of_its_launch_command(nam
     words = file.read_text(encoding="utf-8").splitlines()[0].split()
     assert words[:3] == ["#", "lgdea", "eval"]
     assert words[words.index("--config") + 1] == name.removesuffix(".yaml")
-    load_config(TASKS[words[3]], [file])
+    load_config(TASK_CONFIGS[words[3]], [file])
 
 
 def test_a_wrong_setting_is_named():

@@ -73,7 +73,7 @@ def test_what_is_no_result_is_refused(tmp_path):
 def test_definitions_have_versions_and_sentences():
     for name, sentence in definitions.DEFINITIONS.items():
         task, metric = name.split("/")
-        assert task in ("zero-shot", "retrieval", "grounding", "probe", "features")
+        assert task in ("zero-shot", "retrieval", "grounding", "probe", "features", "change", "entity-retrieval")
         assert metric.rsplit("-v", 1)[1].isdigit()
         assert sentence.endswith(".")
     assert "ROC" in definitions.meaning("zero-shot/auroc-v1")

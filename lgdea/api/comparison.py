@@ -1,0 +1,288 @@
+"""Reading by comparison in Python: train an entity head, find cases like one with respect to an entity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lgdea.comparison.entity.entities import Entity, parse_entity
+from lgdea.config import Config, load_config, read_yaml
+from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.records.archive import Archive
+from lgdea.shipped import config_files
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from lgdea.comparison.config import ComparisonConfig
+    from lgdea.comparison.entity.model import EntityModel
+    from lgdea.comparison.entity.ranking import EntityViews
+    from lgdea.imaging.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case that was found."""
+
+    image_id: str
+    study_id: str
+    patient_id: str
+    score: float
+    """Of the reranked candidates a s + (1 - a) p, of the others their similarity s less 2."""
+    similarity: float
+    """In [0, 1]: presence of the entity in the case, times how alike the two are with respect to it."""
+    presence: float
+    """Probability that the case shows the entity."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of an archive that are most like one of its images with respect to an entity."""
+
+    entity: Entity
+    query: Case
+    """The query itself, its presence of the entity included."""
+    cases: tuple[Case, ...]
+    archive: Archive
+    maps: Mapping[str, Any]
+    """Attention of the entity by image id, (H, W) in source pixels, NaN outside the crop; query and cases."""
+
+    def draw(self, *, side: int = 256) -> Image.Image:
+        """Draw query and cases side by side, each with the entity's heat map below.
+
+        Args:
+            side: Longer side of each picture in pixels.
+        """
+        from lgdea.imaging.read import read_image
+        from lgdea.reporting.cases import CaseColumn, draw_cases
+
+        columns = []
+        for number, case in enumerate([self.query, *self.cases]):
+            title = f"{number}   similarity {case.similarity:.2f}" if number else "query"
+            lines = (title, case.image_id, f"P(shown) {case.presence:.2f}")
+            pixels = read_image(self.archive.image_path(case.image_id)).pixels
+            columns.append(CaseColumn(pixels, self.maps[case.image_id], lines))
+        return draw_cases(f"cases like the first with respect to: {self.entity.text}", columns, side=side)
+
+
+def train_comparison(
+    model: str | Path, archive: str | Path | Archive, evidence: str | Path, out: str | Path,
+    config: str | Path | Sequence[str | Path] = "entity", **settings: Any,
+) -> Path:  # fmt: skip
+    """Train a head that reads by comparison on a pretrained model; the same call resumes a run that was stopped.
+
+    Args:
+        model: Folder of the pretrained model, which stays as it is.
+        archive: Archive or its folder; its studies must be split.
+        evidence: Evidence folder of its reports.
+        out: Run folder.
+        config: Names of shipped configurations or YAML files, later ones win; their ``task`` says which head.
+        settings: Settings that win over ``config``, as nested mappings: ``trainer={"max_steps": 2000}, seed=1``.
+
+    Returns:
+        The model folder, ``out/model``: the pretrained model and its head.
+
+    Raises:
+        ConfigError: A setting does not exist or has a wrong value.
+        UsageError: An input is missing or unfinished, or ``out`` holds another run.
+        DataError: The inputs do not fit each other.
+        TrainingError: The loss is not a number, or training was stopped.
+
+    Example:
+        >>> evidence = lgdea.extract(archive).save(folder / "compare-evidence")
+        >>> base = lgdea.save_model(model, folder / "compare-base")
+        >>> trainer = {"max_steps": 1, "accelerator": "cpu"}
+        >>> small = {"data": {"images_per_part": 6, "least_images": 2}, "trainer": trainer}
+        >>> trained = lgdea.train_comparison(base, archive, evidence, folder / "compare-run", **small)
+        >>> sorted(file.name for file in trained.glob("entity*"))
+        ['entity_head.json', 'entity_head.safetensors']
+    """
+    names = [config] if isinstance(config, str | Path) else list(config)
+    folder = archive.folder if isinstance(archive, Archive) else Path(archive)
+    given = {"model": model, "data": {"archive": folder, "evidence": evidence}}
+    return run_comparison(config_files("compare", [str(name) for name in names]), [settings, given], out)
+
+
+def run_comparison(files: Sequence[Path], overrides: Sequence[str | Mapping[str, Any]], out: str | Path) -> Path:
+    """Train the head that the configuration's ``task`` names; see :func:`train_comparison`."""
+    cls, train = _tasks(files)
+    return train(load_config(cls, files, overrides), out)
+
+
+def _tasks(files: Sequence[Path]) -> tuple[type[ComparisonConfig], Any]:
+    from lgdea.comparison.entity.config import EntityConfig
+
+    task = next((content["task"] for file in reversed(files) if "task" in (content := read_yaml(file))), None)
+    if task == "entity":
+        from lgdea.comparison.entity.train import train_entity_head
+
+        return EntityConfig, train_entity_head
+    raise ConfigError(f"task: {task!r} is no comparison", file=files[-1] if files else None, remedy="task: entity")
+
+
+def config_class(task: str) -> type[Config]:
+    """The configuration of a task of ``lgdea compare train``.
+
+    Raises:
+        UsageError: There is no such task.
+    """
+    from lgdea.comparison.entity.config import EntityConfig
+
+    classes: dict[str, type[Config]] = {"entity": EntityConfig}
+    if task not in classes:
+        raise UsageError(f"no comparison task {task!r}", remedy=f"choose one of {', '.join(classes)}")
+    return classes[task]
+
+
+def find_cases(
+    model: str | Path | EntityModel,
+    archive: str | Path | Archive,
+    image: str,
+    entity: str,
+    *,
+    top: int = 5,
+    split: str = "all",
+    same_modality: bool = True,
+    device: str | None = None,
+) -> Cases:
+    """Find the cases of other patients that are most like an image with respect to an entity.
+
+    Args:
+        model: Model folder with an entity head, or the loaded model.
+        archive: Archive or its folder.
+        image: Id of the query image in the archive.
+        entity: What cases are to agree in, any words: ``left pleural effusion``.
+        top: Number of cases.
+        split: Part of the archive that is searched: ``train``, ``val``, ``test`` or ``all``.
+        same_modality: If true, only cases of the query's modality.
+        device: Where to put a model given by its folder; a GPU when there is one.
+
+    Returns:
+        The cases, best first; ``.draw()`` shows them.
+
+    Raises:
+        UsageError: The entity means nothing, the archive has no such image, or the model has no entity head.
+        DataError: There is no other patient, or the query cannot be read.
+
+    Example:
+        >>> from lgdea.comparison.entity.model import EntityModel
+        >>> image = archive.images["image_id"].iloc[0]
+        >>> found = lgdea.find_cases(EntityModel.create(model), archive, image, "left pleural effusion", top=3)
+        >>> found.entity.finding, len(found.cases), found.query.image_id == image
+        ('pleural_effusion', 3, True)
+        >>> found.draw(side=96).mode
+        'RGB'
+    """
+    opened = archive if isinstance(archive, Archive) else Archive.open(archive)
+    asked = parse_entity(entity)  # before a model is loaded
+    query, candidates = _gallery(opened, image, split, same_modality)
+    loaded = _load(model, device) if isinstance(model, str | Path) else model
+    return _Search(loaded, opened, asked).run(query, candidates, top)
+
+
+def _load(model: str | Path, device: str | None) -> EntityModel:
+    import torch
+
+    from lgdea.comparison.entity.train import load_entity_model
+
+    return load_entity_model(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _gallery(archive: Archive, image: str, split: str, same_modality: bool) -> tuple[Any, Any]:
+    """The query's row and those of its candidates: ``image_id, study_id, patient_id, modality``."""
+    from difflib import get_close_matches
+
+    every = archive.images[["image_id", "study_id", "modality"]].merge(
+        archive.studies[["study_id", "patient_id", "split"]], on="study_id"
+    )
+    row = every[every["image_id"] == image]
+    if row.empty:
+        near = get_close_matches(image, every["image_id"].tolist(), n=1)
+        remedy = f"did you mean {near[0]}?" if near else "take an image_id of images.parquet"
+        raise UsageError(f"has no image {image!r}", file=archive.folder, remedy=remedy)
+    query = row.iloc[0]
+    kept = every[every["patient_id"] != query["patient_id"]]
+    if kept.empty:
+        remedy = "cases are those of other patients: choose a larger archive"
+        raise DataError("has only one patient", file=archive.folder, remedy=remedy)
+    if split != "all":
+        kept = kept[kept["split"] == split]
+    if same_modality:
+        kept = kept[kept["modality"] == query["modality"]]
+    if kept.empty:
+        raise DataError(
+            f"the {split} split has no {query['modality']} image of another patient",
+            file=archive.folder,
+            remedy="choose another split or modality",
+        )
+    return query, kept.reset_index(drop=True)
+
+
+class _Search:
+    """One search of an archive's images with respect to an entity."""
+
+    def __init__(self, model: EntityModel, archive: Archive, entity: Entity) -> None:
+        self.model, self.archive, self.entity = model.eval(), archive, entity
+        self.prepare: Any = model.base.preprocess
+
+    def run(self, query: Any, candidates: Any, top: int) -> Cases:
+        """Encode query and candidates, rank, rerank, and draw the maps of what was found."""
+        from lgdea.comparison.entity.ranking import rerank
+
+        ids, views = self._encode([query["image_id"], *candidates["image_id"]])
+        if not ids or ids[0] != query["image_id"]:
+            file = self.archive.image_path(query["image_id"])
+            raise DataError("the query image cannot be read", file=file, remedy="choose another image")
+        rows = np.zeros(1, np.int64)
+        similarity = views.similarity(0, rows)
+        similarity[0, 0] = -np.inf  # the query itself
+        top_reranked = int(self.model.facts.get("rerank_top", 20))
+        scores = rerank(self.model, views, 0, rows, similarity, top=top_reranked)[0]
+        presence = 1 / (1 + np.exp(-views.presence[:, 0].numpy()))
+        known = candidates.set_index("image_id")
+
+        def case(row: int) -> Case:
+            facts = known.loc[ids[row]] if row else query
+            values = (float(x[row]) for x in (scores, similarity[0], presence)) if row else (1.0, 1.0, presence[0])
+            return Case(ids[row], facts["study_id"], facts["patient_id"], *map(float, values))
+
+        order = np.argsort(-scores, kind="stable")[: min(top, len(ids) - 1)]
+        cases = tuple(case(int(row)) for row in order if row)
+        maps = {image: self._map(image) for image in (ids[0], *(found.image_id for found in cases))}
+        return Cases(self.entity, case(0), cases, self.archive, maps)
+
+    def _encode(self, wanted: list[str]) -> tuple[list[str], EntityViews]:
+        import torch
+
+        from lgdea.comparison.entity.ranking import EntityViews
+        from lgdea.evaluation.encoders.protocol import as_image_encoder, frame_of
+        from lgdea.evaluation.images import ImageSource, track
+
+        source = ImageSource(self.archive, frame=frame_of(as_image_encoder(self.model.base)))
+        ids: list[str] = []
+
+        def batches() -> Iterator[torch.Tensor]:
+            steps = track(source.batches(wanted, 64), "encoding images", len(wanted), lambda batch: len(batch[0]))
+            for read, pixels in steps:
+                ids.extend(read)
+                yield torch.stack([self.prepare(image)[0] for image in pixels])
+
+        views = EntityViews.encode(self.model, batches(), [self.entity.text])
+        return ids, views
+
+    def _map(self, image: str) -> Any:
+        """Attention of the entity, (H, W) in source pixels."""
+        import torch
+
+        from lgdea.imaging.read import read_image
+
+        geometry: Geometry
+        tensor, geometry = self.prepare(read_image(self.archive.image_path(image)))
+        with torch.inference_mode():
+            z = self.model.embed_phrases([self.entity.text])
+            attention = self.model(tensor[None].to(self.model.base.device), z).attention[0, 0]
+        return geometry.map_to_source(attention.reshape(self.model.base.grid).float().cpu().numpy())

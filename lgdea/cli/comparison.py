@@ -1,0 +1,77 @@
+"""``lgdea compare`` and ``lgdea find``: train heads that read by comparison, and find cases."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lgdea.cli.console import ConfigOption, JsonFlag, SetOption, console, show_json, show_table
+from lgdea.shipped import config_files
+
+app = typer.Typer(help="Read by comparison: cases beside cases.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Read by comparison: cases beside cases."""
+
+
+@app.command()
+def train(
+    model: Annotated[Path, typer.Argument(help="Folder of the pretrained model, which stays as it is.")],
+    archive: Annotated[Path, typer.Argument(help="Archive folder.")],
+    evidence: Annotated[Path, typer.Option(help="Evidence folder of the archive's reports.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write; an unfinished one is resumed.")],
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Train a head on a pretrained model; the configuration's `task` says which.
+
+    Example: `lgdea compare train runs/chest/model archives/chest --config entity --evidence evidence --out runs/entity`
+    """
+    from lgdea.api.comparison import run_comparison
+
+    given: dict[str, Any] = {"model": model, "data": {"archive": archive, "evidence": evidence}}
+    folder = run_comparison(config_files("compare", config or ["entity"]), [given, *(overrides or [])], out)
+    console.print(f"model: {folder}")
+
+
+def find(
+    model: Annotated[Path, typer.Argument(help="Model folder with an entity head.")],
+    archive: Annotated[Path, typer.Argument(help="Archive folder.")],
+    image: Annotated[str, typer.Option(help="Id of the query image in the archive.")],
+    entity: Annotated[str, typer.Option(help="What cases are to agree in, in any words.")],
+    *,
+    top: Annotated[int, typer.Option(min=1, help="Number of cases.")] = 5,
+    split: Annotated[str, typer.Option(help="Part that is searched: train, val, test or all.")] = "all",
+    out: Annotated[Path | None, typer.Option(help="Picture (.png) of query and cases with the entity's map.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Find the cases of other patients that are most like an image with respect to an entity.
+
+    Example: `lgdea find runs/entity/model demo/archive --image phantom:p00001s1:frontal --entity "left effusion"`
+    """
+    from lgdea.api.comparison import find_cases
+
+    found = find_cases(model, archive, image, entity, top=top, split=split)
+    if out is not None:
+        from lgdea.reporting.overlays import to_png
+        from lgdea.runs import atomic
+
+        with atomic(out) as temporary:
+            temporary.write_bytes(to_png(found.draw()))
+    if json:
+        show_json({"entity": asdict(found.entity), "query": asdict(found.query), "cases": [*map(asdict, found.cases)]})
+        return
+    rows = [
+        (n, case.image_id, case.patient_id, f"{case.similarity:.3f}", f"{case.presence:.3f}")
+        for n, case in enumerate(found.cases, start=1)
+    ]
+    title = f"cases like {image} with respect to {found.entity.text!r} ({found.entity.kind})"
+    show_table(title, ["", "image", "patient", "similarity", "P(shown)"], rows)
+    console.print(f"P(shown) in the query: {found.query.presence:.3f}", highlight=False)
+    if out is not None:
+        console.print(f"picture: {out}")

@@ -1,0 +1,172 @@
+"""Train an entity head on a pretrained model, and load the two together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lgdea.comparison.entity.batches import Batch, EntityBatches
+from lgdea.comparison.entity.config import EntityConfig
+from lgdea.comparison.entity.entities import Entity, entities_of
+from lgdea.comparison.entity.grades import StudyFacts, agreement
+from lgdea.comparison.entity.model import EntityModel
+from lgdea.comparison.entity.module import EntityTraining
+from lgdea.comparison.entity.ranking import EntityViews, choose_mix
+from lgdea.comparison.heads import fill_head, read_head, save_head
+from lgdea.comparison.images import cache_images, linked_images, read_units
+from lgdea.comparison.run import Training, train_head
+from lgdea.errors import DataError
+from lgdea.imaging.cache import Frames
+from lgdea.imaging.transforms import Preprocess
+from lgdea.models.serialization import load_model, save_model
+from lgdea.records.archive import Archive
+from lgdea.training.process_info import ProcessInfo
+from lgdea.vocabulary.entailment import PRESENT
+
+HEAD = "entity"
+BATCH = 64
+MAX_VALIDATION = 1000
+"""Validation images on which the reranker's weight is chosen."""
+
+
+def train_entity_head(config: EntityConfig, out: str | Path) -> Path:
+    """Train an entity head; the same call resumes a run that was stopped.
+
+    Args:
+        config: The resolved configuration.
+        out: Run folder.
+
+    Returns:
+        The model folder, ``out/model``: the pretrained model and the head.
+
+    Raises:
+        UsageError: An input is missing or unfinished, or ``out`` holds another run.
+        DataError: The archive has no training images with reports, or their evidence names no entity often enough.
+        TrainingError: The loss is not a number, or training was stopped.
+    """
+    data = config.data
+    inputs = {"model": config.model, "archive": data.archive, "evidence": data.evidence}
+    if data.pairing is not None:
+        inputs["pairing"] = data.pairing
+    return train_head(config, out, lambda folder, process: _prepare(config, folder, process), inputs=inputs)
+
+
+def load_entity_model(folder: str | Path, device: str = "cpu") -> EntityModel:
+    """Load a model with its entity head.
+
+    Args:
+        folder: Model folder that ``lgdea compare train --config entity`` wrote.
+        device: Torch device of the model (``cuda``).
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        UsageError: No such folder, or it has no entity head.
+        DataError: A file is damaged.
+    """
+    base = load_model(folder, device)
+    content = read_head(folder, HEAD)
+    try:
+        model = EntityModel.create(base, **content["settings"])
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"does not describe an entity head ({error})", file=Path(folder) / f"{HEAD}_head.json",
+            remedy="copy the folder again",
+        ) from None  # fmt: skip
+    fill_head(folder, HEAD, model.head)
+    model.facts = dict(content.get("facts", {}))
+    return model.to(device).eval()
+
+
+def _prepare(config: EntityConfig, out: Path, process: ProcessInfo) -> Training:
+    base = load_model(config.model)
+    assert base.preprocess is not None  # a model folder has it
+    archive = Archive.open(config.data.archive)
+    units = read_units(archive, config.data.evidence)
+    sides = [_images(archive, config, split) for split in ("train", "val")]
+    every, cache = cache_images(archive, pd.concat(sides), config.data, base.preprocess, out)
+    images, validation = (every[every["image_id"].isin(side["image_id"])].reset_index(drop=True) for side in sides)
+    batches = EntityBatches(
+        images, units, cache.frames(images["image_id"]), config.data, seed=config.seed, rank=process.rank
+    )
+    torch.manual_seed(config.seed)
+    model = EntityModel.create(base, **config.head.model_dump())
+    module = EntityTraining(model, config, _embed_all(model, batches.phrases))
+    counts = {"images": len(images), "entities": len(batches.entities), "phrases": len(batches.phrases)}
+
+    def save(folder: Path) -> None:
+        model.eval().cpu()
+        frames = cache.frames(validation["image_id"])
+        mix = _choose_mix(model, validation, units, frames, batches.entities, config)
+        facts = {
+            "mix": mix,
+            "rerank_top": config.rerank_top,
+            "held_out": sorted(config.data.held_out),
+            "entities": [entity.text for entity in batches.entities],
+        }
+        save_model(base, folder, {"name": f"{out.name} (entity head)", "entity head": counts | {"mix": mix}})
+        save_head(folder, HEAD, model.head, {"settings": model.head.settings, "facts": facts})
+
+    return Training(module, lambda start: _loader(batches, start, config), counts, save)
+
+
+def _images(archive: Archive, config: EntityConfig, split: str) -> pd.DataFrame:
+    """Training images; validation images if there are any, for the reranker's weight."""
+    try:
+        images = linked_images(archive, config.data.pairing, split)
+    except DataError:
+        if split == "train":
+            raise
+        return pd.DataFrame(columns=["image_id", "study_id", "patient_id", "modality", "site"])
+    return images if split == "train" else images.sample(min(len(images), MAX_VALIDATION), random_state=config.seed)
+
+
+def _loader(batches: EntityBatches, start: int, config: EntityConfig) -> DataLoader[Batch]:
+    steps = range(start, config.max_steps * config.trainer.get("accumulate_grad_batches", 1))
+    return DataLoader(batches, batch_size=None, sampler=steps, pin_memory=torch.cuda.is_available())
+
+
+@torch.no_grad()
+def _embed_all(model: EntityModel, texts: list[str]) -> Tensor:
+    model.eval()
+    return torch.cat([model.embed_phrases(texts[i : i + 256]) for i in range(0, len(texts), 256)])
+
+
+def _choose_mix(
+    model: EntityModel, images: pd.DataFrame, units: pd.DataFrame, frames: Frames, entities: list[Entity],
+    config: EntityConfig,
+) -> float:  # fmt: skip
+    if images.empty:
+        return 0.5
+    studies = pd.Index(images["study_id"].unique())
+    study = studies.get_indexer(pd.Index(images["study_id"]))
+    facts, patient = StudyFacts(units, studies), images["patient_id"].to_numpy()
+    stated = set(entities_of(facts.present(), least=2))
+    asked = [entity for entity in entities if entity in stated]
+    views = EntityViews.encode(model, preprocessed(model, frames), [entity.text for entity in asked])
+
+    def graded() -> Iterator[tuple[int, NDArray[np.int64], Any, NDArray[np.bool_]]]:
+        for column, entity in enumerate(asked):
+            of = facts.of(entity).take(study)
+            queries = np.flatnonzero(of.status == PRESENT)
+            grades = agreement(of.take(queries), of, anatomy=entity.kind == "anatomy")
+            yield column, queries, grades, patient[queries][:, None] != patient[None, :]
+
+    return choose_mix(model, views, graded(), top=config.rerank_top)
+
+
+def preprocessed(model: EntityModel, frames: Frames) -> Iterator[Tensor]:
+    """Batches of cached frames as the model takes them."""
+    preprocess = model.base.preprocess
+    assert isinstance(preprocess, Preprocess)
+    for start in range(0, len(frames), BATCH):
+        yield preprocess.normalise(torch.from_numpy(np.asarray(frames[start : start + BATCH]))[:, None])
