@@ -7,7 +7,7 @@ from typing import Any
 
 from lgdea.records.adapters.base import Explanation
 from lgdea.records.adapters.table.explain import explanation_of
-from lgdea.records.adapters.table.parse import parse_source
+from lgdea.records.adapters.table.parse import parse_source, plain_mapping
 from lgdea.records.archive import IMAGE_BITS, Archive, write_archive
 
 NAME = "table"
@@ -32,19 +32,20 @@ class TableAdapter:
                 :class:`~lgdea.records.adapters.table.mapping.TableMapping`, dotted where they are nested.
         """
         parsed = parse_source(source, options)
-        if parsed.mapping.on_problem == "error":
-            parsed.problems.raise_first()
+        parsed.stop_at_problems()
         info = {
             "source": str(source),
             "table": parsed.source.file.name,
             "rows": len(parsed.source.frame),
-            "mapping": parsed.mapping.model_dump(mode="json", exclude_defaults=True),
+            "mapping": plain_mapping(parsed.mapping),
             "guessed": parsed.guessed,
             "left_out": parsed.problems.facts(),
             "notes": parsed.notes,
         }
         root, images, bits = parsed.images.root or out, parsed.tables["images"], parsed.mapping.image_bits
-        extra = {} if bits is None else {IMAGE_BITS: images[["image_id"]].assign(bits=bits)}
+        extra = parsed.left_out()
+        if bits is not None:
+            extra[IMAGE_BITS] = images[["image_id"]].assign(bits=bits)
         return write_archive(out, str(parsed.mapping.dataset), parsed.tables, root, info, extra)
 
     def explain(self, source: Path, **options: Any) -> Explanation:

@@ -13,8 +13,9 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.findings import check_words, match_finding
+from lgdea.records.adapters.table.header import list_names
 from lgdea.records.adapters.table.mapping import BoxMapping, box_columns
-from lgdea.records.adapters.table.problems import RowProblems
+from lgdea.records.adapters.table.problems import RowProblems, shown
 from lgdea.records.schema import Laterality
 from lgdea.records.verify import BOX_TOLERANCE
 from lgdea.vocabulary import load_vocabulary
@@ -72,11 +73,10 @@ def _check(cells: Cells, boxes: BoxMapping) -> None:
     if not missing and not boxes.image:
         missing = "image"
     if missing:
-        names = ", ".join(map(str, list(cells.frame)[:30]))
         raise UsageError(
             f"no column is known for the boxes' {missing}",
             file=cells.file,
-            remedy=f"say it, or boxes=null; there are {names}",
+            remedy=f"say it, or boxes=null; there are {list_names(cells.frame)}",
         )
     cells.require(box_columns(boxes), "boxes")
 
@@ -91,7 +91,7 @@ def _numbers(cells: Cells, boxes: BoxMapping, problems: RowProblems) -> pd.DataF
         values[2], values[3] = values[0] + values[2], values[1] + values[3]
     blank = (text == "").all(axis=1)
     not_numbers = values.isna().any(axis=1) & ~blank
-    cell = "" if not not_numbers.any() else text[not_numbers].iloc[0].tolist()
+    cell = "" if not not_numbers.any() else ", ".join(map(shown, text[not_numbers].iloc[0]))
     problems.add(
         "box-number",
         cells.file,
@@ -126,7 +126,7 @@ def _images(cells: Cells, boxes: BoxMapping, images: pd.DataFrame, rows: pd.Inde
         "box-without-image",
         cells.file,
         lost,
-        f"no image {named.loc[lost[0]]!r} in the archive" if len(lost) else "",
+        f"no image {shown(named.loc[lost[0]])} in the archive" if len(lost) else "",
         consequence="the box is left out",
         remedy="name the images as the main table does, by path, file name or id",
     )
@@ -177,7 +177,7 @@ def _add_meanings(
         "box-word",
         cells.file,
         unknown,
-        f"the vocabulary has no finding or structure {', '.join(map(repr, lacking[:_SHOWN]))}",
+        f"the vocabulary has no finding or structure {', '.join(map(shown, lacking[:_SHOWN]))}",
         consequence="the box is left out",
         remedy="say what it is under boxes.findings, or null to leave such boxes out",
     )
@@ -205,7 +205,7 @@ def _sides(table: pd.DataFrame, cells: Cells, boxes: BoxMapping, problems: RowPr
             "box-side",
             cells.file,
             wrong,
-            f"{boxes.laterality} is {words.loc[wrong[0]]!r}, not left, right, bilateral or midline"
+            f"{boxes.laterality} is {shown(words.loc[wrong[0]])}, not left, right, bilateral or midline"
             if len(wrong)
             else "",
             consequence="the side is unspecified",

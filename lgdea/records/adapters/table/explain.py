@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 
 from lgdea.records.adapters.base import Explanation
+from lgdea.records.adapters.table.header import list_names, shorten
 from lgdea.records.adapters.table.parse import ParsedTable, mapping_yaml
+from lgdea.records.adapters.table.problems import shown
 from lgdea.records.schema import TABLES
 
 _TEXT = ("report", "sections")  # fields whose cells are private
@@ -30,9 +32,15 @@ def explanation_of(parsed: ParsedTable) -> Explanation:
         "problems": parsed.problems.facts(),
         "archive": _archive(parsed),
         "mapping": mapping_yaml(parsed.mapping),
-        "would_build": not parsed.problems.found or parsed.mapping.on_problem == "leave_out",
+        "would_build": _would_build(parsed),
     }
     return Explanation(facts, _lines(facts), bool(facts["would_build"]))
+
+
+def _would_build(parsed: ParsedTable) -> bool:
+    if parsed.tables["studies"].empty or parsed.problems.undecided:
+        return False
+    return not parsed.problems.found or parsed.mapping.on_problem == "leave_out"
 
 
 def _fields(parsed: ParsedTable) -> list[dict[str, Any]]:
@@ -50,14 +58,14 @@ def _fields(parsed: ParsedTable) -> list[dict[str, Any]]:
             filled = [cell[cell != ""] for cell in cells]
             distinct = pd.concat(filled).drop_duplicates()
             fact["filled"] = {column: len(cell) for column, cell in zip(columns, filled, strict=True)}
-            fact |= {"distinct": len(distinct), "examples": distinct.head(3).tolist()}
+            fact |= {"distinct": len(distinct), "examples": [shown(cell) for cell in distinct.head(3)]}
         result.append(fact)
     return result
 
 
 def _unused(parsed: ParsedTable) -> list[str]:
     used = {column for columns in parsed.mapping.named_columns().values() for column in columns}
-    return [str(column) for column in parsed.source.frame.columns if column not in used]
+    return [shorten(str(column)) for column in parsed.source.frame.columns if column not in used]
 
 
 def _reports(parsed: ParsedTable) -> dict[str, Any]:
@@ -91,8 +99,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines += [_field_line(fact) for fact in facts["fields"]]
     unused = facts["unused_columns"]
     if unused:
-        more = f" and {len(unused) - _WIDE} more" if len(unused) > _WIDE else ""
-        lines.append(f"  not used: {', '.join(unused[:_WIDE])}{more}")
+        lines.append(f"  not used: {list_names(unused, _WIDE)}")
     lines += [*_image_lines(facts["images"]), *_report_lines(facts["reports"])]
     lines += _label_lines(facts["labels"]) if facts["labels"] else []
     lines += _box_lines(facts["boxes"]) if facts["boxes"] else []
@@ -111,8 +118,7 @@ def _field_line(fact: dict[str, Any]) -> str:
     columns = ", ".join(f"{column}: {filled:,} filled" for column, filled in fact["filled"].items())
     if "examples" not in fact:
         return f"  {name:<20} {columns}"
-    shown = ", ".join(repr(example[:40]) for example in fact["examples"])
-    return f"  {name:<20} {columns}, {fact['distinct']:,} distinct, such as {shown}"
+    return f"  {name:<20} {columns}, {fact['distinct']:,} distinct, such as {', '.join(fact['examples'])}"
 
 
 def _image_lines(images: dict[str, Any]) -> list[str]:
@@ -154,10 +160,9 @@ def _box_lines(boxes: dict[str, Any]) -> list[str]:
 
 def _problem_line(problem: dict[str, Any]) -> str:
     rows = ", ".join(map(str, problem["rows"][:5])) + (" ..." if problem["count"] > 5 else "")
-    return (
-        f"  {problem['kind']}: {problem['count']:,} x, {problem['file']} row {rows}: {problem['detail']}; "
-        f"{problem['remedy']}; with on_problem=leave_out {problem['consequence']}"
-    )
+    where = f"  {problem['kind']}: {problem['count']:,} x, {problem['file']} row {rows}: {problem['detail']}; "
+    after = problem["consequence"]
+    return where + problem["remedy"] + (f"; with on_problem=leave_out {after}" if after else "")
 
 
 def _archive_lines(archive: dict[str, Any]) -> list[str]:

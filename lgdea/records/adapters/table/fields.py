@@ -14,7 +14,8 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.adapters.source import age_in_years, number
-from lgdea.records.adapters.table.problems import RowProblems
+from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.problems import RowProblems, shown
 
 SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "trn", "tr", "development"), "train"),
@@ -22,14 +23,36 @@ SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("test", "testing", "tst", "holdout", "held-out", "evaluation"), "test"),
 }
 SEXES: Mapping[str, str | None] = {
-    **dict.fromkeys(("f", "female", "w", "woman", "weiblich", "fem", "femme", "mujer"), "F"),
-    **dict.fromkeys(("m", "male", "man", "männlich", "masc", "homme", "hombre"), "M"),
+    **dict.fromkeys(
+        ("f", "female", "w", "woman", "weiblich", "frau", "fem", "femme", "féminin", "mujer", "femenino", "v", "vrouw",
+         "vrouwelijk", "feminino", "mulher", "femmina", "femminile", "donna"), "F",
+    ),
+    **dict.fromkeys(
+        ("m", "male", "man", "männlich", "mann", "masc", "homme", "masculin", "hombre", "masculino", "mannelijk",
+         "homem", "maschio", "maschile", "uomo", "h"), "M",
+    ),
     **dict.fromkeys(("o", "other", "u", "x", "d", "divers", "diverse", "i", "indeterminate"), None),
-}
+}  # fmt: skip
 DATE_FORMATS = (
     "%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y",
     "%d %b %Y", "%B %d, %Y", "%b %d, %Y",
 )  # fmt: skip
+TWO_DIGIT_YEARS = ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%y-%m-%d")
+EXCEL = "excel"
+_EXCEL_ZERO = datetime(1899, 12, 30).toordinal()
+_AGE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([^\W\d_]+)?[.]?")
+_UNITS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("y", "yr", "yrs", "yo", "year", "years", "j", "jahr", "jahre", "jr", "jaar", "a", "an", "ans", "año", "años",
+         "ano", "anos", "anno", "anni"), "Y",
+    ),
+    **dict.fromkeys(
+        ("m", "mo", "mon", "month", "months", "monat", "monate", "mnd", "maand", "maanden", "mois", "mes", "meses",
+         "mese", "mesi"), "M",
+    ),
+    **dict.fromkeys(("w", "wk", "week", "weeks", "woche", "wochen", "weken", "semaines", "semanas", "settimane"), "W"),
+    **dict.fromkeys(("d", "day", "days", "t", "tag", "tage", "dag", "dagen", "jours", "días", "dias", "giorni"), "D"),
+}  # fmt: skip
 _TIME = re.compile(r"(?<=\d)[T ]\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*(AM|PM|Z|[+-]\d{2}:?\d{2})?$", re.IGNORECASE)
 
 
@@ -42,6 +65,7 @@ class Cells:
         empty: Cells that say nothing.
         words: Per field, what its cells mean.
         problems: Where cells that cannot be understood are noted.
+        other: Columns that hold no text, with what they hold.
     """
 
     def __init__(
@@ -52,7 +76,9 @@ class Cells:
         empty: Iterable[str],
         words: Mapping[str, Mapping[str, str | None]],
         problems: RowProblems,
+        other: Mapping[str, str] | None = None,
     ) -> None:
+        self._other = other or {}
         self.frame, self.file, self._words, self._problems = frame, file, words, problems
         self._empty = {word.lower() for word in empty}
         self._plain: dict[tuple[str, str | None], pd.Series] = {}
@@ -64,10 +90,12 @@ class Cells:
             UsageError: One does not; the message names those that do.
         """
         for column in columns:
+            if column in self._other:
+                problem = f"the column {column!r} ({what}) holds {self._other[column]}, not text"
+                raise UsageError(problem, file=self.file, remedy="write it as text, numbers, dates or lists of text")
             if column not in self.frame:
                 near = next((c for c in self.frame if str(c).lower() == column.lower()), None)
-                names = ", ".join(map(str, list(self.frame)[:30]))
-                remedy = f"did you mean {near!r}?" if near else f"there are {names}"
+                remedy = f"did you mean {near!r}?" if near else f"there are {list_names(self.frame)}"
                 raise UsageError(f"has no column {column!r} ({what})", file=self.file, remedy=remedy)
 
     def plain(self, column: str, field: str | None = None) -> pd.Series:
@@ -87,6 +115,16 @@ class Cells:
         if small in words:
             return words[small] or ""
         return "" if small in self._empty else cell
+
+    def add_filled(self, template: str) -> None:
+        """Add a column named by ``template``, which it holds with the columns' cells; empty where one of them is."""
+        result = pd.Series("", index=self.frame.index, dtype="str")
+        every = pd.Series(True, index=self.frame.index)
+        for place, part in enumerate(re.split(r"\{([^{}]+)\}", template)):
+            cells = self.plain(part) if place % 2 else None
+            result = result + (part if cells is None else cells)
+            every &= True if cells is None else cells != ""
+        self.frame = self.frame.assign(**{template: result.where(every, "")})
 
     def joined(self, columns: Sequence[str], field: str) -> pd.Series:
         """Several columns joined by ``-``; empty where one of them is."""
@@ -123,7 +161,7 @@ class Cells:
             f"bad-{field}",
             self.file,
             plain.index[bad],
-            f"{column} is {str(plain[bad].iloc[0])[:40]!r}, not {expected}" if bad.any() else "",
+            f"{column} is {shown(plain[bad].iloc[0])}, not {expected}" if bad.any() else "",
             consequence=f"the {field} is left empty",
             remedy=f"correct the cell, or say what it means under words.{field}",
         )
@@ -131,11 +169,29 @@ class Cells:
 
 
 def age(cell: str) -> float:
-    """Years."""
-    years = age_in_years(cell)
+    """Years, of a number with or without a unit.
+
+    >>> age("058Y"), age("60 J."), age("60 años"), age("64,5"), age("6 Monate")
+    (58.0, 60.0, 60.0, 64.5, 0.5)
+    """
+    match = _AGE.fullmatch(cell.strip().casefold())
+    unit = "Y" if match is None or match[2] is None else _UNITS.get(match[2], "?")
+    years = None if match is None else age_in_years(match[1].replace(",", ".") + unit)
     if years is None:
         raise ValueError(cell)
     return years
+
+
+def excel_date(cell: str) -> int:
+    """Days since 1 January of the year 1, of the number by which spreadsheets count days.
+
+    >>> excel_date("43831") == datetime(2020, 1, 1).toordinal()
+    True
+    """
+    value = number(cell)
+    if value is None or not 1 <= value < 100_000:
+        raise ValueError(cell)
+    return _EXCEL_ZERO + int(value)
 
 
 def whole(cell: str) -> int:
@@ -176,6 +232,8 @@ def date_formats(cells: Iterable[str], formats: Sequence[str] = DATE_FORMATS) ->
 
 def date(cell: str, form: str) -> int:
     """Days since 1 January of the year 1; a time of the day after the date is left out."""
+    if form == EXCEL:
+        return excel_date(cell)
     return _ordinal(_without_time(cell, form), form)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import re
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,19 @@ from lgdea.errors import ImageError, UsageError
 from lgdea.imaging.depth import sample_depths
 from lgdea.imaging.read import read_size
 from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.finder import (
+    ENDINGS,
+    Finder,
+    Search,
+    shown_path,
+    slashes,
+    split_list,
+    split_paths,
+    without_ending,
+)
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 COLUMNS = ["image_id", "study_id", "path", "width", "height", "view", "modality", "row", "cell"]
 _THREADS = 8  # header reads wait for the disk more than they compute
 
@@ -38,54 +47,6 @@ class ImageCounts:
     depths: dict[int, int] = field(default_factory=dict)
     """Bit depths of the 16-bit greyscale pictures among those that were looked at."""
     examples: list[str] = field(default_factory=list)
-
-
-class Finder:
-    """Files under a root by the path that a cell holds, or by its bare name wherever it lies below the root."""
-
-    def __init__(self, root: Path, endings: tuple[str, ...] = ENDINGS) -> None:
-        self.root = root
-        self.endings = endings
-        self.by_name = 0
-
-    def find(self, cell: str) -> str | None:
-        """The path relative to the root (or absolute, as the cell is), None when there is no such file."""
-        if os.path.isfile(os.path.join(self.root, cell)):  # noqa: PTH113, PTH118 - a Path per image is slow
-            return cell
-        if "/" in cell:
-            return None
-        found = self._names.get(cell.lower())
-        self.by_name += found is not None
-        return found
-
-    @cached_property
-    def _names(self) -> dict[str, str | None]:
-        """Image files below the root by name and by name without ending; None where two files share it."""
-        names: dict[str, str | None] = {}
-        for folder, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                bare = without_ending(name.lower(), self.endings)
-                if bare != name.lower():
-                    path = Path(folder, name).relative_to(self.root).as_posix()
-                    for key in (name.lower(), bare):
-                        names[key] = None if key in names else path
-        return names
-
-
-def without_ending(name: str, endings: tuple[str, ...] = ENDINGS) -> str:
-    """A file's name or path without the longest of ``endings`` that it has.
-
-    >>> without_ending("a/b.NII.gz", (".nii", ".nii.gz"))
-    'a/b'
-    """
-    fits = [ending for ending in endings if name.lower().endswith(ending)]
-    return name[: -len(max(fits, key=len))] if fits else name
-
-
-def bare_name(path: str) -> str:
-    """The file's name without folders and without an ending that pictures or volumes have."""
-    return without_ending(path.rpartition("/")[2], (*ENDINGS, ".nii", ".nii.gz"))
 
 
 def image_table(
@@ -116,31 +77,44 @@ def located_images(
     if not root.is_dir():
         raise UsageError("no such folder", file=root, remedy="correct image_root")
     first, counts.repeated = _drop_repeated(named, cells, problems)
-    finder = Finder(root, endings)
-    images = first.assign(path=pd.Series([finder.find(cell) for cell in first["cell"]], index=first.index, dtype="str"))
-    missing = images[images["path"].isna()]
-    problems.add(
-        "missing-image",
-        cells.file,
-        missing["row"],
-        f"no image {missing['cell'].iloc[0]!r} under {root}" if len(missing) else "",
-        consequence="the image is left out",
-        remedy="fetch it or say where the images are, --option image_root=FOLDER",
-    )
-    images = images[images["path"].notna()]
+    tally = Counter(cell.rpartition("/")[2] for cell in first["cell"])
+    shared = {name for name, count in tally.items() if count > 1}
+    finder = Finder(root, endings, any_ending=mapping.any_ending, shared=shared)
+    searches = [finder.find(cell) for cell in first["cell"]]
+    counts.missing = _note_missing(first, searches, cells, problems)
+    images = first.assign(path=[list(search.paths) for search in searches]).explode("path")
+    images = images[images["path"].notna()].astype({"path": "str"}).reset_index(drop=True)
     again = images[images["path"].duplicated()]
     problems.add(
         "image-named-twice",
         cells.file,
         again["row"],
-        f"the image {again['path'].iloc[0]!r} was named in another way in an earlier row" if len(again) else "",
+        f"the image {shown_path(again['path'].iloc[0])} was named in another way in an earlier row"
+        if len(again)
+        else "",
         consequence="the image stays where it was named first",
         remedy="write its path in one way",
     )
     images = images.drop(again.index)
-    counts.named, counts.missing, counts.found_by_name = len(named), len(missing), finder.by_name
+    counts.named, counts.found_by_name = len(named), finder.by_name
     counts.examples = images["path"].head(3).tolist()
     return images.assign(image_id=_make_ids(images, cells, mapping, endings)), counts
+
+
+def _note_missing(first: pd.DataFrame, searches: list[Search], cells: Cells, problems: RowProblems) -> int:
+    """Note the cells that name no file, by reason; how many they are."""
+    lost = [(row, search) for row, search in zip(first["row"], searches, strict=True) if not search.paths]
+    for remedy in dict.fromkeys(search.remedy for _, search in lost):
+        here = [(row, search) for row, search in lost if search.remedy == remedy]
+        problems.add(
+            "missing-image",
+            cells.file,
+            [row for row, _ in here],
+            here[0][1].reason,
+            consequence="the image is left out",
+            remedy=remedy,
+        )
+    return len(lost)
 
 
 def _drop_repeated(named: pd.DataFrame, cells: Cells, problems: RowProblems) -> tuple[pd.DataFrame, int]:
@@ -152,56 +126,79 @@ def _drop_repeated(named: pd.DataFrame, cells: Cells, problems: RowProblems) -> 
         "image-in-two-studies",
         cells.file,
         other["row"],
-        f"the image {other['cell'].iloc[0]!r} belongs to another study in an earlier row" if len(other) else "",
+        f"the image {shown_path(other['cell'].iloc[0])} belongs to another study in an earlier row"
+        if len(other)
+        else "",
         consequence="the image stays with its first study",
-        remedy="give each study its own images",
+        remedy="give each study its own images, or say how their paths are made, "
+        "--option 'image_path={column of the folder}/{column of the file}'",
     )
     return first, len(named) - len(first) - len(other)
 
 
 def _list_named(cells: Cells, mapping: TableMapping, rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell that names an image: row, study_id, cell, view, modality."""
+    """One row per image that a cell names: row, study_id, cell, view, modality."""
     parts = []
     for place, (column, fixed) in enumerate(mapping.image_columns().items()):
         part = pd.DataFrame({"row": rows.index, "study_id": rows["study_id"].to_numpy(), "place": place})
         path = cells.plain(column, "image").loc[rows.index]
-        part["cell"] = path.str.replace("\\", "/", regex=False).str.removeprefix("./").to_numpy()
-        view = mapping.constants.get("view") if fixed is None else fixed
-        part["view"] = _fill_with(cells, mapping.view if fixed is None else None, "view", rows, view)
-        part["modality"] = _fill_with(
-            cells, mapping.modality, "modality", rows, mapping.constants.get("modality", "CR")
-        )
-        parts.append(part[part["cell"] != ""])
+        codes, unique = pd.factorize(path)
+        lists = [[slashes(item) for item in split_paths(cell)] if cell else [] for cell in unique.tolist()]
+        part["cell"] = [lists[code] for code in codes]
+        constant = mapping.constants.get("view") if fixed is None else fixed
+        part["view"] = _first_filled(cells, [] if fixed else mapping.view_columns(), "view", rows, constant)
+        modality = [mapping.modality] if mapping.modality else []
+        part["modality"] = _first_filled(cells, modality, "modality", rows, mapping.constants.get("modality", "CR"))
+        parts.append(_one_row_each(part) if any(len(items) > 1 for items in lists) else part.explode("cell"))
     if not parts:
         return pd.DataFrame(columns=["row", "study_id", "place", "cell", "view", "modality"])
-    return pd.concat(parts).sort_values(["row", "place"], kind="stable").reset_index(drop=True)
+    named = pd.concat(parts)
+    named = named[named["cell"].notna()].astype({"cell": "str"})
+    return named.sort_values(["row", "place"], kind="stable").reset_index(drop=True)
 
 
-def _fill_with(cells: Cells, column: str | None, name: str, rows: pd.DataFrame, constant: str | None) -> Any:
-    """A column's cells, the constant where they say nothing."""
-    if column is None:
-        return constant
-    values = cells.plain(column, name).loc[rows.index]
-    return values.where(values != "", constant).to_numpy()
+def _one_row_each(part: pd.DataFrame) -> pd.DataFrame:
+    """Cells of several images, whose views are a list of as many words when they are one."""
+    views = [
+        words if isinstance(view, str) and len(words := _words(view)) == len(items) else [view] * len(items)
+        for view, items in zip(part["view"], part["cell"], strict=True)
+    ]
+    some = part["cell"].map(len) > 0
+    return part.assign(view=views)[some].explode(["cell", "view"])
+
+
+def _words(cell: str) -> list[str]:
+    return split_list(cell) or [word.strip() for word in re.split(r"[|;,]", cell) if word.strip()]
+
+
+def _first_filled(cells: Cells, columns: list[str], name: str, rows: pd.DataFrame, constant: str | None) -> Any:
+    """The first of the columns that says something in a row, the constant where none does."""
+    values: Any = constant
+    for column in reversed(columns):
+        here = cells.plain(column, name).loc[rows.index]
+        values = here.where(here != "", values)
+    return values.to_numpy() if columns else values
 
 
 def _add_sizes(images: pd.DataFrame, root: Path, file: Path, problems: RowProblems) -> tuple[pd.DataFrame, int]:
     """Add ``width`` and ``height`` from the files' headers; also how many could not be read."""
-    if images.empty:
-        return images, 0
     sizes = _read_sizes(root, images["path"])
-    wrong = images[[isinstance(size, ImageError) for size in sizes]]
-    first = next((size for size in sizes if isinstance(size, ImageError)), None)
-    problems.add(
-        "unreadable-image",
-        file,
-        wrong["row"],
-        f"the image {first.file}: {first.problem}" if first else "",
-        consequence="the image is left out",
-        remedy="fetch it again",
-    )
+    wrong = [(row, size) for row, size in zip(images["row"], sizes, strict=True) if isinstance(size, ImageError)]
+    reasons: dict[tuple[str, str | None], list[tuple[int, ImageError]]] = {}
+    for row, error in wrong:
+        reasons.setdefault((re.sub(r"\d+", "N", error.problem), error.remedy), []).append((row, error))
+    for here in reasons.values():
+        first = here[0][1]
+        problems.add(
+            "unreadable-image",
+            file,
+            [row for row, _ in here],
+            f"the image {first.file}: {first.problem}",
+            consequence="the image is left out",
+            remedy=first.remedy or "fetch it again",
+        )
     good = [size for size in sizes if not isinstance(size, ImageError)]
-    images = images.drop(wrong.index)
+    images = images[[not isinstance(size, ImageError) for size in sizes]] if wrong else images
     return images.assign(width=[w for w, _ in good], height=[h for _, h in good]), len(wrong)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +12,11 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.finder import split_list
 from lgdea.records.adapters.table.findings import check_words, match_finding
-from lgdea.records.adapters.table.mapping import VALUES, LabelMapping, TableMapping
-from lgdea.records.adapters.table.problems import RowProblems
+from lgdea.records.adapters.table.mapping import VALUES, LabelMapping, TableMapping, label_word
+from lgdea.records.adapters.table.problems import RowProblems, shown
+from lgdea.records.adapters.table.samples import split_words
 
 _NOTHING = ("", "nan", "na", "n/a", "null", "none", "<na>")  # no information in a label column
 SEPARATORS = ("|", ";", ",")
@@ -90,7 +91,8 @@ def _read_columns(
 def _values(cells: Cells, column: str, meanings: Mapping[str, float | None], problems: RowProblems) -> pd.Series:
     raw = cells.frame[column]
     codes, unique = pd.factorize(raw)
-    plain = [str(cell).strip().lower() for cell in unique]
+    small = [str(cell).strip().lower() for cell in unique]
+    plain = [cell if cell in meanings else label_word(cell) for cell in small]
     values = np.array([math.nan if (v := meanings.get(cell)) is None else float(v) for cell in plain] or [math.nan])
     wrong = np.array([cell not in meanings for cell in plain] or [False])
     bad = wrong[codes]
@@ -98,9 +100,9 @@ def _values(cells: Cells, column: str, meanings: Mapping[str, float | None], pro
         "label-value",
         cells.file,
         raw.index[bad],
-        f"{column} is {raw[bad].iloc[0][:40]!r}, not 1, 0, -1 or empty" if bad.any() else "",
+        f"{column} is {shown(raw[bad].iloc[0].strip())}, not 1, 0, -1 or empty" if bad.any() else "",
         consequence="the label is left out",
-        remedy="say what it means under labels.values, such as labels.values.suspected=-1",
+        remedy="say what it means, such as --option 'labels.values={\"suspected\": -1}'",
     )
     return pd.Series(values[codes], index=raw.index)
 
@@ -113,9 +115,9 @@ def _read_words(
         return {}
     raw = cells.frame[labels.words]
     codes, unique = pd.factorize(raw)
-    mark = labels.separator or next((s for s in SEPARATORS if any(s in str(cell) for cell in unique)), "|")
-    between = re.compile(f"[{re.escape(mark)}]")
-    lists = [[word for part in between.split(str(cell)) if (word := part.strip())] for cell in unique]
+    plain = [str(cell) for cell in unique if split_list(str(cell)) is None]
+    mark = labels.separator or next((s for s in SEPARATORS if any(s in cell for cell in plain)), "|")
+    lists = [split_words(str(cell), mark) for cell in unique]
     words = dict.fromkeys(word for here in lists for word in here)
     known = {word: match_finding(word, labels.findings, labels.codes) for word in words}
     ignored = {*labels.findings, *(word for word in words if word.lower() in _NOTHING)}
@@ -125,7 +127,7 @@ def _read_words(
         "label-word",
         cells.file,
         raw.index[with_strange[codes]],
-        f"{labels.words}: the vocabulary has no finding {', '.join(map(repr, strange[:_SHOWN]))}"
+        f"{labels.words}: the vocabulary has no finding {', '.join(map(shown, strange[:_SHOWN]))}"
         + (f" and {len(strange) - _SHOWN} more words" if len(strange) > _SHOWN else ""),
         consequence="these words are left out",
         remedy="say what they are under labels.findings, {word: finding id}, or {word: null} to ignore one",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,10 +15,34 @@ EMPTY = ("na", "n/a", "nan", "none", "null", "nil", "unknown", "?", "-", "--", "
 """Cells that say nothing, whatever their case; ids, report text and label values have rules of their own."""
 
 VALUES: Mapping[str, float] = {
-    **dict.fromkeys(("1", "1.0", "yes", "y", "true", "t", "present", "positive", "pos"), 1.0),
-    **dict.fromkeys(("0", "0.0", "no", "n", "false", "f", "absent", "negative", "neg"), 0.0),
-    **dict.fromkeys(("-1", "-1.0", "u", "uncertain", "possible", "equivocal", "maybe"), -1.0),
-}
+    **dict.fromkeys(
+        ("1", "1.0", "yes", "y", "true", "t", "present", "positive", "pos", "x", "✓", "✔", "✗", "☒", "☑", "+", "(+)",
+         "ja", "j", "wahr", "vorhanden", "positiv", "waar", "aanwezig", "positief", "oui", "vrai", "présent",
+         "présente", "positif", "sí", "si", "s", "verdadero", "presente", "positivo", "sim", "verdadeiro", "sì", "vero"), 1.0,
+    ),
+    **dict.fromkeys(
+        ("0", "0.0", "no", "n", "false", "f", "absent", "negative", "neg", "☐", "(-)", "nein", "falsch",
+         "nicht vorhanden", "keine", "kein", "negativ", "nee", "onwaar", "afwezig", "negatief", "non", "faux",
+         "absente", "négatif", "falso", "ausente", "negativo", "não", "nao", "assente"), 0.0,
+    ),
+    **dict.fromkeys(
+        ("-1", "-1.0", "u", "uncertain", "possible", "equivocal", "maybe", "fraglich", "unklar", "möglich", "mogelijk",
+         "onzeker", "dubieus", "incertain", "douteux", "posible", "dudoso", "incierto", "possível", "duvidoso",
+         "possibile", "dubbio", "incerto"), -1.0,
+    ),
+}  # fmt: skip
+"""Cells of label columns, in the languages of column names; a comma counts as a decimal point."""
+
+
+def label_word(cell: str) -> str:
+    """A label's cell as :data:`VALUES` spells it.
+
+    >>> label_word(" -1,0"), label_word("1.00"), label_word("Ja")
+    ('-1', '1', 'ja')
+    """
+    small = cell.strip().lower()
+    number = re.fullmatch(r"(-?\d+)[.,]0+", small)
+    return number[1] if number else small
 
 
 def _as_text(value: Any) -> Any:
@@ -107,6 +132,17 @@ class BoxMapping(Config):
     """Code system to ask first, as for labels."""
 
 
+class JoinMapping(Config):
+    """A second table whose columns are added by a key that both have."""
+
+    table: str
+    """File beside the main table."""
+    on: Column | None = None
+    """Column of the key; by default the study's or patient's id, or another column of both tables."""
+    key: Column | None = None
+    """The key's column in the second table, where it has another name there."""
+
+
 class TableMapping(Config):
     """Meaning of a table's columns; what is not given is recognised by its usual names.
 
@@ -116,11 +152,20 @@ class TableMapping(Config):
     dataset: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Name of the archive and prefix of its ids; by default the table's file name."""
     table: str | None = None
-    """The table's file when the source is a folder that holds several."""
+    """The table's file when the source is a folder that holds several; ``part-*.parquet`` reads several as one."""
+    join: JoinMapping | None = None
+    """A second table, joined by a key."""
     encoding: str = "utf-8"
-    """Encoding of a text table."""
+    """Encoding of a text table; a byte-order mark says more."""
     separator: str | None = None
-    """Between the cells of a text table; by default the commonest of ``,`` ``;`` ``|`` and tab in the header."""
+    """Between the cells of a text table; by default that of ``,`` ``;`` ``|`` and tab which cuts all rows alike."""
+    quoted: bool | None = None
+    """If false, quotation marks are ordinary characters; if true, those around cells with line breaks are right; by
+    default a cell that seems to hold other rows is a problem."""
+    escape: str | None = Field(None, min_length=1, max_length=1)
+    """Character that stands before a quotation mark inside a cell, mostly a backslash; by default it is doubled."""
+    header: Literal["none"] | Annotated[int, Field(ge=1)] | None = None
+    """Number of the header's row, blank rows not counted, or ``none``: columns are ``column1``, ``column2`` ..."""
 
     study: Columns | None = None
     """Column, or columns, of the study's id."""
@@ -134,6 +179,13 @@ class TableMapping(Config):
     """Folder of the image paths; relative to the table's folder, which is the default."""
     image_bits: Literal[8, 10, 12, 14, 16] | None = None
     """Bit depth of all 16-bit greyscale pictures; by default each picture's own, as far as its values tell it."""
+    image_path: str | None = None
+    """Path made of columns, ``{patient}/{file}.png``, in the place of ``image``."""
+    any_ending: bool = False
+    """If true, an image whose file is missing may have another ending: ``a.dcm`` in the table, ``a.png`` on disk."""
+    ids: Literal["written", "numbers"] | None = None
+    """``numbers`` makes ``10.0`` and ``0010`` the id ``10``, ``written`` keeps ids apart that are written differently;
+    by default such ids, and those that a spreadsheet has rounded (``1.2E+14``), are a problem."""
     report: Column | None = None
     """Column of the text."""
     report_file: Column | None = None
@@ -143,8 +195,8 @@ class TableMapping(Config):
     sections: Annotated[dict[str, Column] | Columns | None, Field(union_mode="left_to_right")] = None
     """Columns joined as lines ``FINDINGS: words``; ``{FINDINGS: column}`` gives them other names."""
 
-    view: Column | None = None
-    """Column of the projection: AP, PA, lateral."""
+    view: Column | list[Column] | None = None
+    """Column of the projection: AP, PA, lateral; of several columns the first that says something."""
     sex: Column | None = None
     """Column of the patient's sex."""
     age: Column | None = None
@@ -152,7 +204,7 @@ class TableMapping(Config):
     date: Column | None = None
     """Becomes ``day``, counted from the patient's first study."""
     date_format: str | None = None
-    """As for strptime, ``%d.%m.%Y``."""
+    """As for strptime, ``%d.%m.%Y``; ``excel`` for the numbers by which spreadsheets count days."""
     day: Column | None = None
     """Column of the day, counted from the patient's first study."""
     split: Column | None = None
@@ -187,10 +239,24 @@ class TableMapping(Config):
             raise ValueError(f"{given[0]} and {given[1]} both say where the text is; give one")
         if self.date and self.day:
             raise ValueError("date and day both say when the study was; give one")
+        if self.image_path and self.image:
+            raise ValueError("image_path and image both say where the pictures are; give one")
+        if self.image_path and not self.path_columns():
+            raise ValueError("image_path names no column; write it like {patient}/{file}.png")
         return self
+
+    def view_columns(self) -> list[str]:
+        """The columns of the projection."""
+        return [self.view] if isinstance(self.view, str) else self.view or []
+
+    def path_columns(self) -> list[str]:
+        """The columns that ``image_path`` names."""
+        return re.findall(r"\{([^{}]+)\}", self.image_path or "")
 
     def image_columns(self) -> dict[str, str | None]:
         """The image columns, each with its view where the mapping says it."""
+        if self.image_path:
+            return {self.image_path: None}
         image = self.image or {}
         return dict(image) if isinstance(image, dict) else dict.fromkeys(image)
 
@@ -207,9 +273,11 @@ class TableMapping(Config):
             "study": self.study or [],
             "patient": self.patient or [],
             "image": list(self.image_columns()),
+            "image_path": self.path_columns(),
+            "view": self.view_columns(),
             "sections": list(self.section_columns().values()),
         }
-        for name in ("image_id", "report", "report_file", "view", "sex", "age", "date", "day", "split", "site",
+        for name in ("image_id", "report", "report_file", "sex", "age", "date", "day", "split", "site",
                      "language", "modality"):  # fmt: skip
             column = getattr(self, name)
             result[name] = [column] if column else []

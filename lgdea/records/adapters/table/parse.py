@@ -15,13 +15,17 @@ from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.table import guess
 from lgdea.records.adapters.table.boxes import BoxCounts, box_table
 from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.guess_labels import box_fields
+from lgdea.records.adapters.table.header import list_names
 from lgdea.records.adapters.table.images import ImageCounts, image_table
+from lgdea.records.adapters.table.join import join_tables
 from lgdea.records.adapters.table.labels import LabelCounts, label_table
 from lgdea.records.adapters.table.mapping import BoxMapping, TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
-from lgdea.records.adapters.table.reading import SourceTable, find_table, read_source
+from lgdea.records.adapters.table.reading import SourceTable, find_tables, read_source
 from lgdea.records.adapters.table.reports import report_table
 from lgdea.records.adapters.table.studies import row_ids, study_table
+from lgdea.records.adapters.table.text import TextFormat
 from lgdea.records.schema import TABLES
 
 ReadImages = Callable[[Cells, TableMapping, pd.DataFrame, Path, RowProblems], tuple[pd.DataFrame, ImageCounts]]
@@ -36,6 +40,7 @@ class ParsedTable:
         source: The table.
         cells: Its columns as they are read.
         tables: Rows of the archive's five tables.
+        ids: ``study_id`` and ``patient_id`` of each row that has them.
         repeated_reports: Rows whose text their study has already.
     """
 
@@ -49,7 +54,27 @@ class ParsedTable:
     images: ImageCounts = field(default_factory=ImageCounts)
     labels: LabelCounts = field(default_factory=LabelCounts)
     boxes: BoxCounts | None = None
+    ids: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["study_id", "patient_id"]))
     repeated_reports: int = 0
+
+    def left_out(self) -> dict[str, pd.DataFrame]:
+        """The archive's extra table of all rows that have a problem, if any has."""
+        if not self.problems.found:
+            return {}
+        return {"left_out": self.problems.table(self.ids, self.source.file)}
+
+    def stop_at_problems(self) -> None:
+        """Stop if the archive cannot be built as the mapping says.
+
+        Raises:
+            DataError: A row has a problem, or nothing would be left.
+        """
+        self.problems.raise_first(decisions=self.mapping.on_problem == "leave_out")
+        if self.tables["studies"].empty:
+            what = f": {self.problems.found[-1].detail}" if self.problems.found else ""
+            raise DataError(
+                f"no study would be left{what}", file=self.source.file, remedy="--dry-run shows what is wrong with them"
+            )
 
 
 def load_mapping(options: dict[str, Any]) -> TableMapping:
@@ -78,8 +103,19 @@ def parse_source(source: Path, options: dict[str, Any]) -> ParsedTable:
 
 def read_table(source: Path, mapping: TableMapping, problems: RowProblems) -> SourceTable:
     """The table in ``source``, a file or a folder that holds it."""
-    file = find_table(Path(source), mapping.table)
-    return read_source(file, problems, encoding=mapping.encoding, separator=mapping.separator)
+    files = find_tables(Path(source), mapping.table)
+    table = read_source(files, problems, text_format(mapping))
+    if mapping.join is None:
+        return table
+    second = files[0].parent / mapping.join.table
+    if not second.is_file():
+        raise UsageError("no such table", file=second, remedy="correct join.table")
+    return join_tables(table, read_source(second, problems, text_format(mapping)), mapping.join, problems)
+
+
+def text_format(mapping: TableMapping) -> TextFormat:
+    """How a text table is written, as far as the mapping says it."""
+    return TextFormat(mapping.encoding, mapping.separator, mapping.quoted, mapping.escape, mapping.header)
 
 
 def parse_table(
@@ -91,18 +127,19 @@ def parse_table(
         # With every row refused, the first refusal tells more.
         problems.raise_first()
         raise DataError("has no rows", file=table.file, remedy="give a table with rows below its header")
-    mapping, guessed = guess.complete(mapping, table.frame, table.file, Path(source))
+    mapping, guessed, seen = guess.complete(mapping, table.frame, table.file, Path(source))
     words = {str(name): words for name, words in mapping.words.items()}
-    cells = Cells(table.frame, table.file, empty=mapping.empty, words=words, problems=problems)
+    cells = Cells(table.frame, table.file, empty=mapping.empty, words=words, problems=problems, other=table.other)
     for name, columns in mapping.named_columns().items():
-        cells.require(columns, name)
+        cells.require([column for column in columns if column != mapping.image_path], name)
+    if mapping.image_path:
+        cells.add_filled(mapping.image_path)
     if not (mapping.image_columns() or mapping.report or mapping.report_file or mapping.sections):
-        names = ", ".join(map(str, list(table.frame)[:30]))
         raise UsageError(
             "no column of images or reports is known", file=table.file,
-            remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {names}",
+            remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {list_names(table.frame)}",
         )  # fmt: skip
-    parsed = ParsedTable(mapping, guessed, table, cells, problems)
+    parsed = ParsedTable(mapping, guessed, table, cells, problems, notes=[*table.notes, *seen])
     if blank:
         parsed.notes.append(f"{blank:,} rows are wholly empty")
     _fill_tables(parsed, read_images)
@@ -123,7 +160,7 @@ def _fill_tables(parsed: ParsedTable, read_images: ReadImages) -> None:
     mapping, cells, problems = parsed.mapping, parsed.cells, parsed.problems
     folder = parsed.source.file.parent
     root = (folder / (mapping.image_root or "")).resolve()
-    rows = row_ids(cells, mapping, problems, parsed.notes)
+    rows = parsed.ids = row_ids(cells, mapping, problems, parsed.notes)
     studies = study_table(cells, mapping, rows, problems)
     images, parsed.images = read_images(cells, mapping, rows, root, problems)
     reports, parsed.repeated_reports = report_table(cells, mapping, rows, folder, problems)
@@ -159,10 +196,11 @@ def _boxes(parsed: ParsedTable, boxes: BoxMapping, images: pd.DataFrame) -> tupl
         file = parsed.source.file.parent / boxes.table
         if not file.is_file():
             raise UsageError("no such table", file=file, remedy="correct boxes.table")
-        table = read_source(file, parsed.problems, encoding=parsed.mapping.encoding)
+        form = replace(text_format(parsed.mapping), separator=None, header=None)
+        table = read_source(file, parsed.problems, form)
         cells = Cells(table.frame, file, empty=parsed.mapping.empty, words={}, problems=parsed.problems)
         if parsed.mapping.guess:
-            found = guess.box_fields(boxes, table.frame)
+            found = box_fields(boxes, table.frame)
             boxes = BoxMapping.model_validate(boxes.model_dump(exclude_unset=True) | found)
             parsed.mapping = parsed.mapping.model_copy(update={"boxes": boxes})
             parsed.guessed += [f"boxes.{name}" for name in found]
@@ -172,7 +210,9 @@ def _boxes(parsed: ParsedTable, boxes: BoxMapping, images: pd.DataFrame) -> tupl
 def _add_notes(parsed: ParsedTable, studies: pd.DataFrame) -> None:
     if parsed.images.found_by_name:
         where = f"below {parsed.images.root}"
-        parsed.notes.append(f"{parsed.images.found_by_name:,} images were found by their file name {where}")
+        parsed.notes.append(
+            f"{parsed.images.found_by_name:,} images were found by their file name or the end of their path {where}"
+        )
     parsed.notes += _depth_notes(parsed.images.depths, parsed.mapping.image_bits)
     if parsed.images.repeated:
         parsed.notes.append(f"{parsed.images.repeated:,} rows name an image that their study has already")
@@ -206,5 +246,11 @@ def _depth_notes(depths: dict[int, int], given: int | None) -> list[str]:
 
 def mapping_yaml(mapping: TableMapping) -> str:
     """The mapping as YAML that can be saved and given again; what was neither given nor found is not there."""
+    return yaml.safe_dump(plain_mapping(mapping), sort_keys=False, allow_unicode=True, width=110)
+
+
+def plain_mapping(mapping: TableMapping) -> dict[str, Any]:
+    """The mapping as plain data; that there is no patient column is a statement too."""
     plain = mapping.model_dump(mode="json", exclude_defaults=True)
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    none = {name: None for name in ("patient",) if name in mapping.model_fields_set and getattr(mapping, name) is None}
+    return plain | none

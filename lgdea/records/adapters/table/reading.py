@@ -1,22 +1,18 @@
-"""A table file as text cells, with the number of each row: CSV, TSV (also gzipped) or Parquet."""
+"""The table of a source: one file or the parts of one, CSV, TSV (also gzipped) or Parquet, as text cells."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from lgdea.errors import DataError, UsageError
+from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.parquet import read_parquet
 from lgdea.records.adapters.table.problems import RowProblems
-from lgdea.records.csv_io import find_separator, find_undecodable_row, skip_bom
+from lgdea.records.adapters.table.text import TextFormat, read_text
 
 TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 PARQUET = (".parquet", ".pq")
@@ -28,14 +24,17 @@ class SourceTable:
     """A table as it was read.
 
     Attributes:
-        file: Where it stands.
-        frame: Text cells, empty where there is nothing; the index is the row number, 1-based, header not counted.
-        separator: Between cells; None for Parquet.
+        file: Where it stands; of several parts a pattern of their names.
+        frame: Text cells, empty where there is nothing; the index is the row number, 1-based, header not counted, and
+            goes on from part to part.
+        other: Columns that hold no text, with what they hold.
+        notes: What is worth knowing about how it was read.
     """
 
     file: Path
     frame: pd.DataFrame
-    separator: str | None
+    other: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def is_table(file: Path) -> bool:
@@ -43,8 +42,12 @@ def is_table(file: Path) -> bool:
     return file.is_file() and file.name.lower().endswith((*TEXT, *PARQUET))
 
 
-def find_table(source: Path, name: str | None) -> Path:
-    """The table in ``source``, which is the file itself or a folder.
+def find_tables(source: Path, name: str | None) -> list[Path]:
+    """The table in ``source``, which is the file itself or a folder; several files when they are the parts of one.
+
+    Args:
+        source: File or folder.
+        name: The file in the folder, or a pattern of several.
 
     Raises:
         UsageError: There is none, or several and no ``name``.
@@ -56,141 +59,69 @@ def find_table(source: Path, name: str | None) -> Path:
             raise UsageError("is a spreadsheet", file=source, remedy="save it as CSV (UTF-8)")
         if not is_table(source):
             raise UsageError("is no table", file=source, remedy=f"known endings: {', '.join(TEXT + PARQUET)}")
-        return source
+        return [source]
     if name is not None:
-        if not (source / name).is_file():
+        if (source / name).is_file():
+            return [source / name]
+        parts = [file for file in sorted(source.glob(name)) if is_table(file)] if any(c in name for c in "*?[") else []
+        if not parts:
             raise UsageError("no such table", file=source / name, remedy="correct `table` in the mapping")
-        return source / name
+        return parts
     found = [f for f in sorted(source.iterdir()) if is_table(f) and not f.name.lower().startswith(("boxes.", "bbox"))]
-    if len(found) != 1:
-        names = ", ".join(f.name for f in found[:8])
-        what = f"holds {len(found)} tables ({names})" if found else f"holds no table ({', '.join(TEXT + PARQUET)})"
-        remedy = "name one with --option table=FILE" if found else "name the file or its folder"
-        raise UsageError(what, file=source, remedy=remedy)
-    return found[0]
+    if not found:
+        endings = ", ".join(TEXT + PARQUET)
+        raise UsageError(f"holds no table ({endings})", file=source, remedy="name the file or its folder")
+    patterns = {_without_numbers(file.name) for file in found}
+    if len(found) > 1 and (len(patterns) > 1 or not any(char.isdigit() for char in found[0].name)):
+        names = [file.name for file in found]
+        second = f"; two are joined by a key, --option table={names[0]} --option join.table={names[1]}"
+        raise UsageError(
+            f"holds {len(found)} tables ({list_names(names, 8)})", file=source,
+            remedy=f"name one with --option table=FILE{second}",
+        )  # fmt: skip
+    return found
 
 
-def read_source(
-    file: Path, problems: RowProblems, *, encoding: str = "utf-8", separator: str | None = None
-) -> SourceTable:
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "*", name)
+
+
+def read_source(files: Path | list[Path], problems: RowProblems, form: TextFormat | None = None) -> SourceTable:
     """Read a table; a text row with too few or too many cells is a problem, not padded.
 
+    Args:
+        files: The file, or the parts of one table.
+        problems: Where rows that cannot be read are noted.
+        form: How a text table is written.
+
     Raises:
-        DataError: It is empty, damaged, of another encoding, or two columns have one name.
+        DataError: It is empty, damaged, of another encoding, two columns have one name, or the parts differ.
     """
-    if file.name.lower().endswith(PARQUET):
-        return SourceTable(file, _read_parquet(file), None)
-    names, lines, separator = _header(file, encoding, separator)
-    bad: list[pa.csv.InvalidRow] = []
-
-    def refuse(row: pa.csv.InvalidRow) -> str:
-        bad.append(row)
-        return "skip"
-
-    try:
-        with pa.input_stream(str(file), compression="detect") as stream:
-            table = pa.csv.read_csv(
-                stream,
-                # One thread: only then do refused rows know their number.
-                pa.csv.ReadOptions(
-                    use_threads=False, column_names=names, skip_rows=lines, encoding=encoding, block_size=1 << 24
-                ),
-                pa.csv.ParseOptions(
-                    delimiter=separator, newlines_in_values=True, invalid_row_handler=refuse, ignore_empty_lines=True
-                ),
-                pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+    if isinstance(files, Path):
+        return _read_one(files, problems, form or TextFormat())
+    tables = [_read_one(file, problems, form or TextFormat()) for file in files]
+    if len(tables) == 1:
+        return tables[0]
+    first = tables[0]
+    for table in tables[1:]:
+        if list(table.frame) != list(first.frame):
+            raise DataError(
+                f"has other columns than {first.file.name}", file=table.file, remedy="name one, --option table=FILE"
             )
-    except (pa.ArrowException, UnicodeDecodeError, LookupError, OSError) as error:
-        raise _damaged(file, encoding, error) from None
-    numbers = [int(row.number) - lines for row in bad]  # Arrow counts records, the skipped lines among them
-    if bad:
-        first = bad[0]
-        problems.add(
-            "ragged-row",
-            file,
-            numbers,
-            f"has {first.actual_columns} cells where the header has {first.expected_columns}",
-            consequence="the row is left out",
-            remedy="put text that holds the separator or a line break into double quotes",
-        )
-    refused = set(numbers)
-    rows = [n for n in range(1, table.num_rows + len(bad) + 1) if n not in refused] if bad else None
-    index = pd.RangeIndex(1, table.num_rows + 1) if rows is None else pd.Index(rows)
-    return SourceTable(file, table.to_pandas().set_axis(index), separator)
+    start, parts = 0, []
+    for table in tables:
+        parts.append(table.frame.set_axis(table.frame.index + start))
+        start += int(table.frame.index.max()) if len(table.frame) else 0
+    file = first.file.with_name(_without_numbers(first.file.name))
+    notes = [f"{len(tables):,} files are read as one table, their rows numbered through", *first.notes]
+    return SourceTable(file, pd.concat(parts), first.other, notes)
 
 
-def _header(file: Path, encoding: str, separator: str | None) -> tuple[list[str], int, str]:
-    """Column names, the lines that they take, and the separator."""
-    try:
-        with pa.input_stream(str(file), compression="detect") as stream:
-            head = stream.read(1 << 20)
-        text = codecs.getincrementaldecoder(skip_bom(encoding))().decode(head)
-    except (UnicodeDecodeError, LookupError, OSError, pa.ArrowException) as error:
-        raise _damaged(file, encoding, error) from None
-    if not text.strip():
-        raise DataError("is empty", file=file, remedy="give a table with a header row")
-    separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator)
-    chosen = separator or find_separator(text)
-    if len(chosen) != 1:
-        raise UsageError(f"separator {chosen!r} is not one character", file=file, remedy="write `tab` for a tab")
-    reader = csv.reader(io.StringIO(text), delimiter=chosen)
-    names: list[str] = []
-    while not any(name.strip() for name in names):
-        names = next(reader)
-    return _unique([name.strip() for name in names], file), reader.line_num, chosen
-
-
-def _unique(names: list[str], file: Path) -> list[str]:
-    """The names, blank ones by their position; two columns of one name cannot be told apart."""
-    named = [name or f"(column {place})" for place, name in enumerate(names, start=1)]
-    twice = next((name for name in named if named.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"has two columns {twice!r}", file=file, remedy="rename one of them")
-    return named
-
-
-def _read_parquet(file: Path) -> pd.DataFrame:
-    try:
-        table = pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"cannot be read ({_first_line(error)})", file=file, remedy="write it again") from None
-    _unique(table.column_names, file)
-    cells = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        try:
-            cells[name] = pc.fill_null(_as_text(column), "")
-        except pa.ArrowException as error:
-            problem = f"the column {name!r} cannot be read as text ({_first_line(error)})"
-            raise DataError(problem, file=file, remedy="write it as text, numbers, dates or lists of text") from None
-    frame: pd.DataFrame = pa.table(cells).to_pandas()
-    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
-
-
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells as a CSV file would hold them; whole numbers that pandas keeps as floats lose their ``.0``."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _as_text(column.cast(kind.value_type))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pc.binary_join(column.cast(pa.list_(pa.string())), "|")
-    if pa.types.is_floating(kind):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        whole = pc.all(pc.equal(pc.floor(column), column)).as_py()
-        if whole in (True, None):
-            column = column.cast(pa.int64())
-    return column.cast(pa.string())
-
-
-def _damaged(file: Path, encoding: str, error: BaseException) -> DataError:
-    if isinstance(error, LookupError):
-        return UsageError(f"no encoding {encoding!r}", file=file, remedy="try utf-8 or cp1252")  # type: ignore[return-value]
-    row = None if file.suffix == ".gz" else find_undecodable_row(file, encoding)
-    if row is not None:
-        remedy = "save it as UTF-8, or say --option encoding=cp1252 when it comes from Excel on Windows"
-        return DataError(f"is not {encoding.upper()}", file=file, row=row, remedy=remedy)
-    # Arrow's message may hold a row, and with it somebody's report.
-    return DataError(f"is no text table that can be read ({type(error).__name__})", file=file, remedy="check the file")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+def _read_one(file: Path, problems: RowProblems, form: TextFormat) -> SourceTable:
+    if file.name.lower().endswith(PARQUET):
+        frame, other = read_parquet(file)
+        notes = [f"the column {name!r} holds {what} and is not read" for name, what in other.items()]
+        return SourceTable(file, frame, other, notes)
+    frame, layout = read_text(file, form, problems)
+    notes = [f"{layout.titles:,} rows above the header are passed over"] if layout.titles else []
+    return SourceTable(file, frame, {}, notes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,9 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.records.adapters.table import fields
 from lgdea.records.adapters.table.fields import Cells
-from lgdea.records.adapters.table.images import bare_name
+from lgdea.records.adapters.table.finder import bare_name, slashes, split_paths
+from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.ids import read_ids
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.split import split_by_patient
@@ -23,16 +27,20 @@ def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: l
     """(study_id, patient_id) of each row, with the dataset's prefix; rows without them are left out."""
     index = cells.frame.index
     if mapping.study:
-        study = cells.joined(mapping.study, "study")
+        study = read_ids(cells, mapping, "study", mapping.study, problems)
         _note_missing_id(study, "study", mapping.study, cells, problems)
     else:
         study = _study_of_its_own(cells, mapping, notes)
     if mapping.patient:
-        patient = cells.joined(mapping.patient, "patient")
+        same = mapping.patient == mapping.study and not mapping.words
+        patient = study if same else read_ids(cells, mapping, "patient", mapping.patient, problems)
         _note_missing_id(patient, "patient", mapping.patient, cells, problems)
     else:
         patient = study
-        notes.append("no patient column: each study counts as a patient, so the split may tear patients apart")
+        if "patient" in mapping.model_fields_set:
+            notes.append("no patient column: each study counts as a patient, so the split may tear patients apart")
+        else:
+            _note_no_patient(cells, problems)
     prefix = f"{mapping.dataset}:"
     rows = pd.DataFrame({"study_id": prefix + study, "patient_id": prefix + patient}, index=index)
     rows = rows[(study != "") & (patient != "")]
@@ -49,11 +57,27 @@ def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: l
     return rows.drop(other.index)
 
 
+def _note_no_patient(cells: Cells, problems: RowProblems) -> None:
+    """Whose studies they are decides what is trained and what is tested on."""
+    problems.add(
+        "no-patient-column",
+        cells.file,
+        cells.frame.index,
+        "no column of patients is known, so that each study would count as a patient and the split may tear patients "
+        "apart",
+        consequence="",
+        remedy="name it, --option patient=COLUMN, or say --option patient=null when there is none; there are "
+        + list_names(cells.frame.columns),
+        decision=True,
+    )
+
+
 def _note_missing_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems: RowProblems) -> None:
+    empty = (cells.joined(columns, what) == "").to_numpy()
     problems.add(
         f"no-{what}-id",
         cells.file,
-        ids.index[ids == ""],
+        ids.index[empty],
         f"has no {what} id ({', '.join(columns)} is empty)",
         consequence="the row is left out",
         remedy="fill the cell",
@@ -66,7 +90,7 @@ def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> 
     columns = [mapping.image_id] if mapping.image_id else list(mapping.image_columns())[:1]
     alone = "no study column: each row is a study of its own"
     if columns:
-        names = cells.plain(str(columns[0])).str.replace("\\", "/", regex=False)
+        names = cells.plain(str(columns[0])).map(lambda cell: slashes(split_paths(cell)[0]) if cell else "")
         stems = pd.Series([bare_name(name) for name in names], index=index, dtype="str")
         for candidate in (stems, names):
             if candidate.is_unique and (candidate != "").all():
@@ -85,8 +109,8 @@ def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> 
 def study_table(cells: Cells, mapping: TableMapping, rows: pd.DataFrame, problems: RowProblems) -> pd.DataFrame:
     """Rows of ``Study`` in the order in which the table names them, with ``row``, the first row of each."""
     values = rows.copy()
-    convert = {
-        "sex": ("sex", fields.sex, "F or M", "str"),
+    convert: dict[str, tuple[str, Callable[[str], Any], str, str]] = {
+        "sex": ("sex", *_sex_of(cells.plain(mapping.sex, "sex") if mapping.sex else None), "str"),
         "age": ("age", fields.age, "an age in years", "Float64"),
         "day": ("day", fields.whole, "a whole number of days", "Int64"),
         "split": ("split", fields.split, "train, val or test", "str"),
@@ -107,6 +131,20 @@ def study_table(cells: Cells, mapping: TableMapping, rows: pd.DataFrame, problem
         studies["site"] = mapping.constants["site"]
     studies = studies.drop(columns="date", errors="ignore").assign(dataset=mapping.dataset)
     return _split(studies, cells, mapping, problems)
+
+
+def _sex_of(plain: pd.Series | None) -> tuple[Callable[[str], str | None], str]:
+    """How a sex is read, and what is expected: beside H, an M may be mujer or masculino."""
+    letters = set() if plain is None else set(plain.str.lower().drop_duplicates())
+    if not {"h", "m"} <= letters:
+        return fields.sex, "F or M"
+
+    def unclear(cell: str) -> str | None:
+        if cell.lower() in ("h", "m"):
+            raise ValueError(cell)
+        return fields.sex(cell)
+
+    return unclear, "clear where H and M stand side by side"
 
 
 def _first_values(values: pd.DataFrame, cells: Cells, problems: RowProblems) -> pd.DataFrame:

@@ -1,0 +1,88 @@
+"""The row of a text table that names its columns, and whether it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lgdea.errors import DataError
+from lgdea.records.adapters.table.finder import PICTURES
+from lgdea.records.adapters.table.findings import match_finding
+from lgdea.records.adapters.table.names import is_known
+
+_LONG = 8  # words beyond which a name is a sentence
+_SHOWN, _LONGEST_SHOWN = 30, 40
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+_DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?")
+_SENTENCE = re.compile(r"\S+\s+\S.*[.!?]")
+
+
+def find_header(records: Sequence[Sequence[str]], width: int) -> int:
+    """Place of the header among the first rows: the first, unless titles or comments stand above one that has names."""
+    for place, record in enumerate(records[:30]):
+        filled = [cell for cell in record if cell.strip()]
+        if filled[0].lstrip().startswith("# ") or len(filled) < max(2, 0.6 * width):
+            continue
+        if place == 0 or any(_is_name(cell) for cell in record):
+            # A title in the first row may itself be a column's name, of a table that has one column.
+            return 0 if place and any(is_known(cell) for cell in records[0]) else place
+        return 0
+    return 0
+
+
+def looks_like_data(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Check whether the first row holds data: pictures, numbers, dates, sentences, or what also stands below it."""
+    numbered = [[str(n) for n in range(start, start + len(header))] for start in (0, 1)]
+    if list(header) in numbered:
+        return False
+    below = [[row[place].strip() for row in rows if place < len(row)] for place in range(len(header))]
+    data = [cell for cell, cells in zip(header, below, strict=True) if cell and _is_data(cell, cells)]
+    names = [cell for cell in header if cell and cell not in data and _is_name(cell)]
+    long = [cell for cell in header if len(cell.split()) > _LONG]
+    return len(data) > len(names) or (bool(data or long) and not names)
+
+
+def _is_name(cell: str) -> bool:
+    return is_known(cell) or match_finding(cell.strip()) is not None
+
+
+def _is_data(cell: str, below: Sequence[str]) -> bool:
+    if cell.lower().endswith(PICTURES) or _NUMBER.fullmatch(cell) or _DATE.fullmatch(cell) or "^" in cell:
+        return True
+    if _SENTENCE.fullmatch(cell) and len(cell.split()) > 2:
+        return True
+    filled = [value for value in below if value]
+    if cell in filled:
+        return True
+    alike = sum(_shape(value) == _shape(cell) for value in filled)
+    return any(c.isdigit() for c in cell) and bool(filled) and alike >= 0.8 * len(filled)
+
+
+def _shape(cell: str) -> str:
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", cell))
+
+
+def unique_names(names: Sequence[str], file: Path) -> list[str]:
+    """The names, blank ones by their position.
+
+    Raises:
+        DataError: Two columns have one name, so that they cannot be told apart.
+    """
+    named = [name or f"(column {place})" for place, name in enumerate(names, start=1)]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"has two columns {shorten(twice)!r}", file=file, remedy="rename one of them")
+    return named
+
+
+def shorten(name: str) -> str:
+    """A name as it may be shown: a long one may be somebody's report."""
+    return name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "…"
+
+
+def list_names(names: Iterable[object], most: int = _SHOWN) -> str:
+    """Column names for a message."""
+    shown = [shorten(str(name)) for name in names]
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more

@@ -1,0 +1,77 @@
+"""Ids as programs write them: numbers that became ``10.0`` or ``1.2E+14``, zeros that are there or not."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.mapping import TableMapping
+from lgdea.records.adapters.table.problems import RowProblems, shown
+
+_WHOLE, _POINT = r"-?\d+", r"-?\d+\.0+"
+_ROUNDED = r"-?\d+([.,]\d+)?[eE]\+?\d+"
+
+
+def read_ids(cells: Cells, mapping: TableMapping, field: str, columns: list[str], problems: RowProblems) -> pd.Series:
+    """The id of each row, several columns joined by ``-``; empty where one of them is or cannot be trusted."""
+    parts = [_column(cells, mapping, field, column, problems) for column in columns]
+    result = parts[0]
+    for part in parts[1:]:
+        result = (result + "-" + part).where((result != "") & (part != ""), "")
+    return result
+
+
+def _column(cells: Cells, mapping: TableMapping, field: str, column: str, problems: RowProblems) -> pd.Series:
+    ids = cells.plain(column, field)
+    if mapping.ids == "written":
+        return ids
+    distinct = ids.drop_duplicates()
+    distinct = distinct[distinct != ""]
+    point = distinct[distinct.str.fullmatch(_POINT)]
+    if len(point) and (len(point) == len(distinct) or mapping.ids == "numbers"):
+        # A column of floats, as pandas writes whole numbers beside an empty cell.
+        ids = ids.str.replace(rf"^({_WHOLE})\.0+$", r"\1", regex=True)
+    elif len(point) and distinct.str.fullmatch(_WHOLE).any():
+        _note(
+            ids.str.fullmatch(_POINT), ids, column, cells, problems, field,
+            f"and whole numbers such as {shown(distinct[distinct.str.fullmatch(_WHOLE)].iloc[0])} stand beside it",
+        )  # fmt: skip
+    if mapping.ids == "numbers":
+        return ids.str.replace(r"^(-?)0+(?=\d+$)", r"\1", regex=True)
+    _note_padding(ids, distinct, column, cells, problems, field)
+    rounded = ids.str.fullmatch(_ROUNDED)
+    first = shown(ids[rounded].iloc[0]) if rounded.any() else ""
+    problems.add(
+        f"rounded-{field}-id", cells.file, ids.index[rounded],
+        f"{column} is {first}, a number that a spreadsheet has rounded: several ids may have become one",
+        consequence="the row is left out",
+        remedy=f"export the column as text, name another one, --option {field}=COLUMN, or say --option ids=written "
+        "when the ids are really so",
+    )  # fmt: skip
+    return ids.where(~rounded, "")
+
+
+def _note_padding(
+    ids: pd.Series, distinct: pd.Series, column: str, cells: Cells, problems: RowProblems, field: str
+) -> None:
+    """Note ids that differ by leading zeros alone."""
+    numbers = distinct[distinct.str.fullmatch(_WHOLE)]
+    bare = numbers.str.replace(r"^(-?)0+(?=\d)", r"\1", regex=True)
+    alike = numbers[bare.duplicated(keep=False).to_numpy()]
+    padded = alike[[re.match(r"-?0\d", number) is not None for number in alike]]
+    if len(padded):
+        other = next(n for n in alike if n != padded.iloc[0] and n.lstrip("-0") == padded.iloc[0].lstrip("-0"))
+        _note(ids.isin(set(padded)), ids, column, cells, problems, field, f"beside {shown(other)}")
+
+
+def _note(
+    bad: pd.Series, ids: pd.Series, column: str, cells: Cells, problems: RowProblems, field: str, beside: str
+) -> None:
+    problems.add(
+        f"{field}-id-in-two-forms", cells.file, ids.index[bad],
+        f"{column} is {shown(ids[bad].iloc[0])}, {beside}",
+        consequence="ids that are written differently are kept apart",
+        remedy="say --option ids=numbers when they are one number, --option ids=written when they are not",
+    )  # fmt: skip
