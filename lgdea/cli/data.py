@@ -50,10 +50,14 @@ def build(
         raise UsageError("Missing option '--out'", remedy="name the archive folder to write")
     archive = build_archive(name, source, out, **options)
     counts = {table: len(getattr(archive, table)) for table in ("studies", "images", "reports", "boxes", "labels")}
+    left_out = archive.info.get("left_out", [])
     if json:
-        show_json({"archive": str(out), **counts})
+        show_json({"archive": str(out), **counts, "left_out": left_out})
     else:
         console.print(f"{out}: " + ", ".join(f"{n:,} {table}" for table, n in counts.items()))
+        if left_out:
+            lines = [f"  {problem['kind']}: {problem['count']:,} x, {problem['detail']}" for problem in left_out]
+            typer.echo("\n".join(["Left out:", *lines, f"  all rows are in {out / 'left_out.parquet'}"]))
 
 
 def _options(items: list[str] | None) -> dict[str, Any]:

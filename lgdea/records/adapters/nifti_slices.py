@@ -23,7 +23,7 @@ from lgdea.imaging import nifti
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.images import COLUMNS, ImageCounts, located_images
 from lgdea.records.adapters.table.mapping import TableMapping
-from lgdea.records.adapters.table.parse import ParsedTable, load_mapping, parse_table, read_table
+from lgdea.records.adapters.table.parse import ParsedTable, load_mapping, parse_table, plain_mapping, read_table
 from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import SourceTable
 from lgdea.records.archive import ARCHIVE, Archive, write_archive
@@ -72,8 +72,7 @@ class NiftiSlices:
         with _staging(out) as staging:
             writer = _Writer(staging / SLICES, own)
             parsed = parse_table(mapping, table, problems, source, writer.images)
-            if parsed.mapping.on_problem == "error":
-                parsed.problems.raise_first()
+            parsed.stop_at_problems()
             with _in_place(staging, out):
                 return _write(out, source, own, parsed, writer)
 
@@ -230,9 +229,11 @@ def _source(source: Path, options: dict[str, Any]) -> tuple[TableMapping, Source
         )
     frame = pd.DataFrame(rows, columns=[VOLUME, REPORT], index=pd.RangeIndex(1, len(rows) + 1), dtype="str")
     given = mapping.model_dump(exclude_unset=True)
-    mapping = TableMapping.model_validate({"image": [VOLUME], "report_file": REPORT, "guess": False} | given)
+    mapping = TableMapping.model_validate(
+        {"image": [VOLUME], "report_file": REPORT, "patient": None, "guess": False} | given
+    )
     # The table stands for the folder, so that relative paths are the folder's.
-    return mapping, SourceTable(source / "(folder)", frame, None), problems
+    return mapping, SourceTable(source / "(folder)", frame), problems
 
 
 def stem(name: str) -> str:
@@ -253,14 +254,16 @@ def _write(out: Path, source: Path, own: SliceOptions, parsed: ParsedTable, writ
     info = {
         "source": str(source),
         **own.model_dump(mode="json"),
-        "mapping": parsed.mapping.model_dump(mode="json", exclude_defaults=True),
+        "mapping": plain_mapping(parsed.mapping),
         "guessed": parsed.guessed,
         "left_out": parsed.problems.facts(),
         "notes": [*parsed.notes, *blank],
     }
     kept = set(parsed.tables["images"]["image_id"])
     slices = pd.DataFrame([row for row in writer.rows if row["image_id"] in kept])
-    return write_archive(out, str(parsed.mapping.dataset), parsed.tables, out, info, {"slices": slices})
+    return write_archive(
+        out, str(parsed.mapping.dataset), parsed.tables, out, info, {"slices": slices, **parsed.left_out()}
+    )
 
 
 ADAPTER = NiftiSlices()

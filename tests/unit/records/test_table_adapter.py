@@ -94,7 +94,7 @@ def test_a_row_per_box_is_one_image_with_its_labels_and_boxes(tmp_path):
         "a3,Aortic enlargement,5,5,10,10\n"
         ",,,,,\n"
     )
-    archive = ADAPTER.build(table, tmp_path / "out")
+    archive = ADAPTER.build(table, tmp_path / "out", patient=None)
     assert archive.images["image_id"].tolist() == ["list:a2", "list:a3"]
     assert archive.studies["study_id"].tolist() == ["list:a2", "list:a3"]
     assert archive.boxes[["box_id", "x_max"]].values.tolist() == [
@@ -125,7 +125,7 @@ def test_several_images_in_one_row(tmp_path):
     file = export(tmp_path / "ours")
     wide = file.with_name("wide.csv")
     wide.write_text("study_id,frontal,lateral,report\nA1,img/a1-pa.png,img/a1-lat.png,Clear.\nA2,img/a2.png,,Clear.\n")
-    archive = ADAPTER.build(wide, tmp_path / "out", image={"frontal": "PA", "lateral": "LATERAL"})
+    archive = ADAPTER.build(wide, tmp_path / "out", image={"frontal": "PA", "lateral": "LATERAL"}, patient=None)
     assert archive.images[["image_id", "study_id", "view"]].values.tolist() == [
         ["wide:a1-pa", "wide:A1", "PA"], ["wide:a1-lat", "wide:A1", "LATERAL"], ["wide:a2", "wide:A2", "PA"],
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def test_several_images_in_one_row(tmp_path):
 def test_words_that_are_no_findings_are_said_or_ignored(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("study_id,report,diagnosis\n1,Clear.,Effusion/Weird\n2,Clear.,Mass\n3,Clear.,Weird\n4,Clear.,\n")
-    options = {"labels.words": "diagnosis", "labels.separator": "/", "labels.unlisted_is_absent": True}
+    options = {"patient": None, "labels.words": "diagnosis", "labels.separator": "/", "labels.unlisted_is_absent": True}
     with pytest.raises(DataError, match="row 1: diagnosis: the vocabulary has no finding 'Weird'"):
         ADAPTER.build(file, tmp_path / "out", **options)
     labels = ADAPTER.build(file, tmp_path / "out", **options, **{"labels.findings": {"Weird": None}}).labels
@@ -294,7 +294,7 @@ def test_a_file_that_cannot_be_read(tmp_path, name, content, message):
 
 def test_another_encoding_can_be_said(tmp_path):
     (tmp_path / "t.csv").write_bytes("study;text\n1;Kein Erguß\n".encode("cp1252"))
-    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", encoding="cp1252")
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", encoding="cp1252", patient=None)
     assert archive.reports["text"].tolist() == ["Kein Erguß"]
 
 
@@ -324,8 +324,10 @@ def test_report_files_are_read_and_missing_ones_named(tmp_path):
     (tmp_path / "texts" / "1.txt").write_text("Clear.\n", encoding="utf-8")
     (tmp_path / "t.csv").write_text("study_id,report\n1,1.txt\n2,2.txt\n")
     with pytest.raises(DataError, match=r"t.csv row 2: no report '2.txt' under .*texts"):
-        ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", report_root="texts")
-    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", report_root="texts", on_problem="leave_out")
+        ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", report_root="texts", patient=None)
+    archive = ADAPTER.build(
+        tmp_path / "t.csv", tmp_path / "out", report_root="texts", patient=None, on_problem="leave_out"
+    )
     assert archive.reports[["study_id", "text"]].values.tolist() == [["t:1", "Clear.\n"]]
 
 

@@ -180,7 +180,7 @@ def test_yaml_truth_values_are_the_words_that_were_written():
 )  # fmt: skip
 def test_usual_columns_are_recognised(columns, expected, tmp_path):
     frame = pd.DataFrame([columns], index=[1], dtype="str")
-    mapping, guessed = guess.complete(TableMapping(), frame, tmp_path / "t.csv", tmp_path / "t.csv")
+    mapping, guessed, _ = guess.complete(TableMapping(), frame, tmp_path / "t.csv", tmp_path / "t.csv")
     found = mapping.model_dump(exclude_unset=True, exclude_none=True)
     assert found == {"dataset": "t", **expected}
     assert set(guessed) == set(found)

@@ -130,7 +130,7 @@ def _images(cells: Cells, boxes: BoxMapping, images: pd.DataFrame, rows: pd.Inde
         consequence="the box is left out",
         remedy="name the images as the main table does, by path, file name or id",
     )
-    return found.dropna()
+    return found.dropna().astype("str")
 
 
 def _image_keys(images: pd.DataFrame) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lgdea.records.adapters.base import Explanation
+from lgdea.records.adapters.table.finder import shown_path
 from lgdea.records.adapters.table.header import list_names, shorten
 from lgdea.records.adapters.table.parse import ParsedTable, mapping_yaml
 from lgdea.records.adapters.table.problems import shown
@@ -58,9 +59,13 @@ def _fields(parsed: ParsedTable) -> list[dict[str, Any]]:
             filled = [cell[cell != ""] for cell in cells]
             distinct = pd.concat(filled).drop_duplicates()
             fact["filled"] = {column: len(cell) for column, cell in zip(columns, filled, strict=True)}
-            fact |= {"distinct": len(distinct), "examples": [shown(cell) for cell in distinct.head(3)]}
+            fact |= {"distinct": len(distinct), "examples": [_example(name, cell) for cell in distinct.head(3)]}
         result.append(fact)
     return result
+
+
+def _example(field: str, cell: str) -> str:
+    return shown_path(cell) if field in ("image", "report_file") else shown(cell)
 
 
 def _unused(parsed: ParsedTable) -> list[str]:

@@ -163,7 +163,7 @@ class Cells:
             plain.index[bad],
             f"{column} is {shown(plain[bad].iloc[0])}, not {expected}" if bad.any() else "",
             consequence=f"the {field} is left empty",
-            remedy=f"correct the cell, or say what it means under words.{field}",
+            remedy=f"correct the cell, or say what it means, --option 'words.{field}={{cell: meaning}}'",
         )
         return pd.Series(values, dtype=dtype).take(codes).set_axis(plain.index)
 

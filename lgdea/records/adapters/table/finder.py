@@ -12,6 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
+from lgdea.errors import ImageError
+from lgdea.imaging.sniff import kind_of
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 PICTURES = (*ENDINGS, ".nii", ".nii.gz")
 _ROOT = re.compile(r"(?:file:/*)?(?:[A-Za-z]:/+|/*)", re.IGNORECASE)  # of a drive, a share or the machine
@@ -149,19 +152,18 @@ class Finder:
         if "." in name.strip("."):
             return False
         try:
-            with file.open("rb") as stream:
-                return stream.read(132)[128:] == b"DICM"
-        except OSError:
+            return kind_of(file) is not None
+        except ImageError:
             return False
 
-    def _by_end(self, path: str) -> Search | None:
+    def _by_end(self, path: str, *, any_ending: bool = False) -> Search | None:
         """The file whose path and the cell's end alike, over all of the shorter one."""
         wanted = _parts(_ROOT.sub("", path, count=1))
         if not wanted:
             return None
         best: list[str] = []
         longest = 0
-        for name, candidates in self._named(wanted[-1]):
+        for name, candidates in self._named(wanted[-1], self.any_ending or any_ending):
             for candidate in candidates:
                 own = _parts(candidate)
                 own[-1] = name
@@ -183,37 +185,34 @@ class Finder:
             "--option image_root=FOLDER",
         )  # fmt: skip
 
-    def _named(self, name: str) -> list[tuple[str, list[str]]]:
+    def _named(self, name: str, any_ending: bool) -> list[tuple[str, list[str]]]:
         """Files of that name, else of that name with an ending, else with another ending."""
         if name in self._names:
             return [(name, self._names[name])]
         if name in self._bare:
             return [(name, self._bare[name])]
         stem = without_ending(name, self.endings)
-        if self.any_ending and stem != name and stem in self._bare:
+        if any_ending and stem != name and stem in self._bare:
             return [(name, self._bare[stem])]
         return []
 
     def _missing(self, cell: str) -> Search:
-        name = cell.rpartition("/")[2]
-        stem = without_ending(_key(name), self.endings)
-        other = self._bare.get(stem, []) if stem != _key(name) else []
-        shown = shown_path(cell)
-        if other:
-            return Search(
-                (), f"no image {shown} below {self.root}, which holds {shown_path(other[0])}",
-                "say --option any_ending=true when they are the same pictures",
-            )  # fmt: skip
-        same = [path for path in self._names.get(_key(name), []) if "/" in cell]
+        """Why there is no file, and what would help."""
+        name = _key(cell.rpartition("/")[2])
+        nothing = f"no image {shown_path(cell)} under {self.root}"
+        same = self._names.get(name, []) if "/" in cell else []
         if same:
             return Search(
-                (), f"no image {shown} under {self.root}, where the file of this name is {shown_path(same[0])}",
+                (), f"{nothing}, where the file of this name is {shown_path(same[0])}",
                 "correct the folder, or say how the path is made, --option 'image_path={column}/{column}'",
             )  # fmt: skip
-        return Search(
-            (), f"no image {shown} under {self.root}",
-            "fetch it or say which folder holds the images, --option image_root=FOLDER",
-        )  # fmt: skip
+        other = self._by_end(cell, any_ending=True)
+        if other is not None and other.paths:
+            return Search(
+                (), f"{nothing}, which holds {shown_path(other.paths[0])}",
+                "say --option any_ending=true when they are the same pictures",
+            )  # fmt: skip
+        return Search((), nothing, "fetch it or say which folder holds the images, --option image_root=FOLDER")
 
     @cached_property
     def _names(self) -> dict[str, list[str]]:

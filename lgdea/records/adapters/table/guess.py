@@ -17,6 +17,7 @@ from lgdea.records.adapters.table.mapping import BoxMapping, LabelMapping, Table
 from lgdea.records.adapters.table.names import NAMES, find_columns, find_id_columns, name_words, plain
 from lgdea.records.adapters.table.samples import sample_cells
 
+_SHARED = ("study", "patient", "image_path")  # whose columns may be others' too
 _FIELDS = ("study", "patient", "image", "image_id", "view", "sex", "age", "date", "day", "split", "site", "language",
            "modality")  # fmt: skip
 # What may be the kind of an examination as well as its number.
@@ -44,7 +45,7 @@ def complete(
         values["dataset"] = _dataset_name(source if source.is_dir() else file)
     if mapping.guess:
         # What names a study may name its patient, its image or its day as well.
-        named = {name: columns for name, columns in mapping.named_columns().items() if name not in ("study", "patient")}
+        named = {name: columns for name, columns in mapping.named_columns().items() if name not in _SHARED}
         taken = {column for columns in named.values() for column in columns}
         values |= _find_fields(mapping, frame, file.parent, taken, notes)
         if not given & {"report", "report_file", "sections"}:
@@ -90,7 +91,7 @@ def _find_fields(
         if field in ("date", "day") and ({"date", "day"} & given or "date" in found):
             continue
         if field == "image":
-            found |= find_images(frame, taken, notes)
+            found |= find_images(frame, folder / (mapping.image_root or ""), taken, notes)
             continue
         columns = [column for column in _candidates(field, frame, taken) if _cells_fit(field, column, frame, mapping)]
         if field == "date" and not columns:

@@ -18,15 +18,20 @@ _VIEWS = {
 }  # fmt: skip
 
 
-def find_images(frame: pd.DataFrame, taken: set[str], notes: list[str]) -> dict[str, Any]:
+def find_images(frame: pd.DataFrame, root: Path, taken: set[str], notes: list[str]) -> dict[str, Any]:
     """The column of images, and others beside it that name other ones; of the same picture in two forms the first."""
     named = [c for c in find_columns(frame.columns, NAMES["image"], taken) if _are_paths(sample_cells(frame[c]))]
     pictures = [str(c) for c in frame.columns if str(c) not in taken and _are_pictures(sample_cells(frame[c]))]
     columns = list(dict.fromkeys([*named[:1], *pictures]))
     if not columns:
         return {}
-    first, others = columns[0], []
-    for column in columns[1:]:
+    # Of one picture in several forms, the form that is there.
+    alike = [column for column in columns if column == columns[0] or _same_pictures(frame[columns[0]], frame[column])]
+    first = next((column for column in alike if _exist(frame[column], root)), columns[0])
+    others: list[str] = []
+    for column in columns:
+        if column == first:
+            continue
         if _same_pictures(frame[first], frame[column]):
             notes.append(f"{column} names the pictures of {first} in another form and is not used")
         else:
@@ -65,6 +70,12 @@ def _are_pictures(sample: list[str]) -> bool:
     return bool(sample) and all(
         without_ending(part, PICTURES) != part for cell in sample for part in (split_paths(cell) or [""])
     )
+
+
+def _exist(cells: pd.Series, root: Path) -> bool:
+    """Check that some of the column's first files are where the cells say."""
+    paths = [slashes(path) for cell in sample_cells(cells)[:20] for path in split_paths(cell)]
+    return any(len(path) < 1000 and (root / path).is_file() for path in paths)
 
 
 def _same_pictures(one: pd.Series, other: pd.Series) -> bool:

@@ -35,8 +35,7 @@ def find_labels(labels: LabelMapping | None, frame: pd.DataFrame, taken: set[str
     if unread:
         notes.append(
             f"{', '.join(unread[:8])}{' ...' if len(unread) > 8 else ''}: named like findings, but their cells are no "
-            f"label values and are not used; say what they mean, --option 'labels.columns=[{unread[0]}]' with "
-            "--option 'labels.values={cell: 1}'"
+            "label values and are not used; say what they mean, such as --option 'labels.values={\"2\": 1}'"
         )
     if marked:
         notes.append(

@@ -95,9 +95,14 @@ def _is_of(column: str, names: tuple[str, ...]) -> bool:
     return bool({plain(column), _bare(column)} & set(map(plain, names)))
 
 
+def _words(text: str) -> str:
+    words = " ".join(re.findall(r"[^\W_]+", text.casefold()))
+    return f" {words} "
+
+
 def _is_in(text: pd.Series, part: pd.Series) -> bool:
     """Check that the reports hold the sections' text, or have a heading of their own for it."""
     filled = part.str.strip() != ""
     pairs = list(zip(text[filled].iloc[:_ROWS], part[filled].iloc[:_ROWS], strict=True))
-    within = sum(plain(inner) in plain(whole) or _HEADING.search(whole) is not None for whole, inner in pairs)
+    within = sum(_words(inner) in _words(whole) or _HEADING.search(whole) is not None for whole, inner in pairs)
     return within >= len(pairs) / 2

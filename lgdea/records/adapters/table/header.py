@@ -24,11 +24,11 @@ def find_header(records: Sequence[Sequence[str]], width: int) -> int:
         filled = [cell for cell in record if cell.strip()]
         if filled[0].lstrip().startswith("# ") or len(filled) < max(2, 0.6 * width):
             continue
-        if place == 0 or any(_is_name(cell) for cell in record):
+        names = sum(_is_name(cell) for cell in filled)
+        if names and (place == 0 or names * 2 >= len(filled)):
             # A title in the first row may itself be a column's name, of a table that has one column.
             return 0 if place and any(is_known(cell) for cell in records[0]) else place
-        return 0
-    return 0
+    return next((n for n, record in enumerate(records) if not record[0].lstrip().startswith("# ")), 0)
 
 
 def looks_like_data(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import pandas as pd
 
@@ -10,23 +11,45 @@ from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems, shown
 
+Field = Literal["study", "patient"]
 _WHOLE, _POINT = r"-?\d+", r"-?\d+\.0+"
 _ROUNDED = r"-?\d+([.,]\d+)?[eE]\+?\d+"
 
 
-def read_ids(cells: Cells, mapping: TableMapping, field: str, columns: list[str], problems: RowProblems) -> pd.Series:
+def read_ids(cells: Cells, mapping: TableMapping, field: Field, columns: list[str], problems: RowProblems) -> pd.Series:
     """The id of each row, several columns joined by ``-``; empty where one of them is or cannot be trusted."""
-    parts = [_column(cells, mapping, field, column, problems) for column in columns]
-    result = parts[0]
-    for part in parts[1:]:
-        result = (result + "-" + part).where((result != "") & (part != ""), "")
-    return result
+    result = pd.Series("", index=cells.frame.index, dtype="str")
+    missing = pd.Series(False, index=result.index)
+    wrong = missing.copy()
+    for place, column in enumerate(columns):
+        ids, rounded = _column(cells, mapping, field, column, problems)
+        missing |= ids == ""
+        wrong |= rounded
+        result = ids if place == 0 else result + "-" + ids
+    pattern = " or not as patterns say" if field in mapping.patterns else ""
+    problems.add(
+        f"no-{field}-id",
+        cells.file,
+        result.index[missing],
+        f"has no {field} id ({', '.join(columns)} is empty{pattern})",
+        consequence="the row is left out",
+        remedy="fill the cell",
+    )
+    return result.where(~(missing | wrong), "")
 
 
-def _column(cells: Cells, mapping: TableMapping, field: str, column: str, problems: RowProblems) -> pd.Series:
+def _column(
+    cells: Cells, mapping: TableMapping, field: Field, column: str, problems: RowProblems
+) -> tuple[pd.Series, pd.Series]:
+    """A column's ids, and which of them a spreadsheet has rounded."""
     ids = cells.plain(column, field)
+    pattern = mapping.patterns.get(field)
+    if pattern is not None:
+        found = ids.map(re.compile(pattern).search)
+        ids = found.map(lambda match: (match[1] if match.re.groups else match[0]) or "" if match else "").astype("str")
+    fine = pd.Series(False, index=ids.index)
     if mapping.ids == "written":
-        return ids
+        return ids, fine
     distinct = ids.drop_duplicates()
     distinct = distinct[distinct != ""]
     point = distinct[distinct.str.fullmatch(_POINT)]
@@ -39,7 +62,7 @@ def _column(cells: Cells, mapping: TableMapping, field: str, column: str, proble
             f"and whole numbers such as {shown(distinct[distinct.str.fullmatch(_WHOLE)].iloc[0])} stand beside it",
         )  # fmt: skip
     if mapping.ids == "numbers":
-        return ids.str.replace(r"^(-?)0+(?=\d+$)", r"\1", regex=True)
+        return ids.str.replace(r"^(-?)0+(?=\d+$)", r"\1", regex=True), fine
     _note_padding(ids, distinct, column, cells, problems, field)
     rounded = ids.str.fullmatch(_ROUNDED)
     first = shown(ids[rounded].iloc[0]) if rounded.any() else ""
@@ -50,11 +73,11 @@ def _column(cells: Cells, mapping: TableMapping, field: str, column: str, proble
         remedy=f"export the column as text, name another one, --option {field}=COLUMN, or say --option ids=written "
         "when the ids are really so",
     )  # fmt: skip
-    return ids.where(~rounded, "")
+    return ids, rounded
 
 
 def _note_padding(
-    ids: pd.Series, distinct: pd.Series, column: str, cells: Cells, problems: RowProblems, field: str
+    ids: pd.Series, distinct: pd.Series, column: str, cells: Cells, problems: RowProblems, field: Field
 ) -> None:
     """Note ids that differ by leading zeros alone."""
     numbers = distinct[distinct.str.fullmatch(_WHOLE)]
@@ -67,7 +90,7 @@ def _note_padding(
 
 
 def _note(
-    bad: pd.Series, ids: pd.Series, column: str, cells: Cells, problems: RowProblems, field: str, beside: str
+    bad: pd.Series, ids: pd.Series, column: str, cells: Cells, problems: RowProblems, field: Field, beside: str
 ) -> None:
     problems.add(
         f"{field}-id-in-two-forms", cells.file, ids.index[bad],

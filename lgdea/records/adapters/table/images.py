@@ -82,7 +82,9 @@ def located_images(
     finder = Finder(root, endings, any_ending=mapping.any_ending, shared=shared)
     searches = [finder.find(cell) for cell in first["cell"]]
     counts.missing = _note_missing(first, searches, cells, problems)
-    images = first.assign(path=[list(search.paths) for search in searches]).explode("path")
+    images = first.assign(path=pd.Series([list(search.paths) for search in searches], index=first.index)).explode(
+        "path"
+    )
     images = images[images["path"].notna()].astype({"path": "str"}).reset_index(drop=True)
     again = images[images["path"].duplicated()]
     problems.add(
@@ -164,7 +166,7 @@ def _one_row_each(part: pd.DataFrame) -> pd.DataFrame:
         for view, items in zip(part["view"], part["cell"], strict=True)
     ]
     some = part["cell"].map(len) > 0
-    return part.assign(view=views)[some].explode(["cell", "view"])
+    return part.assign(view=pd.Series(views, index=part.index))[some].explode(["cell", "view"])
 
 
 def _words(cell: str) -> list[str]:
@@ -182,6 +184,8 @@ def _first_filled(cells: Cells, columns: list[str], name: str, rows: pd.DataFram
 
 def _add_sizes(images: pd.DataFrame, root: Path, file: Path, problems: RowProblems) -> tuple[pd.DataFrame, int]:
     """Add ``width`` and ``height`` from the files' headers; also how many could not be read."""
+    if images.empty:
+        return images.reindex(columns=COLUMNS), 0
     sizes = _read_sizes(root, images["path"])
     wrong = [(row, size) for row, size in zip(images["row"], sizes, strict=True) if isinstance(size, ImageError)]
     reasons: dict[tuple[str, str | None], list[tuple[int, ImageError]]] = {}
@@ -215,6 +219,8 @@ def _read_sizes(root: Path, paths: Iterable[str]) -> list[tuple[int, int] | Imag
 
 def _make_ids(images: pd.DataFrame, cells: Cells, mapping: TableMapping, endings: tuple[str, ...]) -> pd.Series:
     """Make ids of the id column, the file name without its ending or the path, whatever is unique first."""
+    if images.empty:
+        return pd.Series(dtype="str")
     candidates = []
     if mapping.image_id and len(mapping.image_columns()) == 1:
         candidates.append(cells.plain(mapping.image_id, "image_id").loc[images["row"]].set_axis(images.index))

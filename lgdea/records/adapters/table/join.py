@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -75,12 +76,16 @@ def _key_columns(one: SourceTable, other: SourceTable, join: JoinMapping) -> tup
             )
     if join.on is not None:
         return join.on, join.key or join.on
-    ids = [*find_id_columns("study", one.frame), *find_id_columns("patient", one.frame)]
-    for mine in dict.fromkeys((*ids, *map(str, one.frame))):
-        for yours in [join.key] if join.key else map(str, other.frame):
-            alike = set(spellings(mine)) & set(spellings(yours))
-            if alike and set(one.frame[mine].head(_SAMPLE).str.strip()) & set(other.frame[yours].str.strip()) - {""}:
-                return mine, yours
+    pairs = [pair for field in ("study", "patient")
+             for pair in product(find_id_columns(field, one.frame), find_id_columns(field, other.frame))]  # fmt: skip
+    pairs += [
+        (a, b) for a, b in product(map(str, one.frame), map(str, other.frame)) if set(spellings(a)) & set(spellings(b))
+    ]
+    for mine, yours in pairs:
+        left, right = one.frame[mine].str.strip(), other.frame[yours].str.strip()
+        repeated = bool(_repeats(left)) and bool(_repeats(right))
+        if join.key in (None, yours) and not repeated and set(left.head(_SAMPLE)) & set(right) - {""}:
+            return mine, yours
     raise UsageError(
         f"no column of it is a key of {other.file.name}", file=one.file,
         remedy=f"name it, --option join.on=COLUMN --option join.key=COLUMN; there are {list_names(one.frame)} and "

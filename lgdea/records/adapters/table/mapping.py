@@ -18,7 +18,8 @@ VALUES: Mapping[str, float] = {
     **dict.fromkeys(
         ("1", "1.0", "yes", "y", "true", "t", "present", "positive", "pos", "x", "✓", "✔", "✗", "☒", "☑", "+", "(+)",
          "ja", "j", "wahr", "vorhanden", "positiv", "waar", "aanwezig", "positief", "oui", "vrai", "présent",
-         "présente", "positif", "sí", "si", "s", "verdadero", "presente", "positivo", "sim", "verdadeiro", "sì", "vero"), 1.0,
+         "présente", "positif", "sí", "si", "s", "verdadero", "presente", "positivo", "sim",
+         "verdadeiro", "sì", "vero"), 1.0,
     ),
     **dict.fromkeys(
         ("0", "0.0", "no", "n", "false", "f", "absent", "negative", "neg", "☐", "(-)", "nein", "falsch",
@@ -220,6 +221,8 @@ class TableMapping(Config):
     """Values that hold for every row."""
     words: dict[FieldName, Annotated[dict[str, Meaning], BeforeValidator(_as_words)]] = Field(default_factory=dict)
     """Meaning of a field's cells: ``{sex: {"1": M, "2": F}, split: {"0": train}}``; null is an empty cell."""
+    patterns: dict[Literal["study", "patient"], str] = Field(default_factory=dict)
+    """The part of a cell that is the id, a regular expression: ``patient\\d+`` of ``train/patient7/study1/a.png``."""
     empty: list[str] = Field(default_factory=lambda: list(EMPTY))
     """Cells that say nothing, whatever their case."""
 
@@ -239,6 +242,11 @@ class TableMapping(Config):
             raise ValueError(f"{given[0]} and {given[1]} both say where the text is; give one")
         if self.date and self.day:
             raise ValueError("date and day both say when the study was; give one")
+        for name, pattern in self.patterns.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"patterns.{name} is no regular expression ({error})") from None
         if self.image_path and self.image:
             raise ValueError("image_path and image both say where the pictures are; give one")
         if self.image_path and not self.path_columns():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 
@@ -75,7 +75,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "date": _split(
         "study_date date exam_date acquisition_date datetime study_datetime report_date untersuchungsdatum "
-        "unters_datum aufnahmedatum studiendatum befunddatum datum onderzoeksdatum datum_onderzoek opnamedatum fecha fecha_estudio "
+        "unters_datum aufnahmedatum studiendatum befunddatum datum onderzoeksdatum datum_onderzoek opnamedatum fecha "
+        "fecha_estudio "
         "fecha_del_estudio fecha_de_estudio fecha_examen fecha_exploracion date_examen date_d_examen date_etude "
         "date_de_l_examen data_esame data_dell_esame data_studio data_exame data_do_exame data_estudo data"
     ),
@@ -142,8 +143,11 @@ _AROUND = frozenset(
         "dcm ris pacs his emr src source raw"
     )
 )
-_BESIDE_IDS = _AROUND | frozenset(
-    _split("hospital clinic site study research local internal external global unique master index the of de du del")
+_ARTICLES = frozenset(_split("de du del do da d des der dell della van l le la el the of het"))
+_BESIDE_IDS = (
+    _AROUND
+    | _ARTICLES
+    | frozenset(_split("hospital clinic site study research local internal external global unique master index"))
 )
 
 
@@ -171,7 +175,8 @@ def spellings(name: str) -> Iterator[str]:
         seen.setdefault(named)
     seen.setdefault(plain(_ASIDE.sub(" ", name)))
     parts = name_words(name)
-    seen.setdefault("".join(part for part in parts if part not in _AROUND))
+    for beside in (_AROUND, _AROUND | _ARTICLES):
+        seen.setdefault("".join(part for part in parts if part not in beside))
     yield from (form for form in seen if form)
 
 
@@ -188,26 +193,35 @@ def find_column(columns: Iterable[object], names: Iterable[str], taken: Iterable
 
 def find_columns(columns: Iterable[object], names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """The columns that have one of ``names``, in the order of the names."""
-    places: dict[str, str] = {}
-    free = [str(column) for column in columns if str(column) not in set(taken)]
-    ways = [list(spellings(column)) for column in free]
-    for rank in range(max(map(len, ways), default=0)):
-        for column, forms in zip(free, ways, strict=True):
-            if rank < len(forms):
-                places.setdefault(forms[rank], column)
-    return list(dict.fromkeys(places[plain(name)] for name in names if plain(name) in places))
+    exact: dict[str, str] = {}
+    looser: dict[str, str] = {}
+    for column in map(str, columns):
+        if column not in taken:
+            first, *others = list(spellings(column)) or [""]
+            exact.setdefault(first, column)
+            for form in others:
+                looser.setdefault(form, column)
+    wanted = _all_plain(tuple(names))
+    return list(dict.fromkeys(places[name] for places in (exact, looser) for name in wanted if name in places))
+
+
+@lru_cache(maxsize=64)
+def _all_plain(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(plain(name) for name in names)
 
 
 def find_id_columns(field: str, columns: Iterable[object], taken: Iterable[str] = ()) -> list[str]:
     """Columns of a study's or patient's id: a usual name, or a noun with a word for number."""
-    columns, taken = [str(column) for column in columns], set(taken)
-    found = find_columns(columns, (*NAMES[field], *_ids(field)), taken)
+    names, taken = [str(column) for column in columns], set(taken)
+    found = find_columns(names, (*NAMES[field], *_ids(field)), taken)
+    return list(dict.fromkeys((*found, *(c for c in names if c not in taken and _is_made_of_ids(field, c)))))
+
+
+def _is_made_of_ids(field: str, column: str) -> bool:
+    """Check that a name consists of a noun, words for number, and what stands beside them: `Clinic Patient No`."""
     nouns = set(_PATIENT_NOUNS[:17] if field == "patient" else ("accession", "study"))
-    for column in columns:
-        words = set(name_words(column))
-        if column not in taken and words & nouns and not words - nouns - set(_ID_WORDS) - _BESIDE_IDS:
-            found.append(column)
-    return list(dict.fromkeys(found))
+    words = set(name_words(column))
+    return bool(words & nouns) and not words - nouns - set(_ID_WORDS) - _BESIDE_IDS
 
 
 @cache
@@ -230,5 +244,5 @@ def _known() -> frozenset[str]:
 def is_known(name: str) -> bool:
     """Check that a column of this name would be recognised."""
     return any(form in _known() for form in spellings(name)) or any(
-        find_id_columns(field, [name]) for field in ("patient", "study")
+        _is_made_of_ids(field, name) for field in ("patient", "study")
     )

@@ -27,7 +27,7 @@ def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         schema = pq.read_schema(file)
         wanted, other = _choose(schema)
         # Of a structure the paths of its wanted fields are read, so that a column of pictures costs nothing.
-        table = pq.read_table(file, columns=wanted).flatten() if wanted else pa.table({})
+        table = pq.ParquetFile(file).read(columns=wanted).flatten() if wanted else pa.table({})
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot be read ({_first_line(error)})", file=file, remedy="write it again") from None
     unique_names(schema.names, file)

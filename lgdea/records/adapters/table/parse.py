@@ -71,7 +71,7 @@ class ParsedTable:
         """
         self.problems.raise_first(decisions=self.mapping.on_problem == "leave_out")
         if self.tables["studies"].empty:
-            what = f": {self.problems.found[-1].detail}" if self.problems.found else ""
+            what = f": {self.problems.found[0].detail}" if self.problems.found else ""
             raise DataError(
                 f"no study would be left{what}", file=self.source.file, remedy="--dry-run shows what is wrong with them"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from lgdea.errors import UsageError
 from lgdea.records.adapters.table import fields
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.finder import bare_name, slashes, split_paths
-from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.header import list_names, shorten
 from lgdea.records.adapters.table.ids import read_ids
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
@@ -21,6 +22,7 @@ from lgdea.records.split import split_by_patient
 
 SIDES = ("test", "val", "train")  # the strictest first
 _SAMPLE = 5000
+_PATIENT_FOLDER = re.compile(r"(?:^|[/\\])((?:patient|pat|subject|sub|p)[_-]?)\d+[/\\]", re.IGNORECASE)
 
 
 def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: list[str]) -> pd.DataFrame:
@@ -28,13 +30,10 @@ def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: l
     index = cells.frame.index
     if mapping.study:
         study = read_ids(cells, mapping, "study", mapping.study, problems)
-        _note_missing_id(study, "study", mapping.study, cells, problems)
     else:
         study = _study_of_its_own(cells, mapping, notes)
     if mapping.patient:
-        same = mapping.patient == mapping.study and not mapping.words
-        patient = study if same else read_ids(cells, mapping, "patient", mapping.patient, problems)
-        _note_missing_id(patient, "patient", mapping.patient, cells, problems)
+        patient = read_ids(cells, mapping, "patient", mapping.patient, problems)
     else:
         patient = study
         if "patient" in mapping.model_fields_set:
@@ -66,22 +65,21 @@ def _note_no_patient(cells: Cells, problems: RowProblems) -> None:
         "no column of patients is known, so that each study would count as a patient and the split may tear patients "
         "apart",
         consequence="",
-        remedy="name it, --option patient=COLUMN, or say --option patient=null when there is none; there are "
-        + list_names(cells.frame.columns),
+        remedy=f"name it, --option patient=COLUMN{_pattern_hint(cells)}, or say --option patient=null when there is "
+        f"none; there are {list_names(cells.frame.columns)}",
         decision=True,
     )
 
 
-def _note_missing_id(ids: pd.Series, what: str, columns: list[str], cells: Cells, problems: RowProblems) -> None:
-    empty = (cells.joined(columns, what) == "").to_numpy()
-    problems.add(
-        f"no-{what}-id",
-        cells.file,
-        ids.index[empty],
-        f"has no {what} id ({', '.join(columns)} is empty)",
-        consequence="the row is left out",
-        remedy="fill the cell",
-    )
+def _pattern_hint(cells: Cells) -> str:
+    """How to take the patient from a path that names one."""
+    for column in map(str, cells.frame.columns):
+        for cell in () if "{" in column else cells.frame[column].head(3):
+            found = _PATIENT_FOLDER.search(cell)
+            if found is not None:
+                pattern = f"--option 'patterns.patient={found[1]}\\d+'"
+                return f" (--option patient={shorten(column)} with {pattern} takes it from the path)"
+    return ""
 
 
 def _study_of_its_own(cells: Cells, mapping: TableMapping, notes: list[str]) -> pd.Series:

@@ -97,7 +97,7 @@ def _open(file: Path, encoding: str) -> IO[str]:
 
 def _records(lines: Any, separator: str, form: TextFormat, *, strict: bool) -> Any:
     """A ``csv.reader``; without quoting, a quotation mark is a character."""
-    quoting = csv.QUOTE_NONE if form.quoted is False else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if form.quoted is False else csv.QUOTE_MINIMAL
     return csv.reader(
         lines, delimiter=separator, quoting=quoting, escapechar=form.escape, strict=strict and form.quoted is not False
     )

@@ -1,0 +1,197 @@
+"""Text tables as programs and people write them: quotes, headers, encodings, separators."""
+
+from __future__ import annotations
+
+import codecs
+import json
+
+import pytest
+
+from lgdea.errors import DataError, UsageError
+from lgdea.records.adapters.table.adapter import ADAPTER
+from lgdea.records.adapters.table.problems import RowProblems
+from lgdea.records.adapters.table.reading import read_source
+from lgdea.records.adapters.table.text import TextFormat
+
+
+def _read(tmp_path, content: str | bytes, **form):
+    file = tmp_path / "t.csv"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    problems = RowProblems()
+    return read_source(file, problems, TextFormat(**form)), problems
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            '7,A,"Clear.\n8,B,"Effusion."\n9,C,Normal.\n',
+            r"row 1: text follows a closing .* line 3 of a row .* in line 2",
+        ),
+        ('7,A,Clear.\n8,B,"Effusion.\n9,C,Normal.\n', "row 2: a quotation mark opened in the row of line 3 is never"),
+        ('7,A,Clear.\n\n8,B,"B" lines.\n', "row 2: text follows a closing quotation mark in line 4"),
+        ('7,A,"Say \\"clear\\"."\n', "row 1: text follows a closing"),
+    ],
+)
+def test_a_quotation_mark_that_is_not_closed_stops_the_reading(tmp_path, rows, message):
+    with pytest.raises(DataError, match=f"t.csv {message}.*quoted=false"):
+        _read(tmp_path, f"pid,sid,report\n{rows}")
+
+
+def test_the_remedies_for_quotation_marks_work(tmp_path):
+    content = 'pid,sid,report\n7,A,"B" lines.\n8,B,"Clear.\n'
+    frame = _read(tmp_path, content, quoted=False)[0].frame
+    assert frame["report"].tolist() == ['"B" lines.', '"Clear.']
+    frame = _read(tmp_path, 'pid,sid,report\n7,A,"Say \\"clear\\", again"\n', escape="\\")[0].frame
+    assert frame["report"].tolist() == ['Say "clear", again']
+
+
+def test_a_hundred_rows_in_a_cell_whose_quote_closes_well_are_a_problem(tmp_path):
+    rows = [f"{n};S{n};Clear, no change." for n in range(1, 301)]
+    rows[9] = '10;S10;"Left effusion.'
+    rows[109] = '110;S110;Stable."'
+    found, problems = _read(tmp_path, "\n".join(["pid;sid;report", *rows]) + "\n")
+    assert [(p.kind, p.rows) for p in problems.found] == [("rows-in-a-cell", (10,))]
+    assert found.frame["pid"].tolist() == [str(n) for n in range(1, 301) if not 10 <= n <= 110]
+    assert found.frame.index[:11].tolist() == [*range(1, 10), 11, 12]
+    assert len(_read(tmp_path, "\n".join(["pid;sid;report", *rows]), quoted=True)[0].frame) == 200
+
+
+def test_a_row_that_begins_with_the_text_may_be_swallowed_too(tmp_path):
+    content = 'report,sid\n"Effusion.,X1\nClear.,X2\nNormal.",X3\nStable.,X4\n'
+    found, problems = _read(tmp_path, content)
+    assert [p.kind for p in problems.found] == ["rows-in-a-cell"]
+    assert found.frame["sid"].tolist() == ["X4"]
+
+
+def test_line_breaks_in_reports_are_no_problem(tmp_path):
+    text = "FINDINGS: 1, 2 and 3 are clear, left, right.\r\n2, nothing\n\nIMPRESSION: S1, normal"
+    content = f'patient,study,report\n1201,S1,"{text}"\n1202,S2,"{text}"\n1203,S3,Clear\n'
+    found, problems = _read(tmp_path, content)
+    assert not problems.found
+    assert found.frame["report"].tolist() == [text, text, "Clear"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Smith^Ann,77001,B0.png,Small effusion in Ms Smith\nDoe^Jo,77002,B1.png,Clear.\n",
+        "77001,Ms Smith has a large effusion.\n77002,Clear lungs in Mr Doe.\n",
+        "P1;S1;M;Ms Smith is well\nP2;S2;F;Clear\nP3;S3;M;Clear\n",
+        "M;Ms Smith is well\nF;Clear\nM;Clear\n",
+        "2020-01-02|Ms Smith is well\n2020-01-03|Clear\n",
+        "Ms Smith has a large effusion on the left and no pneumothorax|ok\nClear|ok then\n",
+    ],
+)
+def test_a_first_row_of_data_is_refused_and_not_shown(tmp_path, content):
+    for name in ("explain", "build"):
+        with pytest.raises(DataError, match=r"first row looks like data.*--option header=none") as error:
+            (tmp_path / "t.csv").write_text(content)
+            getattr(ADAPTER, name)(tmp_path / "t.csv", *([tmp_path / "out"] if name == "build" else []))
+        assert "Smith" not in str(error.value)
+
+
+def test_a_table_without_a_header_is_read_by_position(tmp_path):
+    (tmp_path / "t.csv").write_text("77001,a b c\n77002,d e f\n")
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", header="none", patient="column1", report="column2")
+    assert archive.studies["patient_id"].tolist() == ["t:77001", "t:77002"]
+    assert archive.reports["text"].tolist() == ["a b c", "d e f"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "patient_id,What did the reader say of the lungs on the left side?,report",
+        "PatientID,2019,Report",
+        "id,Spalte2,Spalte3",
+        "0,1,2",
+    ],
+)
+def test_odd_headers_are_headers(tmp_path, header):
+    frame = _read(tmp_path, f"{header}\np1,yes,Clear lungs\np2,no,Effusion left\n")[0].frame
+    assert list(frame) == header.split(",")
+    assert len(frame) == 2
+
+
+def test_names_that_are_shown_are_short_and_long_cells_are_not_shown(tmp_path):
+    secret = "SECRET words of somebody that go on and on over many words"
+    (tmp_path / "t.csv").write_text(f"pid,report,{secret},sex\n1,{secret}.,2,{secret}\n")
+    explanation = ADAPTER.explain(tmp_path / "t.csv")
+    shown = "\n".join(explanation.lines) + json.dumps(explanation.facts)
+    assert "SECRET words of somebody that go on and …" in shown
+    assert "over many" not in shown
+    assert "sex is a text of 58 characters, not F or M" in shown
+    with pytest.raises(UsageError, match="there are pid, report, SECRET words of somebody that go on and …, sex"):
+        ADAPTER.explain(tmp_path / "t.csv", image="file")
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+     (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path, mark, encoding, end):
+    text = end.join(["Patiënt\treport", "1\tgeen\xa0afwijking", '2\t"twee"', ""])
+    frame = _read(tmp_path, mark + text.encode(encoding))[0].frame
+    assert frame.to_dict("list") == {"Patiënt": ["1", "2"], "report": ["geen\xa0afwijking", "twee"]}
+
+
+def test_utf_16_without_a_mark_is_named(tmp_path):
+    content = "pid,report\n1,Clear\n".encode("utf-16-le")
+    with pytest.raises(DataError, match="holds NUL characters, as UTF-16 does; say --option encoding=utf-16-le"):
+        _read(tmp_path, content)
+    assert _read(tmp_path, content, encoding="utf-16-le")[0].frame["report"].tolist() == ["Clear"]
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "sep=;\n", '"sep=;"\r\n', "Radiology export of March\n\n", "Radiology export;;\nprinted 3 May;;\n",
+        "# made by a program; version 2; site A\n# twice\n", "Export;Site 7\n\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tail", ["", ";", ";;"])
+def test_what_stands_above_the_header_is_passed_over(tmp_path, above, tail):
+    rows = ["Pat-Nr;Study ID;Bericht" + tail, "7;A;Kein Erguss, Herz normal, links frei." + tail, "8;B;Gut." + tail]
+    found, problems = _read(tmp_path, above + "\n".join(rows) + "\n")
+    assert found.frame.to_dict("list") == {
+        "Pat-Nr": ["7", "8"], "Study ID": ["A", "B"], "Bericht": ["Kein Erguss, Herz normal, links frei.", "Gut."]
+    }  # fmt: skip
+    assert found.frame.index.tolist() == [1, 2]
+    assert not problems.found
+    assert bool(found.notes) == (not above.lower().lstrip('"').startswith("sep"))
+
+
+def test_the_headers_row_can_be_said(tmp_path):
+    content = "north;south;x\nuno;due;tre\n1;2;3\n"
+    assert list(_read(tmp_path, content)[0].frame) == ["north", "south", "x"]
+    assert _read(tmp_path, content, header=2)[0].frame.to_dict("list") == {"uno": ["1"], "due": ["2"], "tre": ["3"]}
+    with pytest.raises(UsageError, match="has no row 9 for a header"):
+        _read(tmp_path, content, header=9)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_the_one_that_cuts_all_rows_alike(tmp_path, separator):
+    header = separator.join(["pid", "study; date, or day", "0,5", "report"]) if separator in "\t|" else None
+    header = header or separator.join(["pid", "study", "score", "report"])
+    other = {",": ";", ";": ","}.get(separator, ",")
+    rows = [separator.join([str(n), f"S{n}", f"0{other}5", f"a{other} b{other} c"]) for n in range(5)]
+    assert len(_read(tmp_path, "\n".join([header, *rows]))[0].frame.columns) == 4
+
+
+def test_a_header_with_more_blank_names_than_the_rows_have_cells(tmp_path):
+    content = "Image Index,Finding,Box [x,y,w,h],,,\na.png,Mass,1,2,3,4\n"
+    frame = _read(tmp_path, content)[0].frame
+    assert list(frame) == ["Image Index", "Finding", "Box [x", "y", "w", "h]"]
+    frame = _read(tmp_path, "a,b,\n1,2,3\n4,5,\n")[0].frame
+    assert frame["(column 3)"].tolist() == ["3", ""]
+
+
+def test_cells_beyond_the_csv_modules_limit_are_read(tmp_path):
+    import csv
+
+    limit = csv.field_size_limit()
+    long = "word " * 60_000
+    assert _read(tmp_path, f"pid,report\n1,{long}\n")[0].frame["report"].tolist() == [long]
+    assert csv.field_size_limit() == limit
