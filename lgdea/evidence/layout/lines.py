@@ -131,7 +131,7 @@ def _begins_anew(plain: str, begin: int, paragraph: _Paragraph, *, fits: bool, h
         return not goes_on and (fits or not paragraph.stopped)
     if plain[begin].islower():
         return fits and not half_open and _STATES.match(plain, begin) is not None
-    acronym = paragraph.stopped and _ACRONYM.match(plain, begin) is not None
+    is_caseless = _ACRONYM.match(plain, begin) is not None or plain[begin].isdigit()
     if fits:
-        return not (half_open and acronym)
-    return not (half_open or acronym or plain[begin].isdigit())
+        return not (half_open and paragraph.stopped and is_caseless)
+    return not (half_open or (paragraph.stopped and is_caseless))

@@ -63,6 +63,9 @@ _ITEM = re.compile(
 )
 _FIRST_ITEM = re.compile(r"\s*\(?(?:(?P<number>\d{1,2})[.)]|(?P<letter>[a-h])\))")
 _BOX = re.compile(r"\[[ xX]?\]|[\u2610-\u2612\u2713-\u2718]")
+_QUALIFIES = re.compile(
+    r"(?:[ \t,]*\b(?:left|right|bilateral|both|small|mild|moderate|large|new|old|sides?)\b)+", re.IGNORECASE
+)
 _WORD = re.compile(r"[^\W_]")
 _LIST_MARK = re.compile(
     rf"[\s|]*(?:[-=_~#*]{{3,}}\s*)?(?:[-*\u2013\u2014]+(?![)\]]|ve\b)|[{BULLETS}\u00b7]+|[+>](?=\s)"
@@ -137,7 +140,9 @@ def _is_stop(plain: str, at: int, match: re.Match[str]) -> bool:
         len(word) == 5 and word.isalpha() and word != "pprox" and plain[end : end + 1].isspace()
     ):
         return True  # no abbreviation, by far the most
-    if start - at <= 8 and plain[at:start].strip(" \t\n(").isdigit():  # a list mark
+    is_leader = end - start > 2 and (plain[start - 1].isspace() or plain[end : end + 2].strip()[:1].islower())
+    is_list_mark = start - at <= 8 and plain[at:start].strip(" \t\n(").isdigit()
+    if is_leader or is_list_mark:  # "Emphysema ..... no", "1. No emphysema"
         return False
     before = plain[max(at, start - 40) : start]
     if _ABBREVIATION.search(before) or _ADDRESS.search(before) or _ENDING.match(plain, start):
@@ -189,8 +194,14 @@ def _item_cuts(plain: str, begin: int, stop: int) -> list[int]:
     boxes = list(_BOX.finditer(plain, begin, stop))
     if len(boxes) > 1:
         leading = not plain[begin : boxes[0].start()].strip(" \t-*")
-        cuts += [box.start() if leading else box.end() for box in boxes]
+        cuts += [box.start() if leading else _after_box(plain, box.end(), stop) for box in boxes]
     return cuts
+
+
+def _after_box(plain: str, at: int, stop: int) -> int:
+    """Where the item ends whose box ends at ``at``: "Effusion [x] left"."""
+    more = _QUALIFIES.match(plain, at, stop)
+    return more.end() if more else at
 
 
 def _is_open(plain: str, begin: int, at: int) -> bool:
