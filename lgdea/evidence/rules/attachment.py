@@ -58,8 +58,8 @@ class Attachment:
 
     def _share_stability(self, found: list[Mention]) -> None:
         """Let a whole list be unchanged: "no change in A, B or C", "A, B and C are stable", "unchanged A and B"."""
-        for hit in self.hits:
-            if hit.tags.get("change") not in {"stable", "worse", "better"} or len(found) < 2:
+        for hit in self.hits if len(found) > 1 else ():
+            if hit.tags.get("change") not in {"stable", "worse", "better"}:
                 continue
             words = [token.lemma for token in self.tokens[hit.i : hit.j + 1]]
             listed = [m for m in found if m.i >= hit.j] if hit.i < found[0].i else []

@@ -18,6 +18,7 @@ _SEEN = frozenset({
     "seen", "identified", "noted", "present", "visualized", "visualised", "evident", "demonstrated", "appreciated",
     "detected", "observed",
 })  # fmt: skip
+_THERE = VERBS | {"may", "might", "could"}
 _CAUSES = frozenset({"due", "secondary", "because", "related"})
 _JOINTS = frozenset({",", "and", "with"})
 _NAMES = frozenset({"finding", "head"})
@@ -64,8 +65,11 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon
     ends = [0]
     joints = [k for k, word in enumerate(words) if word in _JOINTS and k not in at]
     hard = {hit.i for hit in hits if "breaks" in hit.tags and not _is_hedged_cause(tokens, hits, hit)}
-    hard |= {k for k, word in enumerate(words) if word == ";" or _says_there_is(words, hits, k)}
+    if ";" in words or "there" in words:
+        hard |= {k for k, word in enumerate(words) if word == ";" or (word == "there" and _says_that(words, hits, k))}
     hard |= {hit.i for hit in hits if "terminate" in hit.tags and _is_denied_before(hits, hit)}
+    if not joints and not hard:
+        return [(0, len(tokens))]
     stops = sorted(set(joints) | hard | {len(tokens)})
     for number, k in enumerate(stops[:-1]):
         if k in hard:
@@ -78,15 +82,9 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon
     return [(a, b) for a, b in pairwise(ends) if b > a]
 
 
-def _says_there_is(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
+def _says_that(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
     """Return whether a new statement begins with "there is" behind one that is complete."""
-    if (
-        words[k] != "there"
-        or k == 0
-        or words[k - 1] == "previously"
-        or k + 1 == len(words)
-        or words[k + 1] not in VERBS | {"may", "might", "could"}
-    ):
+    if k == 0 or words[k - 1] == "previously" or _THERE.isdisjoint(words[k + 1 : k + 2]):
         return False
     return any(hit.j <= k and ("finding" in hit.tags or "head" in hit.tags) for hit in hits)
 

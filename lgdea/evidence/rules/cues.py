@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from itertools import accumulate
 from typing import Any
 
 import yaml
@@ -19,6 +21,8 @@ class CueGrammar:
     """Compiled cue patterns by the lemma that they begin with, each with its tags (kind and direction, or a change)."""
 
     by_start: dict[str, list[tuple[CuePattern, Mapping[str, str]]]] = field(default_factory=dict)
+    any_of: dict[str, re.Pattern[str]] = field(default_factory=dict)
+    """All patterns of a lemma in one, which tells quickly that none of them matches."""
 
     def find(self, words: Sequence[str], taken: set[int]) -> list[Hit]:
         """Find the cues, leftmost-longest and non-overlapping.
@@ -27,14 +31,13 @@ class CueGrammar:
             words: Lemmas of a sentence.
             taken: Tokens that belong to a finding or a structure; no cue reaches over them.
         """
-        starts = [k for k, word in enumerate(words) if word in self.by_start or word[0].isdigit()]
+        known, numbers = self.by_start, NUMBER in self.by_start
+        starts = [k for k, word in enumerate(words) if word in known or (numbers and word[0].isdigit())]
         if not starts:
             return []
         shown = [MASK if k in taken else word for k, word in enumerate(words)]
         text = " ".join(shown) + " "
-        offsets = [0]
-        for word in shown:
-            offsets.append(offsets[-1] + len(word) + 1)
+        offsets = [0, *accumulate(len(word) + 1 for word in shown)]
         found: list[Hit] = []
         end = 0
         for k in starts:
@@ -49,7 +52,10 @@ class CueGrammar:
     def _longest(self, word: str, text: str, at: int) -> tuple[int, Mapping[str, str]]:
         best = at
         tags: Mapping[str, str] = {}
-        for pattern, its in self.by_start.get(NUMBER if word[0].isdigit() else word, ()):
+        start = NUMBER if word[0].isdigit() else word
+        if self.any_of[start].match(text, at) is None:
+            return best, tags
+        for pattern, its in self.by_start[start]:
             match = pattern.regex.match(text, at)
             if match is None or match.end() < best:
                 continue
@@ -83,6 +89,8 @@ def build_cues(table: Mapping[str, Any]) -> CueGrammar:
             for pattern in compile_patterns(patterns, table["classes"]):
                 for word in pattern.starts:
                     grammar.by_start.setdefault(word, []).append((pattern, {kind: value}))
+    for word, rows in grammar.by_start.items():
+        grammar.any_of[word] = re.compile("|".join(pattern.regex.pattern for pattern, _ in rows))
     return grammar
 
 

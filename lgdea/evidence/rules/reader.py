@@ -66,9 +66,10 @@ def read_report(text: str) -> list[RuleMatch]:
         before: list[RuleMatch] = []
         for start, end in layout.sentences(section):
             sentence = layout.plain[start:end]
+            context = _context_at(contexts, start) if contexts else NO_CONTEXT
             found = [
-                item._replace(section=section.name, start=item.start + start, end=item.end + start)
-                for item in _read_sentence(sentence, _context_at(contexts, start))
+                RuleMatch(section.name, item.start + start, item.end + start, *item[3:])
+                for item in _read_sentence(sentence, context)
             ]
             if found and before and _BACKWARD.match(sentence):
                 found = [_placed_like(before, item) for item in found]

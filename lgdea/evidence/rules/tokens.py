@@ -9,9 +9,10 @@ from lgdea.evidence.rules.spelling import read_word
 
 # One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports. "isn't" is
 # two words, "non-specific" is one; marks of a template, (+) and check boxes, are words as well. A letter and a number
-# name a vertebra ("T12", "L1-L2"), unless they are an MR sequence or a stage.
+# name a vertebra ("T12", "L1-L2"), unless they are an MR sequence or a stage. The first line is the way of most words.
 _TOKEN = re.compile(
-    r"(?P<vertebra>\b[CDLSTcdlst](?=\d)(?:(?<![Tt])\d{1,2}|(?<=[Tt])(?:[3-9]|1\d|[12](?![\s/-]*(?i:t[12]|w\b|flair|weight"
+    r"[A-Za-z]{4,}(?![\w'’/])(?<!nt)|(?<=\s)(?:of|in|the|and|is|or|at|to)(?=\s)"
+    r"|(?P<vertebra>\b[CDLSTcdlst](?=\d)(?:(?<![Tt])\d{1,2}|(?<=[Tt])(?:[3-9]|1\d|[12](?![\s/-]*(?i:t[12]|w\b|flair|weight"
     r"|signal|hyper|hypo|bright|dark|shin|prolong|image|sequence|[nm]\d))))(?:\s*[-–/]\s*[CTDLSctdls]?\d{1,2})?\b)"
     r"|[SsHhRrWwBbCcDdEe]/[OoPpLlWwTt]\b|[Ww]/"
     r"|(?i:is|are|was|were|does|do|did|has|have|had|could|would|should|ca|wo)(?=n['’]?t\b)|(?<=[A-Za-z])(?i:n['’]?t)\b"
@@ -46,6 +47,7 @@ _MEASURED = re.compile(
     r"\s*(?:x\b|above|below|from|in\b|by\b|proximal|distal|beyond|nodule|mass|lesion)", re.IGNORECASE
 )
 _LETTERS = {"L": "left", "R": "right"}
+_SHORT = frozenset({*_LETTERS, "#", "CM"})
 
 
 class Token(NamedTuple):
@@ -75,11 +77,15 @@ def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
             continue
         if match.lastgroup:
             word = "vertebralevel"
-        elif len(word) < 3 or word[0] == "X":
+        elif word in _SHORT or word[0] == "X":
             word = _read_short(word, text, i, j) or ""
             if not word:
                 continue
-        found.extend([Token(lemma, i, j) for lemma in read_word(word)])
+        words = read_word(word)
+        if len(words) == 1:
+            found.append(Token(words[0], i, j))
+        else:
+            found.extend([Token(lemma, i, j) for lemma in words])
     return found
 
 
