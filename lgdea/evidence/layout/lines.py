@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-BULLETS = "\u2022\u2023\u2043\u25a0-\u25ab\u25b6\u25ba\u25c6\u25cb\u25cf\u25d8\u25e6\u2219\uf0a7\uf0b7\u27a2"
+BULLETS = (
+    "\u2022\u2023\u2043\u25a0-\u25ab\u25b6\u25ba\u25c6\u25cb\u25cf\u25d8\u25e6\u2219\uf0a7\uf0b7\u27a2\u2460-\u2473"
+)
 """Characters that begin the items of a list, for a character class."""
 
 _NARROWEST = 40

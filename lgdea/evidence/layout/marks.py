@@ -29,6 +29,13 @@ _MARKED_AS_HEADING = re.compile(
 _SENTENCE_END = re.compile(r"[.!?]\s")
 _NO_NAME = re.compile(r"[.!?;][\s\"')\]]|\",")
 """What stands in no name of a heading."""
+_SIGNED = re.compile(
+    r"\W*(?:(?:this (?:report|study) (?:was|has been) )?(?:electronically|digitally) |final(?:ly)? )?"
+    r"(?:signed|dictated|reported|transcribed|approved|verified|authenticated|interpreted|read|finali[sz]ed|typed|reviewed)"
+    r"(?: and (?:signed|approved|verified|reviewed|finali[sz]ed))?(?: electronically)? (?:by|on)\b",
+    re.IGNORECASE,
+)
+"""Begins of lines that name who signed the report, or when."""
 _PART_OF_TITLE = re.compile(r"(?:\b(?:for|of|with|and|or|without|the|to)|[-\u2013,/&(])\s*\Z", re.IGNORECASE)
 _STAY_INSIDE = frozenset({"examination", "technique", "comparison"})
 """Sections that hold names of studies."""
@@ -110,6 +117,9 @@ class MarkFinder:
                 self.headings.append(Heading(match["name"].strip(), kind))
                 self._add(start, match.end(), kind, match["name"])
                 return match.end()
+        if _SIGNED.match(plain, start, end):
+            self._add(start, start, "signature")
+            return end
         return self._read_title(start, end, after_blank, goes_on)
 
     def _read_label(self, start: int, body: int, raw: str) -> int:

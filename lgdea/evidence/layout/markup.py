@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 from lgdea.evidence.layout.headings import load_headings
 
-_SUSPECT = re.compile("[<&\\\\\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029~^\u00b6\t|]")
+_SUSPECT = re.compile(
+    r"_x000|\[(?i:newline|nl|crlf|cr|lf|br|line ?break)\]"
+    "|[%<&\\\\\r\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029~^\u00b6\t|]"
+)
 _LINE_TAGS = frozenset({
     "p", "br", "div", "li", "ul", "ol", "dl", "dt", "dd", "tr", "table", "thead", "tbody", "caption", "hr", "pre",
     "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "html", "body", "header", "footer", "article", "section", "title",
@@ -24,17 +27,18 @@ _ESCAPE = re.compile(
     r"|(?P<tag></?(?P<name>[A-Za-z][\w:-]{0,40})(?P<attributes>\s[^<>]{0,400})?/?>|<[!?][A-Za-z][^<>]{0,400}>)"
     r"|(?P<spelt>&lt;/?(?P<spelt_name>[A-Za-z]\w{0,12})[^&<>]{0,40}&gt;)"
     r"|(?P<entity>&(?:\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,10});)"
-    r"|(?P<hl7_line>\\\.(?:br|sp|ce|in|ti|sk)[+-]?\d{0,4}\\|\\X(?:0[AaDd])+\\)"
+    r"|(?P<hl7_line>\\E\\\.(?:br|sp)\\E\\|\\\.(?:br|sp|ce|in|ti|sk)[+-]?\d{0,4}\\|\\X(?:0[AaDd])+\\)"
     r"|(?P<hl7_mark>\\[HN]\\|\\\.[a-z]{2}[+-]?\d{0,4}\\|\\[XZ][0-9A-Fa-f]{1,40}\\)"
     r"|\\(?P<hl7_sign>[FSTRE])\\"
     r"|(?P<rtf_line>\\(?:pard?|line|sect|page|row)(?![A-Za-z])\x20?)"
     r"|(?P<rtf_mark>\\(?:plain|tab|cell|ul(?:none)?|(?:b|i|f|fs|cf|li|fi|tx|q[clrj])-?\d{0,5})(?![A-Za-z\d])\x20?)"
     r"|\\'(?P<rtf_byte>[0-9a-fA-F]{2})"
-    r"|(?P<literal_line>\\{1,2}r\\{1,2}n|\\{1,2}n|\\{1,2}r(?=\s|[A-Z\\]|$))"
+    r"|(?P<literal_line>_x000[aAdD]_|%0[aAdD]|\[(?i:newline|nl|crlf|cr|lf|br|line ?break)\]"
+    r"|\\{1,2}r\\{1,2}n|\\{1,2}n|\\{1,2}r(?=\s|[A-Z\\]|$))"
     r"|(?P<literal_tab>\\{1,2}t)"
     r"|\\{1,2}u(?P<code_point>[0-9a-fA-F]{4})"
     r"|\\(?P<quoted>[\"/'])"
-    "|(?P<line>\r(?!\n)|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029\u00b6])|(?P<carriage>\r)"
+    "|(?P<line>\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029\u00b6])|(?P<carriage>\r)"
     r"|(?P<tilde>~(?=\s*(?:[A-Z]|\d{1,2}[.)]\s|[-*\u2022]))|(?<=[a-z.)])[~^](?=[A-Za-z]))"
 )
 _LINE_ENDS = frozenset({"hl7_line", "rtf_line", "literal_line", "line", "tilde"})

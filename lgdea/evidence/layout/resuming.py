@@ -16,7 +16,11 @@ _PLAIN_STATEMENT = re.compile(
     r"|bony|osseous|bones|visuali[sz]ed|aorta|hemidiaphragms?|costophrenic|soft tissues|left lung|right lung"
     r"|lung volumes)\b[^.\n]{0,80}\b(?:is|are|normal|clear|unremarkable|enlarged|stable|unchanged|intact"
     r"|remains?|appears?|shows?)\b"
-    r"|(?:as |when )?compared (?:to|with)\b|in comparison\b|comparison is made|interval\b|since the (?:prior|previous)"
+    r"|(?:the |this |an? )?(?:portable |frontal |chest |ap |pa )*(?:x-?rays?|cxr|ct|cta|ctpa|radiographs?|films?|scan"
+    r"|views?|study|examination|images?)\b[^.\n]{0,60}\b(?:shows?|demonstrates?|reveals?)\b"
+    r"|(?:the )?(?:small|moderate|large|mild|left|right|bilateral|focal|patchy|multiple)\b[^.\n]{0,60}"
+    r"\b(?:is|are|persists?|remains?|has|have|noted|seen)\b|(?:as |when )?compared (?:to|with)\b"
+    r"|in comparison\b|comparison is made|interval\b|since the (?:prior|previous)"
     r"|unchanged\b|again (?:seen|noted)|normal (?:heart|cardi|chest|study)|clear lungs|heart size|lungs clear"
     r"|lines? and tubes?\b|support (?:lines|devices))",
     re.IGNORECASE,

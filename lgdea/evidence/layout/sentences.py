@@ -33,9 +33,9 @@ _ADDRESS = re.compile(r"(?:https?:|www\.)\S*\Z")
 _ENDING = re.compile(r"\.(?:com|org|net|edu|gov|pdf|html?|jpe?g|png|dcm|docx?|txt|co)\b")
 # Dashes and gaps that may stand between two statements.
 _GAP = re.compile(
-    r"(?<=\S)(?:[ \t]+(?:--?|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
+    r"(?<=\S)(?:[ \t]+(?:--?|[-=]+>|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
     r"|(?<=[a-z)])(?:-[ \t]+(?=[A-Z])|(?:--|[\u2014\u2015])[ \t]?(?=[A-Za-z])|\u2013(?=[A-Z]))"
-    r"|(?P<column>[ ]{4,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|(?<!\|)[ \t]*\|[ \t|]*(?=[A-Za-z])))"
+    r"|(?P<column>[ ]{2,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|(?<!\|)[ \t]*\|[ \t|]*(?=[A-Za-z])))"
 )
 _NEGATED = re.compile(r"(?:there (?:is|are) )?(?:no|nil|without|neither|absence|negative)\b", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
@@ -55,13 +55,18 @@ _OPENS = re.compile(
     re.IGNORECASE,
 )
 _GAP_HINT = re.compile(r"[\t|\u2013-\u2015\u2212]")
-_ITEM_HINT = re.compile(rf"[)*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718]|\d\.[ \t]")
+_ITEM_HINT = re.compile(rf"[)\]#*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718]|\d\.[ \t]")
 _PIECE_END = re.compile(r"[.;\n]|\s[-\u2013\u2014]\s")
 _ITEM = re.compile(
-    r"(?<=\s)\(?(?:(?P<number>\d{1,2})(?P<sign>[.)])(?=\s*[A-Za-z(])(?!\s*(?:mm|cm|ml)\b)|(?P<letter>[a-h])\)(?=\s*[A-Za-z]))"
+    r"(?<=\s)(?:[(\[]?(?P<number>\d{1,2})(?P<sign>[.)\]])(?=\s*[A-Za-z(])(?!\s*(?:mm|cm|ml)\b)|\#(?P<hash>\d{1,2})(?=\s+[A-Za-z])"
+    r"|\(?(?P<roman>[ivx]{1,4})\)(?=\s*[A-Za-z])|\(?(?P<letter>[a-h])\)(?=\s*[A-Za-z]))"
     rf"|(?P<bullet>[{BULLETS}])|(?<=\s)[*\u00b7](?=\s+[A-Za-z])"
 )
-_FIRST_ITEM = re.compile(r"\s*\(?(?:(?P<number>\d{1,2})[.)]|(?P<letter>[a-h])\))")
+_FIRST_ITEM = re.compile(
+    r"\s*(?:[(\[]?(?P<number>\d{1,2})[.)\]]|\#(?P<hash>\d{1,2})\b|\(?(?P<roman>i)\)|\(?(?P<letter>[a-h])\))"
+)
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
+_LETTERS = "abcdefgh"
 _BOX = re.compile(r"\[[ xX]?\]|[\u2610-\u2612\u2713-\u2718]")
 _QUALIFIES = re.compile(
     r"(?:[ \t,]*\b(?:left|right|bilateral|both|small|mild|moderate|large|new|old|sides?)\b)+", re.IGNORECASE
@@ -111,7 +116,7 @@ def _cuts(plain: str, begin: int, stop: int) -> Iterator[int]:
         (match.end(), match.start(), match) for match in _STOP.finditer(plain, begin, stop)
     ]
     text = plain[begin:stop]
-    if " -" in text or "- " in text or "--" in text or "    " in text or _GAP_HINT.search(text):
+    if " -" in text or "- " in text or "--" in text or "  " in text or "=>" in text or _GAP_HINT.search(text):
         found += [(match.end(), match.start(), match) for match in _GAP.finditer(plain, begin, stop)]
     if _ITEM_HINT.search(text):
         found += [(at, at, None) for at in _item_cuts(plain, begin, stop)]
@@ -164,6 +169,8 @@ def _parts_statements(plain: str, at: int, gap: re.Match[str], stop: int) -> boo
     after = rest[: end.start()].strip() if end else rest.strip()
     if not after or not any(map(str.isalpha, before)) or _ATTRIBUTE.match(after):
         return False
+    if gap["column"] and len(gap["column"]) < 4 and gap["column"].isspace() and "\t" not in gap["column"]:
+        return _OPENS.match(after) is not None and not after.isupper()
     if gap["column"]:
         return after[0].isupper() or _NEGATED.match(after) is not None
     begins = _LIST_MARK.match(before)
@@ -178,24 +185,30 @@ def _item_cuts(plain: str, begin: int, stop: int) -> list[int]:
     """Where the items of a list that stands in one line begin."""
     cuts = []
     first = _FIRST_ITEM.match(plain, begin, stop)
-    number = int(first["number"]) + 1 if first and first["number"] else 1
-    letter = chr(ord(first["letter"]) + 1) if first and first["letter"] else "a"
+    counted = _count_item(first) if first else None
+    kind, expected = (counted[0], counted[1] + 1) if counted else ("", 1)
     for match in _ITEM.finditer(plain, begin, stop):
-        if match["number"]:
+        item = _count_item(match)
+        if item is not None:
             inside = match["sign"] == ")" and plain[match.start()] != "(" and _is_open(plain, begin, match.start())
-            if int(match["number"]) != number or inside:
+            if item[1] != expected or (kind and item[0] != kind) or inside:
                 continue
-            number += 1
-        elif match["letter"]:
-            if match["letter"] != letter:
-                continue
-            letter = chr(ord(letter) + 1)
+            kind, expected = item[0], expected + 1
         cuts.append(match.start())
     boxes = list(_BOX.finditer(plain, begin, stop))
     if len(boxes) > 1:
         leading = not plain[begin : boxes[0].start()].strip(" \t-*")
         cuts += [box.start() if leading else _after_box(plain, box.end(), stop) for box in boxes]
     return cuts
+
+
+def _count_item(match: re.Match[str]) -> tuple[str, int] | None:
+    """The style of an item's mark and its number, from 1; None for a bullet."""
+    if match["number"] or match["hash"]:
+        return "number", int(match["number"] or match["hash"])
+    if match["roman"] in _ROMAN:
+        return "roman", _ROMAN.index(match["roman"]) + 1
+    return ("letter", _LETTERS.index(match["letter"]) + 1) if match["letter"] else None
 
 
 def _after_box(plain: str, at: int, stop: int) -> int:

@@ -112,11 +112,25 @@ def test_a_section_that_is_passed_over_ends_where_the_text_turns_to_this_study()
         "INDICATION: cough, three weeks\n\nThe heart is enlarged.": "The heart",
         "INDICATION: cough, three weeks\nThere is a nodule.": "There is",
         "RECOMMENDATION: CT in three months.\n\nThere is an old fracture.": "There is an old",
+        "Clinical: fever?\nX-ray of the chest shows a nodule.": "X-ray",
+        "Indication: effusion\nLeft effusion is small.": "Left effusion",
         "Signed by: Dr. Who\n\nThe lungs are clear.": "The lungs",
     }
     for text, begin in turned.items():
         assert _sections(text)[-1][0] == "body", text
         assert _sections(text)[-1][1].startswith(begin), text
+
+
+def test_a_signature_gives_no_evidence():
+    for line in (
+        "Electronically signed by Dr. Lung Nodule",
+        "Reported by Dr A. Nodule",
+        "Dictated and signed by Nodule",
+    ):
+        assert _findings(f"FINDINGS: Clear lungs.\n\n{line} at 10:30") == {
+            ("opacity", "absent"),
+            ("no_finding", "present"),
+        }
 
 
 def test_a_history_of_several_paragraphs_is_passed_over():

@@ -59,6 +59,15 @@ def _sentences(text: str) -> list[str]:
         "</li><li>",
         "<hr>",
         "\\.br\\",
+        "\\E\\.br\\E\\",
+        "_x000D_\n",
+        "%0A",
+        "[newline]",
+        "\x00",
+        "\x1f",
+        " -> ",
+        " => ",
+        "  ",
         "\\.sp\\",
         "\\X0A\\",
         "\\X0D0A\\",
@@ -91,6 +100,20 @@ def test_numbered_statements(mark, gap):
     assert _sentences(text) == items
     lettered = gap.join(f"{letter}) {item}" for letter, item in zip("abc", items, strict=True))
     assert _sentences(lettered) == items
+
+
+def test_marks_of_items_in_one_line():
+    items = ["No pneumothorax", "Left pleural effusion", "Cardiomegaly"]
+    for marks in (
+        ("i)", "ii)", "iii)"),
+        ("[1]", "[2]", "[3]"),
+        ("#1", "#2", "#3"),
+        "①②③",
+        "•••",
+        ("(a)", "(b)", "(c)"),
+    ):
+        text = " ".join(f"{mark} {item}" for mark, item in zip(marks, items, strict=True))
+        assert {(item.finding, item.assertion) for item in read_report(text)} == THREE, text
 
 
 def test_statements_in_small_letters():
