@@ -18,6 +18,8 @@ class Organs:
     general: frozenset[str]
     elsewhere: frozenset[str]
     there: Mapping[str, Mapping[str, str]]
+    only_in: Mapping[str, str]
+    sideless: frozenset[str]
     nowhere: Mapping[str, frozenset[str]]
     studies: Mapping[str, str]
     """Word of a title to the structure, "" for the chest."""
@@ -35,6 +37,8 @@ def load_organs() -> Organs:
         general=frozenset(tables["general"]),
         elsewhere=frozenset(tables["elsewhere"]),
         there=tables["there"],
+        only_in=tables["only_in"],
+        sideless=frozenset(tables["sideless"]),
         nowhere={finding: frozenset(places) for finding, places in tables["nowhere"].items()},
         studies={**words, **dict.fromkeys(tables["chest_studies"], "")},
         modalities=frozenset(tables["modalities"]),

@@ -18,8 +18,12 @@ _NO_TITLE = frozenset({
 _LONGEST_TITLE = 12  # words
 _TITLE_AREA = 200  # characters at the start of a report in which a title may end with a full stop
 _WORD = re.compile(r"[a-z]+")
-NAMES_LUNG = re.compile(r"lung|pulmon|parenchym|zone|field", re.IGNORECASE)
-"""Words that a place needs to be the lung; a "lobe" may be the liver's."""
+_NAMES_LUNG = re.compile(r"lung|pulmon|parenchym|zone|field|upper|middle|lower", re.IGNORECASE)
+# The classes of breast and thyroid examinations.
+_CLASSES = (
+    (re.compile(r"\bbi-?rads\b", re.IGNORECASE), "breast"),
+    (re.compile(r"\bti-?rads\b", re.IGNORECASE), "thyroid"),
+)
 # "ICD" is a defibrillator, in India and the UK also an intercostal drain.
 _ICD = re.compile(r"\bicds?\b", re.IGNORECASE)
 _CARDIAC = re.compile(
@@ -28,8 +32,8 @@ _CARDIAC = re.compile(
     re.IGNORECASE,
 )
 _DRAINED = re.compile(
-    r"intercostal|\bicd (?:tube|drain|bag|in[- ]situ|insert\w+)|post icd"
-    r"|^(?!.*\b(?:no|nil|without|nor)\b).*(?:pneumothora|empyema)",
+    r"intercostal|\bicd (?:tube|drain|bag|in[- ]situ|insert\w+)|post icd|\bicd\b.{0,30}\b(?:pleural|hemithorax)"
+    r"|^(?!.*\b(?:no|nil|without|nor)\b).*(?:pneumothora|\bptx\b|empyema)",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -52,8 +56,8 @@ def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]
     a colon ("Kidneys: ..."). A title holds until the next one, a heading until the next heading.
     """
     icd = _ICD.search(text) is not None and _CARDIAC.search(text) is None and _DRAINED.search(text) is not None
-    found = [(0, StudyContext(None, icd))] if icd else []
-    study: str | None = None
+    study: str | None = next((organ for pattern, organ in _CLASSES if pattern.search(text)), None)
+    found = [(0, StudyContext(study, icd))] if icd or study else []
     for match in _LINE.finditer(text):
         kind, structure = _read_label(match["label"])
         if kind == "title" and (match["end"] != "." or match["label"].isupper() or match.start() < _TITLE_AREA):
@@ -61,7 +65,7 @@ def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]
             found.append((match.start(), StudyContext(study, icd)))
         elif match["end"] == ":":
             place = _heading_place(match["label"], lexicon)
-            if place == "lung" and study is not None and not NAMES_LUNG.search(match["label"]):
+            if place == "lung" and study is not None and not _NAMES_LUNG.search(match["label"]):
                 place = study
             if found or (place is not None and lexicon.is_elsewhere(place)):
                 found.append((match.start(), StudyContext(place or study, icd)))

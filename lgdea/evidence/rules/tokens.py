@@ -27,11 +27,11 @@ _NUMBERS = rf"{_NUMBER}(?:(?:\s*(?:,|&|-|–|/|\band\b|\bor\b|\bto\b|\bthrough\b
 # Which ribs is left out: "the right fourth to sixth ribs" reads like "the right ribs".
 _RIB_NUMBERS = re.compile(
     rf"\b{_NUMBERS},?(?=\s+(?:(?:left|right|lt|rt|lateral|(?:antero|postero)lateral|anterior|posterior|l|r)\s+){{0,3}}"
-    rf"ribs?\b)|(?:(?<=\bribs)|(?<=\brib))\s+(?:nos?\.?\s*)?{_NUMBERS}\b",
+    rf"ribs?\b|\s*(?:,|\band\b|&)\s*(?:left|right|lt|rt|l|r)\s+{_NUMBERS}\s+ribs?\b)|(?:(?<=\bribs)|(?<=\brib))\s+(?:nos?\.?\s*)?{_NUMBERS}\b",
     re.IGNORECASE,
 )
 _SIDE_LETTER = re.compile(
-    r"[LR]\s?[<>]|[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?:st|nd|rd|th)\b)"
+    r"[LR]\s?[<>]|[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?i:st|nd|rd|th)\b)"
 )  # "L base", not "L spine"
 _SIDE_BESIDE = re.compile(r"(?:[<>]\s?|\bon\s|\bon the\s)$")  # "R > L", "on L"
 # "#" is a fracture where a bone is near or one is denied, not before the title of a section.
