@@ -25,9 +25,10 @@ _BEFORE_LOWER_CASE = re.compile(
 )
 """Abbreviations that can end a sentence too: they don't where a small letter or a number follows."""
 _VALUE = re.compile(
-    r"\s*(?:no|none|nil|yes|absent|present|negative|positive)\b[ \t]*(?:[.,;(]|$)", re.IGNORECASE | re.MULTILINE
+    r"\s*(?:(?:no|none|nil|negative)\b[ \t]*(?:[.,;(]|$)|(?:yes|absent|present|positive)\b)",
+    re.IGNORECASE | re.MULTILINE,
 )
-"""The value of an entry: "pneumothorax? no"."""
+"""The value of an entry: "pneumothorax? no", "edema ... none"."""
 _INITIAL = re.compile(r"(?:\b(?:by|with|to|and|Drs?\.?|Prof\.?)|[A-Z]\.) ?[A-Z]\Z")
 _ADDRESS = re.compile(r"(?:https?:|www\.)\S*\Z")
 _ENDING = re.compile(r"\.(?:com|org|net|edu|gov|pdf|html?|jpe?g|png|dcm|docx?|txt|co)\b")
@@ -128,7 +129,7 @@ def _cuts(plain: str, begin: int, stop: int) -> Iterator[int]:
         if match is None:
             is_cut = True
         elif match.re is _STOP:
-            is_value = match[0][-1] == "?" and _VALUE.match(plain, end) is not None
+            is_value = match[0].endswith(("?", "...")) and _VALUE.match(plain, end) is not None
             is_cut = not is_value and _is_stop(plain, at, match)
         else:
             is_cut = _parts_statements(plain, at, match, stop)

@@ -65,10 +65,15 @@ class CueGrammar:
 
 
 def _both(tags: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
-    """Join two readings of the same words: what is no cue is none, and a cue of two directions looks at its place."""
+    """Join two readings of the same words: what is no cue is none, and a cue of two directions looks at its place.
+
+    A change wins over a negation: "not previously seen" is new.
+    """
     for its in (tags, other):
         if "pseudo" in its:
             return {"pseudo": its["pseudo"]}
+    if "change" in tags or "change" in other:
+        tags, other = ({kind: value for kind, value in its.items() if kind != "negated"} for its in (tags, other))
     return {**tags, **{kind: "either" if tags.get(kind, value) != value else value for kind, value in other.items()}}
 
 

@@ -185,11 +185,9 @@ class Scopes:
             return opens and self._leads_to_finding(k + 1) and self._is_own(k + 1)
         if not self._is_preposition(k) or k == cue.j or (word == "from" and "uncertain" in cue.tags):
             return False
-        if word in _LINKS:
-            definite = k + 1 < self.clause.end and self.words[k + 1] in _ARTICLES
-            evidence = not _EVIDENCE.isdisjoint(self.words[cue.i : k])
-            return definite and not evidence and self._leads_to_finding(k + 1)
-        opens = reached or (word == "in" and self.words[k + 1 : k + 2] == ["the"])
+        definite = k + 1 < self.clause.end and self.words[k + 1] in _ARTICLES
+        of_property = definite and "negated" in cue.tags and _EVIDENCE.isdisjoint(self.words[cue.i : k])
+        opens = of_property or (reached and word not in _LINKS)
         return opens and self._leads_to_finding(k + 1)
 
     def _is_own(self, k: int) -> bool:
@@ -234,7 +232,7 @@ class Scopes:
             if word in {"and", "or", "/", ","}:
                 joined = True
             elif (
-                word in VERBS
+                (word in VERBS and row)
                 or word in {"with", "("}
                 or (hit is not None and _opens_scope(hit))
                 or (row and not joined and word in {"the", "a", "an"} and not self._is_preposition(k - 1))

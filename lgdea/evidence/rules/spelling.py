@@ -22,8 +22,8 @@ _MARKS = (
     (re.compile(r"\(r\)"), "right"),
     (re.compile(r"\([+✓✔]\)|\+ve|\++"), "plus"),
     (re.compile(r"\([-−–]\)|[-−–]ve"), "minus"),
-    (re.compile(r"\[[ _]?\]|[☐□▢]"), "unchecked"),
-    (re.compile(r"\[[xX✓✔+]\]|[☒☑✓✔]"), "checked"),
+    (re.compile(r"\[[ _]?\]|\([ _]\)|[☐□▢]"), "unchecked"),
+    (re.compile(r"\[[xX✓✔+]\]|\([xX]\)|[☒☑✓✔]"), "checked"),
     (re.compile(r"\.{3,}|…"), "..."),
     (re.compile(r"[-−–—]+"), "-"),
 )
