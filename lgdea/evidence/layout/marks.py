@@ -19,6 +19,7 @@ _UNSIGNED = re.compile(
 """A name and another sign than a colon: "FINDINGS - Small effusion", "IMPRESSION. Normal", "**Findings** Clear"."""
 _CAPITALS = re.compile(r"[ \t]*(?P<name>[A-Z]{6,})[ \t]+(?=[A-Z0-9]?[a-z\d])")
 """A name in capitals before other text: "IMPRESSION No acute disease"."""
+_INNER_CAPITALS = re.compile(r"(?<=[a-z.,;\d] )[A-Z]{6,}(?=[ \t]+[A-Z0-9]?[a-z\d])")
 _CLAUSE_END = re.compile(r"[.;!?)\]\"\u2022|,][ \t]*|[ \t]{2,}|\s[-\u2013\u2014]\s")
 _CAPITAL_WORDS = re.compile(r"[A-Z][A-Z/&,()' -]*\Z")
 _LINE = re.compile(r"[^\n]+")
@@ -39,6 +40,7 @@ _SIGNED = re.compile(
 _PART_OF_TITLE = re.compile(r"(?:\b(?:for|of|with|and|or|without|the|to)|[-\u2013,/&(])\s*\Z", re.IGNORECASE)
 _STAY_INSIDE = frozenset({"examination", "technique", "comparison"})
 """Sections that hold names of studies."""
+_MAIN = frozenset({"findings", "impression", "indication", "comparison", "technique", "recommendation"})
 _LABEL_WORDS = 6
 
 
@@ -116,11 +118,21 @@ class MarkFinder:
                 assert kind is not None
                 self.headings.append(Heading(match["name"].strip(), kind))
                 self._add(start, match.end(), kind, match["name"])
-                return match.end()
+                return match.end() if pattern is _UNSIGNED else self._read_capitals(match.end(), end)
         if _SIGNED.match(plain, start, end):
             self._add(start, start, "signature")
             return end
         return self._read_title(start, end, after_blank, goes_on)
+
+    def _read_capitals(self, at: int, end: int) -> int:
+        """Read further names in capitals in a line that one began: "HISTORY Cough IMPRESSION Small nodule"."""
+        for match in _INNER_CAPITALS.finditer(self._plain, at, end):
+            kind = self._known.kind(match[0])
+            if kind in _MAIN:
+                self.headings.append(Heading(match[0], kind))
+                self._add(match.start(), match.end(), kind, match[0])
+                at = match.end()
+        return at
 
     def _read_label(self, start: int, body: int, raw: str) -> int:
         """Read a name and its colon at the start of a line."""
@@ -239,12 +251,24 @@ class MarkFinder:
                 return name, kind
         capitals = _CAPITAL_WORDS.search(window)
         if capitals is None:
-            return None
+            return self._capitalised_name(window)
         words = capitals[0].split(" ")
         for k in range(len(words)):
             name = _trim(" ".join(words[k:]))
             kind = self._known.kind(name)
             if kind not in (None, REGION, STUDY) and self._known.is_whole(name):
+                return name, kind
+        return None
+
+    def _capitalised_name(self, window: str) -> tuple[str, str | None] | None:
+        """A main heading that begins with a capital in a line that a heading began: "Exam: CT Findings: Nodule"."""
+        if not self.marks[-1].name:
+            return None
+        words = window.rstrip().split(" ")[-_LABEL_WORDS:]
+        for k in range(1, len(words)):
+            name = " ".join(words[k:])
+            kind = self._known.kind(name) if name[:1].isupper() and len(name) > 5 else None
+            if kind in _MAIN and self._known.is_exact(name):
                 return name, kind
         return None
 

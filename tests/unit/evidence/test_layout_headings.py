@@ -71,6 +71,9 @@ def _sections(text: str) -> list[tuple[str, str]]:
     [
         "Indication: fever. Findings: Scarring. Impression: Scars.",
         "INDICATION: fever FINDINGS: Scarring. IMPRESSION: Scars.",
+        "Indication: fever Findings: Scarring. Impression: Scars.",
+        "INDICATION fever FINDINGS Scarring. IMPRESSION Scars.",
+        "Indication:fever.Findings:Scarring.Impression:Scars.",
         "indication: fever\nfindings: Scarring.\nimpression: Scars.",
         "INDICATION\nfever\nFINDINGS\nScarring.\nIMPRESSION\nScars.",
         "Indication\n\nfever\n\nFindings\n\nScarring.\n\nImpression\n\nScars.",
