@@ -175,6 +175,8 @@ class Attachment:
         leads_on = any(h.i in {spot.j, spot.j + 1} and _NAMES & h.tags.keys() for h in self.hits)
         if leads_on and gap in ([","], ["with"]):
             return None  # "left hilar mass, right paratracheal adenopathy"
+        if gap == ["with"] and mention.finding in self.lexicon.sideless:
+            return None  # "cardiomegaly with bilateral perihilar haze"
         prepositional = any(self.is_preposition(k) for k in range(mention.j, spot.i))
         return spot if prepositional or len(gap) <= 1 else None
 

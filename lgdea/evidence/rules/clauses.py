@@ -133,7 +133,10 @@ class _Joint:
         resolved = {hit.tags.get("resolved") for hit in self.before}
         if word != "and" and "backward" in resolved:
             return True
-        if not self.goes_on and any(hit.tags.get("uncertain") == "either" for hit in self.before):
+        uncertain = [hit for hit in self.before if "uncertain" in hit.tags]
+        if uncertain and word == "with" and self.tokens[self.at - 1].lemma == ",":
+            return True
+        if not self.goes_on and any(hit.tags["uncertain"] == "either" for hit in uncertain):
             first = self.after[0].tags
             return self._is_definite() or "change" in first or (word != "," and "severity" in first)
         if not self.goes_on and any(map(negates_ahead, self.before)):
