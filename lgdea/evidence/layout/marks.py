@@ -19,7 +19,9 @@ _UNSIGNED = re.compile(
 """A name and another sign than a colon: "FINDINGS - Small effusion", "IMPRESSION. Normal", "**Findings** Clear"."""
 _CAPITALS = re.compile(r"[ \t]*(?P<name>[A-Z]{6,})[ \t]+(?=[A-Z0-9]?[a-z\d])")
 """A name in capitals before other text: "IMPRESSION No acute disease"."""
-_INNER_CAPITALS = re.compile(r"(?<=[a-z.,;\d] )[A-Z]{6,}(?=[ \t]+[A-Z0-9]?[a-z\d])")
+_INNER_UNSIGNED = re.compile(
+    r"(?<=[a-z.,;\d] )[A-Z]{6,}(?=[ \t]+[A-Z0-9]?[a-z\d])|(?<=[.;] )[A-Z][A-Za-z]{5,}(?=[ \t]+[-\u2013\u2014][ \t])"
+)
 _CLAUSE_END = re.compile(r"[.;!?)\]\"\u2022|,][ \t]*|[ \t]{2,}|\s[-\u2013\u2014]\s")
 _CAPITAL_WORDS = re.compile(r"[A-Z][A-Z/&,()' -]*\Z")
 _LINE = re.compile(r"[^\n]+")
@@ -118,15 +120,15 @@ class MarkFinder:
                 assert kind is not None
                 self.headings.append(Heading(match["name"].strip(), kind))
                 self._add(start, match.end(), kind, match["name"])
-                return match.end() if pattern is _UNSIGNED else self._read_capitals(match.end(), end)
+                return self._read_unsigned(match.end(), end)
         if _SIGNED.match(plain, start, end):
             self._add(start, start, "signature")
             return end
         return self._read_title(start, end, after_blank, goes_on)
 
-    def _read_capitals(self, at: int, end: int) -> int:
-        """Read further names in capitals in a line that one began: "HISTORY Cough IMPRESSION Small nodule"."""
-        for match in _INNER_CAPITALS.finditer(self._plain, at, end):
+    def _read_unsigned(self, at: int, end: int) -> int:
+        """Read further names without a colon in a line that one began: "HISTORY Cough IMPRESSION Small nodule"."""
+        for match in _INNER_UNSIGNED.finditer(self._plain, at, end):
             kind = self._known.kind(match[0])
             if kind in _MAIN:
                 self.headings.append(Heading(match[0], kind))
@@ -191,7 +193,7 @@ class MarkFinder:
             return sign[:1] in {"-", "\u2013", "\u2014"} and name[0].isupper() and self._known.is_whole(name)
         if sign in {".", ";", ">"}:
             return name.isupper() and len(name) > 4
-        return name.isupper() or (name[0].isupper() and len(name) > 4)
+        return name.isupper() or (name[0].isupper() and (len(name) > 4 or kind == "indication"))
 
     def _read_title(self, start: int, end: int, after_blank: bool, goes_on: bool) -> int:
         """Pass over a title, or a first sentence that is one."""
@@ -261,9 +263,7 @@ class MarkFinder:
         return None
 
     def _capitalised_name(self, window: str) -> tuple[str, str | None] | None:
-        """A main heading that begins with a capital in a line that a heading began: "Exam: CT Findings: Nodule"."""
-        if not self.marks[-1].name:
-            return None
+        """A main heading that begins with a capital in the middle of a line: "Exam: CT Findings: Nodule"."""
         words = window.rstrip().split(" ")[-_LABEL_WORDS:]
         for k in range(1, len(words)):
             name = " ".join(words[k:])

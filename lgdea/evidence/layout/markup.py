@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from lgdea.evidence.layout.headings import load_headings
+from lgdea.evidence.layout.headings import REGION, load_headings
 
 _SUSPECT = re.compile(
     r"_x000|\[(?i:newline|nl|crlf|cr|lf|br|line ?break)\]"
@@ -65,6 +65,16 @@ _CELL = re.compile(
     r"|not (?:seen|identified|present)|unremarkable|intact|stable|unchanged|[+-]|\(?[+-]\)?)[ \t.]*(?:[\t|\n]|$))",
     re.IGNORECASE,
 )
+# A label alone on its line, its value alone on the next.
+_VALUE_LINE = re.compile(
+    r"(?m)(?<=[a-z)])[ \t]*\n(?=[ \t]*(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear|abnormal"
+    r"|not (?:seen|identified|present|enlarged)|unremarkable|intact|enlarged|small|mild|moderate|severe|trace|minimal|large"
+    r"|left|right|bilateral)\b[ ,/]*)+(?:seen|identified)?[ \t]*\.?[ \t]*$)",
+    re.IGNORECASE,
+)
+_LABEL_LINE = re.compile(
+    r"(?:\A|\n)[ \t]*(?!(?i:no|nil|without|there|clear|normal)\b)[A-Z][A-Za-z]*(?:[ /](?:and |of )?[A-Za-z]+){0,3}\Z"
+)
 
 
 def flatten(text: str) -> str:
@@ -74,11 +84,12 @@ def flatten(text: str) -> str:
     'No effusion\\n   Old      scar'
     """
     if _SUSPECT.search(text) is None:
-        return text
+        return _VALUE_LINE.sub(_join_value, text) if "\n" in text else text
     plain = text
     if _HL7_MESSAGE.search(plain):
         plain = _HL7_SEGMENT.sub(_read_segment, plain)
     plain = _flatten_rtf(plain) if "{\\rtf" in plain else "".join(_flatten_escapes(plain))
+    plain = _VALUE_LINE.sub(_join_value, plain)
     return _CELL.sub(lambda cell: ":".rjust(len(cell[0])), plain) if "\t" in plain or "|" in plain else plain
 
 
@@ -95,6 +106,14 @@ def markup_spans(text: str, plain: str) -> list[tuple[int, int]]:
         else:
             spans.append((at, at + 1))
     return spans
+
+
+def _join_value(match: re.Match[str]) -> str:
+    """A colon for the line end between a label and its value, the line end itself where the line before is no label."""
+    before = match.string[max(0, match.start() - 60) : match.start()]
+    name = before.rpartition("\n")[2].strip()
+    is_label = _LABEL_LINE.search(before) and load_headings().kind(name) in (None, REGION)
+    return ":".rjust(len(match[0])) if is_label else match[0]
 
 
 def _flatten_escapes(text: str) -> Iterator[str]:

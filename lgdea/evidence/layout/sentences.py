@@ -15,7 +15,7 @@ _LONGEST_SENTENCE = 2000  # characters
 
 _STOP = re.compile(
     r"""[.!?](?:(?<!\?)[.!]*["')\]}*>]*(?=\s|$)|(?<=[^\W\d_].)(?<!\?)[.!]*(?=[A-Z])|(?<=[\d)\]%]\.)(?=[A-Z][a-z])"""
-    r"""|(?<=[a-z]{3}\.)(?=[a-z]{2}|\d[\s.)])|(?<=\w\?)\?*["')\]*]*(?=\s|$))"""
+    r"""|(?<=\s\.)(?=[A-Za-z]{2})|(?<=[a-z]{3}\.)(?=[a-z]{2}|\d[\s.)])|(?<=\w\?)\?*["')\]*]*(?=\s|$))"""
 )
 _ABBREVIATION = re.compile(r"\b(?:drs?|mr|mrs|ms|prof|vs|approx|ca|e\.g|i\.e|eg|figs?|resp|cf|incl)\Z", re.IGNORECASE)
 _BEFORE_LOWER_CASE = re.compile(
@@ -56,7 +56,7 @@ _OPENS = re.compile(
     re.IGNORECASE,
 )
 _GAP_HINT = re.compile(r"[\t|\u2013-\u2015\u2212]")
-_ITEM_HINT = re.compile(rf"[)\]#*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718]|\d\.[ \t]")
+_ITEM_HINT = re.compile(rf"[)\]#*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718]|\d\.[ \tA-Z]")
 _PIECE_END = re.compile(r"[.;\n]|\s[-\u2013\u2014]\s")
 _ITEM = re.compile(
     r"(?<=\s)(?:[(\[]?(?P<number>\d{1,2})(?P<sign>[.)\]])(?=\s*[A-Za-z(])(?!\s*(?:mm|cm|ml)\b)|\#(?P<hash>\d{1,2})(?=\s+[A-Za-z])"

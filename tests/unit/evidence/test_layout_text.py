@@ -165,6 +165,14 @@ def test_ends_without_blanks():
     ]
 
 
+def test_a_label_and_its_value_on_lines_of_their_own():
+    for text in (
+        "Pneumothorax\n  None\nLeft pleural effusion\n  Yes\nHeart\n  Enlarged",
+        "LUNGS\nNo pneumothorax\nPLEURA\nLeft pleural effusion\nHeart\nEnlarged.",
+    ):
+        assert {(item.finding, item.assertion) for item in read_report(text)} == THREE, text
+
+
 def test_check_boxes_belong_to_one_item():
     assert _sentences("[ ] Pneumothorax [x] Effusion") == ["[ ] Pneumothorax", "[x] Effusion"]
     assert _sentences("Effusion [x] left Pneumothorax [ ]") == ["Effusion [x] left", "Pneumothorax [ ]"]
