@@ -75,8 +75,11 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon
         if k in hard:
             ends.append(k)
             continue
+        start = ends[-1]
+        if not any(start <= hit.i < k and _is_statement(hit) for hit in hits):
+            continue
         rest = next((stop for stop in stops[number + 1 :] if stop in hard), len(tokens))
-        if _Joint(tokens, hits, lexicon, (ends[-1], k, stops[number + 1], rest)).separates():
+        if _Joint(tokens, words, hits, lexicon, (start, k, stops[number + 1], rest)).separates():
             ends.append(k)
     ends.append(len(tokens))
     return [(a, b) for a, b in pairwise(ends) if b > a]
@@ -100,20 +103,23 @@ class _Joint:
     """A comma, "and" or "with" between what was said since the last clause and the words up to the next joint."""
 
     def __init__(
-        self, tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon, span: tuple[int, int, int, int]
+        self,
+        tokens: Sequence[Token],
+        words: Sequence[str],
+        hits: Sequence[Hit],
+        lexicon: Lexicon,
+        span: tuple[int, int, int, int],
     ) -> None:
         start, self.at, self.end, rest = span
         self.tokens, self.lexicon = tokens, lexicon
         self.before = [hit for hit in hits if start <= hit.i < self.at]
         self.after = [hit for hit in hits if self.at < hit.i < self.end]
-        self.words = [token.lemma for token in tokens[self.at + 1 : self.end]]
-        self.said = [token.lemma for token in tokens[start : self.at]]
-        self.goes_on = not {"or", "nor", "/"}.isdisjoint(token.lemma for token in tokens[self.at + 1 : rest])
+        self.words = words[self.at + 1 : self.end]
+        self.said = words[start : self.at]
+        self.goes_on = not {"or", "nor", "/"}.isdisjoint(words[self.at + 1 : rest])
 
     def separates(self) -> bool:
-        """Return whether a new clause begins here."""
-        if not any(map(_is_statement, self.before)):
-            return False
+        """Return whether a new clause begins here; what stands before is a statement."""
         verb = next((n for n, word in enumerate(self.words) if word in VERBS), None)
         if verb is not None:
             return self._has_own_verb(verb)
