@@ -91,6 +91,17 @@ def test_a_first_row_of_data_is_refused_and_not_shown(tmp_path, content):
         assert "Smith" not in str(error.value)
 
 
+def test_names_of_which_none_is_known_are_not_shown(tmp_path):
+    (tmp_path / "t.csv").write_text("Smith,Ann,Effusion in the left\nDoe,Jo,Clear lungs\n")
+    for options in ({}, {"report": "text"}):
+        with pytest.raises(
+            UsageError, match=r"there are 3 columns, of whose names none is known \(--option header=none"
+        ):
+            ADAPTER.explain(tmp_path / "t.csv", **options)
+    with pytest.raises(UsageError, match="there are column1, column2, column3"):
+        ADAPTER.explain(tmp_path / "t.csv", header="none")
+
+
 def test_a_table_without_a_header_is_read_by_position(tmp_path):
     (tmp_path / "t.csv").write_text("77001,a b c\n77002,d e f\n")
     archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", header="none", patient="column1", report="column2")

@@ -13,7 +13,7 @@ import pandas as pd
 from lgdea.errors import UsageError
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.findings import check_words, match_finding
-from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.header import list_columns
 from lgdea.records.adapters.table.mapping import BoxMapping, box_columns
 from lgdea.records.adapters.table.problems import RowProblems, shown
 from lgdea.records.schema import Laterality
@@ -76,7 +76,7 @@ def _check(cells: Cells, boxes: BoxMapping) -> None:
         raise UsageError(
             f"no column is known for the boxes' {missing}",
             file=cells.file,
-            remedy=f"say it, or boxes=null; there are {list_names(cells.frame)}",
+            remedy=f"say it, or boxes=null; there are {list_columns(cells.frame)}",
         )
     cells.require(box_columns(boxes), "boxes")
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.adapters.source import age_in_years, number
-from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.header import list_columns
 from lgdea.records.adapters.table.problems import RowProblems, shown
 
 SPLITS: Mapping[str, str] = {
@@ -95,7 +95,7 @@ class Cells:
                 raise UsageError(problem, file=self.file, remedy="write it as text, numbers, dates or lists of text")
             if column not in self.frame:
                 near = next((c for c in self.frame if str(c).lower() == column.lower()), None)
-                remedy = f"did you mean {near!r}?" if near else f"there are {list_names(self.frame)}"
+                remedy = f"did you mean {near!r}?" if near else f"there are {list_columns(self.frame)}"
                 raise UsageError(f"has no column {column!r} ({what})", file=self.file, remedy=remedy)
 
     def plain(self, column: str, field: str | None = None) -> pd.Series:

@@ -7,7 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from lgdea.records.adapters.table.names import FINDINGS, IMPRESSIONS, NAMES, SECTIONS, find_columns, name_words, plain
+from lgdea.records.adapters.table.names import (
+    FINDINGS,
+    IMPRESSIONS,
+    NAMES,
+    SECTIONS,
+    find_columns,
+    name_words,
+    plain,
+    spellings,
+)
 from lgdea.records.adapters.table.samples import look_like_findings, sample_cells
 
 _REPORT_WORDS = frozenset(
@@ -81,7 +90,7 @@ def _sections(frame: pd.DataFrame, taken: set[str]) -> list[str]:
     order = {plain(name): place for place, name in enumerate(SECTIONS)}
     found = {}
     for column in map(str, frame.columns):
-        place = order.get(plain(column), order.get(_bare(column)))
+        place = next((order[form] for form in (*spellings(column), _bare(column)) if form in order), None)
         if column not in taken and place is not None and sample_cells(frame[column]):
             found[column] = place
     return sorted(found, key=lambda column: found[column])
@@ -92,7 +101,7 @@ def _bare(column: str) -> str:
 
 
 def _is_of(column: str, names: tuple[str, ...]) -> bool:
-    return bool({plain(column), _bare(column)} & set(map(plain, names)))
+    return bool({*spellings(column), _bare(column)} & set(map(plain, names)))
 
 
 def _words(text: str) -> str:

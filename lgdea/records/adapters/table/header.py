@@ -81,8 +81,16 @@ def shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "…"
 
 
-def list_names(names: Iterable[object], most: int = _SHOWN) -> str:
-    """Column names for a message."""
-    shown = [shorten(str(name)) for name in names]
+def list_columns(names: Iterable[object]) -> str:
+    """Column names for a message; where none is known they may be somebody's data, and are not shown."""
+    shown = [str(name) for name in names]
+    if not any(_is_name(name) or re.fullmatch(r"column\d+", name) for name in shown):
+        return f"{len(shown)} columns, of whose names none is known (--option header=none where the first row is data)"
+    return list_names(shown)
+
+
+def list_names(names: Iterable[str], most: int = _SHOWN) -> str:
+    """Names for a message, each shortened."""
+    shown = [shorten(name) for name in names]
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more

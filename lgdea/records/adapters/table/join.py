@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lgdea.errors import UsageError
-from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.header import list_columns
 from lgdea.records.adapters.table.mapping import JoinMapping
 from lgdea.records.adapters.table.names import find_id_columns, spellings
 from lgdea.records.adapters.table.problems import RowProblems, shown
@@ -72,7 +72,7 @@ def _key_columns(one: SourceTable, other: SourceTable, join: JoinMapping) -> tup
     for table, name in ((one, join.on), (other, join.key or join.on)):
         if name is not None and name not in table.frame:
             raise UsageError(
-                f"has no column {name!r} (join)", file=table.file, remedy=f"there are {list_names(table.frame)}"
+                f"has no column {name!r} (join)", file=table.file, remedy=f"there are {list_columns(table.frame)}"
             )
     if join.on is not None:
         return join.on, join.key or join.on
@@ -88,8 +88,8 @@ def _key_columns(one: SourceTable, other: SourceTable, join: JoinMapping) -> tup
             return mine, yours
     raise UsageError(
         f"no column of it is a key of {other.file.name}", file=one.file,
-        remedy=f"name it, --option join.on=COLUMN --option join.key=COLUMN; there are {list_names(one.frame)} and "
-        f"{list_names(other.frame)}",
+        remedy=f"name it, --option join.on=COLUMN --option join.key=COLUMN; there are {list_columns(one.frame)} and "
+        f"{list_columns(other.frame)}",
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from lgdea.records.adapters.table import guess
 from lgdea.records.adapters.table.boxes import BoxCounts, box_table
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.guess_labels import box_fields
-from lgdea.records.adapters.table.header import list_names
+from lgdea.records.adapters.table.header import list_columns
 from lgdea.records.adapters.table.images import ImageCounts, image_table
 from lgdea.records.adapters.table.join import join_tables
 from lgdea.records.adapters.table.labels import LabelCounts, label_table
@@ -137,7 +137,7 @@ def parse_table(
     if not (mapping.image_columns() or mapping.report or mapping.report_file or mapping.sections):
         raise UsageError(
             "no column of images or reports is known", file=table.file,
-            remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {list_names(table.frame)}",
+            remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {list_columns(table.frame)}",
         )  # fmt: skip
     parsed = ParsedTable(mapping, guessed, table, cells, problems, notes=[*table.notes, *seen])
     if blank:

@@ -14,7 +14,7 @@ from lgdea.errors import UsageError
 from lgdea.records.adapters.table import fields
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.finder import bare_name, slashes, split_paths
-from lgdea.records.adapters.table.header import list_names, shorten
+from lgdea.records.adapters.table.header import list_columns, shorten
 from lgdea.records.adapters.table.ids import read_ids
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
@@ -66,7 +66,7 @@ def _note_no_patient(cells: Cells, problems: RowProblems) -> None:
         "apart",
         consequence="",
         remedy=f"name it, --option patient=COLUMN{_pattern_hint(cells)}, or say --option patient=null when there is "
-        f"none; there are {list_names(cells.frame.columns)}",
+        f"none; there are {list_columns(cells.frame.columns)}",
         decision=True,
     )
 
