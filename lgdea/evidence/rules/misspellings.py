@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from importlib import resources
-from itertools import combinations
 
 from lgdea.evidence.rules.spelling import lemma
 
@@ -93,12 +92,12 @@ def _edits_of(word: str) -> int:
 
 
 def _shorten(word: str, letters: int) -> set[str]:
-    """The word with up to so many letters left out."""
-    return {
-        "".join(letter for k, letter in enumerate(word) if k not in left_out)
-        for count in range(letters + 1)
-        for left_out in combinations(range(len(word)), count)
-    }
+    """The word with up to so many letters left out, never the first."""
+    result = latest = {word}
+    for _ in range(letters):
+        latest = {longer[:k] + longer[k + 1 :] for longer in latest for k in range(1, len(longer))}
+        result = result | latest
+    return result
 
 
 def _distance(a: str, b: str) -> int:

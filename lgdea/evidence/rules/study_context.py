@@ -55,8 +55,9 @@ def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]
     A title names a modality and a part of the body ("CT HEAD WITHOUT CONTRAST"); a heading is a structure's name before
     a colon ("Kidneys: ..."). A title holds until the next one, a heading until the next heading.
     """
-    icd = _ICD.search(text) is not None and _CARDIAC.search(text) is None and _DRAINED.search(text) is not None
-    study: str | None = next((organ for pattern, organ in _CLASSES if pattern.search(text)), None)
+    words = text.lower()
+    icd = "icd" in words and bool(_ICD.search(text)) and not _CARDIAC.search(text) and bool(_DRAINED.search(text))
+    study = next((organ for pattern, organ in _CLASSES if pattern.search(text)), None) if "rads" in words else None
     found = [(0, StudyContext(study, icd))] if icd or study else []
     for match in _LINE.finditer(text):
         kind, structure = _read_label(match["label"])
