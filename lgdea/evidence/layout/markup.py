@@ -67,13 +67,14 @@ _CELL = re.compile(
 )
 # A label alone on its line, its value alone on the next.
 _VALUE_LINE = re.compile(
-    r"(?m)(?<=[a-z)])[ \t]*\n(?=[ \t]*(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear|abnormal"
-    r"|not (?:seen|identified|present|enlarged)|unremarkable|intact|enlarged|small|mild|moderate|severe|trace|minimal|large"
-    r"|left|right|bilateral)\b[ ,/]*)+(?:seen|identified)?[ \t]*\.?[ \t]*$)",
+    r"(?m)(?<=[a-z)])[ \t]{0,20}\n(?=[ \t]{0,20}(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear"
+    r"|abnormal|not (?:seen|identified|present|enlarged)|unremarkable|intact|enlarged|small|mild|moderate|severe|trace"
+    r"|minimal|large|left|right|bilateral)\b[ ,/]{0,3}){1,6}(?:seen|identified)?\.?[ \t]{0,20}$)",
     re.IGNORECASE,
 )
 _LABEL_LINE = re.compile(
-    r"(?:\A|\n)[ \t]*(?!(?i:no|nil|without|there|clear|normal)\b)[A-Z][A-Za-z]*(?:[ /](?:and |of )?[A-Za-z]+){0,3}\Z"
+    r"(?:\A|\n)[ \t]*(?!(?i:no|nil|without|there|clear|normal)\b)[A-Z][A-Za-z]*"
+    r"(?:[ /](?:and |of )?[A-Za-z]+){0,3}\Z"
 )
 
 

@@ -340,6 +340,8 @@ def test_markup_keeps_every_offset(text):
     "piece",
     [
         "No effusion. ",
+        "Lungs\nno\n",
+        "left, ",
         "FINDINGS: small effusion ",
         "a",
         " ",
