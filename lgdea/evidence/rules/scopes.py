@@ -61,7 +61,7 @@ def _decide(mention: Mention, found: Mapping[str, int]) -> AssertionDecision:
     if "resolved" in found:
         return AssertionDecision("absent", "resolved", True, triggers)
     if "negated" in found and "hedged" not in found:
-        change = "unspecified" if mention.change in {"new", "worse"} else mention.change
+        change = "unspecified" if mention.change in {"new", "worse", "better"} else mention.change
         return AssertionDecision("absent", change, "prior" in found, triggers)
     refers = "prior" in found or mention.change in {"stable", "worse", "better"}
     return AssertionDecision(
