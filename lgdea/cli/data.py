@@ -86,6 +86,8 @@ def _explain(adapter: DatasetAdapter, source: Path, options: dict[str, Any], jso
         typer.echo("\n".join(explanation.lines))
     if not explanation.would_build:
         remedy = "mend the rows, or add --option on_problem=leave_out to leave them out and count them"
+        if any(problem.get("decision") for problem in explanation.facts["problems"]):
+            remedy = "say what it asks for"
         raise DataError("the build would stop at the first problem", file=source, remedy=remedy)
 
 

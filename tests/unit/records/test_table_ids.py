@@ -33,8 +33,9 @@ def test_ids_in_two_forms_have_to_be_decided(tmp_path, ids, bad, numbers):
     file = _table(tmp_path, ids)
     problems = ADAPTER.explain(file).facts["problems"]
     assert [(p["kind"], p["rows"]) for p in problems] == [("patient-id-in-two-forms", bad)]
-    with pytest.raises(DataError, match=r"--option ids=numbers .* --option ids=written"):
-        ADAPTER.build(file, tmp_path / "out")
+    for options in ({}, {"on_problem": "leave_out"}):
+        with pytest.raises(DataError, match=r"--option ids=numbers .* --option ids=written"):
+            ADAPTER.build(file, tmp_path / "out", **options)
     found = {how: ADAPTER.build(file, tmp_path / how, ids=how).studies["patient_id"].tolist()
              for how in ("numbers", "written")}  # fmt: skip
     assert found == {"numbers": [f"t:{n}" for n in numbers], "written": [f"t:{cell}" for cell in ids]}

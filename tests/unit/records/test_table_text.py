@@ -60,7 +60,7 @@ def test_a_hundred_rows_in_a_cell_whose_quote_closes_well_are_a_problem(tmp_path
 def test_a_row_that_begins_with_the_text_may_be_swallowed_too(tmp_path):
     content = 'report,sid\n"Effusion.,X1\nClear.,X2\nNormal.",X3\nStable.,X4\n'
     found, problems = _read(tmp_path, content)
-    assert [p.kind for p in problems.found] == ["rows-in-a-cell"]
+    assert [(p.kind, p.decision) for p in problems.found] == [("rows-in-a-cell", True)]
     assert found.frame["sid"].tolist() == ["X4"]
 
 

@@ -95,6 +95,7 @@ def _note(
     problems.add(
         f"{field}-id-in-two-forms", cells.file, ids.index[bad],
         f"{column} is {shown(ids[bad].iloc[0])}, {beside}",
-        consequence="ids that are written differently are kept apart",
+        consequence="",
         remedy="say --option ids=numbers when they are one number, --option ids=written when they are not",
+        decision=True,
     )  # fmt: skip

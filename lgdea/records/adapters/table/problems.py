@@ -85,7 +85,7 @@ class RowProblems:
 
     def facts(self) -> list[dict[str, Any]]:
         """Dump as plain JSON data, of the rows the first."""
-        names = ("kind", "file", "count", "detail", "consequence", "remedy")
+        names = ("kind", "file", "count", "detail", "consequence", "remedy", "decision")
         return [{n: getattr(p, n) for n in names} | {"rows": list(p.rows)} for p in self.found]
 
     def table(self, ids: pd.DataFrame, file: Path) -> pd.DataFrame:

@@ -211,10 +211,12 @@ def _note_swallowed(
     swallowed = find_swallowed(frame, broken, separator)
     problems.add(
         "rows-in-a-cell", file, swallowed,
-        "a cell goes on over a line that looks like another row: a quotation mark was not closed",
-        consequence="the row and those in its cell are left out",
+        f"a cell of row {swallowed[0] if swallowed else 0} goes on over a line that looks like another row: a "
+        "quotation mark was not closed",
+        consequence="",
         remedy="close the quotation mark, or say --option quoted=false when quotation marks are ordinary characters, "
         "--option quoted=true when they are right",
+        decision=True,
     )  # fmt: skip
     return swallowed
 
