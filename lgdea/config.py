@@ -192,6 +192,8 @@ def _kinds_below(kind: Any, key: str) -> Iterator[Any]:
                 yield from _alternatives(field.annotation)
     elif get_origin(kind) is dict:
         yield from _alternatives(get_args(kind)[1])
+    elif get_origin(kind) in (list, tuple):  # the key is a position
+        yield from _alternatives(get_args(kind)[0])
     elif kind is Any:
         yield str  # of an untyped mapping: text unless it reads as something else
         yield Any

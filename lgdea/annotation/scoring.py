@@ -31,6 +31,7 @@ from lgdea.records.archive import Archive
 from lgdea.statistics.bootstrap import Interval, cluster_bootstrap
 from lgdea.statistics.format import INTERVAL_KIND, format_interval
 from lgdea.statistics.roc import divide_or_nan
+from lgdea.vocabulary.extension import using_vocabulary_of
 
 _GOLDS: dict[str, Callable[[pd.DataFrame, Archive], gold_standards.GoldCounts]] = {
     "openi-14": gold_standards.compare_openi14,
@@ -138,9 +139,11 @@ def score(
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
     if isinstance(evidence, pd.DataFrame):
         units = evidence
+        comparison = count_against_gold(units, gold, archive, asked)
     else:
         units, asked = read_evidence(evidence), reports_asked(evidence, archive)
-    comparison = count_against_gold(units, gold, archive, asked)
+        with using_vocabulary_of(evidence):
+            comparison = count_against_gold(units, gold, archive, asked)
     return _score(gold, comparison, units, report_texts(archive), _patients_of(comparison.reports, archive), seed)
 
 

@@ -22,6 +22,8 @@ from lgdea.evaluation.config import (
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
 from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_suites, task_named
+from lgdea.vocabulary import Vocabulary, using_vocabulary
+from lgdea.vocabulary.extension import vocabulary_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,12 +117,25 @@ def evaluate(
     entity_model = _entity_model(model, device) if ENTITY in inputs else None
     encoder = resolve_model(model, device) if entity_model is None else entity_model.base
     results: dict[str, Result] = {}
+    vocabulary = _choose_vocabulary(encoder, evidence)
     for name, task_input in inputs.items():
-        result = _run_task(name, entity_model if name == ENTITY else encoder, task_input, units)
+        with using_vocabulary(vocabulary):
+            result = _run_task(name, entity_model if name == ENTITY else encoder, task_input, units)
         results[name] = task_input.annotate_result(result, source)
         if out is not None:
             write_result(results[name], out)
     return Results(results)
+
+
+def _choose_vocabulary(encoder: Any, evidence: Any) -> Vocabulary | None:
+    """The vocabulary of the model, or of the evidence, whichever has a lexicon of its site."""
+    from lgdea.api.evidence import Evidence
+
+    given = evidence.vocabulary if isinstance(evidence, Evidence) else None
+    if isinstance(evidence, str | Path):
+        given = vocabulary_of(evidence)
+    found = (getattr(encoder, "vocabulary", None), given)
+    return next((vocabulary for vocabulary in found if vocabulary is not None and vocabulary.site is not None), None)
 
 
 def list_suites() -> list[str]:

@@ -18,7 +18,8 @@ from lgdea.evidence.report_reader import Reports
 from lgdea.evidence.schema import Unit
 from lgdea.records.streams import TableWriter
 from lgdea.runs import MANIFEST, atomic, finish, is_finished, record, start, write_json
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Vocabulary, using_vocabulary
+from lgdea.vocabulary.extension import vocabulary_of, write_lexicon
 
 if TYPE_CHECKING:
     from lgdea.annotation.scoring import EvidenceScores
@@ -48,6 +49,7 @@ class Evidence(Sequence[Unit]):
         reports: The reports that were read, None when their texts are not at hand.
         report_ids: Their ids, where they are not all of ``reports``.
         folder: The folder that holds this evidence, None when it is only in memory.
+        vocabulary: What it was made with; None takes the folder's.
 
     Example:
         >>> evidence = lgdea.extract("FINDINGS: Small left pleural effusion. No pneumothorax.")
@@ -70,7 +72,9 @@ class Evidence(Sequence[Unit]):
         reports: Reports | None = None,
         report_ids: Sequence[str] | None = None,
         folder: Path | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
+        self._given_vocabulary = vocabulary
         self._given = None if units is None else units.reset_index(drop=True)
         self._given_rejects = None if rejects is None else tuple(rejects)
         self._manifest = manifest
@@ -82,6 +86,11 @@ class Evidence(Sequence[Unit]):
     def folder(self) -> Path | None:
         """The folder that holds this evidence, None when it is only in memory."""
         return self._folder
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that it was made with, which holds the site's lexicon if one was given."""
+        return self._given_vocabulary or vocabulary_of(self._folder)
 
     @cached_property
     def rejects(self) -> tuple[Reject, ...]:
@@ -109,7 +118,7 @@ class Evidence(Sequence[Unit]):
     def __getitem__(self, index: slice) -> Evidence: ...
     def __getitem__(self, index: int | slice) -> Unit | Evidence:
         if isinstance(index, slice):
-            return Evidence(self._units.iloc[index], (), reports=self._reports)
+            return Evidence(self._units.iloc[index], (), reports=self._reports, vocabulary=self.vocabulary)
         return next(_to_units(self._units.iloc[[index]]))
 
     def __iter__(self) -> Iterator[Unit]:
@@ -141,7 +150,8 @@ class Evidence(Sequence[Unit]):
         rejects = [reject for reject in self.rejects if reject.report_id == report_id]
         if not len(rows) and not rejects and report_id not in set(self.report_ids):
             raise UsageError(f"no report {report_id!r} in this evidence", remedy="see .report_ids")
-        return Evidence(self._units.iloc[rows], rejects, reports=self._reports, report_ids=[report_id])
+        units = self._units.iloc[rows]
+        return Evidence(units, rejects, reports=self._reports, report_ids=[report_id], vocabulary=self.vocabulary)
 
     def findings(self, uncertain: Uncertain = "ignore") -> pd.DataFrame:
         """Return which findings each report states, as labels.
@@ -167,7 +177,7 @@ class Evidence(Sequence[Unit]):
         rank = self._units["assertion"].map({"absent": 0, "uncertain": 1, "present": 2})
         best = rank.groupby([self._units["report_id"], self._units["finding"]]).max().unstack()
         named = set(best.columns)
-        columns = pd.Index([key for key in load_vocabulary().findings if key in named], name="finding")
+        columns = pd.Index([key for key in self.vocabulary.findings if key in named], name="finding")
         labels = best.replace({0: 0.0, 1: values[uncertain], 2: 1.0}).astype(float)
         return labels.reindex(index=pd.Index(self.report_ids, name="report_id"), columns=columns)
 
@@ -220,7 +230,8 @@ class Evidence(Sequence[Unit]):
 
         self._require_run("scored")
         if isinstance(gold, Evidence):
-            return score_against_units(self._units, gold._units, *self._reports_shared_with(gold))
+            with using_vocabulary(self.vocabulary):
+                return score_against_units(self._units, gold._units, *self._reports_shared_with(gold))
         archive = archive if archive is not None else self._archive_folder
         if archive is None:
             raise UsageError(f"the gold {str(gold)!r} needs its archive", remedy="give the archive that was extracted")
@@ -228,7 +239,8 @@ class Evidence(Sequence[Unit]):
         if self._folder is not None:
             return score(self._folder, str(gold), archive)
         self._require_same_reports(archive)
-        return score(self._units, str(gold), archive, asked=self.report_ids)
+        with using_vocabulary(self.vocabulary):
+            return score(self._units, str(gold), archive, asked=self.report_ids)
 
     def save(self, folder: str | Path) -> Path:
         """Save the evidence as a folder that every command takes (``pretrain``, ``report``, ``extract page``, ...).
@@ -257,6 +269,7 @@ class Evidence(Sequence[Unit]):
                     folder.rmdir()
             return folder
         start(folder, stage=manifest["stage"], config=manifest["config"], inputs={})
+        write_lexicon(self.vocabulary.site, folder)
         with TableWriter(folder / EVIDENCE, Unit) as table:
             for unit in self:
                 table.write([unit])

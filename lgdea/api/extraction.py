@@ -27,6 +27,7 @@ from lgdea.records.archive import Archive
 from lgdea.records.streams import TableReader
 from lgdea.runs import fingerprint, require_finished
 from lgdea.shipped import config_files
+from lgdea.vocabulary.extension import vocabulary_of
 
 ReportSource = str | Path | Iterable[str] | Mapping[str, str] | pd.DataFrame | Archive
 
@@ -42,6 +43,7 @@ def extract(
     prompt: str | Path | None = None,
     out: str | Path | None = None,
     *,
+    lexicon: str | Path | None = None,
     config: str | Path | Sequence[str | Path] | None = None,
     max_rejected: float | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -60,6 +62,8 @@ def extract(
             :func:`lgdea.list_prompts`.
         out: Evidence folder to write; an unfinished one is resumed. None keeps the evidence in memory, without the
             raw answers.
+        lexicon: ``lexicon.yaml`` of the site: its headings, words and findings. A copy stays with the evidence, where
+            scores, pretraining and all else read it.
         config: Configuration files, or names of shipped ones (``vllm``, ``http``), later ones win.
         max_rejected: Allowed share of rejected reports, lost questions and unaligned units, in [0, 1]; more is an
             error (the folder ``out`` is written all the same). By default the configuration's 0.05; in memory, where an
@@ -92,6 +96,7 @@ def extract(
         "backend": backend,
         "prompt": None if prompt is None else str(prompt),
         "options": {key: value for key, value in options.items() if value is not None},
+        "lexicon": lexicon,
         "max_rejected": max_rejected,
     }
     names = [config] if isinstance(config, str | Path) else list(config or ())
@@ -118,6 +123,7 @@ def extract(
             tuple(iter_rejects(folder)),
             manifest=read_manifest(folder),
             reports=Reports(source, loaded.limit),
+            vocabulary=vocabulary_of(folder),
         )
 
 

@@ -55,6 +55,9 @@ def run(
     prompt: Annotated[
         str | None, typer.Option(help="Prompt id or folder for a language model (default: evidence-v1).", **_WHO)
     ] = None,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="lexicon.yaml with your site's headings, words and findings.", **_WHO)
+    ] = None,
     runner: Annotated[
         Runner | None, typer.Option(help="In this process (default), or on a Ray cluster.", **_WHERE)
     ] = None,
@@ -102,6 +105,7 @@ def run(
         "options.url": url,
         "options.allow_remote": allow_remote or None,
         "prompt": prompt,
+        "lexicon": lexicon,
         "runner": runner,
         "limit": limit,
         "max_rejected": max_rejected,

@@ -26,6 +26,7 @@ def report(
     """
     from lgdea.errors import UsageError
     from lgdea.reporting.page import build_report
+    from lgdea.vocabulary.extension import using_vocabulary_of
 
     runs: dict[str, Path] = {}
     results: dict[str, Path] = {}
@@ -35,13 +36,14 @@ def report(
             raise UsageError("no such run or results folder", file=folder, remedy="check the path")
         kind = runs if (folder / "config.yaml").exists() else results
         kind[label] = folder
-    page = build_report(
-        out=out,
-        title=title,
-        runs=runs,
-        results=results,
-        archive=archive,
-        evidence=evidence,
-        replicates=replicates,
-    )
+    with using_vocabulary_of(evidence, *(folder / "model" for folder in runs.values())):
+        page = build_report(
+            out=out,
+            title=title,
+            runs=runs,
+            results=results,
+            archive=archive,
+            evidence=evidence,
+            replicates=replicates,
+        )
     console.print(f"report: {page}")

@@ -46,10 +46,12 @@ def page(
     """
     from lgdea.records.archive import Archive
     from lgdea.reporting.evidence_page import build_evidence_page
+    from lgdea.vocabulary.extension import using_vocabulary_of
 
-    made = build_evidence_page(
-        evidence, Archive.open(archive), out, gold=gold, against=against, limit=reports, seed=seed
-    )
+    with using_vocabulary_of(evidence, against):
+        made = build_evidence_page(
+            evidence, Archive.open(archive), out, gold=gold, against=against, limit=reports, seed=seed
+        )
     console.print(f"page: {made}")
 
 
@@ -68,9 +70,11 @@ def diff(
     from lgdea.annotation.export_review import reports_read
     from lgdea.evidence.io import read_evidence
     from lgdea.records.archive import Archive
+    from lgdea.vocabulary.extension import using_vocabulary_of
 
     ids = reports_read([first, second], Archive.open(archive))
-    difference = compare_runs(read_evidence(first), read_evidence(second), ids)
+    with using_vocabulary_of(first, second):
+        difference = compare_runs(read_evidence(first), read_evidence(second), ids)
     if json:
         show_json(difference.to_dict(top))
         return
@@ -109,10 +113,13 @@ def review(
     from lgdea.annotation.export_review import write_review
     from lgdea.errors import UsageError
     from lgdea.records.archive import Archive
+    from lgdea.vocabulary.extension import using_vocabulary_of
 
     if out.exists():
         raise UsageError("exists, and may hold a reviewer's work", file=out, remedy="choose another --out")
-    made = write_review(evidence, Archive.open(archive), out, select=select.value, against=against, count=n, seed=seed)
+    opened = Archive.open(archive)
+    with using_vocabulary_of(evidence, against):
+        made = write_review(evidence, opened, out, select=select.value, against=against, count=n, seed=seed)
     console.print(
         f"{out}: {made.reports:,} reports ({made.without_units:,} without any unit), {made.units:,} units\n"
         "verdict of a unit row: correct, wrong, or fixed with the correct_ columns filled in\n"
@@ -127,6 +134,7 @@ def corrections(
     files: Annotated[list[Path], typer.Argument(help="Filled-in review files of one or more reviewers.")],
     archive: ArchiveOption,
     out: Annotated[Path, typer.Option(help="Corrections folder to write.")],
+    lexicon: Annotated[Path | None, typer.Option(help="lexicon.yaml that the evidence was extracted with.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Import filled-in review files; the folder is a gold for `lgdea extract score --gold FOLDER`.
@@ -135,9 +143,13 @@ def corrections(
     """
     from lgdea.annotation.corrections import CONFLICTS, InvalidReviewError, import_corrections
     from lgdea.records.archive import Archive
+    from lgdea.vocabulary import using_vocabulary
+    from lgdea.vocabulary.extension import extend_vocabulary, read_lexicon
 
+    own = None if lexicon is None else read_lexicon(lexicon)
     try:
-        made = import_corrections(files, Archive.open(archive), out)
+        with using_vocabulary(extend_vocabulary(own)):
+            made = import_corrections(files, Archive.open(archive), out)
     except InvalidReviewError as error:
         for line in error.problems[:_PROBLEMS_SHOWN]:
             typer.echo(line, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -41,6 +42,8 @@ class ExtractConfig(Config):
     """Of ``runner: ray``."""
     workers: int = Field(1, ge=1)
     """Processes of this machine that the ``rules`` share the reports between; any number writes the same bytes."""
+    lexicon: Path | None = None
+    """``lexicon.yaml`` of the site: its headings, words and findings."""
     limit: int | None = Field(None, ge=1)
     """Only the first so many reports."""
     max_attempts: int = Field(2, ge=1, le=8)

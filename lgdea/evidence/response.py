@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lgdea.config import explain
 from lgdea.evidence.schema import Assertion, Change, Severity
 from lgdea.records.schema import Laterality
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 UNSPECIFIED: Literal["unspecified"] = "unspecified"
 MAX_UNITS = 100
@@ -90,7 +90,6 @@ def check_ids(units: Iterable[_Named]) -> None:
             raise InvalidResponse(f"anatomy {unit.anatomy[:60]!r} is not in the vocabulary")
 
 
-@lru_cache(maxsize=1)
 def json_schema() -> dict[str, Any]:
     """The schema for constrained decoding of whole reports."""
     return object_schema(ResponseUnit, maximum=MAX_UNITS)
@@ -101,7 +100,11 @@ def object_schema(unit: type[BaseModel], *, maximum: int) -> dict[str, Any]:
 
     All fields are required, which OpenAI-compatible servers ask of a strict schema; ``start`` is left out.
     """
-    vocabulary = load_vocabulary()
+    return _make_schema(load_vocabulary(), unit, maximum)
+
+
+@lru_cache(maxsize=16)
+def _make_schema(vocabulary: Vocabulary, unit: type[BaseModel], maximum: int) -> dict[str, Any]:
     enums = {"finding": list(vocabulary.findings), "anatomy": [UNSPECIFIED, *vocabulary.anatomy]}
     properties: dict[str, Any] = {}
     for name, entry in unit.model_json_schema()["properties"].items():

@@ -50,6 +50,8 @@ from lgdea.evidence.workers import WorkerPool
 from lgdea.records.archive import Archive
 from lgdea.records.streams import TableWriter
 from lgdea.runs import MANIFEST, SUCCESS, finish, is_finished, record, start, write_json
+from lgdea.vocabulary import load_vocabulary, using_vocabulary
+from lgdea.vocabulary.extension import extend_vocabulary, read_lexicon, write_lexicon
 
 _IDENTITY = ("lgdea_version", "config", "input_hashes")
 
@@ -70,7 +72,7 @@ def extract(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Extract evidence from all reports; run again with the same arguments to resume.
+    """Extract evidence from all reports with the vocabulary in use; run again with the same arguments to resume.
 
     Questions that the backend itself failed on (``backend_error``) leave the run unfinished: all tables are written,
     but the next run asks these questions again.
@@ -107,13 +109,16 @@ def extract(
             remedy="leave out workers; http takes options.concurrency, a language model on several GPUs --runner ray",
         )
     require_language(reports, backend)
+    lexicon = load_vocabulary().site
     config = {
         "backend": backend.describe(),
         "prompt": prompt.describe() if prompt else None,
         "schema_version": SCHEMA_VERSION,
+        **({} if lexicon is None else {"lexicon": lexicon.sha256}),
         **reports.describe(),
     }
     resumed = start(out, stage="extract", config=config, inputs=reports.inputs)
+    write_lexicon(lexicon, out)
     if is_finished(out):
         summary = _read_summary(out)
         if not summary.get("unanswered") or accept_unanswered:
@@ -269,8 +274,12 @@ def extract_from_config(
     """
     if config.prompt is not None and config.backend == "rules":
         raise UsageError("the backend 'rules' reads without a prompt", remedy="leave the prompt out")
-    prompt = load_prompt(config.prompt) if config.prompt is not None else None
+    if config.lexicon is not None and config.runner == "ray" and config.backend == "rules":
+        raise UsageError("the rules take no lexicon on a Ray cluster", remedy="use --workers on one machine")
     with ExitStack() as stack:
+        vocabulary = None if config.lexicon is None else extend_vocabulary(read_lexicon(config.lexicon))
+        stack.enter_context(using_vocabulary(vocabulary))
+        prompt = load_prompt(config.prompt) if config.prompt is not None else None
         backend = make_backend(config)
         if hasattr(backend, "close"):
             stack.callback(backend.close)

@@ -22,6 +22,9 @@ from lgdea.evidence.io import RawLine, RawRecord
 from lgdea.evidence.postprocess import ReportProcessor
 from lgdea.evidence.report_reader import RawReport
 from lgdea.evidence.result_tables import ResultTables, in_batches, to_tables
+from lgdea.vocabulary import Vocabulary, load_vocabulary, using_vocabulary
+from lgdea.vocabulary.extension import extend_vocabulary
+from lgdea.vocabulary.site_lexicon import SiteLexicon
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -57,7 +60,9 @@ class WorkerPool:
         self.name = backend.name
         self._describe = backend.describe
         self._ahead = _AHEAD * workers
-        self._executor = ProcessPoolExecutor(workers, initializer=_start, initargs=(backend, run_id))
+        self._executor = ProcessPoolExecutor(
+            workers, initializer=_start, initargs=(backend, run_id, load_vocabulary().site)
+        )
         try:
             self._result(self._executor.submit(os.getpid))
         except BaseException:
@@ -146,15 +151,17 @@ class _Worker:
     """What a worker process keeps between batches."""
 
     backend: ExtractorBackend
+    vocabulary: Vocabulary
     answers: _AnswersAtHand
     processor: ReportProcessor
 
 
-def _start(backend: ExtractorBackend, run_id: str) -> None:
+def _start(backend: ExtractorBackend, run_id: str, lexicon: SiteLexicon | None) -> None:
     """Prepare a worker process: Ctrl-C is the parent's to handle, and a parent that was killed takes it along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _Worker.backend = backend
+    _Worker.vocabulary = extend_vocabulary(lexicon)
     _Worker.answers = _AnswersAtHand()
     _Worker.processor = ReportProcessor(None, _Worker.answers, run_id)
 
@@ -172,4 +179,5 @@ def _respond(requests: list[Request]) -> list[Response]:
 
 def _process(batch: list[tuple[RawReport, Answers]]) -> ResultTables:
     _Worker.answers.answers = {key: answer for _, answers in batch for key, answer in answers.items()}
-    return to_tables(_Worker.processor.process(report) for report, _ in batch)
+    with using_vocabulary(_Worker.vocabulary):
+        return to_tables(_Worker.processor.process(report) for report, _ in batch)

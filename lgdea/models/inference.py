@@ -17,7 +17,7 @@ from lgdea.imaging.boxes import boxes_of_map
 from lgdea.imaging.depth import bits_used
 from lgdea.imaging.read import read_image
 from lgdea.models.heads import cosine, local_similarity
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Vocabulary, using_vocabulary
 from lgdea.vocabulary.phrases import canonical_phrase
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class _InferenceModel(Protocol):
     preprocess: Any
     scoring: Any
     findings: tuple[str, ...]
+    vocabulary: Vocabulary
     image_tower: Any
     project_pooled: Any
     retrieval_head: Any
@@ -238,7 +239,11 @@ def _prepare(model: _InferenceModel, image: ImageInput) -> tuple[Tensor, Geometr
 
 def _candidates(model: _InferenceModel) -> list[tuple[str, str, str]]:
     """(finding, laterality, phrase) of every finding that the model knows, with both sides where there are two."""
-    vocabulary = load_vocabulary()
+    with using_vocabulary(model.vocabulary):
+        return _list_candidates(model, model.vocabulary)
+
+
+def _list_candidates(model: _InferenceModel, vocabulary: Vocabulary) -> list[tuple[str, str, str]]:
     known = model.findings or tuple(key for key, finding in vocabulary.findings.items() if "xray" in finding.modalities)
     result = []
     for key in known:

@@ -17,6 +17,7 @@ from lgdea.models import inference
 from lgdea.models.heads import LesionQueries, Projection, Prototypes, cosine, smooth_max
 from lgdea.models.retrieval_head import RetrievalHead
 from lgdea.models.text_tower import MAX_TOKENS
+from lgdea.vocabulary import load_vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -87,6 +88,8 @@ class LgdeaModel(nn.Module):
         """Name of the model in results; loading sets it to the folder's name."""
         self.scoring = scoring
         self.findings = tuple(findings)
+        self.vocabulary = load_vocabulary()
+        """What its findings are: the vocabulary in use where it was made, with a site's lexicon if there was one."""
         self.max_tokens = min(max_tokens, tokenizer.model_max_length)
         width, text_width = int(image_tower.dim), int(text_tower.dim)  # type: ignore[arg-type]
         self.lesion_queries = LesionQueries(width, lesion_queries, heads)

@@ -18,6 +18,7 @@ from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
 from lgdea.version import __version__
+from lgdea.vocabulary.extension import using_vocabulary_of, write_lexicon
 
 FORMAT_VERSION = 5
 CONFIG = "config.json"
@@ -64,6 +65,7 @@ def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any
         save_file(weights, temporary, metadata={"format": "pt", "lgdea_version": __version__})
     runs.write_json(folder / PREPROCESS, model.preprocess.to_dict())
     model.tokenizer.save_pretrained(str(folder))
+    write_lexicon(model.vocabulary.site, folder)
     runs.write_text(folder / CARD, model_card(config, weights, card_fields or {}))
     runs.write_json(folder / CONFIG, config)  # last: a folder without it is not yet a model
     return folder
@@ -108,13 +110,14 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
     _read_json(folder / "tokenizer.json")
     preprocess = _read_json(folder / PREPROCESS)
     try:
-        model = LgdeaModel(
-            build_image_tower(pretrained=False, **config["image_tower"]),
-            rebuild_text_tower(config["text_tower"]),
-            load_tokenizer(folder),
-            preprocess=Preprocess.from_dict(preprocess),
-            **config["model"],
-        )
+        with using_vocabulary_of(folder):
+            model = LgdeaModel(
+                build_image_tower(pretrained=False, **config["image_tower"]),
+                rebuild_text_tower(config["text_tower"]),
+                load_tokenizer(folder),
+                preprocess=Preprocess.from_dict(preprocess),
+                **config["model"],
+            )
     except LgdeaError:
         raise
     except (KeyError, TypeError, ValueError) as error:

@@ -29,6 +29,7 @@ from lgdea.training.csv_logger import truncate_after
 from lgdea.training.process_info import ProcessInfo, exclusive_lock
 from lgdea.training.tracking import make_callbacks, make_loggers
 from lgdea.training.trainer import CHECKPOINTS, LOG_EVERY_N_STEPS, METRICS, last_values, make_trainer, quiet
+from lgdea.vocabulary.extension import using_vocabulary_of
 
 STAGE = "pretrain"
 FREE_KEYS = (
@@ -66,7 +67,7 @@ def fit(
         TrainingError: The loss is not a number, the evidence space collapsed, or no checkpoint can be read.
     """
     check_inputs(config)
-    with quiet():
+    with quiet(), using_vocabulary_of(config.data.evidence):
         run = PretrainRun(config, out, logger=logger, callbacks=callbacks)
         run.prepare()
         if not run.finished:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lgdea.vocabulary.tables import Anatomy, Finding, ScoredClass, Vocabulary, load_vocabulary
+from lgdea.vocabulary.tables import Anatomy, Finding, ScoredClass, Vocabulary, load_vocabulary, using_vocabulary
 
-__all__ = ["Anatomy", "Finding", "ScoredClass", "Vocabulary", "load_vocabulary"]
+__all__ = ["Anatomy", "Finding", "ScoredClass", "Vocabulary", "load_vocabulary", "using_vocabulary"]

@@ -8,18 +8,22 @@ from importlib import resources
 import yaml
 
 from lgdea.errors import DataError
-from lgdea.vocabulary.tables import load_vocabulary
+from lgdea.vocabulary.tables import Vocabulary, load_vocabulary
 
 
-@cache
 def confusable_groups() -> dict[str, frozenset[str]]:
     """The groups by id, each with all kinds of its findings.
 
     Raises:
         DataError: A group names a finding that the vocabulary lacks.
     """
+    return _read_groups(load_vocabulary())
+
+
+@cache
+def _read_groups(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
     text = (resources.files("lgdea.vocabulary") / "confusable.yaml").read_text(encoding="utf-8")
-    vocabulary, groups = load_vocabulary(), {}
+    groups: dict[str, frozenset[str]] = {}
     for row in yaml.safe_load(text):
         unknown = [finding for finding in row["findings"] if finding not in vocabulary.findings]
         if unknown:
@@ -28,14 +32,17 @@ def confusable_groups() -> dict[str, frozenset[str]]:
     return groups
 
 
-@cache
 def confusable_with(finding: str) -> frozenset[str]:
     """Findings that ``finding`` is mistaken for, neither kinds of it nor what it is a kind of.
 
     >>> "atelectasis" in confusable_with("pleural_effusion"), "nodule" in confusable_with("pleural_effusion")
     (True, False)
     """
-    vocabulary = load_vocabulary()
+    return _find_confusable(load_vocabulary(), finding)
+
+
+@cache
+def _find_confusable(vocabulary: Vocabulary, finding: str) -> frozenset[str]:
     if finding not in vocabulary.findings:
         return frozenset()
     own = vocabulary.ancestors(finding) | vocabulary.descendants(finding)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Vocabulary, load_vocabulary
 from lgdea.vocabulary.phrases import canonical_phrase
 
 NOT_MENTIONED, ABSENT, UNCERTAIN, PRESENT = 0, 1, 2, 3
@@ -29,10 +29,13 @@ Key = tuple[str, str | None, str, str]
 """Finding id, anatomy id or None, laterality, severity."""
 
 
-@cache
 def _lineage(finding: str) -> tuple[frozenset[str], frozenset[str], str]:
     """Return ancestors and descendants (both with the finding itself) and kind; an unknown finding stands alone."""
-    vocabulary = load_vocabulary()
+    return _find_lineage(load_vocabulary(), finding)
+
+
+@lru_cache(maxsize=4096)
+def _find_lineage(vocabulary: Vocabulary, finding: str) -> tuple[frozenset[str], frozenset[str], str]:
     entry = vocabulary.findings.get(finding)
     if entry is None:
         return frozenset([finding]), frozenset([finding]), "finding"
@@ -85,6 +88,7 @@ class PhraseTable:
     def __init__(self, units: Iterable[tuple[Key, int]]) -> None:
         """Build the table from the unique (key, status) of a corpus, in the order of their ids."""
         units = list(units)
+        self._findings = load_vocabulary().findings
         self._of_text: dict[str, int] = {}
         self.keys: list[Key] = []
         self._by_finding: dict[str, list[int]] = defaultdict(list)
@@ -144,7 +148,7 @@ class PhraseTable:
         """List ways of saying a phrase: templates around it, and synonyms where only the finding is named."""
         text, key = self.texts[phrase], self.keys[phrase]
         texts = [template.format(text) for template in TEMPLATES]
-        entry = load_vocabulary().findings.get(key[0])
+        entry = self._findings.get(key[0])
         if entry is not None and key[1:] == (None, UNSPECIFIED, UNSPECIFIED):
             texts += [s for s in entry.synonyms if s.lower() != text]
         return texts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from lgdea.vocabulary.tables import load_vocabulary
+from lgdea.vocabulary.tables import Vocabulary, load_vocabulary
 
 _SIDES = ("left", "right", "bilateral")
 
@@ -14,7 +14,6 @@ def _split_words(text: str) -> frozenset[str]:
     return frozenset(text.lower().split())
 
 
-@lru_cache(maxsize=65536)
 def canonical_phrase(
     finding: str, anatomy: str | None = None, laterality: str = "unspecified", severity: str = "unspecified"
 ) -> str:
@@ -31,7 +30,11 @@ def canonical_phrase(
         laterality: The patient's side; midline and unspecified add no word.
         severity: ``unspecified`` adds no word.
     """
-    vocabulary = load_vocabulary()
+    return _make_phrase(load_vocabulary(), finding, anatomy, laterality, severity)
+
+
+@lru_cache(maxsize=65536)
+def _make_phrase(vocabulary: Vocabulary, finding: str, anatomy: str | None, laterality: str, severity: str) -> str:
     entry = vocabulary.findings.get(finding)
     name = entry.name if entry else finding.replace("_", " ")
     if entry and entry.kind == "normality":
@@ -56,6 +59,9 @@ def class_texts(finding: str) -> tuple[list[str], list[str]]:
     Returns:
         Two lists of equal length; text ``i`` of the second denies text ``i`` of the first.
     """
+    entry = load_vocabulary().findings.get(finding)
+    if entry is not None and entry.texts is not None:
+        return list(entry.texts[0]), list(entry.texts[1])
     name = canonical_phrase(finding)
     if finding == "no_finding":
         positive = ["no finding", "normal chest", "no acute cardiopulmonary abnormality", "the lungs are clear"]

@@ -6,7 +6,9 @@ lists, label mapping and extraction cannot drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -17,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lgdea.config import explain
 from lgdea.errors import DataError, UsageError
+from lgdea.vocabulary.site_lexicon import SiteLexicon
 from lgdea.vocabulary.words import WordIndex
 
 Kind = Literal["finding", "disease", "device", "normality"]
@@ -79,6 +82,9 @@ class Finding(_Entry):
     modalities: tuple[str, ...] = ("xray", "ct")
     """Modalities that it is reported in: ``xray``, ``ct``, ``mri``, ``ultrasound``, ``mammography``, ``fundus`` ..."""
 
+    texts: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    """Zero-shot texts that state it and that deny it, where a site wrote its own."""
+
 
 class Anatomy(_Entry):
     """A structure of the body."""
@@ -104,7 +110,17 @@ E = TypeVar("E", Finding, Anatomy)
 class Vocabulary:
     """The two tables with their hierarchies and code indexes; get it from :func:`load_vocabulary`."""
 
-    def __init__(self, findings: Mapping[str, Finding], anatomy: Mapping[str, Anatomy]) -> None:
+    def __init__(
+        self,
+        findings: Mapping[str, Finding],
+        anatomy: Mapping[str, Anatomy],
+        site: SiteLexicon | None = None,
+        own_words: Mapping[str, str] | None = None,
+    ) -> None:
+        self.site = site
+        """The lexicon that was laid over the shipped tables, if any."""
+        self.own_words = dict(own_words or {})
+        """Words of that lexicon for findings and structures, and the ids that they mean."""
         self.findings = dict(findings)
         self.anatomy = dict(anatomy)
         for finding in self.findings.values():
@@ -117,6 +133,9 @@ class Vocabulary:
         self._codes = _index_codes(self.findings.values(), "findings.yaml")
         self._anatomy_codes = _index_codes(self.anatomy.values(), "anatomy.yaml")
 
+    def __deepcopy__(self, _memo: object) -> Vocabulary:
+        return self  # nothing changes it
+
     @cached_property
     def finding_words(self) -> WordIndex:
         """Index of the words for findings."""
@@ -126,6 +145,11 @@ class Vocabulary:
     def anatomy_words(self) -> WordIndex:
         """Index of the words for structures."""
         return WordIndex(self.anatomy.values())
+
+    def introduce(self, key: str) -> str:
+        """Return an id as a language model is told of it: with the words that the site's lexicon adds, if any."""
+        words = [word for word, meaning in self.own_words.items() if meaning == key]
+        return f"{key} ({', '.join(words)})" if words else key
 
     def find(self, word: str) -> str | None:
         """Return the finding's id for ``word``, None when there is none or several.
@@ -218,8 +242,30 @@ class Vocabulary:
         return best[1] if best else None
 
 
-@lru_cache(maxsize=1)
+_IN_USE: ContextVar[Vocabulary | None] = ContextVar("vocabulary in use", default=None)
+
+
 def load_vocabulary() -> Vocabulary:
+    """The vocabulary in use: within :func:`using_vocabulary` the one given there, else the shipped one."""
+    return _IN_USE.get() or load_shipped_vocabulary()
+
+
+@contextmanager
+def using_vocabulary(vocabulary: Vocabulary | None) -> Iterator[None]:
+    """Use a vocabulary inside the block, in this thread alone; None uses the shipped one.
+
+    A stage that takes a site's lexicon wraps its work so, and another run beside or after it does not see it. What
+    outlives the block (a prompt, a backend, a model) keeps its vocabulary and enters it again. Do not yield inside.
+    """
+    token = _IN_USE.set(vocabulary)
+    try:
+        yield
+    finally:
+        _IN_USE.reset(token)
+
+
+@lru_cache(maxsize=1)
+def load_shipped_vocabulary() -> Vocabulary:
     """The shipped vocabulary, read and checked once.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from lgdea.errors import UsageError
 from lgdea.evidence.rules.reader import read_report
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Vocabulary, load_vocabulary
 from lgdea.vocabulary.entailment import NORMAL, UNSPECIFIED
 from lgdea.vocabulary.phrases import canonical_phrase
 
@@ -97,10 +97,13 @@ def parse_entity(text: str, is_known: Callable[[str], bool] = lambda _: False) -
     return Entity(text, laterality=laterality)
 
 
-@cache
 def vocabulary_words() -> frozenset[str]:
     """Words of three letters or more in the names of findings and structures; no sides, which alone name nothing."""
-    vocabulary = load_vocabulary()
+    return _find_words(load_vocabulary())
+
+
+@cache
+def _find_words(vocabulary: Vocabulary) -> frozenset[str]:
     entries = [*vocabulary.findings.values(), *vocabulary.anatomy.values()]
     texts = " ".join(word for entry in entries for word in (entry.name, *entry.synonyms)).lower()
     return frozenset(re.findall(r"[a-z]{3,}", texts)) - {*SIDES, "both", "the", "and", "for", "with", "behind", "under"}

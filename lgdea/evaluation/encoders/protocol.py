@@ -60,6 +60,7 @@ class LgdeaEvaluable:
             raise UsageError("the model has no preprocessing", remedy="load it from a model folder")
         self.scoring: str = model.scoring
         self.name = model.name
+        self.vocabulary = model.vocabulary
 
     def frame(self, pixels: Pixels) -> Pixels:
         """An image in the model's frame, (size, size) in [0, 1]; the model sees the same in it as in the image."""

@@ -20,6 +20,8 @@ from lgdea.evidence.language import ENGLISH, foreign_language
 from lgdea.evidence.response import UNSPECIFIED, dump_response
 from lgdea.evidence.rules.reader import RuleMatch, read_report
 from lgdea.version import __version__
+from lgdea.vocabulary import Vocabulary, load_vocabulary, using_vocabulary
+from lgdea.vocabulary.extension import extend_vocabulary
 
 _LONGEST_KEPT = 2048  # characters of a report whose answer is kept for the next one like it
 
@@ -33,6 +35,7 @@ class RulesBackend:
 
     def __init__(self, language: Literal["en", "any"] = "en") -> None:
         self._language = language
+        self._lexicon = load_vocabulary().site
 
     def foreign_language(self, text: str, stated: str) -> str | None:
         """Return the name of a report's language where it is not one that this backend reads."""
@@ -46,7 +49,10 @@ class RulesBackend:
                 yield Response(request.request_id, failure="language", detail=language)
                 continue
             answer = _answer_again if len(request.text) <= _LONGEST_KEPT else _answer
-            yield Response(request.request_id, answer(request.text))
+            vocabulary = extend_vocabulary(self._lexicon)
+            with using_vocabulary(vocabulary):
+                units = answer(vocabulary, request.text)
+            yield Response(request.request_id, units)
 
     def describe(self) -> dict[str, Any]:
         """Version and a hash of the rules' tables."""
@@ -69,7 +75,7 @@ def create(language: str = "en") -> RulesBackend:
     return RulesBackend("en" if language == "en" else "any")
 
 
-def _answer(text: str) -> str:
+def _answer(_vocabulary: Vocabulary, text: str) -> str:
     return dump_response([_unit_content(text, item) for item in read_report(text)])
 
 

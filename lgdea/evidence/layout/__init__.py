@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lgdea.evidence.layout.headings import EVIDENCE_SECTIONS, PASSED_SECTIONS, Headings, load_headings, use_headings
+from lgdea.evidence.layout.headings import EVIDENCE_SECTIONS, PASSED_SECTIONS, Headings, load_headings
 from lgdea.evidence.layout.marks import Heading
 from lgdea.evidence.layout.sections import (
     Layout,
@@ -35,5 +35,4 @@ __all__ = [
     "sentence_line",
     "split_sections",
     "split_sentences",
-    "use_headings",
 ]

@@ -1,6 +1,7 @@
 """Names of headings: which kind of section a name announces, known, misspelt, or one of a family.
 
-The names are data, ``headings.yaml``; a site adds its own with :func:`use_headings`.
+The names are data, ``headings.yaml``; a site adds its own in its lexicon
+(:class:`~lgdea.vocabulary.site_lexicon.SiteLexicon`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from importlib import resources
 from typing import Any
 
 import yaml
+
+from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 EVIDENCE_SECTIONS = frozenset({"findings", "impression", "addendum", "body"})
 """Sections that describe this study; the others ask, compare, plan, or name things."""
@@ -38,6 +41,7 @@ class Headings:
         filler: Words that any family's names may have beside its own.
         regions: Words of labels that name a part of the body.
         studies: ``words`` and ``filler`` of the names of studies and views.
+        own: Kinds of a site's own names; they win.
     """
 
     def __init__(
@@ -47,8 +51,10 @@ class Headings:
         filler: Iterable[str],
         regions: Iterable[str],
         studies: Mapping[str, Iterable[str]],
+        own: Mapping[str, str],
     ) -> None:
         self._names = {" ".join(_words(name)): kind for kind, group in names.items() for name in group}
+        self._names |= {" ".join(_words(name)): kind for name, kind in own.items()}
         self._families = {kind: frozenset(words) for kind, words in families.items()}
         self._filler = frozenset(filler).union(*self._families.values())
         self._regions = frozenset(regions)
@@ -142,32 +148,13 @@ def _is_one_slip(a: str, b: str) -> bool:
     return a[start + 2 :] == b[start + 2 :] and a[start : start + 2] == b[start : start + 2][::-1]
 
 
-_extra: dict[str, tuple[str, ...]] = {}
-
-
-def use_headings(extra: Mapping[str, Iterable[str]]) -> None:
-    """Add a site's own names, per kind, to the known ones; an empty mapping takes them out again.
-
-    Args:
-        extra: Names by kind, e.g. ``{"indication": ["Anforderung"], "findings": ["Befund"]}``. The kinds are those of
-            :data:`EVIDENCE_SECTIONS` and :data:`PASSED_SECTIONS`.
-
-    Raises:
-        ValueError: There is no such kind.
-    """
-    unknown = set(extra) - EVIDENCE_SECTIONS - set(PASSED_SECTIONS)
-    if unknown:
-        raise ValueError(f"no kind of heading {min(unknown)!r}")
-    _extra.clear()
-    _extra.update({kind: tuple(names) for kind, names in extra.items()})
-    load_headings.cache_clear()
-
-
-@lru_cache(maxsize=1)
 def load_headings() -> Headings:
-    """Return the shipped headings and those of the site."""
+    """Return the shipped headings, and over them those of the site's lexicon in use."""
+    return _build_headings(load_vocabulary())
+
+
+@lru_cache(maxsize=4)
+def _build_headings(vocabulary: Vocabulary) -> Headings:
     data: dict[str, Any] = yaml.safe_load((resources.files(__package__) / "headings.yaml").read_text(encoding="utf-8"))
-    names = {kind: list(group) for kind, group in data["names"].items()}
-    for kind, group in _extra.items():
-        names[kind] = [*names.get(kind, []), *group]
-    return Headings(names, data["families"], data["filler"], data["regions"], data["studies"])
+    own = {} if vocabulary.site is None else vocabulary.site.headings
+    return Headings(data["names"], data["families"], data["filler"], data["regions"], data["studies"], own)

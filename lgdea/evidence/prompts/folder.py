@@ -177,7 +177,10 @@ class _Reader:
     def _read_texts(self, folder: Traversable, slots: tuple[str, ...]) -> dict[str, str]:
         texts = {name: self._read_text(folder / name) for name in _TEXTS}
         vocabulary = load_vocabulary()
-        lists = {"findings": ", ".join(vocabulary.findings), "anatomy": ", ".join([*vocabulary.anatomy, UNSPECIFIED])}
+        findings, anatomy = (
+            [vocabulary.introduce(key) for key in table] for table in (vocabulary.findings, vocabulary.anatomy)
+        )
+        lists = {"findings": ", ".join(findings), "anatomy": ", ".join([*anatomy, UNSPECIFIED])}
         self._check_slots(folder / "system.txt", texts["system.txt"], (), set(lists))
         self._check_slots(folder / "user.txt", texts["user.txt"], slots, {*slots, "fence"})
         return {

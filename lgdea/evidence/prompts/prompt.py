@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from lgdea.evidence.prompts.fence import fence, fill, neutralise
 from lgdea.evidence.prompts.sentence import parse_sentence, sentence_schema
 from lgdea.evidence.prompts.verify import Verifier
 from lgdea.evidence.response import ResponseUnit, json_schema, parse_response
+from lgdea.vocabulary import Vocabulary, load_vocabulary, using_vocabulary
 
 Reads = Literal["report", "sentence"]
 
@@ -38,6 +39,7 @@ class Prompt:
         examples: (text, answer) pairs; the answers are what a good model would say.
         files_sha256: Hash of the prompt's files.
         verifier: The second pass, if there is one.
+        vocabulary: What the lists were filled in from, and answers are held to.
     """
 
     prompt_id: str
@@ -48,6 +50,7 @@ class Prompt:
     examples: tuple[tuple[str, str], ...]
     files_sha256: str
     verifier: Verifier | None = None
+    vocabulary: Vocabulary = field(default_factory=load_vocabulary, repr=False, compare=False)
 
     def questions(self, report: str) -> list[Question]:
         """List the questions about a report: one, or one for each sentence of the sections that hold evidence.
@@ -56,7 +59,8 @@ class Prompt:
         """
         if self.reads == "report":
             return [Question(0, len(report), self.messages(report))]
-        return [Question(a, b, self.messages(report[a:b])) for a, b in evidence_sentences(report)]
+        with using_vocabulary(self.vocabulary):
+            return [Question(a, b, self.messages(report[a:b])) for a, b in evidence_sentences(report)]
 
     def messages(self, text: str) -> tuple[dict[str, str], ...]:
         """The chat messages of one question about ``text``, whatever that is."""
@@ -68,11 +72,13 @@ class Prompt:
         Raises:
             InvalidResponse: The answer is not JSON of :meth:`json_schema`.
         """
-        return parse_response(answer) if self.reads == "report" else parse_sentence(answer, text)
+        with using_vocabulary(self.vocabulary):
+            return parse_response(answer) if self.reads == "report" else parse_sentence(answer, text)
 
     def json_schema(self) -> dict[str, Any]:
         """The schema for constrained decoding of an answer."""
-        return json_schema() if self.reads == "report" else sentence_schema()
+        with using_vocabulary(self.vocabulary):
+            return json_schema() if self.reads == "report" else sentence_schema()
 
     def describe(self) -> dict[str, str]:
         """Id and hashes, for ``run.json``."""

@@ -15,7 +15,7 @@ from lgdea.config import explain
 from lgdea.evidence.response import MAX_UNITS, UNSPECIFIED, InvalidResponse, ResponseUnit, check_ids, object_schema
 from lgdea.evidence.schema import Assertion, Change, Severity
 from lgdea.records.schema import Laterality
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 
 class SentenceUnit(BaseModel):
@@ -64,19 +64,18 @@ def parse_sentence(answer: str, sentence: str) -> list[ResponseUnit]:
 
 def words_of(finding: str, sentence: str) -> str | None:
     """The longest of the vocabulary's words for a finding that the sentence holds, as it stands there."""
-    found: list[str] = [match[0] for match in _pattern(finding).finditer(sentence)]
+    found: list[str] = [match[0] for match in _pattern(load_vocabulary(), finding).finditer(sentence)]
     return max(found, key=len, default=None)
 
 
-@lru_cache(maxsize=1)
 def sentence_schema() -> dict[str, Any]:
     """The schema for constrained decoding: enums only."""
     return object_schema(SentenceUnit, maximum=MAX_UNITS)
 
 
 @lru_cache(maxsize=512)
-def _pattern(finding: str) -> re.Pattern[str]:
-    entry = load_vocabulary().findings[finding]
+def _pattern(vocabulary: Vocabulary, finding: str) -> re.Pattern[str]:
+    entry = vocabulary.findings[finding]
     words = sorted({entry.name, *entry.synonyms}, key=lambda word: (-len(word), word))
     patterns = [re.escape(word).replace(r"\ ", r"\s+") for word in words]
     return re.compile(rf"\b(?:{'|'.join(patterns)})(?:s|es)?\b", re.IGNORECASE)

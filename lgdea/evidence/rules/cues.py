@@ -14,6 +14,8 @@ import yaml
 
 from lgdea.evidence.rules.cue_patterns import MASK, NUMBER, CuePattern, compile_patterns
 from lgdea.evidence.rules.hit import Hit
+from lgdea.evidence.rules.tokens import lemmas
+from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 
 @dataclass
@@ -77,10 +79,18 @@ def _both(tags: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str
     return {**tags, **{kind: "either" if tags.get(kind, value) != value else value for kind, value in other.items()}}
 
 
-@lru_cache(maxsize=1)
 def load_cues() -> CueGrammar:
-    """Compile ``cues.yaml`` once per process."""
+    """Return the cues of ``cues.yaml`` and of the site's lexicon in use, compiled once for each."""
+    return _compile_cues(load_vocabulary())
+
+
+@lru_cache(maxsize=4)
+def _compile_cues(vocabulary: Vocabulary) -> CueGrammar:
     table = yaml.safe_load((resources.files("lgdea.evidence.rules") / "cues.yaml").read_text(encoding="utf-8"))
+    if vocabulary.site is not None:
+        for kind, own in (("negated", vocabulary.site.negation), ("uncertain", vocabulary.site.uncertainty)):
+            for where, words in (("forward", own.before), ("backward", own.after)):
+                table[kind][where] = [*table[kind].get(where, ()), *(" ".join(lemmas(word)) for word in words)]
     return build_cues(table)
 
 

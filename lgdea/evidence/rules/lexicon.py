@@ -17,7 +17,7 @@ from lgdea.evidence.rules.misspellings import SpellingCorrector, load_near_words
 from lgdea.evidence.rules.organ_tables import load_organs
 from lgdea.evidence.rules.spelling import lemma
 from lgdea.evidence.rules.tokens import Token, lemmas
-from lgdea.vocabulary import Anatomy, load_vocabulary
+from lgdea.vocabulary import Anatomy, Vocabulary, load_vocabulary
 
 _CORRECTED = frozenset({"finding", "head", "place", "laterality", "severity", "modifier", "normal"})
 _WORD = re.compile(r"[^\W\d_]{6,}")
@@ -114,12 +114,15 @@ class Lexicon:
         return None
 
 
-@lru_cache(maxsize=1)
 def load_lexicon() -> Lexicon:
-    """Build the automaton once per process (about 20 ms)."""
+    """Return the lexicon of the vocabulary in use, built once for each (about 20 ms)."""
+    return _build_lexicon(load_vocabulary())
+
+
+@lru_cache(maxsize=4)
+def _build_lexicon(vocabulary: Vocabulary) -> Lexicon:
     terms = yaml.safe_load((resources.files("lgdea.evidence.rules") / "terms.yaml").read_text(encoding="utf-8"))
-    vocabulary = load_vocabulary()
-    entries = _entries(terms)
+    entries = _entries(terms, vocabulary)
     devices = {f.id for f in vocabulary.findings.values() if f.kind == "device"}
     _mark_inner_places({key: tags for key, tags in entries.items() if tags.get("finding") not in devices}, entries)
     ids: dict[str, int] = {}
@@ -144,11 +147,19 @@ def load_lexicon() -> Lexicon:
         up={a: _holders(a, vocabulary.anatomy) for a in vocabulary.anatomy},
         spelling=SpellingCorrector(
             {word for key, tags in entries.items() if not _CORRECTED.isdisjoint(tags) for word in key},
-            {*ids, *load_near_words()},
+            {*ids, *load_near_words(), *_own_cues(vocabulary)},
         ),
         ids=ids,
         automaton=automaton,
     )
+
+
+def _own_cues(vocabulary: Vocabulary) -> set[str]:
+    """The words of a site's cues: none of them is a misspelt finding."""
+    site = vocabulary.site
+    cues = () if site is None else (site.negation.before, site.negation.after, site.uncertainty.before,
+                                    site.uncertainty.after, site.ignore)  # fmt: skip
+    return {word for phrases in cues for phrase in phrases for word in lemmas(phrase)}
 
 
 def find_misspelt(finding_texts: Iterable[str]) -> list[str]:
@@ -158,9 +169,8 @@ def find_misspelt(finding_texts: Iterable[str]) -> list[str]:
     return [word for word in words if spelling.misspelt(word)]
 
 
-def _entries(terms: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, str]]:
+def _entries(terms: Mapping[str, Any], vocabulary: Vocabulary) -> dict[tuple[str, ...], dict[str, str]]:
     """All phrases on their lemmas, each with its categories and their values."""
-    vocabulary = load_vocabulary()
     entries: dict[tuple[str, ...], dict[str, str]] = {lemmas(phrase): {} for phrase in load_organs().not_findings}
     ignored = frozenset(entries)
 
@@ -192,6 +202,12 @@ def _entries(terms: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, str]]:
         add([word], "denial" if denies else "modifier", word if denies else terms["modifier_alias"].get(word, word))
     for category in ("breaks", "prepositions"):
         add(terms[category], category, category)
+    for word, meaning in vocabulary.own_words.items():  # what a site says of a word is all that it means there
+        own = {"finding" if meaning in vocabulary.findings else "place": meaning}
+        known_side = entries.get(lemmas(word), {}).get("laterality")
+        if known_side is not None and meaning in vocabulary.anatomy:
+            own["laterality"] = known_side
+        entries[lemmas(word)] = own
     return entries
 
 

@@ -30,7 +30,7 @@ def settle_organs(mentions: Iterable[Mention], clause: ClauseContext, study: Stu
             mention.laterality = "unspecified"
         if mention.place == "vertebral_level" and not _sits_in_bone(mention.finding):
             mention.place, mention.place_hit = None, None  # "the tip of the tube is at T4"
-        if mention.finding == "pacemaker" and study.icd_drains and clause.raw[mention.i].lower() in {"icd", "icds"}:
+        if mention.finding == "pacemaker" and study.icd_drains and _is_icd(clause.raw[mention.i]):
             mention.finding = "chest_tube"
         result.extend(_settle(mention, clause, study))
     return result
@@ -60,6 +60,11 @@ def _settle(mention: Mention, clause: ClauseContext, study: StudyContext) -> lis
     if mention.place is not None and not lexicon.is_elsewhere(mention.place):
         mention.place, mention.place_hit = None, None
     return [mention, *rest]
+
+
+def _is_icd(word: str) -> bool:
+    """Return whether a word is "ICD" whose meaning no site has told."""
+    return word.lower() in {"icd", "icds"} and "icd" not in load_vocabulary().own_words
 
 
 def _sits_in_bone(finding: str) -> bool:

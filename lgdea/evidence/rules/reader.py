@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lgdea.evidence.layout import EVIDENCE_SECTIONS, lay_out
 from lgdea.evidence.rules.clauses import read_clauses
 from lgdea.evidence.rules.cues import load_cues, merge_hits
+from lgdea.evidence.rules.ignored import mask
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mention import Mention
 from lgdea.evidence.rules.mentions import Clause
@@ -19,7 +20,7 @@ from lgdea.evidence.rules.shared_nouns import complete_shared_nouns
 from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.study_context import NO_CONTEXT, StudyContext, find_contexts
 from lgdea.evidence.rules.tokens import Token, tokenise
-from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 # "This may represent ...", "The opacity is likely ...", "Probably scarring": what it explains stands before.
 _BACKWARD = re.compile(
@@ -109,11 +110,19 @@ def _placed_like(before: list[RuleMatch], item: RuleMatch) -> RuleMatch:
     return item
 
 
-@lru_cache(maxsize=16384)
 def _read_sentence(sentence: str, study: StudyContext = NO_CONTEXT) -> tuple[RuleMatch, ...]:
-    """Evidence of one sentence, offsets into it. Cached: archives repeat their normal sentences thousands of times."""
+    """Evidence of one sentence, offsets into it."""
+    return _read_with(load_vocabulary(), sentence, study)
+
+
+@lru_cache(maxsize=16384)
+def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tuple[RuleMatch, ...]:
+    """Read with the vocabulary in use. Cached: archives repeat their normal sentences thousands of times."""
     lexicon = load_lexicon()
-    tokens = lexicon.correct(tokenise(sentence), sentence)
+    tokens = tokenise(sentence)
+    if vocabulary.site is not None and vocabulary.site.ignore:
+        tokens = mask(tokens, vocabulary.site.ignore)
+    tokens = lexicon.correct(tokens, sentence)
     hits = lexicon.match(tokens)
     if not any(_NAMES & hit.tags.keys() for hit in hits):
         return ()

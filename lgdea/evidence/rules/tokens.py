@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from lgdea.evidence.rules.spelling import read_word
+from lgdea.evidence.rules.spelling import lemma, read_word
+from lgdea.vocabulary import load_vocabulary
 
 # One pass: numbers with a decimal point stay whole, XXXX is the de-identification token of public reports. "isn't" is
 # two words, "non-specific" is one; marks of a template, (+) and check boxes, are words as well. A letter and a number
@@ -69,11 +70,15 @@ def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
     """
     end = len(text) if end is None else end
     skipped = [match.span() for match in _RIB_NUMBERS.finditer(text, start, end)] if _has_rib(text) else []
+    own = load_vocabulary().own_words
     found: list[Token] = []
     for match in _TOKEN.finditer(text, start, end):
         word = match[0]
         i, j = match.span()
         if skipped and any(a <= i < b for a, b in skipped):
+            continue
+        if own and word.lower() in own:  # a site's own abbreviation stands for no other words
+            found.append(Token(lemma(word), i, j))
             continue
         if match.lastgroup:
             word = "vertebralevel"
@@ -85,7 +90,7 @@ def tokenise(text: str, start: int = 0, end: int | None = None) -> list[Token]:
         if len(words) == 1:
             found.append(Token(words[0], i, j))
         else:
-            found.extend([Token(lemma, i, j) for lemma in words])
+            found.extend([Token(name, i, j) for name in words])
     return found
 
 
