@@ -72,6 +72,17 @@ def test_rules_read_by_the_lexicon_and_forget_it_after_the_run(lexicon):
     assert "stripe_sign" not in load_vocabulary().findings
 
 
+@pytest.mark.parametrize(("word", "full"), [("PE", "Pulmonary embolism"), ("ICD", "Defibrillator")])
+def test_what_an_abbreviation_means_here_does_not_touch_its_usual_words_in_full(lexicon, word, full):
+    lexicon.write_text(f"abbreviations: {{{word}: pleural_effusion}}")
+    (usual,) = {unit.finding for unit in lgdea.extract(f"{full} is seen.")}
+    found = {
+        unit.quote.split()[0]: unit.finding for unit in lgdea.extract(f"{full} is seen. {word} left.", lexicon=lexicon)
+    }
+    assert found == {full.split()[0]: usual, word: "pleural_effusion"}
+    assert usual != "pleural_effusion"
+
+
 def test_the_lexicon_is_kept_and_hashed_and_another_is_not_mixed_in(lexicon, tmp_path, make_archive, capsys):
     archive = make_archive(tmp_path / "archive", {"a": TEXT, "b": "Clear lungs."})
     out = tmp_path / "e"
