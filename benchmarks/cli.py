@@ -121,6 +121,27 @@ def pairing(
 
 
 @app.command()
+def entity(
+    out: Annotated[Path, typer.Option(help="Folder to write; seeds that are there are not run again.")],
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Retrieval with respect to one entity on the phantom: conditioned, reranked and what they are compared with.
+
+    Example: `python -m benchmarks entity --set seeds=[0,1] --out bench/entity`
+    """
+    from benchmarks.entity import METRICS, EntityBenchConfig, run_seeds, to_rows
+    from lgdea.config import load_config
+
+    settings = load_config(EntityBenchConfig, [], overrides or [])
+    results = run_seeds(settings, out, say=lambda line: console.print(line, highlight=False))
+    if json:
+        show_json(results)
+        return
+    show_table(f"{len(results)} seeds, mean (lowest..highest)", ["class", "method", *METRICS], to_rows(results))
+
+
+@app.command()
 def graph(
     out: Annotated[Path, typer.Option(help="Folder to write; what is there is not measured again.")],
     overrides: SetOption = None,

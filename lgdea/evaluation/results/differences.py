@@ -126,6 +126,7 @@ def _differences(
             "retrieval": paired_tests.retrieval_differences,
             "probe": paired_tests.probe_differences,
             "features": paired_tests.item_mean_differences,
+            "entity-retrieval": paired_tests.entity_differences,
         }
         parts = by_task.get(model.task, paired_tests.class_mean_differences)(both, model, replicates, seed)
     found: dict[Name, PairedDifference] = {}

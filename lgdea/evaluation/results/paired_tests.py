@@ -178,6 +178,24 @@ def item_mean_differences(both: pd.DataFrame, model: Result, replicates: int, se
         yield [("", metric)], difference, clusters, [count], {("", metric): test}
 
 
+def entity_differences(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[DifferenceGroup]:
+    """Means over each entity's queries, and over entities."""
+    clusters, entities = both["patient_id"].to_numpy(), both["entity"].to_numpy(str)
+    present = [str(name) for name in np.unique(entities)]
+    for metric in (m for m in map(str, model.metrics) if m in model.items and _compared(m, both)):
+        a, b = both[metric].to_numpy(float), both[f"{metric}_base"].to_numpy(float)
+        statistic = _subtract(class_means(a, entities), class_means(b, entities))
+        known = ~np.isnan(a) & ~np.isnan(b)
+        names = [*((f"entity: {name}", metric) for name in present), ("", metric)]
+        counts = [*(int(known[entities == name].sum()) for name in present), int(known.sum())]
+        # A mean over entities is a mean of items that weigh the more, the fewer their entity has.
+        share = pd.Series(known).groupby(entities).transform("sum").to_numpy(float)
+        asked = len({name for name, count in zip(present, counts, strict=False) if count})
+        weight = np.divide(known.sum(), share * asked, out=np.zeros(len(share)), where=share > 0)
+        test = permutation_test(a * weight, b * weight, clusters, replicates=replicates, seed=seed)
+        yield names, statistic, clusters, counts, {("", metric): test}
+
+
 def _compared(column: str, both: pd.DataFrame) -> bool:
     return f"{column}_base" in both and not any(word in column for word in NO_SCORE)
 

@@ -10,6 +10,8 @@ from lgdea.comparison.entity.entities import Entity, entities_of
 from lgdea.comparison.entity.grades import StudyFacts, agreement, with_studies
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import EntityRetrievalConfig
+from lgdea.evaluation.results.differences import differences
+from lgdea.evaluation.results.result import Result
 from lgdea.evaluation.tasks.entity_retrieval import (
     choose_entities,
     images_with_reports,
@@ -121,6 +123,26 @@ def test_entities_weigh_the_same_however_many_queries_they_have():
     statistic = macro_mean(columns, np.array([0, 0, 0, 1]))
     np.testing.assert_allclose(statistic(np.ones((1, 4)))[0], [0.5, 0.5])
     np.testing.assert_allclose(statistic(np.array([[1.0, 1.0, 1.0, 0.0]]))[0], [1.0, 0.0])  # a group that is not drawn
+
+
+def test_two_models_are_compared_as_each_is_scored(phantom):
+    rng = np.random.default_rng(0)
+    makes = {"oracle": lambda grades: grades, "shuffled": lambda grades: rng.random(grades.shape)}
+    results = {}
+    for name, make in makes.items():
+        items = items_of(phantom, make)
+        overall, per_class = summarise(items, CONFIG)
+        results[name] = Result(
+            "entity-retrieval", "entity-retrieval-v1", name, "phantom", "all", overall, per_class, {}, items
+        )
+    found = differences({"shuffled": results["shuffled"], "oracle": results["oracle"]}, replicates=50)["oracle"]
+    name = "conditioned/recall@1"
+    gap = results["oracle"].metrics[name].value - results["shuffled"].metrics[name].value
+    assert found["", name].value == pytest.approx(gap)
+    assert found["", name].p_value < 0.05
+    of_class = "entity: cardiomegaly"
+    gap = results["oracle"].per_class[of_class][name].value - results["shuffled"].per_class[of_class][name].value
+    assert found[of_class, name].value == pytest.approx(gap)
 
 
 def test_what_cannot_be_asked_is_refused_in_one_line(phantom):
