@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from lgdea.comparison.config import ComparisonConfig, ComparisonData
 from lgdea.config import Config
@@ -62,8 +62,6 @@ class EntityLosses(Config):
     """Conditioned embeddings against what the reports say of their entity."""
     presence: NonNegativeFloat = 0.5
     """Presence of the entity."""
-    reranking: NonNegativeFloat = 0.5
-    """Agreement of pairs, by the reranker."""
 
 
 class EntityConfig(ComparisonConfig):
@@ -83,3 +81,5 @@ class EntityConfig(ComparisonConfig):
     """Of the smooth average precision's sigmoid."""
     rerank_top: PositiveInt = 20
     """Candidates that are reranked."""
+    reranker_steps: NonNegativeInt = 100
+    """Steps of the reranker's own training, after the head's."""

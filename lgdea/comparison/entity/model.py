@@ -133,11 +133,15 @@ class PairReranker(nn.Module):
             width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        last = nn.Linear(width, 1)
         self.out = nn.Sequential(
-            nn.LayerNorm(width + 2 * length), nn.Linear(width + 2 * length, width), nn.GELU(), nn.Linear(width, 1)
+            nn.LayerNorm(width + 2 * length), nn.Linear(width + 2 * length, width), nn.GELU(), last
         )
-        self.prior = nn.Parameter(torch.tensor([1.0, 1.0, -0.5]))
-        """Weights of the candidate's presence and of the similarity, and a bias: what the tokens add to."""
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.prior = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
+        """Weights of the logit of the similarity, of the candidate's presence, and a bias: what the tokens add to. At
+        first nothing, so that the reranker begins with the order of the similarities."""
 
     def choose(self, out: Conditioned) -> Tensor:
         """The M most attended tokens of each image and entity, scaled by their attention, (B, E, M, H)."""
@@ -154,8 +158,9 @@ class PairReranker(nn.Module):
         sequence = torch.cat([part + self.segment[i] for i, part in enumerate(parts)], dim=1)
         pooled = self.encoder(sequence).mean(dim=1)
         added: Tensor = self.out(torch.cat([pooled, a * b, (a - b).abs()], dim=-1)).squeeze(-1)
-        presence, cosines, bias = self.prior
-        return added + presence * candidate.presence + cosines * (a * b).sum(dim=-1) + bias
+        alike = candidate.presence.sigmoid() * (1 + (a * b).sum(dim=-1)) / 2
+        weight, presence, bias = self.prior
+        return added + weight * alike.logit(1e-4) + presence * candidate.presence + bias
 
 
 class EntityHead(nn.Module):

@@ -10,19 +10,15 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lgdea.comparison.entity.batches import Batch
 from lgdea.comparison.entity.config import EntityConfig
-from lgdea.comparison.entity.model import Conditioned, EntityModel, Side, similarity
+from lgdea.comparison.entity.model import EntityModel, similarity
 from lgdea.comparison.run import make_optimizer
 from lgdea.imaging.transforms import Augment
 from lgdea.objectives.average_precision import smooth_average_precision
 from lgdea.objectives.contrastive import soft_contrastive
 from lgdea.objectives.presence import presence_loss, presence_targets
-
-HARDEST, RANDOM = 4, 2
-"""Partners of each image that the reranker is trained on: the most similar, and any."""
 
 
 class EntityTraining(L.LightningModule):
@@ -50,18 +46,19 @@ class EntityTraining(L.LightningModule):
         features = self.model.features(self._views(batch), z)
         out = self.model.head(features, z)
         whole = self.model.head.unconditioned(features).reshape(parts, each, -1)
-        mine = self._own(out, parts)
-        embedding = _by_part(mine.embedding, parts)
-        found = similarity(embedding, embedding, _by_part(mine.presence, parts))
+        # Of each image what it gives with respect to the entity of its own part.
+        rows = torch.arange(parts * each, device=z.device)
+        own = (rows, rows // each)
+        embedding = out.embedding[own].reshape(parts, each, -1)
+        found = similarity(embedding, embedding, out.presence[own].reshape(parts, each))
         known, temperature = batch["comparable"], self.config.temperature
         losses = {
             "ranking": smooth_average_precision(found, batch["grades"], known, temperature=temperature),
             "unconditioned": smooth_average_precision(
                 whole @ whole.transpose(1, 2), batch["overlap"], known, temperature=temperature
             ),
-            "contrast": self._contrast(mine.embedding, batch),
+            "contrast": self._contrast(out.embedding[own], batch),
             "presence": presence_loss(out.presence, *presence_targets(batch["status"]), balance=0.75),
-            "reranking": self._reranking(mine, found, batch),
         }
         weights = self.config.losses.model_dump()
         total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
@@ -85,32 +82,3 @@ class EntityTraining(L.LightningModule):
         same = said[:, None] == said[None, :]
         graded = torch.block_diag(*(batch["grades"] * (batch["grades"] == batch["grades"].transpose(1, 2)))) >= 1
         return soft_contrastive(self.model.head.phrase_logits(embedding, self.phrases[said]), (same | graded).float())
-
-    def _reranking(self, mine: Side, found: Tensor, batch: Batch) -> Tensor:
-        """Agreement of each image that shows its entity with its nearest neighbours, and with some others."""
-        parts, each = found.shape[:2]
-        near = found.detach().masked_fill(~batch["comparable"], -1.0)
-        partner = near.topk(min(HARDEST, each), dim=-1).indices
-        partner = torch.cat([partner, torch.randint(each, (parts, each, RANDOM), device=near.device)], dim=-1)
-        shown = batch["grades"].new_tensor(0.0) < batch["grades"].amax(dim=-1)
-        weight = (batch["comparable"].gather(2, partner) & shown[..., None]).flatten().float()
-        first = torch.arange(parts * each, device=near.device).repeat_interleave(partner.shape[-1])
-        second = (partner + torch.arange(parts, device=near.device)[:, None, None] * each).flatten()
-        # The reranker learns from what the head gives; the embeddings are not bent to help it.
-        given = Side(mine.embedding.detach(), mine.tokens, mine.presence.detach())
-        query, candidate = (Side(*(part[rows] for part in given)) for rows in (first, second))
-        logits = self.model.head.reranker(query, candidate).float()
-        targets = batch["grades"].gather(2, partner).flatten().float()
-        each_loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        return (each_loss * weight).sum() / weight.sum().clamp_min(1.0)
-
-    def _own(self, out: Conditioned, parts: int) -> Side:
-        """What each image gives with respect to the entity of its own part."""
-        rows = torch.arange(len(out.presence), device=out.presence.device)
-        part = rows // (len(rows) // parts)
-        tokens = self.model.head.reranker.choose(out)
-        return Side(out.embedding[rows, part], tokens[rows, part], out.presence[rows, part])
-
-
-def _by_part(x: Tensor, parts: int) -> Tensor:
-    return x.reshape(parts, -1, *x.shape[1:])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,19 @@ from lgdea.comparison.entity.model import EntityModel, Side, similarity
 Floats = NDArray[np.float32]
 PAIRS = 4096
 """Pairs that the reranker compares at once."""
+
+
+class GradedQueries(NamedTuple):
+    """The queries of one entity among N images, and their agreement with all of them."""
+
+    entity: int
+    """Column of the entity in the views."""
+    queries: NDArray[np.int64]
+    """(Q,) rows of images that show it."""
+    grades: Floats
+    """(Q, N)."""
+    known: NDArray[np.bool_]
+    """(Q, N) which images are candidates: those of other patients."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,7 @@ def rerank(
 def choose_mix(
     model: EntityModel,
     views: EntityViews,
-    graded: Iterable[tuple[int, NDArray[np.int64], Floats, NDArray[np.bool_]]],
+    graded: Iterable[GradedQueries],
     *,
     top: int,
     choices: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
@@ -122,8 +136,7 @@ def choose_mix(
     Args:
         model: The model.
         views: Of validation images.
-        graded: For each entity: its column in ``views``, the queries (Q,), the grades (Q, N) and which images are
-            candidates (Q, N).
+        graded: Entities with their queries.
         top: Candidates that are reranked.
         choices: Weights to choose from; of equals the first.
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -19,7 +17,8 @@ from lgdea.comparison.entity.entities import Entity, entities_of
 from lgdea.comparison.entity.grades import StudyFacts, agreement
 from lgdea.comparison.entity.model import EntityModel
 from lgdea.comparison.entity.module import EntityTraining
-from lgdea.comparison.entity.ranking import EntityViews, choose_mix
+from lgdea.comparison.entity.ranking import EntityViews, GradedQueries, choose_mix
+from lgdea.comparison.entity.reranking import train_reranker
 from lgdea.comparison.heads import fill_head, read_head, save_head
 from lgdea.comparison.images import cache_images, linked_images, read_units
 from lgdea.comparison.run import Training, train_head
@@ -33,6 +32,8 @@ from lgdea.vocabulary.entailment import PRESENT
 
 HEAD = "entity"
 BATCH = 64
+MAX_RERANKED = 3000
+"""Training images whose first candidates the reranker is trained on; their views are held in memory."""
 MAX_VALIDATION = 1000
 """Validation images on which the reranker's weight is chosen."""
 
@@ -104,14 +105,23 @@ def _prepare(config: EntityConfig, out: Path, process: ProcessInfo) -> Training:
     counts = {"images": len(images), "entities": len(batches.entities), "phrases": len(batches.phrases)}
 
     def save(folder: Path) -> None:
-        model.eval().cpu()
-        frames = cache.frames(validation["image_id"])
-        mix = _choose_mix(model, validation, units, frames, batches.entities, config)
+        model.eval()
+        sample = images.sample(min(len(images), MAX_RERANKED), random_state=config.seed).reset_index(drop=True)
+        ranked = _ranked(model, sample, units, cache.frames(sample["image_id"]), batches.entities)
+        steps = config.reranker_steps
+        losses = train_reranker(model, *ranked, top=config.rerank_top, steps=steps, seed=config.seed)
+        mix = 0.5
+        if len(validation):
+            frames = cache.frames(validation["image_id"])
+            ranked = _ranked(model, validation, units, frames, batches.entities)
+            mix = choose_mix(model, *ranked, top=config.rerank_top)
+        model.cpu()
         facts = {
             "mix": mix,
             "rerank_top": config.rerank_top,
             "held_out": sorted(config.data.held_out),
             "entities": [entity.text for entity in batches.entities],
+            "reranker_loss": [float(np.mean(part)) for part in (losses[:50], losses[-50:])] if losses else None,
         }
         save_model(base, folder, {"name": f"{out.name} (entity head)", "entity head": counts | {"mix": mix}})
         save_head(folder, HEAD, model.head, {"settings": model.head.settings, "facts": facts})
@@ -141,27 +151,23 @@ def _embed_all(model: EntityModel, texts: list[str]) -> Tensor:
     return torch.cat([model.embed_phrases(texts[i : i + 256]) for i in range(0, len(texts), 256)])
 
 
-def _choose_mix(
-    model: EntityModel, images: pd.DataFrame, units: pd.DataFrame, frames: Frames, entities: list[Entity],
-    config: EntityConfig,
-) -> float:  # fmt: skip
-    if images.empty:
-        return 0.5
+def _ranked(
+    model: EntityModel, images: pd.DataFrame, units: pd.DataFrame, frames: Frames, entities: list[Entity]
+) -> tuple[EntityViews, list[GradedQueries]]:
+    """Views of images, and the queries of each entity that they show with their grades."""
     studies = pd.Index(images["study_id"].unique())
-    study = studies.get_indexer(pd.Index(images["study_id"]))
+    study = studies.get_indexer(pd.Index(images["study_id"])).astype(np.int64)
     facts, patient = StudyFacts(units, studies), images["patient_id"].to_numpy()
     stated = set(entities_of(facts.present(), least=2))
     asked = [entity for entity in entities if entity in stated]
     views = EntityViews.encode(model, preprocessed(model, frames), [entity.text for entity in asked])
-
-    def graded() -> Iterator[tuple[int, NDArray[np.int64], Any, NDArray[np.bool_]]]:
-        for column, entity in enumerate(asked):
-            of = facts.of(entity).take(study)
-            queries = np.flatnonzero(of.status == PRESENT)
-            grades = agreement(of.take(queries), of, anatomy=entity.kind == "anatomy")
-            yield column, queries, grades, patient[queries][:, None] != patient[None, :]
-
-    return choose_mix(model, views, graded(), top=config.rerank_top)
+    graded = []
+    for column, entity in enumerate(asked):
+        of = facts.of(entity).take(study)
+        queries = np.flatnonzero(of.status == PRESENT)
+        grades = agreement(of.take(queries), of, anatomy=entity.kind == "anatomy")
+        graded.append(GradedQueries(column, queries, grades, patient[queries][:, None] != patient[None, :]))
+    return views, graded
 
 
 def preprocessed(model: EntityModel, frames: Frames) -> Iterator[Tensor]:
