@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lgdea.api.archives import list_datasets as list_datasets
     from lgdea.api.archives import make_pairing as make_pairing
     from lgdea.api.archives import open_archive as open_archive
+    from lgdea.api.change import read_change as read_change
     from lgdea.api.comparison import find_cases as find_cases
     from lgdea.api.comparison import train_comparison as train_comparison
     from lgdea.api.evaluation import evaluate as evaluate
@@ -50,6 +51,7 @@ _EXPORTS = {
     "evaluate": "lgdea.api.evaluation",
     "extract": "lgdea.api.extraction",
     "find_cases": "lgdea.api.comparison",
+    "read_change": "lgdea.api.change",
     "list_backends": "lgdea.api.extraction",
     "list_configs": "lgdea.api.training",
     "list_datasets": "lgdea.api.archives",

@@ -121,7 +121,13 @@ def _tasks(files: Sequence[Path]) -> tuple[type[ComparisonConfig], Any]:
         from lgdea.comparison.entity.train import train_entity_head
 
         return EntityConfig, train_entity_head
-    raise ConfigError(f"task: {task!r} is no comparison", file=files[-1] if files else None, remedy="task: entity")
+    if task == "change":
+        from lgdea.comparison.change.config import ChangeTrainingConfig
+        from lgdea.comparison.change.train import train_change_head
+
+        return ChangeTrainingConfig, train_change_head
+    remedy = "task: entity or change"
+    raise ConfigError(f"task: {task!r} is no comparison", file=files[-1] if files else None, remedy=remedy)
 
 
 def config_class(task: str) -> type[Config]:
@@ -130,9 +136,10 @@ def config_class(task: str) -> type[Config]:
     Raises:
         UsageError: There is no such task.
     """
+    from lgdea.comparison.change.config import ChangeTrainingConfig
     from lgdea.comparison.entity.config import EntityConfig
 
-    classes: dict[str, type[Config]] = {"entity": EntityConfig}
+    classes: dict[str, type[Config]] = {"entity": EntityConfig, "change": ChangeTrainingConfig}
     if task not in classes:
         raise UsageError(f"no comparison task {task!r}", remedy=f"choose one of {', '.join(classes)}")
     return classes[task]

@@ -119,8 +119,9 @@ def evaluate(
     results: dict[str, Result] = {}
     vocabulary = _choose_vocabulary(encoder, evidence)
     for name, task_input in inputs.items():
+        reader = entity_model if name == ENTITY else _with_change_head(source, device) if name == "change" else None
         with using_vocabulary(vocabulary):
-            result = _run_task(name, entity_model if name == ENTITY else encoder, task_input, units)
+            result = _run_task(name, reader or encoder, task_input, units)
         results[name] = task_input.annotate_result(result, source)
         if out is not None:
             write_result(results[name], out)
@@ -209,6 +210,17 @@ def _run_task(name: str, encoder: Any, task_input: TaskInput, units: pd.DataFram
     if name in graded:
         return graded[name](encoder, task_input.archive, task_input.config, evidence=units)
     return run[name](encoder, task_input.archive, task_input.config)
+
+
+def _with_change_head(source: str | Path, device: str | None) -> Any:
+    """Load the model with its change head; None where the folder has none."""
+    if not source or not (Path(source) / "change_head.json").is_file():
+        return None
+    import torch
+
+    from lgdea.comparison.change.train import load_change_model
+
+    return load_change_model(source, device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _entity_model(model: Any, device: str | None) -> EntityModel:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lgdea.cli import (
+    change,
     compare,
     comparison,
     config,
@@ -70,6 +71,7 @@ review.register(extract.app)
 app.add_typer(extract.app, name="extract")
 app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
+change.register(comparison.app)
 app.add_typer(comparison.app, name="compare")
 app.command("find")(comparison.find)
 app.add_typer(config.app, name="config")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lgdea.records.adapters.nih_cxr14 import NihCxr14
 from lgdea.records.adapters.openi import OpenI
@@ -86,6 +87,21 @@ def ms_cxr(folder: Path) -> Archive:
     return rows.write()
 
 
+def ms_cxr_t(folder: Path) -> Archive:
+    """Nine pairs with two labels each, and one pair without any."""
+    rows, pairs, changes = Rows(folder, "ms-cxr-t"), [], []
+    for number in range(10):
+        images = [rows.image(2 * number + k, "test") for k in range(2)]
+        studies = [row["study_id"] for row in rows.tables["studies"][-2:]]
+        pair = {"image_prior": images[0], "image_current": images[1]}
+        pairs.append({**pair, "study_prior": studies[0], "study_current": studies[1]})
+        for k, finding in enumerate(("edema", "pneumonia") if number < 9 else ()):
+            state = ("better", "stable", "worse")[(number + k) % 3]
+            changes.append({**pair, "finding": finding, "state": state, "quality": "one_expert"})
+    extra = {"pairs": pd.DataFrame(pairs), "changes": pd.DataFrame(changes)}
+    return write_archive(folder / "archive", rows.name, rows.tables, folder / "pictures", None, extra)
+
+
 def one_finding(folder: Path, name: str, finding: str, labeller: str) -> Archive:
     """Ninety images, a third of them with the finding and a box, one of those also with a box of something else."""
     rows = Rows(folder, name)
@@ -155,6 +171,7 @@ def openi(folder: Path, count: int = 120) -> Archive:
 
 BUILDERS = {
     "ms-cxr": ms_cxr,
+    "ms-cxr-t": ms_cxr_t,
     "chexpert": chexpert,
     "rsna-pneumonia": lambda folder: one_finding(folder, "rsna-pneumonia", "pneumonia", "rsna-readers"),
     "siim-acr": lambda folder: one_finding(folder, "siim-acr", "pneumothorax", "siim-acr-readers"),

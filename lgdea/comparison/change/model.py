@@ -8,14 +8,18 @@ dimension, H width of the head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgdea.errors import ConfigError
+from lgdea.models.inference import inferring
 from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.vocabulary.phrases import canonical_phrase
 
 OUTPUTS = 6
 """new, worse, stable, better, resolved, and absent from both."""
@@ -158,3 +162,58 @@ def _amounts(scores: Tensor) -> Tensor:
     peak = torch.logsumexp(scores, dim=-1)
     parts = torch.stack([peak, scores.mean(dim=-1), F.softplus(scores).mean(dim=-1)], dim=-1)  # (B, h, E, 3)
     return parts.permute(0, 2, 1, 3).flatten(2)
+
+
+class ChangeModel(nn.Module):
+    """A pretrained model with a change head: a :class:`~lgdea.comparison.change.protocol.ChangeReader`.
+
+    Args:
+        base: The pretrained model.
+        head: The head.
+    """
+
+    def __init__(self, base: LgdeaModel, head: ChangeHead) -> None:
+        super().__init__()
+        self.base = base
+        self.head = head
+        self.findings: tuple[str, ...] = ()
+        """Vocabulary ids that training has asked for."""
+        self.name = base.name
+
+    @classmethod
+    def create(cls, base: LgdeaModel, **settings: Any) -> ChangeModel:
+        """Put an untrained head on a model; ``settings`` are those of :class:`ChangeHead`."""
+        return cls(base, ChangeHead(int(base.image_tower.dim), base.dim, **settings))
+
+    def states(self, prior: Tensor, current: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Probabilities of the six states, without gradient.
+
+        Shapes:
+            prior, current (B, 1, H, W) preprocessed; result (B, E, 6), rows sum to 1; the last: absent from both.
+        """
+        with inferring(self.base):
+            self.head.eval()
+            pair = [study_tokens(self.base, images.to(self.base.device)) for images in (prior, current)]
+            return self.head(pair[0], pair[1], self.base.embed_phrases(phrases)).softmax(dim=-1)
+
+    def read_changes(
+        self, prior: Sequence[np.ndarray], current: Sequence[np.ndarray], findings: Sequence[str]
+    ) -> np.ndarray:
+        """Probabilities (B, F, 5), given that one of the two images shows the finding; see :class:`ChangeReader`."""
+        batches = [torch.stack([self._prepare(image) for image in images]) for images in (prior, current)]
+        both = self.states(batches[0], batches[1], [canonical_phrase(finding) for finding in findings])[..., :5]
+        return np.asarray((both / both.sum(dim=-1, keepdim=True).clamp_min(1e-12)).cpu())
+
+    def maps(self, image: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Attention of each phrase over one preprocessed image (1, H, W) as grids (E, h, w), without gradient."""
+        rows, columns = self.base.grid
+        with inferring(self.base):
+            self.head.eval()
+            study = study_tokens(self.base, image[None].to(self.base.device))
+            looked = self.head.attention(study, self.base.embed_phrases(phrases))[0, :, : rows * columns]
+        return looked.reshape(-1, rows, columns)
+
+    def _prepare(self, image: np.ndarray) -> Tensor:
+        preprocess: Any = self.base.preprocess
+        prepared: Tensor = preprocess(image)[0]
+        return prepared

@@ -147,6 +147,7 @@ def listed_pairs(archive: Archive, split: str = "all") -> Pairs:
     patients = studies.set_index("study_id")["patient_id"]
     views = archive.images.set_index("image_id")["view"]
     table = table[table["study_prior"].isin(days.index) & table["study_current"].isin(days.index)]
+    table = table[table["image_prior"].isin(views.index) & table["image_current"].isin(views.index)]
     gap = days.reindex(table["study_current"]).to_numpy() - days.reindex(table["study_prior"]).to_numpy()
     same = (table["study_prior"] == table["study_current"]).to_numpy()
     wrong = same | (gap <= 0)

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
-from lgdea.evaluation.config import EvaluationConfig, GroundingConfig, RetrievalConfig, ZeroShotConfig
+from lgdea.evaluation.config import ChangeConfig, EvaluationConfig, GroundingConfig, RetrievalConfig, ZeroShotConfig
 from lgdea.evaluation.suites.suite import Benchmark, Exclusive, Suite, Task
 from lgdea.evaluation.tasks import common
+from lgdea.evaluation.tasks.change_items import items_of, pairs_of, truth_of
 from lgdea.evaluation.tasks.retrieval import both_sides
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def select(suite: Suite, task: Task, archive: Archive, config: EvaluationConfig)
         return _zero_shot(benchmark, archive, config)
     if isinstance(config, RetrievalConfig):
         return _retrieval(benchmark, archive, config)
+    if isinstance(config, ChangeConfig):
+        return _change(benchmark, archive, config)
     assert isinstance(config, GroundingConfig)
     return _grounding(benchmark, archive, config)
 
@@ -142,6 +145,21 @@ def _grounding(benchmark: Benchmark, archive: Archive, config: GroundingConfig) 
     phrases = len(boxes[["image_id", "phrase"]].drop_duplicates())
     counts = {"images": len(ids), "boxes": len(boxes), "phrases": phrases}
     return Selected(ids, [], _part(archive, config.split, ids), counts, every_box["image_id"].nunique() - len(ids))
+
+
+def _change(benchmark: Benchmark, archive: Archive, config: ChangeConfig) -> Selected:
+    """Pairs by their ids; a suite that lists some needs the archive's own list of pairs, which is cut to them."""
+    pairs = pairs_of(archive, config, config.split)
+    truth, _ = truth_of(archive, pairs, config, None)
+    items = items_of(pairs.table, truth)
+    found = items.drop_duplicates("pair_id")
+    chosen = found if benchmark.ids is None else found[found["pair_id"].isin(set(benchmark.ids))]
+    ids = chosen["pair_id"].tolist()
+    if len(chosen) < len(found):
+        kept = archive.images["image_id"].isin([*chosen["image_prior"], *chosen["image_id"]])
+        archive = archive.with_tables(images=archive.images[kept])
+    counts = {"pairs": len(ids), "changes": int(items["pair_id"].isin(ids).sum())}
+    return Selected(ids, [], archive, counts, len(found) - len(chosen))
 
 
 def _part(archive: Archive, split: str, image_ids: list[str]) -> Archive:

@@ -16,16 +16,17 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lgdea.config import Config, explain, read_yaml, validate
 from lgdea.errors import LgdeaError, UsageError
-from lgdea.evaluation.config import EvaluationConfig, GroundingConfig, RetrievalConfig, ZeroShotConfig
+from lgdea.evaluation.config import ChangeConfig, EvaluationConfig, GroundingConfig, RetrievalConfig, ZeroShotConfig
 from lgdea.evaluation.results.identity import ids_sha256
 from lgdea.shipped import shipped
 from lgdea.vocabulary import load_vocabulary
 
-Task = Literal["zero-shot", "retrieval", "grounding"]
+Task = Literal["zero-shot", "retrieval", "grounding", "change"]
 CONFIGS: dict[Task, type[EvaluationConfig]] = {
     "zero-shot": ZeroShotConfig,
     "retrieval": RetrievalConfig,
     "grounding": GroundingConfig,
+    "change": ChangeConfig,
 }
 FREE_SETTINGS = frozenset({"batch_size", "workers", "image_cache", "bootstrap_replicates"})
 """Settings that change how long a task takes and how wide its intervals scatter, not what it measures."""
@@ -59,7 +60,8 @@ class Selection(Config):
     """Conditions for an item that the task can score to belong to the suite; all must hold.
 
     A task can score: ``zero-shot`` the images with a known label of any class; ``retrieval`` the images and reports of
-    studies that have both; ``grounding`` the images with a box of a finding.
+    studies that have both; ``grounding`` the images with a box of a finding; ``change`` the pairs of studies with a
+    true state, named ``prior>current`` by their images.
     """
 
     frontal: bool = False
@@ -89,6 +91,10 @@ class Expected(Config):
     """Number of boxes."""
     phrases: int | None = Field(None, ge=1)
     """(image, phrase) pairs."""
+    pairs: int | None = Field(None, ge=1)
+    """Pairs of studies."""
+    changes: int | None = Field(None, ge=1)
+    """(pair, finding) items with a true state."""
 
 
 class Benchmark(Config):
@@ -185,6 +191,7 @@ _COUNTED = {
     "zero-shot": {"images"},
     "retrieval": {"images", "reports"},
     "grounding": {"images", "boxes", "phrases"},
+    "change": {"pairs", "changes"},
 }
 
 

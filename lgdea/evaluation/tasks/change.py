@@ -106,9 +106,10 @@ def change(
 
 
 def _scorer(model: Any) -> EvaluableModel | None:
-    """The model as one that scores phrases; None for a reader that does not."""
+    """The model as one that scores phrases, else the model below its head; None for a reader without either."""
     if isinstance(model, ChangeReader) and not isinstance(model, EvaluableModel):
-        return None
+        base = getattr(model, "base", None)
+        return None if base is None else as_evaluable(base)
     return as_evaluable(model)
 
 

@@ -48,8 +48,9 @@ class MimicCxr:
 
         Options:
             reports: Folder that holds the ``files/`` of the reports, when they are not in ``source``.
-            hold_out: A CSV file with a column ``dicom_id`` (that of MS-CXR has one); the patients of these images go
-                to the test side, so that a model pretrained here has not seen them.
+            hold_out: CSV files, parted by commas, with a column ``subject_id`` (as ``subjects.csv`` of an archive of
+                MS-CXR-T, or its table) or ``dicom_id`` (that of MS-CXR); these patients go to the test side, so that a
+                model pretrained here has not seen them.
         """
         reports_at, hold_out = options.pop("reports", None), options.pop("hold_out", None)
         refuse_options(self.name, options)
@@ -75,7 +76,7 @@ class MimicCxr:
             "studies_without_report": int((~studies["study_id"].isin(reports["study_id"])).sum()),
             "studies_with_neither_side": unused,
             "split": "official" if find_plain_or_gzipped(source, SPLIT).is_file() else "by hash of the patient",
-            "held_out": None if hold_out is None else Path(hold_out).name,
+            "held_out": None if hold_out is None else ", ".join(file.name for file in _files(hold_out)),
             "contradicting_labels_left_out": contradictions,
         }
         tables = {
@@ -177,9 +178,21 @@ def _split(studies: pd.DataFrame, source: Path) -> pd.DataFrame:
 def _held_out(studies: pd.DataFrame, metadata: pd.DataFrame, hold_out: str | Path | None) -> pd.DataFrame:
     if hold_out is None:
         return studies
-    listed = read_csv(Path(hold_out), ["dicom_id"], card="ms-cxr", optional=[])["dicom_id"]
-    patients = metadata.loc[metadata["dicom_id"].isin(listed), "patient_id"]
+    patients: set[str] = set()
+    for file in _files(hold_out):
+        listed = read_csv(file, [], card="ms-cxr", optional=["subject_id", "dicom_id"])
+        if "subject_id" in listed:
+            patients |= set(NAME + ":p" + listed["subject_id"].dropna().astype(str))
+        elif "dicom_id" in listed:
+            patients |= set(metadata.loc[metadata["dicom_id"].isin(listed["dicom_id"]), "patient_id"])
+        else:
+            raise DataError("has neither subject_id nor dicom_id", file=file, remedy="give a CSV with one of them")
     return studies.assign(split=studies["split"].where(~studies["patient_id"].isin(patients), "test"))
+
+
+def _files(hold_out: str | Path) -> list[Path]:
+    """Files of ``hold_out``; a name that holds a comma itself is one file."""
+    return [Path(hold_out)] if Path(hold_out).is_file() else [Path(part.strip()) for part in str(hold_out).split(",")]
 
 
 def _labels(source: Path, studies: set[str]) -> tuple[pd.DataFrame, int]:

@@ -11,13 +11,13 @@ from lgdea.evaluation.config import GroundingConfig, ZeroShotConfig
 from lgdea.evaluation.results.identity import ids_sha256
 from lgdea.evaluation.suites.prepare import freeze, prepare_task
 from lgdea.evaluation.suites.suite import Suite, load_suite, shipped_suites, write_suite
-from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from lgdea.evaluation.tasks import change, grounding, retrieval, zero_shot
 from lgdea.records.adapters.nih_cxr14 import NihCxr14
 from lgdea.records.adapters.openi import OpenI, parse_report
 from tests.helpers.dataset_layouts import picture
 from tests.helpers.suite_archives import BUILDERS, FIVE, Grey, Rows, chexpert, ms_cxr, nih, openi
 
-TASKS = {"zero-shot": zero_shot, "retrieval": retrieval, "grounding": grounding}
+TASKS = {"zero-shot": zero_shot, "retrieval": retrieval, "grounding": grounding, "change": change}
 RUNS = [(suite.name, task) for suite in shipped_suites() if suite.name != "phantom" for task in suite.tasks]
 QUICK = {"bootstrap_replicates": 0}
 

@@ -11,8 +11,8 @@ from lgdea.shipped import shipped
 from lgdea.vocabulary import load_vocabulary
 
 NAMES = [
-    "chexpert-5x200", "ms-cxr", "nih-boxes", "nih-test", "openi-14", "openi-retrieval", "phantom", "rsna-pneumonia",
-    "siim-pneumothorax",
+    "chexpert-5x200", "ms-cxr-t", "ms-cxr", "nih-boxes", "nih-test", "openi-14", "openi-retrieval", "phantom",
+    "rsna-pneumonia", "siim-pneumothorax",
 ]  # fmt: skip
 MINE = {
     "name": "mine",

@@ -13,6 +13,7 @@ from lgdea.records.adapters import (
     hannover_covid,
     mimic_cxr,
     ms_cxr,
+    ms_cxr_t,
     nih_cxr14,
     openi,
     padchest,
@@ -26,7 +27,7 @@ from lgdea.shipped import shipped
 
 MODULES = (
     openi, nih_cxr14, covid_chestxray, hannover_covid, rsna_pneumonia, siim_acr, vindr_cxr, chestx_det, covidx,
-    mimic_cxr, ms_cxr, chexpert, chexpert_plus, padchest, padchest_gr,
+    mimic_cxr, ms_cxr, ms_cxr_t, chexpert, chexpert_plus, padchest, padchest_gr,
 )  # fmt: skip
 NAMES = [module.ADAPTER.card for module in MODULES]
 

@@ -1,0 +1,137 @@
+"""``lgdea compare read|questions|score``: changes since the prior study, and question sets about pairs of images."""
+
+from __future__ import annotations
+
+import json as json_
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.errors import DataError, UsageError
+from lgdea.statistics.format import format_interval
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to ``lgdea compare``."""
+    for command in (read, questions, score):
+        app.command()(command)
+
+
+def read(
+    model: Annotated[Path, typer.Argument(help="Model folder with a change head.")],
+    archive: Annotated[Path | None, typer.Option(help="Archive folder, with --study.")] = None,
+    study: Annotated[str | None, typer.Option(help="Id of the current study; its prior is chosen by date.")] = None,
+    prior: Annotated[Path | None, typer.Option(help="The earlier image, with --current.")] = None,
+    current: Annotated[Path | None, typer.Option(help="The later image.")] = None,
+    entity: Annotated[list[str] | None, typer.Option(help="What is asked for, in any words; may be repeated.")] = None,
+    prefer: Annotated[str, typer.Option(help="Choice of the prior: same-view or latest.")] = "same-view",
+    json: JsonFlag = False,
+) -> None:
+    """Tell what has become of each finding since the prior study: state, confidence and a sentence.
+
+    Example: `lgdea compare read runs/change/model --archive demo/archive --study phantom:p00001s2`
+    """
+    from lgdea.api.change import read_change
+
+    if prefer not in ("same-view", "latest"):
+        raise UsageError(f"no rule {prefer!r} for the prior", remedy="choose same-view or latest")
+    if (
+        (archive is None) != (study is None)
+        or (prior is None) != (current is None)
+        or (study is None) == (prior is None)
+    ):
+        raise UsageError("nothing to compare", remedy="give --archive and --study, or --prior and --current")
+    found, pair = read_change(model, study or current, prior, archive=archive, entities=entity, prefer=prefer)
+    rows: list[dict[str, Any]] = [
+        {"entity": c.entity.text, "finding": c.entity.finding, "state": c.state, "confidence": c.confidence,
+         "shown": c.shown, "sentence": c.sentence}
+        for c in found
+    ]  # fmt: skip
+    if json:
+        show_json({"pair": {key: value for key, value in pair.items() if value is not None}, "changes": rows})
+        return
+    if study is not None:
+        days = f"{pair['days']:g} days"
+        console.print(f"prior: {pair['study_prior']}, {days} earlier ({pair['rule']})", highlight=False)
+    cells = [(r["entity"], r["state"], f"{r['confidence']:.2f}", f"{r['shown']:.2f}", r["sentence"]) for r in rows]
+    show_table("changes", ["entity", "state", "confidence", "P(shown)", "sentence"], cells)
+
+
+def questions(
+    archive: Annotated[Path, typer.Argument(help="Archive folder.")],
+    evidence: Annotated[Path, typer.Option(help="Evidence folder of its reports.")],
+    out: Annotated[Path, typer.Option(help="Folder of the set.")],
+    split: Annotated[str, typer.Option(help="Part that is asked about: train, val, test or all.")] = "test",
+    finding: Annotated[list[str] | None, typer.Option(help="Only this finding; may be repeated.")] = None,
+    timelines: Annotated[bool, typer.Option(help="Also five-visit questions in MI-CXR's format (phantom).")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Make a balanced question set about pairs of images: open, yes/no and 4-option, with its image-free baselines.
+
+    Example: `lgdea compare questions demo/archive --evidence demo/evidence --out questions`
+    """
+    from lgdea.comparison.questions.make import make_question_set
+    from lgdea.evidence.coverage import require_all_reports
+    from lgdea.evidence.io import read_evidence
+    from lgdea.records.archive import Archive
+
+    opened = Archive.open(archive)
+    require_all_reports(evidence, opened)
+    made, baselines, notes = make_question_set(
+        opened, read_evidence(evidence), out, split=split, findings=finding, timelines=timelines, seed=seed
+    )
+    if json:
+        show_json({"questions": len(made), "baselines": [b.to_json() for b in baselines], "notes": notes})
+        return
+    rows = [
+        (b.questions, b.name, format_interval(b.accuracy, b.low, b.high), f"{b.chance:.3f}", b.n) for b in baselines
+    ]
+    show_table(
+        f"{len(made):,} questions; answered without images", ["questions", "baseline", "accuracy", "chance", "n"], rows
+    )
+    for note in notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"set: {out}")
+
+
+def score(
+    questions: Annotated[Path, typer.Argument(help="Folder of a question set.")],
+    answers: Annotated[Path, typer.Argument(help="JSON lines with `qid` and `answer`.")],
+    json: JsonFlag = False,
+) -> None:
+    """Score answers to a question set: accuracy, and set accuracy over both orders of the images.
+
+    Example: `lgdea compare score questions answers.jsonl`
+    """
+    from lgdea.comparison.questions.files import read_questions
+    from lgdea.comparison.questions.scoring import score_answers
+
+    scores = score_answers(read_questions(questions), _read_answers(answers))
+    if json:
+        plain = {
+            name: {key: [float(part) for part in interval] for key, interval in parts.items()}
+            for name, parts in scores.items()
+        }
+        show_json(plain)
+        return
+    rows = [
+        (name, *(format_interval(*map(float, parts[key])) for key in ("accuracy", "set_accuracy")))
+        for name, parts in scores.items()
+    ]
+    show_table("answers", ["questions", "accuracy", "set accuracy"], rows)
+
+
+def _read_answers(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        raise UsageError("no such file of answers", file=file, remedy="check the path")
+    found = {}
+    for row, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            content = json_.loads(line)
+            found[str(content["qid"])] = str(content["answer"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"is no answer ({error})", file=file, row=row, remedy="write qid and answer") from None
+    return found

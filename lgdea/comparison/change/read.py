@@ -1,0 +1,101 @@
+"""Changes of one pair of images, entity by entity, with a confidence, a sentence and where the model looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgdea.comparison.change.model import ChangeModel
+from lgdea.comparison.change.states import STATES
+from lgdea.comparison.entity.entities import Entity, parse_entity
+from lgdea.models.inference import ImageInput, to_pixels
+
+SENTENCES = {
+    "new": "New {phrase}{since}.",
+    "worse": "Worsening {phrase}{since}.",
+    "stable": "Unchanged {phrase}{since}.",
+    "better": "Improving {phrase}{since}.",
+    "resolved": "The {phrase} has resolved{since}.",
+}
+
+
+@dataclass(frozen=True)
+class ReadChange:
+    """What has become of one entity."""
+
+    entity: Entity
+    state: str
+    confidence: float
+    """Probability of the state, given that one of the two images shows the entity."""
+    shown: float
+    """Probability that one of the two images shows the entity."""
+    sentence: str
+    maps: tuple[NDArray[np.float32], NDArray[np.float32]]
+    """Where the model looked in the prior and in the current image, (H, W) in source pixels, NaN outside the crop."""
+
+
+def change_sentence(state: str, phrase: str, days: float | None = None) -> str:
+    """A sentence in a report's words.
+
+    >>> change_sentence("worse", "pleural effusion", 12)
+    'Worsening pleural effusion compared with the study 12 days earlier.'
+
+    Args:
+        state: A state.
+        phrase: The entity.
+        days: Days between the two studies; None where they are not known.
+    """
+    unit = "day" if days == 1 else "days"
+    since = "" if days is None or not np.isfinite(days) else f" compared with the study {days:g} {unit} earlier"
+    return SENTENCES[state].format(phrase=phrase, since=since)
+
+
+def read_pair(
+    model: ChangeModel,
+    prior: ImageInput,
+    current: ImageInput,
+    entities: Sequence[str] | None = None,
+    *,
+    days: float | None = None,
+    least: float = 0.5,
+) -> list[ReadChange]:
+    """Read the change of entities between two images of a patient.
+
+    Args:
+        model: A model with a change head.
+        prior: The earlier image: path, PIL image or array.
+        current: The later one.
+        entities: What is asked for, in any words; None: the findings of the training that one of the images probably
+            shows.
+        days: Days between the two, for the sentence.
+        least: Without ``entities``: findings that are shown with a smaller probability are left out.
+
+    Returns:
+        One per entity, with ``entities`` in their order, else most surely shown first.
+
+    Raises:
+        UsageError: An entity means nothing.
+    """
+    asked = [parse_entity(text) for text in entities] if entities else [Entity.of_finding(f) for f in model.findings]
+    preprocess: Any = model.base.preprocess
+    before, now = (preprocess(to_pixels(image)) for image in (prior, current))
+    phrases = [entity.text for entity in asked]
+    table = model.states(before[0][None], now[0][None], phrases)[0].cpu().numpy().astype(float)
+    grids = [model.maps(image, phrases).cpu().numpy() for image, _ in (before, now)]
+    found = []
+    for row, entity in enumerate(asked):
+        states, shown = table[row, :5], float(1 - table[row, 5])
+        state = STATES[int(states.argmax())]
+        maps = tuple(
+            geometry.map_to_source(grid[row]) for (_, geometry), grid in zip((before, now), grids, strict=True)
+        )
+        confidence = float(states.max() / max(states.sum(), 1e-12))
+        sentence = change_sentence(state, entity.text, days)
+        found.append(ReadChange(entity, state, confidence, shown, sentence, (maps[0], maps[1])))
+    if entities:
+        return found
+    return sorted((item for item in found if item.shown >= least), key=lambda item: -item.shown)

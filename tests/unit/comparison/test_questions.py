@@ -1,0 +1,225 @@
+"""Question sets: balanced, at chance without images, exact twins, files that TRL and a server can take."""
+
+import json
+from collections import Counter, defaultdict
+
+import pytest
+
+from lgdea.comparison.change.pairs import choose_priors
+from lgdea.comparison.change.states import MIRROR
+from lgdea.comparison.questions.baselines import baselines
+from lgdea.comparison.questions.build import build_questions
+from lgdea.comparison.questions.files import load_chat, load_trl, read_questions, write_questions
+from lgdea.comparison.questions.make import make_question_set
+from lgdea.comparison.questions.question import Unit
+from lgdea.comparison.questions.scoring import is_right, score_answers
+from lgdea.comparison.questions.timeline import timeline_questions
+from lgdea.errors import DataError, UsageError
+from lgdea.phantom import generate
+from tests.helpers.command_line import run_lgdea
+
+FINDINGS = ("edema", "mass", "atelectasis")
+FORMS = ("open", "yes-no", "choice")
+
+
+def units(prefix="p", findings=FINDINGS, count=8, labels=("new", "worse", "stable", "resolved", "better")):
+    return [
+        Unit("change", f, label, (f"{prefix}{n}{f}{label}a.png", f"{prefix}{n}{f}{label}b.png"),
+             (f"{n}{f}{label}a", f"{n}{f}{label}b"), (f"{prefix}{n}{label}",), ("Before.", "Now."), 3.0)
+        for f in findings for label in labels for n in range(count)
+    ] + [
+        Unit("difference", f, label, (f"{prefix}{n}{f}{label}c.png", f"{prefix}{n}{f}{label}d.png"),
+             (f"{n}{f}{label}c", f"{n}{f}{label}d"), (f"{prefix}{n}{label}", f"{prefix}{n}{label}x"), (None, None))
+        for f in findings for label in ("first", "both", "neither") for n in range(count)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return build_questions(units(), FORMS)[0]
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    return generate(
+        tmp_path_factory.mktemp("q") / "archive", studies=500, size=64, revisits=0.8, masks=False, workers=1
+    )
+
+
+def test_answers_findings_and_positions_are_balanced(questions):
+    for kind, form in {(q.kind, q.form) for q in questions}:
+        mine = [q for q in questions if (q.kind, q.form) == (kind, form)]
+        for finding in FINDINGS:
+            key = "answer" if form == "yes-no" else "label"
+            counts = Counter(getattr(q, key) for q in mine if q.finding == finding)
+            assert len(set(counts.values())) == 1, (kind, form, finding, counts)
+        assert len(set(Counter(q.finding for q in mine).values())) == 1
+        if form == "choice":
+            positions = Counter(q.answer for q in mine)
+            assert max(positions.values()) - min(positions.values()) <= 4
+
+
+def test_a_state_is_as_often_a_wrong_option_whatever_is_right(questions):
+    left_out = defaultdict(Counter)
+    for q in questions:
+        if (q.kind, q.form) == ("change", "choice"):
+            assert len(q.options) == len(set(q.options)) == 4
+            missing = {"it is new", "it is worse", "it is stable", "it is better", "it has resolved"} - set(q.options)
+            left_out[q.label][missing.pop()] += 1
+    for counts in left_out.values():
+        assert len(counts) == 4
+        assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_twins_show_the_same_images_in_the_other_order_with_the_mirrored_answer(questions):
+    by_id = {q.qid: q for q in questions}
+    assert len(by_id) == len(questions)
+    for q in questions:
+        twin = by_id[q.twin]
+        assert twin.twin == q.qid
+        assert twin.images == q.images[::-1]
+        if q.kind == "change":
+            assert twin.label == MIRROR[q.label]
+            assert "Image 1: " in q.reason.split("Image 2: ")[0]
+
+
+def test_without_images_every_form_is_at_chance(questions):
+    others = build_questions(units("other"), FORMS)[0]
+    for found in (baselines(questions, others), baselines(questions)):
+        assert {b.name for b in found} == {"text only", "position and length"}
+        assert all(b.at_chance for b in found), found
+    assert all(abs(b.accuracy - b.chance) < 0.06 for b in baselines(questions, others))
+
+
+def test_a_leaking_set_is_found():
+    from dataclasses import replace
+
+    honest = build_questions(units(), ("choice",))[0]
+    first = []
+    for q in honest:
+        right = q.options["ABCD".index(q.answer)]
+        first.append(replace(q, answer="A", options=[right, *(o for o in q.options if o != right)]))
+    found = {b.name: b for b in baselines([q for q in first if q.kind == "change"])}
+    assert found["position and length"].accuracy > 0.9
+    assert not found["position and length"].at_chance
+    told = [
+        replace(q, question=q.question + (" worse" if q.label == "worse" else "")) for q in honest if q.kind == "change"
+    ]
+    assert not next(b for b in baselines(told) if b.name == "text only").at_chance
+
+
+def test_findings_that_cannot_be_balanced_are_left_out_and_named():
+    stable = units(findings=("scoliosis",), labels=("stable",))
+    made, notes = build_questions([*units(), *(u for u in stable if u.kind == "change")], FORMS)
+    assert not any(q.finding == "scoliosis" for q in made)
+    assert "change, choice: too few units to balance 1 findings: scoliosis" in notes
+    with pytest.raises(DataError, match="nothing to ask: the pairs hold too few different answers about scoliosis"):
+        build_questions([u for u in stable if u.kind == "change"], FORMS)
+
+
+def test_set_accuracy_needs_both_orders(questions):
+    assert (
+        score_answers(questions, {q.qid: q.answer + "\nbecause" for q in questions})["all"]["set_accuracy"].value == 1
+    )
+    changes = [q for q in questions if q.kind == "change" and q.form == "open" and q.label != "stable"]
+    blind = score_answers(changes, {q.qid: "it is worse" for q in changes}, replicates=0)["change/open"]
+    assert float(blind["accuracy"].value) == 0.25
+    assert float(blind["set_accuracy"].value) == 0
+    with pytest.raises(DataError, match="questions have no answer"):
+        score_answers(questions, {})
+
+
+def test_answers_are_read_from_their_first_word(questions):
+    choice = next(q for q in questions if q.form == "choice" and q.answer == "B")
+    assert is_right(choice, "(B) it is worse")
+    assert is_right(choice, "B.")
+    assert not is_right(choice, "Because")
+    assert not is_right(choice, "")
+    yes = next(q for q in questions if q.form == "yes-no" and q.answer == "yes")
+    assert is_right(yes, "Yes, clearly")
+    assert not is_right(yes, "yesterday")
+
+
+def test_files(questions, tmp_path):
+    from PIL import Image
+
+    few = [q for q in questions if q.finding == "edema"][:40]
+    folder = write_questions(
+        tmp_path / "set", few, baselines(few, replicates=5), image_root=tmp_path, facts={"seed": 0}
+    )
+    for image in {i for q in few for i in q.images}:
+        Image.new("L", (4, 4)).save(tmp_path / image)
+    assert read_questions(folder) == few
+    shipped = [json.loads(line) for line in (folder / "trl.jsonl").read_text().splitlines()]
+    assert all(not image.startswith("/") for row in shipped for image in row["images"])
+    rows = load_trl(folder)
+    assert rows[0]["images"] == [str(tmp_path / image) for image in few[0].images]
+    content = rows[0]["prompt"][0]["content"]
+    assert [part["type"] for part in content] == ["text", "image", "text", "image", "text"]
+    assert all(set(part) == {"type", "text"} for part in content)
+    assert rows[0]["completion"][0]["content"][0]["text"].split("\n")[0] == few[0].answer
+    chat = load_chat(folder)[0]["messages"][0]["content"]
+    assert chat[1]["image_url"]["url"].startswith("data:image/png;base64,")
+    (tmp_path / few[0].images[0]).unlink()
+    with pytest.raises(DataError, match="no such picture; name the folder of the pictures"):
+        load_trl(folder)
+    with pytest.raises(UsageError, match="holds no question set"):
+        load_trl(tmp_path)
+
+
+def test_a_set_from_the_phantom_is_at_chance_without_images(phantom, tmp_path):
+    evidence = phantom.extra("evidence_truth")
+    made, found, _ = make_question_set(phantom, evidence, tmp_path / "set", split="test", timelines=True, most=4)
+    assert {(q.kind, q.form) for q in made} >= {("change", "yes-no"), ("difference", "choice")}
+    assert all(b.at_chance for b in found)
+    patients = set(phantom.studies.loc[phantom.studies["split"] == "test", "patient_id"])
+    assert {p for q in made for p in q.patients} <= patients
+    rows = [json.loads(line) for line in (tmp_path / "set" / "micxr.jsonl").read_text().splitlines()]
+    assert {"qid", "group_type", "qtype", "images", "question", "choices", "answer"} == set(rows[0])
+    assert all(len(row["images"]) == 5 and list(row["choices"]) == list("ABCDE") for row in rows)
+
+
+def test_timelines_are_balanced_and_true(phantom):
+    rows = timeline_questions(phantom, choose_priors(phantom, "all", prefer="latest"))
+    for group in ("ICR", "TEL"):
+        counts = Counter(row["choices"][row["answer"]] for row in rows if row["group_type"] == group)
+        assert len(counts) == 5
+        assert len(set(counts.values())) == 1
+    short = choose_priors(phantom, "all", prefer="latest")
+    with pytest.raises(DataError, match="no patient has 5 dated visits"):
+        timeline_questions(phantom, type(short)(short.table[short.table["nth"] > 9], []))
+
+
+def test_command_line(phantom, tmp_path, capsys):
+    import lgdea
+
+    evidence = lgdea.extract(phantom, out=tmp_path / "evidence").folder
+    code, out, _ = run_lgdea(
+        capsys, "compare", "questions", phantom.folder, "--evidence", evidence, "--out", tmp_path / "set"
+    )
+    assert code == 0
+    assert "answered without images" in out
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(
+        "".join(json.dumps({"qid": q.qid, "answer": q.answer}) + "\n" for q in read_questions(tmp_path / "set"))
+    )
+    code, out, _ = run_lgdea(capsys, "compare", "score", tmp_path / "set", answers, "--json")
+    assert json.loads(out)["all"]["set_accuracy"][0] == 1
+    answers.write_text("{}\n")
+    code, _, err = run_lgdea(capsys, "compare", "score", tmp_path / "set", answers)
+    assert code == 1
+    assert "row 1: is no answer" in err
+    code, _, err = run_lgdea(
+        capsys,
+        "compare",
+        "questions",
+        phantom.folder,
+        "--evidence",
+        evidence,
+        "--out",
+        tmp_path / "x",
+        "--finding",
+        "hernai",
+    )
+    assert code == 2
+    assert "hernai" in err
