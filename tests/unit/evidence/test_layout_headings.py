@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lgdea.evidence.layout import lay_out, split_sections, use_headings
+from lgdea.evidence.layout import lay_out, split_sections
 from lgdea.evidence.rules.reader import read_report
+from lgdea.vocabulary.extension import extend_vocabulary
+from lgdea.vocabulary.site_lexicon import SiteLexicon
+from lgdea.vocabulary.tables import using_vocabulary
 
 _READ = """
 findings|finding|results|report|observations|narrative|description|comment|comments|discussion|interpretation
@@ -213,11 +216,7 @@ def test_headings_met_are_told_with_their_kind():
 
 def test_a_site_adds_names():
     text = "Vraagstelling: pneumothorax\nBeoordeling: Clear lungs."
-    try:
-        use_headings({"indication": ["Vraagstelling"], "impression": ["Beoordeling"]})
+    own = SiteLexicon(headings={"Vraagstelling": "indication", "Beoordeling": "impression"})
+    with using_vocabulary(extend_vocabulary(own)):
         assert [n for n, _ in _sections(text)] == ["indication", "impression"]
-        with pytest.raises(ValueError, match="no kind of heading 'nonsense'"):
-            use_headings({"nonsense": ["x"]})
-    finally:
-        use_headings({})
     assert [n for n, _ in _sections(text)] == ["body"]
