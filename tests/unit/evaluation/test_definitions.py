@@ -5,11 +5,12 @@ from pathlib import Path
 
 from lgdea.evaluation.results.definitions import DEFINITIONS, meaning
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
+PAGES = [Path(__file__).resolve().parents[3] / "docs" / name for name in ("evaluation.md", "comparison.md")]
 
 
-def test_every_definition_stands_in_the_page_and_no_other():
-    told = set(re.findall(r"`([a-z-]+/[a-z0-9-]+-v\d+)`", PAGE.read_text(encoding="utf-8")))
+def test_every_definition_stands_in_the_pages_and_no_other():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    told = set(re.findall(r"`([a-z-]+/[a-z0-9-]+-v\d+)`", text))
     assert told == set(DEFINITIONS)
 
 
