@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from lgdea.errors import UsageError
 
@@ -27,6 +30,11 @@ def shipped(kind: str) -> Traversable:
     if in_checkout.is_dir():
         return in_checkout
     raise UsageError(f"this installation ships no {kind}", remedy="reinstall lgdea")
+
+
+def read_table(file: Traversable) -> Any:
+    """Read a YAML table that ships inside the package, with libyaml where PyYAML has it: five to ten times as fast."""
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def config_files(kind: str, names: Sequence[str] | None) -> list[Path]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import NamedTuple
 
-import yaml
+from lgdea.shipped import read_table
 
 ENGLISH = "en"
 UNKNOWN = "und"
@@ -171,8 +171,7 @@ def _script_of(character: str) -> str:
 
 @lru_cache(maxsize=1)
 def _load_words() -> _Words:
-    text = (resources.files("lgdea.evidence") / "languages.yaml").read_text(encoding="utf-8")
-    table: dict[str, dict[str, str]] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    table: dict[str, dict[str, str]] = read_table(resources.files("lgdea.evidence") / "languages.yaml")
     english = frozenset(table.pop(ENGLISH)["words"].split())
     foreign: dict[str, dict[str, None]] = {}
     for code, entry in table.items():

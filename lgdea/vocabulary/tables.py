@@ -14,11 +14,11 @@ from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lgdea.config import explain
 from lgdea.errors import DataError, UsageError
+from lgdea.shipped import read_table
 from lgdea.vocabulary.site_lexicon import SiteLexicon
 from lgdea.vocabulary.words import WordIndex
 
@@ -275,8 +275,7 @@ def load_shipped_vocabulary() -> Vocabulary:
 
 
 def _read(name: str, kind: type[E]) -> dict[str, E]:
-    text = (resources.files("lgdea.vocabulary") / name).read_text(encoding="utf-8")
-    rows: list[dict[str, Any]] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    rows: list[dict[str, Any]] = read_table(resources.files("lgdea.vocabulary") / name)
     result: dict[str, E] = {}
     for number, row in enumerate(rows, start=1):
         try:

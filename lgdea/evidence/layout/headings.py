@@ -12,8 +12,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-import yaml
-
+from lgdea.shipped import read_table
 from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 EVIDENCE_SECTIONS = frozenset({"findings", "impression", "addendum", "body"})
@@ -155,6 +154,6 @@ def load_headings() -> Headings:
 
 @lru_cache(maxsize=4)
 def _build_headings(vocabulary: Vocabulary) -> Headings:
-    data: dict[str, Any] = yaml.safe_load((resources.files(__package__) / "headings.yaml").read_text(encoding="utf-8"))
+    data: dict[str, Any] = read_table(resources.files(__package__) / "headings.yaml")
     own = {} if vocabulary.site is None else vocabulary.site.headings
     return Headings(data["names"], data["families"], data["filler"], data["regions"], data["studies"], own)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from lgdea.evidence.rules.spelling import lemma
@@ -32,10 +33,21 @@ _VALUE_ENDS = r"$|[,;()|] |checked |unchecked |(?:[a-z]+ )?(?:# )+[:=|] "
 
 
 class CuePattern(NamedTuple):
-    """A compiled pattern and the lemmas that it can begin with."""
+    """A pattern as a regular expression, and the lemmas that it can begin with."""
 
-    regex: re.Pattern[str]
+    source: str
     starts: frozenset[str]
+
+    @property
+    def regex(self) -> re.Pattern[str]:
+        """The expression, compiled when it is first needed: a report meets few of the hundreds."""
+        return compile_once(self.source)
+
+
+@cache
+def compile_once(source: str) -> re.Pattern[str]:
+    """Compile an expression, or return what was compiled of it before."""
+    return re.compile(source)
 
 
 class _Part(NamedTuple):
@@ -58,7 +70,7 @@ class _Compiler:
         part = self._alternatives()
         if self.at != len(self.items) or self.closed != self.items.count("(") or part.may_be_empty or not part.starts:
             raise ValueError(f"cue pattern {self.pattern!r} cannot be read, or need not begin with a word")
-        return CuePattern(re.compile(part.regex), part.starts)
+        return CuePattern(part.regex, part.starts)
 
     def _peek(self) -> str:
         return self.items[self.at] if self.at < len(self.items) else ""

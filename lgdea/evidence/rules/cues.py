@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,11 +9,10 @@ from importlib import resources
 from itertools import accumulate
 from typing import Any
 
-import yaml
-
-from lgdea.evidence.rules.cue_patterns import MASK, NUMBER, CuePattern, compile_patterns
+from lgdea.evidence.rules.cue_patterns import MASK, NUMBER, CuePattern, compile_once, compile_patterns
 from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.tokens import lemmas
+from lgdea.shipped import read_table
 from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 
@@ -23,7 +21,7 @@ class CueGrammar:
     """Compiled cue patterns by the lemma that they begin with, each with its tags (kind and direction, or a change)."""
 
     by_start: dict[str, list[tuple[CuePattern, Mapping[str, str]]]] = field(default_factory=dict)
-    any_of: dict[str, re.Pattern[str]] = field(default_factory=dict)
+    any_of: dict[str, str] = field(default_factory=dict)
     """All patterns of a lemma in one, which tells quickly that none of them matches."""
 
     def find(self, words: Sequence[str], taken: set[int]) -> list[Hit]:
@@ -55,7 +53,7 @@ class CueGrammar:
         best = at
         tags: Mapping[str, str] = {}
         start = NUMBER if word[0].isdigit() else word
-        if self.any_of[start].match(text, at) is None:
+        if compile_once(self.any_of[start]).match(text, at) is None:
             return best, tags
         for pattern, its in self.by_start[start]:
             match = pattern.regex.match(text, at)
@@ -86,7 +84,7 @@ def load_cues() -> CueGrammar:
 
 @lru_cache(maxsize=4)
 def _compile_cues(vocabulary: Vocabulary) -> CueGrammar:
-    table = yaml.safe_load((resources.files("lgdea.evidence.rules") / "cues.yaml").read_text(encoding="utf-8"))
+    table = read_table(resources.files("lgdea.evidence.rules") / "cues.yaml")
     if vocabulary.site is not None:
         for kind, own in (("negated", vocabulary.site.negation), ("uncertain", vocabulary.site.uncertainty)):
             for where, words in (("forward", own.before), ("backward", own.after)):
@@ -105,7 +103,7 @@ def build_cues(table: Mapping[str, Any]) -> CueGrammar:
                 for word in pattern.starts:
                     grammar.by_start.setdefault(word, []).append((pattern, {kind: value}))
     for word, rows in grammar.by_start.items():
-        grammar.any_of[word] = re.compile("|".join(pattern.regex.pattern for pattern, _ in rows))
+        grammar.any_of[word] = "|".join(pattern.source for pattern, _ in rows)
     return grammar
 
 

@@ -10,13 +10,13 @@ from importlib import resources
 from typing import Any
 
 import ahocorasick
-import yaml
 
 from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.misspellings import SpellingCorrector, load_near_words
 from lgdea.evidence.rules.organ_tables import load_organs
 from lgdea.evidence.rules.spelling import lemma
 from lgdea.evidence.rules.tokens import Token, lemmas
+from lgdea.shipped import read_table
 from lgdea.vocabulary import Anatomy, Vocabulary, load_vocabulary
 
 _CORRECTED = frozenset({"finding", "head", "place", "laterality", "severity", "modifier", "normal"})
@@ -121,7 +121,7 @@ def load_lexicon() -> Lexicon:
 
 @lru_cache(maxsize=4)
 def _build_lexicon(vocabulary: Vocabulary) -> Lexicon:
-    terms = yaml.safe_load((resources.files("lgdea.evidence.rules") / "terms.yaml").read_text(encoding="utf-8"))
+    terms = read_table(resources.files("lgdea.evidence.rules") / "terms.yaml")
     entries = _entries(terms, vocabulary)
     devices = {f.id for f in vocabulary.findings.values() if f.kind == "device"}
     _mark_inner_places({key: tags for key, tags in entries.items() if tags.get("finding") not in devices}, entries)

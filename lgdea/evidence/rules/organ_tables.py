@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-import yaml
+from lgdea.shipped import read_table
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Organs:
 @lru_cache(maxsize=1)
 def load_organs() -> Organs:
     """Return the tables, read once."""
-    text = (resources.files("lgdea.evidence.rules") / "organs.yaml").read_text(encoding="utf-8")
-    tables: dict[str, Any] = yaml.safe_load(text)
+    tables: dict[str, Any] = read_table(resources.files("lgdea.evidence.rules") / "organs.yaml")
     words = {word: structure for structure, names in tables["studies"].items() for word in names}
     return Organs(
         general=frozenset(tables["general"]),

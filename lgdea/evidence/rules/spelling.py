@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from importlib import resources
 
-import yaml
+from lgdea.shipped import read_table
 
 _ACCENTS = str.maketrans("áàâäãéèêëíìîïóòôöõúùûüñç", "aaaaaeeeeiiiiooooouuuunc")
 _LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "æ": "ae", "œ": "oe"}
@@ -77,8 +77,7 @@ _IRREGULAR = {
 @lru_cache(maxsize=1)
 def load_abbreviations() -> dict[str, str]:
     """Return what each abbreviation, in lower case, stands for."""
-    text = (resources.files("lgdea.evidence.rules") / "abbreviations.yaml").read_text(encoding="utf-8")
-    table: dict[str, str] = yaml.safe_load(text)
+    table: dict[str, str] = read_table(resources.files("lgdea.evidence.rules") / "abbreviations.yaml")
     return table
 
 

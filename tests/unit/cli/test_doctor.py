@@ -16,7 +16,7 @@ def test_every_transfer_syntax_decodes_or_has_a_remedy(capsys, monkeypatch):
     }  # fmt: skip
     assert states["RLE Lossless"]["remedy"] is None
     monkeypatch.setattr(syntaxes, "decoders", lambda uid, bits, samples=1: [])
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "_width", 200)
     code, out, _ = run_lgdea(capsys, "doctor")
     out = " ".join(out.replace("│", " ").split())
     assert code == 0
