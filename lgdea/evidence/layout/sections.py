@@ -12,6 +12,8 @@ from lgdea.evidence.layout.markup import flatten, markup_spans
 from lgdea.evidence.layout.resuming import resume_at
 from lgdea.evidence.layout.sentences import cut_long, split_flat
 
+_LONGEST_KEPT = 2048  # characters of a report whose layout is kept for long
+
 
 class Section(NamedTuple):
     """A named stretch of the raw text, half-open."""
@@ -67,10 +69,10 @@ def lay_out(text: str) -> Layout:
     full stop; in capitals anywhere; or alone on its line. A section that is not read ends at the next heading, at a
     label that nobody knows (``Lungs:``), and where its text turns to statements about this study.
     """
-    return _lay_out(text, load_headings())
+    lay = _lay_out_again if len(text) <= _LONGEST_KEPT else _lay_out_once
+    return lay(text, load_headings())
 
 
-@lru_cache(maxsize=64)
 def _lay_out(text: str, headings: Headings) -> Layout:
     plain = flatten(text)
     finder = MarkFinder(plain, headings)
@@ -84,6 +86,11 @@ def _lay_out(text: str, headings: Headings) -> Layout:
             sections.append(Section("body", turn, end))
     kept = tuple(section for section in sections if plain[section.start : section.end].strip())
     return Layout(plain, kept, tuple(finder.headings), tuple(markup_spans(text, plain)))
+
+
+_lay_out_again = lru_cache(maxsize=4096)(_lay_out)
+"""Layouts of short reports: they are laid out to be read, and once more when their answers are, a batch later."""
+_lay_out_once = lru_cache(maxsize=64)(_lay_out)
 
 
 def _without_markup(spans: list[Span], markup: Sequence[tuple[int, int]]) -> Iterator[Span]:
@@ -139,7 +146,10 @@ def report_sentences(text: str) -> list[tuple[int, int]]:
 
 def section_at(sections: Sequence[Section], at: int) -> str:
     """Return the name of the last section that begins at or before a character, ``body`` before the first."""
-    return next((section.name for section in reversed(sections) if section.start <= at), "body")
+    for section in reversed(sections):
+        if section.start <= at:
+            return section.name
+    return "body"
 
 
 def sentence_around(sentences: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:

@@ -164,9 +164,14 @@ def _own_cues(vocabulary: Vocabulary) -> set[str]:
 
 def find_misspelt(finding_texts: Iterable[str]) -> list[str]:
     """List the words of findings, as reports spell them, that the lexicon knows only as misspelt."""
-    spelling = load_lexicon().spelling
-    words = (word.lower() for text in finding_texts for word in _WORD.findall(text))
-    return [word for word in words if spelling.misspelt(word)]
+    lexicon = load_lexicon()
+    return [word for text in finding_texts for word in _misspelt_words(text, lexicon)]
+
+
+@lru_cache(maxsize=16384)
+def _misspelt_words(finding_text: str, lexicon: Lexicon) -> tuple[str, ...]:
+    words = (word.lower() for word in _WORD.findall(finding_text))
+    return tuple(word for word in words if lexicon.spelling.misspelt(word))
 
 
 def _entries(terms: Mapping[str, Any], vocabulary: Vocabulary) -> dict[tuple[str, ...], dict[str, str]]:
