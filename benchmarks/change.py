@@ -51,8 +51,9 @@ def table(folder: Path) -> str:
         content = json.loads(file.read_text(encoding="utf-8"))
         cells = [
             format_interval(*(content["metrics"][m][part] for part in ("value", "low", "high")))
-            for m in METRICS
             if m in content["metrics"]
+            else "-"
+            for m in METRICS
         ]
         lines.append(f"| {file.stem} | {content['steps']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
