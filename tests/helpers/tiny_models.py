@@ -25,7 +25,7 @@ def build_tiny_llama(
     window: int = 8192,
     chat_template: str | None = CHAT_TEMPLATE,
     closing: float = 0.4,
-    seed: int = 0,
+    seed: int = 2,
 ) -> Path:
     """Write a Llama of about 0.7 million parameters with its tokenizer; a few seconds, no download.
 
@@ -34,7 +34,7 @@ def build_tiny_llama(
         window: Longest prompt plus answer, in tokens.
         chat_template: None writes a model that has no chat template.
         closing: How strongly tokens that close something are pushed; 0 hardly ever ends a quote, 1 ends it at once.
-        seed: Of the weights.
+        seed: Of the weights; with the default, some answers to the tests' reports are empty, some whole, some endless.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -61,6 +61,10 @@ def build_tiny_llama(
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.1, generator=generator)
+        # Attention that is nearly even over a prompt of thousands of tokens answers every report alike.
+        for name, parameter in model.named_parameters():
+            if "q_proj" in name or "k_proj" in name:
+                parameter.mul_(6.0)
         # Small embeddings beside the constant below would make every answer the same.
         model.model.embed_tokens.weight.normal_(0.0, 1.0, generator=generator)
         # The first hidden dimension is a constant that only the head reads: a bias, which Llama has not.
