@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lgdea.comparison.entity.model import EntityModel
     from lgdea.comparison.entity.ranking import EntityViews
     from lgdea.imaging.geometry import Geometry
+    from lgdea.reporting.cases import CaseSheet
 
 
 @dataclass(frozen=True)
@@ -51,22 +52,40 @@ class Cases:
     maps: Mapping[str, Any]
     """Attention of the entity by image id, (H, W) in source pixels, NaN outside the crop; query and cases."""
 
-    def draw(self, *, side: int = 256) -> Image.Image:
-        """Draw query and cases side by side, each with the entity's heat map below.
-
-        Args:
-            side: Longer side of each picture in pixels.
-        """
+    @property
+    def sheet(self) -> CaseSheet:
+        """Query and cases side by side, each with the entity's heat map below."""
         from lgdea.imaging.read import read_image
-        from lgdea.reporting.cases import CaseColumn, draw_cases
+        from lgdea.reporting.cases import CaseColumn, CaseSheet
 
         columns = []
         for number, case in enumerate([self.query, *self.cases]):
             title = f"{number}   similarity {case.similarity:.2f}" if number else "query"
             lines = (title, case.image_id, f"P(shown) {case.presence:.2f}")
             pixels = read_image(self.archive.image_path(case.image_id)).pixels
-            columns.append(CaseColumn(pixels, self.maps[case.image_id], lines))
-        return draw_cases(f"cases like the first with respect to: {self.entity.text}", columns, side=side)
+            columns.append(CaseColumn.with_map(pixels, self.maps[case.image_id], lines))
+        return CaseSheet(f"cases like the first with respect to: {self.entity.text}", tuple(columns))
+
+    def draw(self, *, side: int = 256) -> Image.Image:
+        """Draw :attr:`sheet`.
+
+        Args:
+            side: Longer side of each picture in pixels.
+        """
+        return self.sheet.draw(side=side)
+
+    def write(self, out: str | Path) -> Path:
+        """Write :attr:`sheet` as a picture (``.png``) or a self-contained page (``.html``).
+
+        Args:
+            out: The file.
+
+        Raises:
+            UsageError: Another ending.
+        """
+        from lgdea.reporting.case_page import write_sheet
+
+        return write_sheet(self.sheet, out)
 
 
 def train_comparison(

@@ -47,7 +47,7 @@ def find(
     *,
     top: Annotated[int, typer.Option(min=1, help="Number of cases.")] = 5,
     split: Annotated[str, typer.Option(help="Part that is searched: train, val, test or all.")] = "all",
-    out: Annotated[Path | None, typer.Option(help="Picture (.png) of query and cases with the entity's map.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Picture (.png) or page (.html) of query, cases and maps.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Find the cases of other patients that are most like an image with respect to an entity.
@@ -56,13 +56,13 @@ def find(
     """
     from lgdea.api.comparison import find_cases
 
+    if out is not None:
+        from lgdea.reporting.case_page import check_ending
+
+        check_ending(out)  # before a model is loaded
     found = find_cases(model, archive, image, entity, top=top, split=split)
     if out is not None:
-        from lgdea.reporting.overlays import to_png
-        from lgdea.runs import atomic
-
-        with atomic(out) as temporary:
-            temporary.write_bytes(to_png(found.draw()))
+        found.write(out)
     if json:
         show_json({"entity": asdict(found.entity), "query": asdict(found.query), "cases": [*map(asdict, found.cases)]})
         return
@@ -74,4 +74,4 @@ def find(
     show_table(title, ["", "image", "patient", "similarity", "P(shown)"], rows)
     console.print(f"P(shown) in the query: {found.query.presence:.3f}", highlight=False)
     if out is not None:
-        console.print(f"picture: {out}")
+        console.print(f"cases: {out}")

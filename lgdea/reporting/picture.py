@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lgdea.errors import DataError
 from lgdea.reporting import measures
 from lgdea.reporting.examples import HeatMapper, phrase_of, spans_of
+from lgdea.reporting.fonts import font
 from lgdea.reporting.highlight import HighlightSpan
 from lgdea.reporting.overlays import overlay, to_png
 from lgdea.reporting.palette import ASSERTIONS, SERIES
@@ -150,41 +150,41 @@ def choose_example(archive: Archive, evidence: pd.DataFrame, model: HeatMapper, 
 
 
 def _heading(pen: ImageDraw.ImageDraw, x: int, title: str, note: str) -> None:
-    pen.text((x, 36), title, INK, _font(27, bold=True))
-    size = next((size for size in range(21, 12, -1) if _font(size).getlength(note) <= SIDE), 12)
-    pen.text((x, 72), note, MUTED, _font(size))
+    pen.text((x, 36), title, INK, font(27, bold=True))
+    size = next((size for size in range(21, 12, -1) if font(size).getlength(note) <= SIDE), 12)
+    pen.text((x, 72), note, MUTED, font(size))
 
 
 def _report(pen: ImageDraw.ImageDraw, x: int, width: int, example: Example) -> None:
-    font, height, text = _font(20), 31, example.report
-    for number, line in enumerate(wrap(text, width, font)[:TEXT_LINES]):
+    face, height, text = font(20), 31, example.report
+    for number, line in enumerate(wrap(text, width, face)[:TEXT_LINES]):
         y = TOP + number * height
         for start, end in line:
-            left = x + font.getlength(text[line[0][0] : start])
+            left = x + face.getlength(text[line[0][0] : start])
             shown = _assertion_at(example.spans, start)
             if shown:
                 # A mark runs on over the space to the next word of its line when that belongs to it too.
                 on = end < line[-1][1] and _assertion_at(example.spans, end) == shown
-                right = left + font.getlength(text[start : end + on])
+                right = left + face.getlength(text[start : end + on])
                 pen.rectangle((left, y, right, y + height - 5), fill=TINTS[shown])
                 pen.line((left, y + height - 5, right, y + height - 5), fill=ASSERTIONS[shown], width=2)
-            pen.text((left, y + 2), text[start:end], INK, font)
+            pen.text((left, y + 2), text[start:end], INK, face)
     y, left = TOP + SIDE + 26, float(x)
     for assertion, colour in ASSERTIONS.items():
         pen.rectangle((left, y, left + 22, y + 20), fill=TINTS[assertion])
         pen.line((left, y + 20, left + 22, y + 20), fill=colour, width=3)
-        pen.text((left + 30, y - 2), assertion, MUTED, _font(20))
-        left += 62 + _font(20).getlength(assertion)
+        pen.text((left + 30, y - 2), assertion, MUTED, font(20))
+        left += 62 + font(20).getlength(assertion)
 
 
-def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[list[tuple[int, int]]]:
+def wrap(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[list[tuple[int, int]]]:
     """Break ``text`` into lines of at most ``width`` pixels; a line is the (start, end) of its words."""
     lines = []
     for paragraph in re.finditer(r"[^\n]*\S[^\n]*", text):
         line: list[tuple[int, int]] = []
         for word in re.finditer(r"\S+", paragraph[0]):
             start, end = paragraph.start() + word.start(), paragraph.start() + word.end()
-            if line and font.getlength(text[line[0][0] : end]) > width:
+            if line and face.getlength(text[line[0][0] : end]) > width:
                 lines.append(line)
                 line = []
             line.append((start, end))
@@ -200,12 +200,12 @@ def _assertion_at(spans: Sequence[HighlightSpan], position: int) -> str | None:
 def _bars(pen: ImageDraw.ImageDraw, x: int, width: int, rows: Sequence[measures.MetricRow]) -> None:
     y, left, bar = TOP, x + 78, width - 78 - 62
     for row in rows:
-        pen.text((x, y), row.task.replace("_", " "), MUTED, _font(19))
-        pen.text((x, y + 25), row.name.removeprefix("image→report "), INK, _font(20, bold=True))
+        pen.text((x, y), row.task.replace("_", " "), MUTED, font(19))
+        pen.text((x, y + 25), row.name.removeprefix("image→report "), INK, font(20, bold=True))
         y += 58
         top = y
         for number, cell in enumerate(row.cells):
-            pen.text((x, y), cell.label, MUTED, _font(19))
+            pen.text((x, y), cell.label, MUTED, font(19))
             pen.rectangle((left, y + 3, left + bar, y + 21), fill=TRACK)
             if cell.value:
                 end = left + bar * row.position(cell.value.value) / 100
@@ -213,19 +213,10 @@ def _bars(pen: ImageDraw.ImageDraw, x: int, width: int, rows: Sequence[measures.
                 if cell.value.low <= cell.value.high:
                     low, high = (left + bar * row.position(v) / 100 for v in (cell.value.low, cell.value.high))
                     pen.line((low, y + 12, high, y + 12), fill=INK, width=2)
-                pen.text((left + bar + 12, y), f"{cell.value.value:.2f}", INK, _font(20, bold=number == 0))
+                pen.text((left + bar + 12, y), f"{cell.value.value:.2f}", INK, font(20, bold=number == 0))
             y += 28
         if row.chance is not None:
             at = left + bar * row.position(row.chance) / 100
             for dash in range(top, y, 8):
                 pen.line((at, dash, at, dash + 4), fill=MUTED, width=2)
         y += 24
-
-
-@lru_cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib, so that the picture is the same everywhere."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
