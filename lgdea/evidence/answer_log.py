@@ -131,6 +131,8 @@ class AnswerLog:
             record.update(failure=response.failure, detail=response.detail)
         if response.tokens is not None:
             record["tokens"] = response.tokens
+        if response.logprobs is not None:
+            record["logprobs"] = dict(response.logprobs)
         with writing(self._file):
             line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
             self._stream.write(line)

@@ -36,6 +36,7 @@ class RawRecord(NamedTuple):
     failure: str | None
     detail: str
     tokens: int | None
+    logprobs: dict[str, float] | None = None
 
 
 class RawLine(NamedTuple):
@@ -170,4 +171,5 @@ def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
             remedy="delete this line; what it answered is asked again",
         ) from None
     text, failure, detail = record.get("text"), record.get("failure"), record.get("detail", "")
-    return RawRecord(key, record.get("report_id", ""), attempt, text, failure, detail, record.get("tokens"))
+    tokens, logprobs = record.get("tokens"), record.get("logprobs")
+    return RawRecord(key, record.get("report_id", ""), attempt, text, failure, detail, tokens, logprobs)

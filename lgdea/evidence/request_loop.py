@@ -34,7 +34,7 @@ class PendingRequest:
     request_id: str
     report_id: str
     text: str
-    messages: tuple[Mapping[str, str], ...]
+    messages: tuple[Mapping[str, Any], ...]
     parse: Callable[[str], object]
     language: str = ""
 
@@ -48,6 +48,8 @@ class Questions:
     json_schema: Mapping[str, Any]
     what: str
     """Text of the progress bar."""
+    choices: tuple[str, ...] = ()
+    """What an answer may be, where it is one of a few."""
 
 
 def run_requests(
@@ -125,8 +127,8 @@ class _RetryRound:
                 attempt = self._due_attempt(item)
                 if attempt is not None:
                     self._in_flight[item.request_id] = (item, attempt)
-                    schema = self._questions.json_schema
-                    yield Request(item.request_id, item.text, item.messages, schema, attempt, item.language)
+                    schema, choices = self._questions.json_schema, self._questions.choices
+                    yield Request(item.request_id, item.text, item.messages, schema, attempt, item.language, choices)
 
     def _due_attempt(self, item: PendingRequest) -> int | None:
         """The number of the attempt that is due, None when the question is settled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import struct
@@ -10,7 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
+
+from PIL import Image
 
 EMPTY = '{"units": []}'
 
@@ -23,6 +27,7 @@ class Seen:
     count: int
     body: Mapping[str, Any]
     headers: Mapping[str, str]
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: str | None = None
     message: Mapping[str, Any] = field(default_factory=dict)
+    logprobs: Mapping[str, Any] | None = None
     hang: bool = False
     cut: bool = False
 
@@ -57,6 +63,8 @@ class OpenAIServer:
         constrains: Whether answers are held to the schema.
         version: What ``/version`` says, None for a server without one.
         page: What every GET is answered with instead.
+        most_images: Images that are taken in one message, None for any number.
+        gives_logprobs: Whether log-probabilities may be asked for.
     """
 
     def __init__(
@@ -69,7 +77,11 @@ class OpenAIServer:
         constrains: bool = True,
         version: str | None = "0.0-test",
         page: str | None = None,
+        most_images: int | None = None,
+        gives_logprobs: bool = True,
     ) -> None:
+        self.most_images = most_images
+        self.gives_logprobs = gives_logprobs
         self.behave = behave
         self.models = list(models)
         self.key = key
@@ -128,16 +140,20 @@ class OpenAIServer:
     def decide(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
         if body["model"] not in self.models:
             return error(404, f"The model `{body['model']}` does not exist.")
-        schema = body["response_format"]["json_schema"]["schema"]
-        only = schema.get("properties", {}).get("answer", {}).get("enum")
-        if only is not None:
+        if body.get("logprobs") and not self.gives_logprobs:
+            return error(400, "logprobs are not supported")
+        key, images = _read_message(body["messages"][-1])
+        if self.most_images is not None and images > self.most_images:
+            return error(400, f"At most {self.most_images} image(s) may be provided in one prompt.")
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+        only = schema.get("properties", {}).get("answer", {}).get("enum", [])
+        if len(only) == 1:
             return Reply(json.dumps({"answer": only[0]}) if self.constrains else "Blue.")
         if body["max_tokens"] == 1:
             return Reply("{", finish_reason="length")
-        key = body["messages"][-1]["content"]
         with self._lock:
             self._counts[key] += 1
-            seen = Seen(key, self._counts[key], body, headers)
+            seen = Seen(key, self._counts[key], body, headers, images)
             self.seen.append(seen)
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
@@ -146,6 +162,19 @@ class OpenAIServer:
         finally:
             with self._lock:
                 self._at_once -= 1
+
+
+def _read_message(message: Mapping[str, Any]) -> tuple[str, int]:
+    """The text of a message, and its number of images, each of which must be a whole PNG."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content, 0
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    for url in urls:
+        head, _, data = url.partition(",")
+        assert head == "data:image/png;base64", head
+        Image.open(BytesIO(base64.b64decode(data, validate=True))).verify()
+    return " ".join(part["text"] for part in content if part["type"] == "text"), len(urls)
 
 
 class _Listener(ThreadingHTTPServer):
@@ -210,7 +239,8 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, reply: Reply) -> None:
             message = {"role": "assistant", "content": reply.text, **reply.message}
-            choices = [{"index": 0, "message": message, "finish_reason": reply.finish_reason}]
+            choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
+            choices = [choice if reply.logprobs is None else {**choice, "logprobs": reply.logprobs}]
             completion = {"object": "chat.completion", "choices": choices, "usage": {"completion_tokens": 7}}
             content = (json.dumps(completion) if reply.raw is None else reply.raw).encode()
             self.send_response(reply.status)

@@ -16,19 +16,21 @@ GROUP = "lgdea.backends"
 
 @dataclass(frozen=True)
 class Request:
-    """One report to read.
+    """One report to read, or one question about images.
 
-    ``prompt`` holds the chat messages of a language model, empty for a backend that needs none. ``attempt`` counts how
+    ``prompt`` holds the chat messages of a language model, empty for a backend that needs none; their contents may hold
+    images (:mod:`lgdea.evidence.backends.parts`). With ``choices`` the answer is one of these. ``attempt`` counts how
     often this is asked: a language model gives each further attempt twice the tokens of the one before. ``language`` is
     the tag that the archive states, empty where it states none.
     """
 
     request_id: str
     text: str
-    prompt: tuple[Mapping[str, str], ...] = ()
+    prompt: tuple[Mapping[str, Any], ...] = ()
     json_schema: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 1
     language: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Response:
     """The answer to one request: ``text`` (JSON of :mod:`lgdea.evidence.response`) or a typed ``failure``.
 
     A backend that does not read the report's language fails with ``language``, whose name is the ``detail``.
+    ``logprobs`` are those of the request's choices, where the backend knows them.
     """
 
     request_id: str
@@ -43,6 +46,7 @@ class Response:
     failure: Failure | None = None
     detail: str = ""
     tokens: int | None = None
+    logprobs: Mapping[str, float] | None = None
 
 
 @runtime_checkable

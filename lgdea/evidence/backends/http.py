@@ -14,6 +14,7 @@ from lgdea.evidence.backends.base import Request, Response
 from lgdea.evidence.backends.http_address import Address, check_address
 from lgdea.evidence.backends.http_client import Server
 from lgdea.evidence.backends.http_session import Session, Settings
+from lgdea.evidence.backends.parts import count_images
 from lgdea.evidence.backends.sampling import Sampling, require_at_least
 
 KEY_VARIABLE = "LGDEA_API_KEY"
@@ -40,6 +41,8 @@ class HttpBackend:
         self._identity: dict[str, Any] | None = None
         self._is_proven = False
         self._schemas: set[str] = set()
+        self._images = 0
+        self._gives_logprobs = True
 
     def respond(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Answer each request once, in the order in which the server is done.
@@ -78,7 +81,10 @@ class HttpBackend:
         return {"backend": self.name, **self._identity, "sampling": self._settings.sampling.describe()}
 
     def _prepare(self, session: Session, request: Request) -> None:
-        """Find out who answers, and that the answers will be of the schema, before the first report is sent."""
+        """Find out who answers, and that it takes schema and images, before the first question is sent.
+
+        Of several numbers of images the largest must come first.
+        """
         if self._identity is None:
             self._identity = session.call(session.connect())
         if not self._is_proven:
@@ -88,6 +94,10 @@ class HttpBackend:
         if schema not in self._schemas:
             session.call(session.try_schema(dict(request.json_schema)))
             self._schemas.add(schema)
+        if count_images(request.prompt) > self._images:
+            session.call(session.try_images(request))
+            self._images, self._gives_logprobs = count_images(request.prompt), session.gives_logprobs
+        session.gives_logprobs = self._gives_logprobs
 
     def _open_session(self) -> Session:
         return Session(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from lgdea.errors import EvidenceError, UsageError
+from lgdea.evidence.backends.choices import Token
 from lgdea.evidence.backends.http_address import Address
 
 Kind = Literal["busy", "gone", "lost", "broken"]
@@ -58,12 +59,13 @@ class RequestRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A chat completion: its text, why it ended, and how many tokens were made."""
+    """A chat completion: its text, why it ended, how many tokens were made, and the tokens themselves if asked for."""
 
     text: str
     finish_reason: str
     refusal: str
     tokens: int | None
+    listed: Sequence[Token] = ()
 
 
 class Server:
@@ -219,12 +221,23 @@ def _read_answer(content: Any) -> Answer:
             finish_reason=reason,
             refusal=message.get("refusal") or "",
             tokens=(content.get("usage") or {}).get("completion_tokens"),
+            listed=_read_tokens(choice.get("logprobs")),
         )
     except (KeyError, IndexError, TypeError, AttributeError):
         raise TransientServerError("broken", "the answer is JSON but no chat completion") from None
     if reason in ("abort", "error"):
         raise TransientServerError("broken", f"the server ended the answer early ({reason})")
     return answer
+
+
+def _read_tokens(logprobs: Any) -> list[Token]:
+    """The answer's tokens with the log-probabilities at their places; none where the server gives none."""
+    entries = (logprobs or {}).get("content") or []
+    return [
+        (entry["token"], {**{o["token"]: float(o["logprob"]) for o in entry.get("top_logprobs") or []},
+                          entry["token"]: float(entry["logprob"])})
+        for entry in entries
+    ]  # fmt: skip
 
 
 def _read_message(response: httpx.Response) -> str:

@@ -17,10 +17,12 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
 
-from lgdea.errors import EvidenceError
+from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Failure, Request, Response
+from lgdea.evidence.backends.choices import TOP_TOKENS, choice_logprobs
 from lgdea.evidence.backends.http_address import Address
 from lgdea.evidence.backends.http_client import Answer, RequestRefusedError, Server, TransientServerError, unknown_model
+from lgdea.evidence.backends.parts import count_images, with_urls
 from lgdea.evidence.backends.sampling import Sampling
 from lgdea.evidence.backends.schema_check import check_schema_answer, schema_check_request
 
@@ -29,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 SCHEMA_REMEDY = "use a server with structured output, such as `vllm serve`, and a model that it supports"
 _LONGEST_PAUSE_SECONDS = 60.0
+_MOST_IMAGES = re.compile(r"(?:at most|maximum of|up to|limit of|only) (\d+) image", re.IGNORECASE)
 _WINDOW = re.compile(r"maximum context length is (\d+)")
 _PROMPT = re.compile(r"(\d+) input tokens|\((\d+) in the messages")
 
@@ -74,6 +77,8 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._absence: asyncio.Task[bool] | None = None
         self._given_up = 0
+        self.gives_logprobs = True
+        """False for a server that refuses to tell log-probabilities."""
 
     def __enter__(self) -> Session:
         self._loop = asyncio.new_event_loop()
@@ -155,6 +160,34 @@ class Session:
         if response.failure not in (None, "length"):
             raise EvidenceError(f"the server does not take the schema ({response.detail})", remedy=SCHEMA_REMEDY)
 
+    async def try_images(self, request: Request) -> None:
+        """Show the server a question with images, lest it refuse each one for their number.
+
+        Raises:
+            UsageError: It takes fewer images in one message, or none.
+        """
+        response = await self._answer(request, max_tokens=1)
+        if response.failure == "refused" and self.gives_logprobs:
+            self.gives_logprobs = False
+            again = await self._answer(request, max_tokens=1)
+            self.gives_logprobs = again.failure == "refused"
+            response = again if again.failure != "refused" else response
+        if response.failure in ("refused", "backend_error"):
+            raise self._explain_images(count_images(request.prompt), response.detail)
+
+    def _explain_images(self, needed: int, detail: str) -> UsageError:
+        limit = _MOST_IMAGES.search(detail)
+        if limit is None:
+            return UsageError(
+                f"the server {self._address.shown} does not answer a question with {needed} images ({detail})",
+                remedy="serve a model that reads several images in one message",
+            )
+        most = f"{limit[1]} image" + ("" if limit[1] == "1" else "s")
+        return UsageError(
+            f"the server {self._address.shown} takes {most} in one message, {needed} are needed",
+            remedy="start it with a higher limit (vLLM: --limit-mm-per-prompt), or take fewer references",
+        )
+
     def _start(self, request: Request) -> None:
         task = self._loop.create_task(self._serve(request))
         self._tasks.add(task)
@@ -186,7 +219,7 @@ class Session:
                 trouble = caught
             else:
                 self._given_up = 0
-                return _make_response(request.request_id, answer)
+                return _make_response(request, answer)
             was_away = trouble.kind in ("gone", "lost") and await self._wait_until_back(trouble)
             if was_away and trouble.kind == "gone":
                 continue  # this request never reached the server
@@ -203,15 +236,25 @@ class Session:
         sampling = self._settings.sampling
         return {
             "model": self._identity["model"],
-            "messages": list(request.prompt),
+            "messages": with_urls(request.prompt),
             "temperature": sampling.temperature,
             "seed": sampling.seed,
             "max_tokens": max_tokens or sampling.budget(request.attempt),
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": request.json_schema, "strict": True},
-            },
+            **self._constraint(request),
         }
+
+    def _constraint(self, request: Request) -> dict[str, Any]:
+        """What holds an answer to its schema or choices, and asks how probable the choices are.
+
+        A model that has learned to answer with a bare word is thrown by JSON, so vLLM is told the choices themselves.
+        """
+        schema = {"name": "answer", "schema": request.json_schema, "strict": True}
+        held = {"response_format": {"type": "json_schema", "json_schema": schema}}
+        if not request.choices:
+            return held
+        if "server_version" in (self._identity or {}):
+            held = {"structured_outputs": {"choice": list(request.choices)}}
+        return {**held, **({"logprobs": True, "top_logprobs": TOP_TOKENS} if self.gives_logprobs else {})}
 
     def _give_up(self, request: Request, trouble: TransientServerError) -> Response:
         """A failure of this request alone, unless one request after the other fails."""
@@ -271,13 +314,15 @@ def pause_seconds(base: float, tries: int, retry_after: float | None = None) -> 
     return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries))
 
 
-def _make_response(request_id: str, answer: Answer) -> Response:
+def _make_response(request: Request, answer: Answer) -> Response:
+    request_id = request.request_id
     if answer.finish_reason == "length":
         return Response(request_id, failure="length", detail=f"cut after {answer.tokens} tokens", tokens=answer.tokens)
     if answer.finish_reason == "content_filter" or answer.refusal:
         detail = answer.refusal[:300] or "stopped by the server's content filter"
         return Response(request_id, failure="refused", detail=detail, tokens=answer.tokens)
-    return Response(request_id, answer.text, tokens=answer.tokens)
+    logprobs = choice_logprobs(answer.listed, request.choices) if request.choices else None
+    return Response(request_id, answer.text, tokens=answer.tokens, logprobs=logprobs)
 
 
 def _shrink(body: dict[str, Any], detail: str) -> bool:

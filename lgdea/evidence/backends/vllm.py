@@ -13,12 +13,16 @@ from typing import Any
 
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Failure, Request, Response
+from lgdea.evidence.backends.choices import choice_logprobs
 from lgdea.evidence.backends.model_id import resolve_revision
+from lgdea.evidence.backends.parts import count_images, text_part, with_pictures
 from lgdea.evidence.backends.sampling import Sampling
 from lgdea.evidence.backends.schema_check import check_schema_answer, schema_check_request
 from lgdea.evidence.backends.vllm_engine import (
+    check_images,
     explain_death,
     one_line,
+    read_tokens,
     sampling_params,
     start_engine,
     vllm_version,
@@ -91,6 +95,7 @@ class VllmBackend:
         Raises:
             EvidenceError: vLLM does not start, the model has no chat template, its answers are not held to the
                 schema, or the engine died.
+            UsageError: The first request has more images than the model takes.
         """
         source = iter(requests)
         first = next(source, None)
@@ -98,6 +103,7 @@ class VllmBackend:
             return
         if self._llm is None:
             self.start()
+        check_images(self._llm, self._model, count_images(first.prompt))
         yield from self._feed(chain([first], source))
 
     def start(self) -> None:
@@ -158,7 +164,7 @@ class VllmBackend:
         try:
             (key,) = self._llm.enqueue_chat(
                 [self._messages(request)],
-                sampling_params(schema, budget, self._sampling.temperature),
+                sampling_params(schema, budget, self._sampling.temperature, request.choices),
                 use_tqdm=False,
                 chat_template_kwargs=self._template_kwargs,
             )
@@ -177,11 +183,12 @@ class VllmBackend:
         flight[key.partition("-")[0]] = request
         return None
 
-    def _messages(self, request: Request) -> list[dict[str, str]]:
-        messages = [dict(message) for message in request.prompt]
+    def _messages(self, request: Request) -> list[dict[str, Any]]:
+        messages = with_pictures(request.prompt)
         if self._merge_system and messages[0]["role"] == "system" and len(messages) > 1:
-            system = messages.pop(0)["content"]
-            messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"
+            system, content = messages.pop(0)["content"], messages[0]["content"]
+            is_text = isinstance(content, str)
+            messages[0]["content"] = f"{system}\n\n{content}" if is_text else [text_part(system), *content]
         return messages
 
     def _step(self, flight: dict[str, Request]) -> Iterator[Response]:
@@ -197,7 +204,8 @@ class VllmBackend:
         completion = output.outputs[0]
         tokens = len(completion.token_ids)
         if completion.finish_reason == "stop":
-            return Response(request.request_id, completion.text, tokens=tokens)
+            logprobs = choice_logprobs(read_tokens(completion), request.choices) if request.choices else None
+            return Response(request.request_id, completion.text, tokens=tokens, logprobs=logprobs)
         if completion.finish_reason != "length":
             detail = f"vLLM ended the answer: {completion.finish_reason}"
             return Response(request.request_id, failure="backend_error", detail=detail, tokens=tokens)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lgdea.config import explain
 from lgdea.errors import EvidenceError, LgdeaError, UsageError
+from lgdea.evidence.backends.choices import TOP_TOKENS, Token
 
 _MEMORY = (
     "lower options.max_model_len or options.engine_max_num_seqs, raise options.gpu_memory_utilization or "
@@ -19,15 +20,18 @@ _MEMORY = (
 
 
 @lru_cache(maxsize=64)
-def sampling_params(schema: str, budget: int, temperature: float) -> Any:
-    """``vllm.SamplingParams`` of one schema (JSON text) and one budget in tokens, made once."""
+def sampling_params(schema: str, budget: int, temperature: float, choices: tuple[str, ...] = ()) -> Any:
+    """``vllm.SamplingParams`` of one schema (JSON text), or of choices, and one budget in tokens, made once."""
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
     return SamplingParams(
         temperature=temperature,
         max_tokens=budget,
-        structured_outputs=StructuredOutputsParams(json=schema),
+        structured_outputs=StructuredOutputsParams(choice=list(choices))
+        if choices
+        else StructuredOutputsParams(json=schema),
+        logprobs=TOP_TOKENS if choices else None,
     )
 
 
@@ -48,6 +52,38 @@ def start_engine(arguments: dict[str, Any]) -> Any:
         return LLM(**arguments)
     except Exception as error:
         raise explain_start(error) from error
+
+
+def check_images(llm: Any, model: str, needed: int) -> None:
+    """Check before a batch that the model takes the images of a question.
+
+    Raises:
+        UsageError: It takes fewer, or none.
+    """
+    if not needed:
+        return
+    settings = llm.model_config.multimodal_config
+    most = 0 if settings is None else settings.get_limit_per_prompt("image")
+    if most == 0:
+        raise UsageError(f"model {model!r} reads no images", remedy="choose a vision-language model")
+    if needed > most:
+        images = "1 image" if most == 1 else f"{most} images"
+        raise UsageError(
+            f"model {model!r} is started for {images} in one message, {needed} are needed",
+            remedy=f'give options.engine_limit_mm_per_prompt={{"image": {needed}}}, or take fewer references',
+        )
+
+
+def read_tokens(completion: Any) -> list[Token]:
+    """The tokens of a completion with the log-probabilities at their places."""
+    places = completion.logprobs or []
+    return [
+        (
+            place[token].decoded_token or "",
+            {entry.decoded_token: float(entry.logprob) for entry in place.values() if entry.decoded_token},
+        )
+        for token, place in zip(completion.token_ids, places, strict=False)
+    ]
 
 
 def explain_start(error: Exception) -> LgdeaError:

@@ -1,0 +1,1 @@
+"""Healthy references: a query is read beside images of healthy people."""
