@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -49,14 +50,16 @@ def table(folder: Path) -> str:
     lines = ["| run | steps | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 2) + "|"]
     for file in sorted(folder.glob("*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
-        cells = [
-            format_interval(*(content["metrics"][m][part] for part in ("value", "low", "high")))
-            if m in content["metrics"]
-            else "-"
-            for m in METRICS
-        ]
+        cells = [_cell(content["metrics"].get(metric)) for metric in METRICS]
         lines.append(f"| {file.stem} | {content['steps']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(value: dict[str, float | None] | None) -> str:
+    """A metric with its interval; one that is missing or not defined (null in JSON) has none."""
+    if value is None:
+        return "-"
+    return format_interval(*(math.nan if (part := value[key]) is None else part for key in ("value", "low", "high")))
 
 
 def main() -> None:

@@ -32,6 +32,8 @@ class ComparisonConfig(Config):
 
     task: str
     """What is trained: ``entity`` or ``change``."""
+    data: ComparisonData
+    """Inputs and the composition of a batch."""
     seed: NonNegativeInt = 0
     """Seed of weights, batches and augmentation."""
     model: Path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -12,9 +13,43 @@ from torch import nn
 
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
+from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.serialization import load_model
 from lgdea.version import __version__
 
 FORMAT_VERSION = 1
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def load_with_head(folder: str | Path, name: str, device: str, build: Callable[[LgdeaModel, dict[str, Any]], M]) -> M:
+    """Load a pretrained model and its head from one folder.
+
+    Args:
+        folder: Model folder that ``lgdea compare train`` wrote.
+        name: ``entity`` or ``change``.
+        device: Torch device of the model.
+        build: Makes the two together of the pretrained model and what :func:`read_head` gives; ``head`` gets its
+            weights afterwards.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        UsageError: No such folder, or it has no such head.
+        DataError: A file is damaged.
+    """
+    base = load_model(folder, device)
+    content = read_head(folder, name)
+    try:
+        model = build(base, content)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"does not describe the {name} head ({error})", file=Path(folder) / f"{name}_head.json",
+            remedy="copy the folder again",
+        ) from None  # fmt: skip
+    fill_head(folder, name, model.get_submodule("head"))
+    return model.to(device).eval()
 
 
 def save_head(folder: str | Path, name: str, head: nn.Module, content: dict[str, Any]) -> None:

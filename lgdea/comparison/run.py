@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,6 @@ def train_head(
     config: ComparisonConfig,
     out: str | Path,
     prepare: Callable[[Path, ProcessInfo], Training],
-    *,
-    inputs: Mapping[str, Path],
 ) -> Path:
     """Train a head; when ``out`` holds the same run, go on from its newest checkpoint.
 
@@ -56,7 +54,6 @@ def train_head(
         config: The resolved configuration.
         out: Run folder: ``config.yaml env.json run.json metrics.csv checkpoints/ model/ _SUCCESS``.
         prepare: Builds what is trained, from the run folder and this process's place among several.
-        inputs: Files and folders that the run reads, by name; hashed.
 
     Returns:
         The model folder, ``out/model``: the pretrained model and the head.
@@ -65,7 +62,10 @@ def train_head(
         UsageError: An input is missing, or ``out`` holds another run.
         TrainingError: The loss is not a number, no checkpoint can be read, or training was stopped.
     """
-    out = Path(out)
+    out, data = Path(out), config.data
+    inputs = {"model": config.model, "archive": data.archive, "evidence": data.evidence}
+    if data.pairing is not None:
+        inputs["pairing"] = data.pairing
     for name, path in inputs.items():
         if not path.exists():
             raise UsageError(f"no such {name}", file=path, remedy="check the path")
@@ -117,6 +117,18 @@ def _fit(trainer: L.Trainer, training: Training, config: ComparisonConfig, out: 
             file=out,
             remedy="repeat the command to resume",
         )
+
+
+def step_loader(dataset: Any, start: int, config: ComparisonConfig) -> DataLoader[Any]:
+    """Loader of a data set whose item n is the batch of step n.
+
+    Args:
+        dataset: The batches.
+        start: First step.
+        config: Its ``trainer`` says how many steps there are, and how many batches make one.
+    """
+    steps = range(start, config.max_steps * config.trainer.get("accumulate_grad_batches", 1))
+    return DataLoader(dataset, batch_size=None, sampler=steps, pin_memory=torch.cuda.is_available())
 
 
 def make_optimizer(module: L.LightningModule, config: ComparisonConfig) -> dict[str, Any]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from lgdea.comparison.change.batches import Batch, ChangeBatches, distant_pairs
+from lgdea.comparison.change.batches import ChangeBatches, distant_pairs
 from lgdea.comparison.change.config import ChangeTrainingConfig
 from lgdea.comparison.change.labels import EVENTS, linked_targets, propagated_targets
 from lgdea.comparison.change.model import ChangeModel
 from lgdea.comparison.change.module import ChangeTraining
 from lgdea.comparison.change.pairs import choose_priors
 from lgdea.comparison.change.propagated import propagate_findings
-from lgdea.comparison.heads import fill_head, read_head, save_head
+from lgdea.comparison.heads import load_with_head, save_head
 from lgdea.comparison.images import cache_images, read_units
-from lgdea.comparison.run import Training, train_head
+from lgdea.comparison.run import Training, step_loader, train_head
 from lgdea.errors import DataError
 from lgdea.imaging.cache import ImageCache
 from lgdea.models.lgdea_model import LgdeaModel
@@ -49,11 +49,7 @@ def train_change_head(config: ChangeTrainingConfig, out: str | Path) -> Path:
         DataError: No training study has a prior, or no report says anything of a change.
         TrainingError: The loss is not a number, or training was stopped.
     """
-    data = config.data
-    inputs = {"model": config.model, "archive": data.archive, "evidence": data.evidence}
-    if data.pairing is not None:
-        inputs["pairing"] = data.pairing
-    return train_head(config, out, lambda folder, process: _prepare(config, folder, process), inputs=inputs)
+    return train_head(config, out, lambda folder, process: _prepare(config, folder, process))
 
 
 def load_change_model(folder: str | Path, device: str = "cpu") -> ChangeModel:
@@ -70,18 +66,13 @@ def load_change_model(folder: str | Path, device: str = "cpu") -> ChangeModel:
         UsageError: No such folder, or it has no change head.
         DataError: A file is damaged.
     """
-    base = load_model(folder, device)
-    content = read_head(folder, HEAD)
-    try:
+
+    def build(base: LgdeaModel, content: dict[str, Any]) -> ChangeModel:
         model = ChangeModel.create(base, **content["settings"])
         model.findings = tuple(content["findings"])
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"does not describe a change head ({error})", file=Path(folder) / f"{HEAD}_head.json",
-            remedy="copy the folder again",
-        ) from None  # fmt: skip
-    fill_head(folder, HEAD, model.head)
-    return model.to(device).eval()
+        return model
+
+    return load_with_head(folder, HEAD, device, build)
 
 
 def _prepare(config: ChangeTrainingConfig, out: Path, process: ProcessInfo) -> Training:
@@ -120,7 +111,7 @@ def _prepare(config: ChangeTrainingConfig, out: Path, process: ProcessInfo) -> T
         save_model(base, folder, {"name": f"{out.name} (change head)", "change head": counts})
         save_head(folder, HEAD, model.head, {"settings": model.head.settings, "findings": findings})
 
-    return Training(module, lambda start: _loader(batches, start, config), counts, save)
+    return Training(module, lambda start: step_loader(batches, start, config), counts, save)
 
 
 def _targets(
@@ -158,8 +149,3 @@ def _targets(
         targets[~both] = propagated_targets(reached[a], reached[b], sure)
         counts["pairs with propagated evidence"] = int((sure > 0).sum())
     return targets, findings, counts
-
-
-def _loader(batches: ChangeBatches, start: int, config: ChangeTrainingConfig) -> DataLoader[Batch]:
-    steps = range(start, config.max_steps * config.trainer.get("accumulate_grad_batches", 1))
-    return DataLoader(batches, batch_size=None, sampler=steps, pin_memory=torch.cuda.is_available())  # type: ignore[arg-type]

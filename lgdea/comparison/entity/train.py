@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from lgdea.comparison.entity.batches import Batch, EntityBatches
+from lgdea.comparison.entity.batches import EntityBatches
 from lgdea.comparison.entity.config import EntityConfig
 from lgdea.comparison.entity.entities import Entity, entities_of
 from lgdea.comparison.entity.grades import StudyFacts, agreement
@@ -19,12 +19,13 @@ from lgdea.comparison.entity.model import EntityModel
 from lgdea.comparison.entity.module import EntityTraining
 from lgdea.comparison.entity.ranking import EntityViews, GradedQueries, choose_mix
 from lgdea.comparison.entity.reranking import train_reranker
-from lgdea.comparison.heads import fill_head, read_head, save_head
+from lgdea.comparison.heads import load_with_head, save_head
 from lgdea.comparison.images import cache_images, linked_images, read_units
-from lgdea.comparison.run import Training, train_head
+from lgdea.comparison.run import Training, step_loader, train_head
 from lgdea.errors import DataError
 from lgdea.imaging.cache import Frames
 from lgdea.imaging.transforms import Preprocess
+from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_model, save_model
 from lgdea.records.archive import Archive
 from lgdea.training.process_info import ProcessInfo
@@ -53,11 +54,7 @@ def train_entity_head(config: EntityConfig, out: str | Path) -> Path:
         DataError: The archive has no training images with reports, or their evidence names no entity often enough.
         TrainingError: The loss is not a number, or training was stopped.
     """
-    data = config.data
-    inputs = {"model": config.model, "archive": data.archive, "evidence": data.evidence}
-    if data.pairing is not None:
-        inputs["pairing"] = data.pairing
-    return train_head(config, out, lambda folder, process: _prepare(config, folder, process), inputs=inputs)
+    return train_head(config, out, lambda folder, process: _prepare(config, folder, process))
 
 
 def load_entity_model(folder: str | Path, device: str = "cpu") -> EntityModel:
@@ -74,18 +71,13 @@ def load_entity_model(folder: str | Path, device: str = "cpu") -> EntityModel:
         UsageError: No such folder, or it has no entity head.
         DataError: A file is damaged.
     """
-    base = load_model(folder, device)
-    content = read_head(folder, HEAD)
-    try:
+
+    def build(base: LgdeaModel, content: dict[str, Any]) -> EntityModel:
         model = EntityModel.create(base, **content["settings"])
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"does not describe an entity head ({error})", file=Path(folder) / f"{HEAD}_head.json",
-            remedy="copy the folder again",
-        ) from None  # fmt: skip
-    fill_head(folder, HEAD, model.head)
-    model.facts = dict(content.get("facts", {}))
-    return model.to(device).eval()
+        model.facts = dict(content.get("facts", {}))
+        return model
+
+    return load_with_head(folder, HEAD, device, build)
 
 
 def _prepare(config: EntityConfig, out: Path, process: ProcessInfo) -> Training:
@@ -126,7 +118,7 @@ def _prepare(config: EntityConfig, out: Path, process: ProcessInfo) -> Training:
         save_model(base, folder, {"name": f"{out.name} (entity head)", "entity head": counts | {"mix": mix}})
         save_head(folder, HEAD, model.head, {"settings": model.head.settings, "facts": facts})
 
-    return Training(module, lambda start: _loader(batches, start, config), counts, save)
+    return Training(module, lambda start: step_loader(batches, start, config), counts, save)
 
 
 def _images(archive: Archive, config: EntityConfig, split: str) -> pd.DataFrame:
@@ -138,11 +130,6 @@ def _images(archive: Archive, config: EntityConfig, split: str) -> pd.DataFrame:
             raise
         return pd.DataFrame(columns=["image_id", "study_id", "patient_id", "modality", "site"])
     return images if split == "train" else images.sample(min(len(images), MAX_VALIDATION), random_state=config.seed)
-
-
-def _loader(batches: EntityBatches, start: int, config: EntityConfig) -> DataLoader[Batch]:
-    steps = range(start, config.max_steps * config.trainer.get("accumulate_grad_batches", 1))
-    return DataLoader(batches, batch_size=None, sampler=steps, pin_memory=torch.cuda.is_available())
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ KEYS = {
     "probe": ["image_id", "class"],
     "features": ["image_id"],
     "entity-retrieval": ["image_id", "entity"],
+    "change": ["pair_id", "class"],
 }
 """Columns that identify an item of a task."""
 
@@ -127,6 +128,7 @@ def _differences(
             "probe": paired_tests.probe_differences,
             "features": paired_tests.item_mean_differences,
             "entity-retrieval": paired_tests.entity_differences,
+            "change": paired_tests.change_differences,
         }
         parts = by_task.get(model.task, paired_tests.class_mean_differences)(both, model, replicates, seed)
     found: dict[Name, PairedDifference] = {}

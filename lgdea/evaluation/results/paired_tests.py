@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lgdea.evaluation.metrics import change as change_metrics
 from lgdea.evaluation.metrics import classification as metrics
 from lgdea.evaluation.results.result import Result
 from lgdea.statistics.bootstrap import (
@@ -194,6 +195,67 @@ def entity_differences(both: pd.DataFrame, model: Result, replicates: int, seed:
         weight = np.divide(known.sum(), share * asked, out=np.zeros(len(share)), where=share > 0)
         test = permutation_test(a * weight, b * weight, clusters, replicates=replicates, seed=seed)
         yield names, statistic, clusters, counts, {("", metric): test}
+
+
+def change_differences(both: pd.DataFrame, model: Result, replicates: int, seed: int) -> Iterator[DifferenceGroup]:
+    """Balanced accuracy of each finding, of findings and of items, and the means over items with those of the swap."""
+    clusters, least = both["patient_id"].to_numpy(), int(model.config["min_items"])
+    state, findings = both["state"].to_numpy(str), both["class"].to_numpy(str)
+    scored = list(model.per_class)
+    sizes = [int((findings == name).sum()) for name in scored]
+    counts = [*sizes, sum(sizes), len(both)]
+    weights = _state_weights(state, findings, scored, least)
+    for suffix in ("", "_difference"):
+        columns = (f"correct{suffix}", f"correct{suffix}_base")
+        if not set(columns) <= set(both):
+            continue
+        a, b = (both[c].to_numpy(float) for c in columns)
+        metric = f"balanced_accuracy{suffix}"
+        names = [*((name, metric) for name in scored), ("", f"{metric}_macro"), ("", metric)]
+        parts = (change_metrics.balanced_accuracies(x, state, findings, scored, least) for x in (a, b))
+        tests = {
+            name: permutation_test(a * w, b * w, clusters, replicates=replicates, seed=seed)
+            for name, w in zip(names, weights, strict=True)
+        }
+        yield names, _subtract(*parts), clusters, counts, tests
+    for metric, column in (
+        ("accuracy", "correct"),
+        ("set_accuracy", "set_correct"),
+        ("swap_consistency", "swap_consistent"),
+    ):
+        a, b = both[column].to_numpy(float), both[f"{column}_base"].to_numpy(float)
+        test = permutation_test(a, b, clusters, replicates=replicates, seed=seed)
+        difference = _column(_subtract(weighted_mean(a), weighted_mean(b)))
+        yield [("", metric)], difference, clusters, [len(both)], {("", metric): test}
+    # Each model's own directed answers: the items differ, so there is no paired test.
+    a, b = (
+        np.where(both[f"answer{end}"].ne("stable"), both[f"swap_consistent{end}"].astype(float), np.nan)
+        for end in ("", "_base")
+    )
+    flipped = _column(_subtract(weighted_mean(a), weighted_mean(b)))
+    yield [("", "swap_flipped")], flipped, clusters, [int((~np.isnan(a)).sum())], {}
+
+
+def _state_weights(
+    state: NDArray[np.str_], findings: NDArray[np.str_], scored: list[str], least: int
+) -> list[NDArray[np.float64]]:
+    """Weights (N,) that make the mean over items a balanced accuracy: of each finding, of findings, of all items.
+
+    An item weighs the more, the fewer its state has.
+    """
+    each = []
+    for name in scored:
+        rows = findings == name
+        states = change_metrics.frequent_states(state[rows], least)
+        each.append(sum((_share(rows & (state == s)) for s in states), np.zeros(len(state))) / max(len(states), 1))
+    states = change_metrics.frequent_states(state, 1)
+    whole = sum((_share(state == s) for s in states), np.zeros(len(state))) / max(len(states), 1)
+    macro = sum(each, np.zeros(len(state))) / max(len(each), 1)
+    return [weights * len(state) for weights in (*each, macro, whole)]
+
+
+def _share(rows: NDArray[np.bool_]) -> Floats:
+    return rows / max(int(rows.sum()), 1)
 
 
 def _compared(column: str, both: pd.DataFrame) -> bool:

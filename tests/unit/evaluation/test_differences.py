@@ -8,7 +8,8 @@ from scipy import stats
 from lgdea.evaluation.results import differences as d
 from lgdea.evaluation.results import paired_tests
 from lgdea.evaluation.results.result import Result, Value
-from lgdea.evaluation.tasks import grounding, retrieval, zero_shot
+from lgdea.evaluation.tasks import change, grounding, retrieval, zero_shot
+from lgdea.phantom import generate
 from lgdea.statistics.roc import auroc
 from tests.helpers.mini_archive import Oracle, Shuffled
 
@@ -154,3 +155,53 @@ def test_a_new_mean_of_items_is_compared_and_a_reference_is_not(results):
     found = d.differences(more, replicates=20)["other"]
     assert found["", "iou_micro"].value == pytest.approx(1)
     assert not [m for _, m in found if "chance" in m]
+
+
+class States:
+    """Answers each finding of a pair at random or, for a share of the pairs, in one way."""
+
+    def __init__(self, seed, stable):
+        self.rng, self.stable = np.random.default_rng(seed), stable
+
+    def read_changes(self, prior, current, findings):
+        table = self.rng.random((len(prior), len(findings), 5))
+        table[self.rng.random(len(prior)) < self.stable, :, 2] = 2
+        return table
+
+
+@pytest.fixture(scope="module")
+def changes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantom")
+    phantom = generate(folder, studies=120, size=64, seed=5, revisits=0.75, masks=False, workers=1)
+    models = {"guess": States(0, 0.2), "other": States(1, 0.5)}
+    settings = {"split": "all", "bootstrap_replicates": 0, "min_items": 2}
+    return {name: change(model, phantom, **settings) for name, model in models.items()}
+
+
+def test_the_difference_of_two_readers_of_change_is_that_of_their_values(changes):
+    found = d.differences(changes, replicates=50)["other"]
+    wanted = {m for m in changes["other"].metrics if "chance" not in m}
+    assert {m for name, m in found if not name} == wanted
+    assert {name for name, _ in found} - {""} == set(changes["other"].per_class)
+    for (name, metric), difference in found.items():
+        values = [(r.per_class[name] if name else r.metrics)[metric] for r in (changes["other"], changes["guess"])]
+        assert difference.value == pytest.approx(values[0].value - values[1].value), (name, metric)
+        assert difference.n == values[0].n
+        assert difference.low <= difference.value + 0.2
+        tested = metric != "swap_flipped"  # of each model's own answers, so of different items
+        assert np.isnan(difference.p_value) != tested
+
+
+def test_the_test_of_balanced_accuracy_weighs_as_the_metric_does(changes):
+    """The weighted mean of items whose difference the test permutes is the difference of the metric itself."""
+    model, base = changes["other"], changes["guess"]
+    both = d.shared_items(model, base)
+    state, findings = both["state"].to_numpy(str), both["class"].to_numpy(str)
+    scored = list(model.per_class)
+    weights = paired_tests._state_weights(state, findings, scored, 2)
+    gap = both["correct"].to_numpy(float) - both["correct_base"].to_numpy(float)
+    names = [*((name, "balanced_accuracy") for name in scored), ("", "balanced_accuracy_macro")]
+    found = d.differences(changes, replicates=5)["other"]
+    for name, w in zip([*names, ("", "balanced_accuracy")], weights, strict=True):
+        assert (gap * w).mean() == pytest.approx(found[name].value)
+        assert w.sum() == pytest.approx(len(gap))
