@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lgdea.api.results import Results
+from lgdea.comparison.references.answers import is_answers, read_answers
 from lgdea.config import explain
 from lgdea.errors import ConfigError, UsageError
 from lgdea.evaluation.config import (
@@ -18,6 +19,7 @@ from lgdea.evaluation.config import (
     EvaluationConfig,
     FeaturesConfig,
     ProbeConfig,
+    ReferencesConfig,
 )
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
@@ -38,12 +40,14 @@ if TYPE_CHECKING:
     Model = LgdeaModel | ImageEncoder | str | Path
 
 ENTITY = "entity-retrieval"
+REFERENCES = "references"
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     **{str(task): config for task, config in CONFIGS.items()},
     "probe": ProbeConfig,
     "features": FeaturesConfig,
     "change": ChangeConfig,
     ENTITY: EntityRetrievalConfig,
+    REFERENCES: ReferencesConfig,
 }
 
 
@@ -66,7 +70,8 @@ def evaluate(
             (``timm:NAME``, ``hf:NAME``, ``open_clip:NAME/WEIGHTS``; see docs/encoders.md) or any object with the
             methods of :class:`~lgdea.evaluation.encoders.protocol.EvaluableModel`.
         archive: An archive or its folder.
-        tasks: Some of ``zero-shot``, ``retrieval``, ``grounding``, ``probe``, ``features``, ``change`` and
+        tasks: Some of ``zero-shot``, ``retrieval``, ``grounding``, ``probe``, ``features``, ``change``,
+            ``references`` (its model may also be a folder of answers of ``lgdea compare ask``) and
             ``entity-retrieval`` (which needs evidence and a model with an entity head). By default those of the
             suite; without a suite those of the first three for which the archive has labels, reports or boxes.
         suite: Benchmark suite that fixes settings and items: a name of :func:`list_suites` or a suite file.
@@ -112,10 +117,13 @@ def evaluate(
         config = _resolve_config(name, (settings or {}).get(name), common)
         plain = TaskInput(opened, config)
         inputs[name] = plain if chosen is None else prepare_task(chosen, task_named(name), opened, config)
-    units = _read_units(evidence, opened) if {"retrieval", "change", ENTITY} & set(inputs) else None
+    units = _read_units(evidence, opened) if {"retrieval", "change", REFERENCES, ENTITY} & set(inputs) else None
     source = model if isinstance(model, str | Path) else ""
     entity_model = _entity_model(model, device) if ENTITY in inputs else None
-    encoder = resolve_model(model, device) if entity_model is None else entity_model.base
+    if [*inputs] == [REFERENCES] and source and is_answers(source):
+        encoder: Any = read_answers(source)
+    else:
+        encoder = resolve_model(model, device) if entity_model is None else entity_model.base
     results: dict[str, Result] = {}
     vocabulary = _choose_vocabulary(encoder, evidence)
     for name, task_input in inputs.items():
@@ -206,7 +214,7 @@ def _run_task(name: str, encoder: Any, task_input: TaskInput, units: pd.DataFram
         "features": tasks.features,
     }
     graded: dict[str, Callable[..., Result]] = {"retrieval": tasks.retrieval, "change": tasks.change}
-    graded[ENTITY] = tasks.entity_retrieval
+    graded |= {ENTITY: tasks.entity_retrieval, REFERENCES: tasks.references}
     if name in graded:
         return graded[name](encoder, task_input.archive, task_input.config, evidence=units)
     return run[name](encoder, task_input.archive, task_input.config)

@@ -155,6 +155,24 @@ def change(
 
 
 @app.command()
+@with_task_options
+def references(
+    options: TaskOptions,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Evidence folder: who is healthy and what is shown, where the archive has no labels."),
+    ] = None,
+) -> None:
+    """Tell findings from a query alone and beside K healthy references: balanced accuracy, F1, AUROC, by strategy.
+
+    MODEL may also be a folder of answers that `lgdea compare ask` has got from a vision-language model.
+
+    Example: `lgdea eval references runs/chest/model archives/phantom --config references --out results/references`
+    """
+    options.run("references", evidence)
+
+
+@app.command()
 def features(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As of the other tasks, the baseline first.")],
     archive: ArchiveArgument,

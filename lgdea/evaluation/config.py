@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from lgdea.comparison.references.choose import Strategy
 from lgdea.config import Config
 from lgdea.evaluation.markers import MARKERS, Marker
 from lgdea.evaluation.metrics.grounding import THRESHOLDS
@@ -197,6 +198,32 @@ class EntityRetrievalConfig(EvaluationConfig):
     """If true, candidates are of the query's modality, where the archive has several."""
 
 
+class ReferencesConfig(EvaluationConfig):
+    """Settings of :func:`lgdea.evaluation.tasks.references`."""
+
+    stage: ClassVar[str | None] = "eval references"
+
+    classes: str | tuple[str, ...] = "labels"
+    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
+    labeller: str | None = None
+    """Name of the labeller whose labels are the truth; may be left out when there is only one."""
+    strategies: tuple[Strategy, ...] | None = Field(None, min_length=1)
+    """Ways in which references are chosen; null for all that the archive allows."""
+    counts: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 5, 10, 20, 30), min_length=1)
+    """Numbers K of references."""
+    pool_split: EvaluatedSplit = "train"
+    """Split whose healthy images are references; the query's own patient never is."""
+    threshold_split: EvaluatedSplit = "val"
+    """Split on which thresholds are chosen and relative scores are calibrated."""
+    site: str | None = None
+    """Site of the scored images; null for all."""
+    threshold_site: str | None = None
+    """Site of the images on which thresholds are chosen; null for all. Another than ``site`` gives the cross-site
+    setting."""
+    min_positive: int = Field(5, ge=1)
+    """A class with fewer positive or fewer negative images, scored or of ``threshold_split``, is left out."""
+
+
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     "zero-shot": ZeroShotConfig,
     "retrieval": RetrievalConfig,
@@ -205,5 +232,6 @@ TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     "features": FeaturesConfig,
     "change": ChangeConfig,
     "entity-retrieval": EntityRetrievalConfig,
+    "references": ReferencesConfig,
 }
 """Settings of each task of ``lgdea eval``."""

@@ -43,6 +43,7 @@ VERBS = [
     ("eval", "compare"),
     ("eval", "entity-retrieval"),
     ("eval", "change"),
+    ("eval", "references"),
     ("compare", "train"),
     ("compare", "read"),
     ("compare", "questions"),

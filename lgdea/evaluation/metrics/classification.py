@@ -78,6 +78,33 @@ def choose_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
     return float((levels[best] + lower) / 2)
 
 
+def choose_balanced_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
+    """The threshold with the best balanced accuracy (Youden's index), to be chosen on validation items only.
+
+    Rules of :func:`choose_threshold` otherwise.
+
+    Args:
+        scores: (N,) validation scores.
+        labels: (N,) 1, 0 or NaN.
+
+    Returns:
+        The threshold, NaN when a class is missing.
+
+    Example:
+        >>> choose_balanced_threshold([1.0, 0.75, 0.25, 0.0], [1, 1, 0, 0])
+        0.5
+    """
+    scores, labels = check_scores(scores, labels)
+    known = ~np.isnan(labels)
+    if len(np.unique(labels[known])) < 2:
+        return float("nan")
+    positive, negative = weight_by_score(scores, labels, np.ones((1, len(scores))))
+    levels = np.unique(scores[known])[::-1]
+    best = int(np.argmax(np.cumsum(positive[0]) / positive.sum() - np.cumsum(negative[0]) / negative.sum()))
+    lower = levels[best + 1] if best + 1 < len(levels) else levels[best]
+    return float((levels[best] + lower) / 2)
+
+
 def f1_mcc_at_threshold(scores: ArrayLike, labels: ArrayLike, threshold: float) -> tuple[float, float]:
     """F1 and Matthews correlation of the call ``score >= threshold``.
 

@@ -99,6 +99,28 @@ DEFINITIONS: dict[str, str] = {
     "entity-retrieval/ndcg-v1": "nDCG@k with gain = graded agreement on the entity, discount 1/log2(rank+1), "
     "tie-aware; mean over an entity's queries, then over entities.",
     "entity-retrieval/ndcg-chance-v1": "entity-retrieval/ndcg-v1 of a random order of the candidates.",
+    "references/balanced-accuracy-single-v1": "(share of the present that are called present + share of the absent "
+    "that are called absent) / 2, by the query's score alone; the threshold of a class has the best balanced accuracy "
+    "on `threshold_split`; a vision-language model's call is its answer. Macro: mean over classes.",
+    "references/balanced-accuracy-z-v1": "As references/balanced-accuracy-single-v1 of the z-score: "
+    "(q - m) / sqrt(v (1 + 1/K)), m the mean of the logits of K healthy references, v their variance drawn towards "
+    "that of healthy people of `threshold_split`.",
+    "references/balanced-accuracy-ratio-v1": "As references/balanced-accuracy-single-v1 of the log likelihood ratio of "
+    "(q, m), present against absent: two Gaussians with one covariance, fitted on `threshold_split`.",
+    "references/balanced-accuracy-paired-v1": "As references/balanced-accuracy-single-v1 of a vision-language model's "
+    "answer to the query beside K healthy references.",
+    "references/f1-single-v1": "F1 of the calls of references/balanced-accuracy-single-v1.",
+    "references/auroc-single-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-single-v1.",
+    "references/f1-z-v1": "F1 of the calls of references/balanced-accuracy-z-v1.",
+    "references/auroc-z-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-z-v1.",
+    "references/f1-ratio-v1": "F1 of the calls of references/balanced-accuracy-ratio-v1.",
+    "references/auroc-ratio-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-ratio-v1.",
+    "references/f1-paired-v1": "F1 of the calls of references/balanced-accuracy-paired-v1.",
+    "references/auroc-paired-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-paired-v1.",
+    "references/balanced-accuracy-gain-v1": "Macro balanced accuracy beside references less that of the query alone.",
+    "references/auroc-gain-v1": "Macro AUROC beside references less that of the query alone.",
+    "references/p-value-v1": "One-sided p-value of references/balanced-accuracy-gain-v1 above 0, permutation test by "
+    "patient.",
     "entity-retrieval/gain-v1": "Difference of two methods' entity-retrieval metric on the same queries.",
 }
 """Definition id to its meaning. ``macro`` is the mean over classes, ``micro`` the mean over items; intervals are 95%

@@ -14,17 +14,18 @@ HEADLINE = {
     "grounding": ("pointing_macro", "cnr_macro", "miou_macro"),
     "probe": ("linear@100%/auroc_macro", "linear@10%/auroc_macro", "linear@1%/auroc_macro"),
     "change": ("balanced_accuracy", "balanced_accuracy_macro", "swap_flipped"),
+    "references": ("single/balanced_accuracy_macro", "@10/balanced_accuracy_macro", "@10/balanced_accuracy_gain"),
     "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
     "entity-retrieval": ("conditioned/recall@1", "reranked/recall@1", "conditioned/ndcg@5"),
 }
 """Metrics in the first table, by task: for each of these the first metric whose name ends with it."""
 
-CHANCE = {"auroc": 0.5, "mcc": 0.0}
+CHANCE = {"auroc": 0.5, "mcc": 0.0, "balanced_accuracy": 0.5}
 """Chance level of metrics, where that does not depend on the data; not CNR, an absolute contrast, which is above 0
 for a random map too."""
 
 LOWER_IS_BETTER = ("median_rank", "davies_bouldin", "overlay_shift", "overlay_changed", "iou_false", "iobb_false")
-NO_SCORE = ("threshold", "frechet_variance")
+NO_SCORE = ("threshold", "frechet_variance", "p_value")
 """Facts among the metrics that are no score."""
 
 

@@ -1,0 +1,64 @@
+"""Answers of a vision-language model to queries alone and beside references, as a folder that can be evaluated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lgdea.errors import DataError, UsageError
+from lgdea.runs import MANIFEST, is_finished
+
+TABLE = "answers.parquet"
+COLUMNS = ["query_id", "class", "label", "strategy", "k", "answer", "score"]
+"""One row per question: ``k`` = 0 is the query alone; ``score`` the probability of yes, else 1 or 0."""
+MADE_BY = "lgdea compare ask"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answered.
+
+    Attributes:
+        folder: Where it stands.
+        name: The model.
+        table: :data:`COLUMNS`.
+        skipped: ``{"id", "reason"}`` of what was not answered.
+        notes: What the reader must know.
+    """
+
+    folder: Path
+    name: str
+    table: pd.DataFrame
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def is_answers(folder: str | Path) -> bool:
+    """Whether a folder holds answers."""
+    return (Path(folder) / TABLE).is_file()
+
+
+def read_answers(folder: str | Path) -> Answers:
+    """Read answers back.
+
+    Args:
+        folder: As ``lgdea compare ask`` wrote it.
+
+    Raises:
+        UsageError: The folder is not finished.
+        DataError: The table lacks a column.
+    """
+    folder = Path(folder)
+    if not is_finished(folder):
+        raise UsageError("holds unfinished answers", file=folder, remedy=f"finish them with `{MADE_BY}`")
+    table = pd.read_parquet(folder / TABLE)
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise DataError(f"has no column {missing[0]}", file=folder / TABLE, remedy=f"make it with `{MADE_BY}`")
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    summary = manifest.get("summary", {})
+    return Answers(folder, str(summary.get("model", "")), table, summary.get("skipped", []), summary.get("notes", []))
