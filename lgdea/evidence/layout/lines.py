@@ -31,6 +31,9 @@ _OPEN = re.compile(
     re.IGNORECASE,
 )
 """Ends of lines after which the sentence must go on."""
+_GRADE = re.compile(r"[a-z)]\s?(?:\+{1,3}|\(?[+-]\)|\+\s?/\s?-|\s-)\Z", re.IGNORECASE)
+"""Ends of lines that say whether a finding is there: "effusion ++", "pneumothorax -"."""
+_GRADED_LINE = re.compile(r"[^\n]*[a-z)]\s?(?:\+{1,3}|\(?[+-]\)|\+\s?/\s?-|\s-)[ \t]*(?:\n|\Z)", re.IGNORECASE)
 _HALF_OPEN = re.compile(
     r"\b(?:no|not|pleural|focal|acute|pulmonary|pericardial|mediastinal|hilar|small|large|mild|moderate|severe|minimal|tiny"
     r"|left|right|bilateral|upper|lower|mid|middle|lobar|airspace|interstitial|basilar|similar|likely|possible|probable"
@@ -105,6 +108,8 @@ def _ends(plain: str, line: int, stop: int, begin: int, paragraph: _Paragraph) -
     """Tell whether the sentence ends between the line ``line:stop`` and the one that begins at ``begin``."""
     tail = plain[max(line, stop - 30) : stop].rstrip()
     if _MARKED.match(plain, begin):
+        return True
+    if tail[-1:] in "+-)" and _GRADE.search(tail) and (plain[begin].isupper() or _GRADED_LINE.match(plain, begin)):
         return True
     if _OPEN.search(tail):
         return False

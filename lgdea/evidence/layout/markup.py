@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 
 from lgdea.evidence.layout.headings import REGION, load_headings
+from lgdea.evidence.layout.key_values import flatten_key_values
+from lgdea.evidence.layout.tables import join_cells
 
 _SUSPECT = re.compile(
     r"_x000|\[(?i:newline|nl|crlf|cr|lf|br|line ?break)\]"
@@ -44,6 +46,9 @@ _ESCAPE = re.compile(
 _LINE_ENDS = frozenset({"hl7_line", "rtf_line", "literal_line", "line", "tilde"})
 _HL7_SIGNS = {"F": "|", "S": "^", "T": "&", "R": "\n", "E": "\\"}
 _LABEL = re.compile(r"""\s(?:[Ll]abel|LABEL)\s*=\s*["']([^"'<>]{2,60})["']""")
+_VALUE_AHEAD = re.compile(
+    r"\s*(?:true|false|yes|no|none|present|absent|positive|negative|normal|abnormal)\s*</", re.IGNORECASE
+)
 _HL7_SEGMENT = re.compile(r"(?:\A|(?<=[\r\n]))[ \t]*([A-Z][A-Z0-9]{2})\|[^\r\n]*")
 _HL7_MESSAGE = re.compile(r"(?:\A|[\r\n])[ \t]*(?:OBX|OBR|MSH|NTE)\|")
 _HL7_VALUE = {"OBX": 5, "NTE": 3}
@@ -59,21 +64,15 @@ _RTF_HIDDEN = frozenset({
     "footerl", "footerr", "footerf", "listtable", "listoverridetable", "generator", "themedata", "datastore", "rsidtbl",
     "latentstyles",
 })  # fmt: skip
-# In a row of a table "Pneumothorax | No" says what "Pneumothorax: No" does.
-_CELL = re.compile(
-    r"(?<=[A-Za-z)])[ ]*[\t|](?=[ \t|]*(?:no|none|nil|nad|yes|absent|present|negative|positive|normal|clear|abnormal"
-    r"|not (?:seen|identified|present)|unremarkable|intact|stable|unchanged|[+-]|\(?[+-]\)?)[ \t.]*(?:[\t|\n]|$))",
-    re.IGNORECASE,
-)
 # A label alone on its line, its value alone on the next.
 _VALUE_LINE = re.compile(
-    r"(?m)(?<=[a-z)])[ \t]{0,20}\n(?=[ \t]{0,20}(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear"
+    r"(?m)(?<=[a-z)?:])[ \t]{0,20}\n(?:[ \t]{0,4}(?:A|Ans|Answer)[:.)])?(?=[ \t]{0,20}(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear"
     r"|abnormal|not (?:seen|identified|present|enlarged)|unremarkable|intact|enlarged|small|mild|moderate|severe|trace"
-    r"|minimal|large|left|right|bilateral)\b[ ,/]{0,3}){1,6}(?:seen|identified)?\.?[ \t]{0,20}$)",
+    r"|minimal|large|left|right|bilateral|true|false|n/a)\b[ ,/]{0,3}){1,6}(?:seen|identified)?\.?[ \t]{0,20}$)",
     re.IGNORECASE,
 )
 _LABEL_LINE = re.compile(
-    r"(?:\A|\n)[ \t]*(?!(?i:no|nil|without|there|clear|normal)\b)[A-Z][A-Za-z]*"
+    r"(?:\A|\n)[ \t]*(?:[-*\u2022][ \t]+|\d{1,2}[.)][ \t]+)?(?!(?i:no|nil|without|there|clear|normal)\b)[A-Z][A-Za-z]*"
     r"(?:[ /](?:and |of )?[A-Za-z]+){0,3}\Z"
 )
 
@@ -85,13 +84,19 @@ def flatten(text: str) -> str:
     'No effusion\\n   Old      scar'
     """
     if _SUSPECT.search(text) is None:
-        return _VALUE_LINE.sub(_join_value, text) if "\n" in text else text
+        return _flatten_lines(text)
     plain = text
     if _HL7_MESSAGE.search(plain):
         plain = _HL7_SEGMENT.sub(_read_segment, plain)
     plain = _flatten_rtf(plain) if "{\\rtf" in plain else "".join(_flatten_escapes(plain))
-    plain = _VALUE_LINE.sub(_join_value, plain)
-    return _CELL.sub(lambda cell: ":".rjust(len(cell[0])), plain) if "\t" in plain or "|" in plain else plain
+    return _flatten_lines(plain)
+
+
+def _flatten_lines(plain: str) -> str:
+    """Read the layout of entries: JSON, answers below their questions, columns of tables."""
+    if '":' in plain or "':" in plain or '" :' in plain:
+        plain = flatten_key_values(plain)
+    return join_cells(_VALUE_LINE.sub(_join_value, plain) if "\n" in plain else plain)
 
 
 def markup_spans(text: str, plain: str) -> list[tuple[int, int]]:
@@ -110,9 +115,14 @@ def markup_spans(text: str, plain: str) -> list[tuple[int, int]]:
 
 
 def _join_value(match: re.Match[str]) -> str:
-    """A colon for the line end between a label and its value, the line end itself where the line before is no label."""
+    """A colon for the line end between a label and its value, the line end itself where the line before is no label.
+
+    After a question or a colon it is a blank, also together with what announces the answer ("A:").
+    """
     before = match.string[max(0, match.start() - 60) : match.start()]
-    name = before.rpartition("\n")[2].strip()
+    if before[-1:] in "?:":
+        return " " * len(match[0])
+    name = before.rpartition("\n")[2].strip(" \t-*\u2022.)0123456789")
     is_label = _LABEL_LINE.search(before) and load_headings().kind(name) in (None, REGION)
     return ":".rjust(len(match[0])) if is_label else match[0]
 
@@ -176,8 +186,10 @@ def _show_tag(match: re.Match[str]) -> str:
     if label and label.end(1) + len(name) < len(match[0]) - 1:  # room for the colon
         begin = label.start(1) + match.start("attributes") - match.start()
         return "\n".ljust(begin) + label[1] + ":"
-    if load_headings().kind(name.replace("_", " ").replace("-", " ")):  # <findings>...</findings>
-        return "\n" if match[0].startswith("</") or match[0].endswith("/>") else f"\n{match['name']}:"
+    spelt = match["name"].replace("_", " ").replace("-", " ") if name else ""
+    is_heading = load_headings().kind(spelt) is not None  # <findings>...</findings>
+    if name and (is_heading or _VALUE_AHEAD.match(match.string, match.end())):  # <edema>false</edema>
+        return "\n" if match[0].startswith("</") or match[0].endswith("/>") else f"\n{spelt}:"
     return ""
 
 

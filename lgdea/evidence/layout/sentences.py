@@ -34,7 +34,7 @@ _ADDRESS = re.compile(r"(?:https?:|www\.)\S*\Z")
 _ENDING = re.compile(r"\.(?:com|org|net|edu|gov|pdf|html?|jpe?g|png|dcm|docx?|txt|co)\b")
 # Dashes and gaps that may stand between two statements.
 _GAP = re.compile(
-    r"(?<=\S)(?:[ \t]+(?:--?|[-=]+>|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
+    r"(?<=\S)(?:(?P<hard>[ \t]*(?:(?<!:)//|\|\||>>|[ ]\*[ ]|(?<=[A-Za-z)])[ ]\.{3}[ ])[ \t/|>]*(?=[A-Za-z(\[]))|[ \t]+(?:--?|[-=]+>|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
     r"|(?<=[a-z)])(?:-[ \t]+(?=[A-Z])|(?:--|[\u2014\u2015])[ \t]?(?=[A-Za-z])|\u2013(?=[A-Z]))"
     r"|(?P<column>[ ]{2,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|(?<!\|)[ \t]*\|[ \t|]*(?=[A-Za-z])))"
 )
@@ -55,7 +55,7 @@ _OPENS = re.compile(
     r"|cardiomegaly)\b",
     re.IGNORECASE,
 )
-_GAP_HINT = re.compile(r"[\t|\u2013-\u2015\u2212]")
+_GAP_HINT = re.compile(r"[\t|\u2013-\u2015\u2212]|//|>>|[ ]\*[ ]|[ ]\.\.\.[ ]")
 _ITEM_HINT = re.compile(rf"[)\]#*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718]|\d\.[ \tA-Z]")
 _PIECE_END = re.compile(r"[.;\n]|\s[-\u2013\u2014]\s")
 _ITEM = re.compile(
@@ -169,6 +169,10 @@ def _parts_statements(plain: str, at: int, gap: re.Match[str], stop: int) -> boo
     end = _PIECE_END.search(rest)
     after = rest[: end.start()].strip() if end else rest.strip()
     if not after or not any(map(str.isalpha, before)) or _ATTRIBUTE.match(after):
+        return False
+    if gap["hard"]:
+        return "." not in gap["hard"] or _NEGATED.match(before) is not None
+    if gap["column"] and before.endswith(":"):
         return False
     if gap["column"] and len(gap["column"]) < 4 and gap["column"].isspace() and "\t" not in gap["column"]:
         return _OPENS.match(after) is not None and not after.isupper()

@@ -189,6 +189,10 @@ class Clause:
         self.attachment.sides.find(mention, (self.context.start, self.context.end))
         return mention
 
+    def may_have_side(self, mention: Mention) -> bool:
+        """Return whether a finding can be on one side of the body."""
+        return self.attachment.sides.may_have_side(mention)
+
     def is_on_both_sides(self, mention: Mention) -> bool:
         """Return whether the plural of a finding says both sides ("small pleural effusions")."""
         return mention.finding == "pleural_effusion" and self.context.raw[mention.j - 1].lower() == "effusions"

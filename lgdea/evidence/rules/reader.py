@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from lgdea.evidence.layout import EVIDENCE_SECTIONS, lay_out
+from lgdea.evidence.layout import EVIDENCE_SECTIONS, Layout, Section, lay_out
 from lgdea.evidence.rules.clauses import read_clauses
 from lgdea.evidence.rules.cues import load_cues, merge_hits
 from lgdea.evidence.rules.ignored import mask
@@ -18,7 +19,7 @@ from lgdea.evidence.rules.organs import settle_organs
 from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertions
 from lgdea.evidence.rules.shared_nouns import complete_shared_nouns
 from lgdea.evidence.rules.sharing import refers_back, share_explained
-from lgdea.evidence.rules.study_context import NO_CONTEXT, StudyContext, find_contexts
+from lgdea.evidence.rules.study_context import NO_CONTEXT, StudyContext, find_contexts, find_side_labels
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.vocabulary import Vocabulary, load_vocabulary
 
@@ -61,13 +62,16 @@ def read_report(text: str) -> list[RuleMatch]:
     normal: tuple[str, int, int] | None = None
     layout = lay_out(text)
     contexts = find_contexts(layout.plain, load_lexicon())
+    side_labels = find_side_labels(layout.plain)
     for section in layout.sections:
         if section.name not in EVIDENCE_SECTIONS:
             continue
         before: list[RuleMatch] = []
-        for start, end in layout.sentences(section):
-            sentence = layout.plain[start:end]
+        for start, end, sentence, side in _readings(layout, section):
             context = _context_at(contexts, start) if contexts else NO_CONTEXT
+            side = side or next((label.side for label in side_labels if label.start <= start < label.end), None)
+            if side is not None:
+                context = context._replace(side=side)
             found = [
                 RuleMatch(section.name, item.start + start, item.end + start, *item[3:])
                 for item in _read_sentence(sentence, context)
@@ -87,6 +91,19 @@ def read_report(text: str) -> list[RuleMatch]:
                       "unspecified", "unspecified", False)
         )  # fmt: skip
     return items
+
+
+def _readings(layout: Layout, section: Section) -> Iterator[tuple[int, int, str, str | None]]:
+    """Yield the sentences of a section with their texts; a row with a column for each side is read once per side."""
+    row_end = -1
+    for start, end in layout.sentences(section):
+        row = [cell for cell in layout.side_cells if cell.start <= start < cell.end] if layout.side_cells else ()
+        if not row:
+            yield start, end, layout.plain[start:end], None
+        elif start >= row_end:
+            row_end = row[0].end
+            for cell in row:
+                yield cell.start, cell.end, cell.text, cell.side
 
 
 def _context_at(contexts: list[tuple[int, StudyContext]], at: int) -> StudyContext:
@@ -136,6 +153,8 @@ def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tu
     items: list[RuleMatch] = []
     for clause, mentions in read:
         for mention, decision in zip(mentions, decide_assertions(clause.context, mentions), strict=True):
+            if study.side is not None and mention.laterality == "unspecified" and clause.may_have_side(mention):
+                mention.laterality = study.side
             if decision.assertion is not None:
                 items.extend(_make_matches(sentence, tokens, clause, mention, decision))
     return tuple(_without_repeats(items))

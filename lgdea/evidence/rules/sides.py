@@ -143,7 +143,7 @@ class Sides:
 
         "Surgical clips, perhaps from an operation, in the right upper quadrant."
         """
-        bare = [mention for mention in found if mention.laterality == "unspecified" and self._may_have_side(mention)]
+        bare = [mention for mention in found if mention.laterality == "unspecified" and self.may_have_side(mention)]
         if not bare:
             return
         used = {k for m in found for k in (*m.used, *range(m.i, m.j))}
@@ -181,7 +181,8 @@ class Sides:
         ahead = [token.lemma for token in self.tokens[j : j + 3] if token.lemma not in {",", "now", "also", "side"}]
         return bool(ahead) and ahead[0] in VERBS | _SHOWS | {":"}
 
-    def _may_have_side(self, mention: Mention) -> bool:
+    def may_have_side(self, mention: Mention) -> bool:
+        """Return whether the finding's usual structure is one of a pair."""
         usual = load_vocabulary().findings[mention.finding].default_anatomy
         paired = usual is None or self.lexicon.is_paired(usual)
         return paired and mention.finding not in self.lexicon.sideless

@@ -20,6 +20,7 @@ _AMERICAN = {"ae": "e", "oe": "e", "ou": "o", "is": "iz", "re": "er", "l": ""}
 _MARKS = (
     (re.compile(r"\(l\)"), "left"),
     (re.compile(r"\(r\)"), "right"),
+    (re.compile(r"±|\+\s?/\s?[-−–]"), "plusminus"),
     (re.compile(r"\([+✓✔]\)|\+ve|\++"), "plus"),
     (re.compile(r"\([-−–]\)|[-−–]ve"), "minus"),
     (re.compile(r"\[[ _]?\]|\([ _]\)|[☐□▢]"), "unchecked"),

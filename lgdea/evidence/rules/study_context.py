@@ -38,11 +38,29 @@ _DRAINED = re.compile(
 )
 
 
+_SIDE_LABEL = re.compile(
+    r"(?:\A|[.;\n])[ \t]*(?:\d[\d.)]*[ \t]+)?(?P<side>left|right|lt|rt|l|r)\.?(?:[ ](?:side|sided|lung|breast|kidney"
+    r"|hemithorax|chest|ovary|testis|lobe|lung field))?[ \t]*(?P<end>:[ \t]*\n?|\n)",
+    re.IGNORECASE,
+)
+_NEXT_PART = re.compile(r"\n[ \t]*\n|\n[ \t]*[A-Z][A-Z ]{3,40}(?:\n|\Z)")
+
+
 class StudyContext(NamedTuple):
     """What a sentence is said in: the structure that its heading or title names, and what "ICD" means in the report."""
 
     structure: str | None = None
     icd_drains: bool = False
+    side: str | None = None
+    """The side that a heading or a column names: "Left breast", "Right | Left"."""
+
+
+class SideLabel(NamedTuple):
+    """Text that a label says to be of one side, half-open."""
+
+    start: int
+    end: int
+    side: str
 
 
 NO_CONTEXT = StudyContext()
@@ -70,6 +88,22 @@ def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]
                 place = study
             if found or (place is not None and lexicon.is_elsewhere(place)):
                 found.append((match.start(), StudyContext(place or study, icd)))
+    return found
+
+
+def find_side_labels(text: str) -> list[SideLabel]:
+    """List what labels give to one side: "L: effusion, consolidation", "RIGHT BREAST" alone on its line.
+
+    A label in a line holds to the end of it or to the next label, one alone on its line for the paragraph below.
+    """
+    found: list[SideLabel] = []
+    for match in _SIDE_LABEL.finditer(text):
+        start, alone = match.end(), match["end"].endswith("\n")
+        if found and found[-1].end > match.start():
+            found[-1] = found[-1]._replace(end=match.start() + 1)
+        stop = _NEXT_PART.search(text, start - 1) if alone else None
+        end = text.find("\n", start) if not alone else stop.start() if stop else len(text)
+        found.append(SideLabel(start, len(text) if end < 0 else end, "left" if match["side"][0] in "lL" else "right"))
     return found
 
 
