@@ -17,6 +17,7 @@ from lgdea.evidence.layout.sections import (
     split_sections,
     split_sentences,
 )
+from lgdea.evidence.layout.tables import SideRow
 
 __all__ = [
     "EVIDENCE_SECTIONS",
@@ -25,6 +26,7 @@ __all__ = [
     "Headings",
     "Layout",
     "Section",
+    "SideRow",
     "Span",
     "evidence_sentences",
     "lay_out",

@@ -21,8 +21,8 @@ PASSED_SECTIONS = (
     "indication", "comparison", "technique", "examination", "recommendation", "notification", "signature",
     "administrative", "wet_read", "title",
 )  # fmt: skip
-REGION, STUDY = "region", "study"
-"""Kinds of labels that are no section: a part of the body, and the name of a study or its views."""
+REGION, STUDY, DIFFERENTIAL = "region", "study", "differential"
+"""Kinds of labels that are no section: a part of the body, the name of a study or its views, "DDx"."""
 LONGEST_NAME = 80  # characters
 
 _WORD = re.compile(r"[^\W_]+(?:/[^\W_]\b)?")
@@ -91,6 +91,8 @@ class Headings:
         kind = self._look_up(words)
         if kind is None and not all(word in self._known_words for word in words):
             kind = self._look_up([self._mend(word) for word in words])
+        if kind is None and "/" in name:  # "RENSEIGNEMENTS CLINIQUES / CLINICAL INFORMATION"
+            kind = next(filter(None, (self._look_up(_words(part)) for part in name.split("/"))), None)
         if kind is None and len(words) > 1 and len(joined := "".join(words)) >= _LONG_WORD:  # "FIN DINGS"
             kind = self._names.get(joined) or self._names.get(self._mend(joined))
         return kind

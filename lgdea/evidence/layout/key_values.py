@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 
 _ENTRY = re.compile(
-    r"""(?P<open>[\[{,][\s\[{]*)(?P<quote>["'])(?P<key>[A-Za-z][^"'\n]{0,60}?)(?P=quote)(?P<colon>\s*[:=]\s*)"""
+    r"""(?P<open>[\[{,][\s\[{]*+)(?P<quote>["'])(?P<key>[A-Za-z][^"'\n]{0,60}?)(?P=quote)(?P<colon>\s*+[:=]\s*+)"""
     r"""(?P<value>"[^"]*"|'[^']*'|[A-Za-z]+|-?\d+(?:\.\d+)?)?"""
 )
-_NEXT_STRING = re.compile(r"""(?<=\S)["']\s*,\s*["']""")
-_HINT = re.compile(r"""(?:\A|[{,\s])["'][A-Za-z][^"'\n]{0,60}["']\s*[:=]""")
+_NEXT_STRING = re.compile(r"""(?<=\S)["']\s{0,9},\s{0,9}["']""")
+_HINT = re.compile(r"""(?:\A|[{,\s])["'][A-Za-z][^"'\n]{0,60}["']\s{0,9}[:=]""")
 _NAMES = frozenset({"finding", "label", "name", "abnormality", "pathology", "observation", "condition", "disease"})
 _ASSERTS = frozenset({
-    "present", "status", "value", "result", "exists", "presence", "assertion", "detected", "answer", "state", "prediction",
+    "present", "status", "value", "result", "exists", "presence", "assertion", "detected", "answer", "state",
+    "prediction",
 })  # fmt: skip
 _ATTRIBUTES = re.compile(
     r"(?:\A|.*[ _-])(?:side|sides|laterality|location|site|lobe|zone|position|place|severity|size|grade|extent|change"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from lgdea.evidence.layout.headings import EVIDENCE_SECTIONS, LONGEST_NAME, REGION, STUDY, Headings
+from lgdea.evidence.layout.headings import DIFFERENTIAL, EVIDENCE_SECTIONS, LONGEST_NAME, REGION, STUDY, Headings
 from lgdea.evidence.layout.resuming import is_history
 from lgdea.evidence.layout.titles import is_title
 
 _DECORATION = " \t\u00a0#*_=<>[](){}\"'\u2022\u25cf\u25a0|-\u2013\u2014~\\`"
 _SIGN = re.compile(r"(?<!\d):(?!//)|(?<=\d):(?!\d\d)")
-_NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[IVX]{1,4}\.|[A-H]\.)\s+")
+_NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[IVX]{1,4}\.|[A-H]\.|\d{1,2}(?:\.\d{1,2})*(?=\s+[A-Z]))\s+")
 _UNSIGNED = re.compile(
     r"[#*_ \t\[]{0,8}(?P<name>[A-Za-z]+(?:(?: |/| / | & )[A-Za-z]+){0,5}?)[\])*_]{0,3}"
     r"(?:[ \t]{0,2}(?P<sign>[-\u2013\u2014]{1,2}|[=;.>])|(?<=[*_])(?P<bold>[ \t])|(?P<column>\t|[ ]{3,}))[ \t>]*(?=\S)"
@@ -39,6 +39,19 @@ _SIGNED = re.compile(
     re.IGNORECASE,
 )
 """Begins of lines that name who signed the report, or when."""
+_DEVICES = re.compile(
+    r"(?:support |monitoring |life )?(?:lines?|tubes?|devices|apparatus|hardware)"
+    r"(?:(?: and | & |/|, )(?:lines?|tubes|devices))*",
+    re.IGNORECASE,
+)
+"""Names of parts of a report that list devices; alone on a line they name none."""
+_DEMOGRAPHIC = re.compile(
+    r"\s*\d{1,3}[ -]?(?:y/?o|yrs?|years?(?:[ -]old)?)?[ ,/-]{0,2}"
+    r"(?:[MF]|male|female|man|woman|gentleman|lady)\b[ ,:;.-]*",
+    re.IGNORECASE,
+)
+"""The begin of a request: "72F SOB"."""
+_SHOWN = re.compile(r"\b(?:shows?|demonstrat\w+|reveal\w*|seen|noted|there (?:is|are))\b", re.IGNORECASE)
 _PART_OF_TITLE = re.compile(r"(?:\b(?:for|of|with|and|or|without|the|to)|[-\u2013,/&(])\s*\Z", re.IGNORECASE)
 _STAY_INSIDE = frozenset({"examination", "technique", "comparison"})
 """Sections that hold names of studies."""
@@ -91,6 +104,11 @@ class MarkFinder:
             after_blank = False
         self._settle()
 
+    def _kind(self, name: str) -> str | None:
+        """The kind of a name here: a differential belongs to the text around it."""
+        kind = self._known.kind(name)
+        return kind if kind != DIFFERENTIAL else REGION if self._is_reading else "indication"
+
     @property
     def _is_reading(self) -> bool:
         return self.marks[-1].kind in EVIDENCE_SECTIONS
@@ -116,7 +134,7 @@ class MarkFinder:
         for pattern in (_UNSIGNED, _CAPITALS):
             match = pattern.match(plain, start, end)
             if match and self._is_unsigned_heading(match):
-                kind = self._known.kind(match["name"])
+                kind = self._kind(match["name"])
                 assert kind is not None
                 self.headings.append(Heading(match["name"].strip(), kind))
                 self._add(start, match.end(), kind, match["name"])
@@ -129,7 +147,7 @@ class MarkFinder:
     def _read_unsigned(self, at: int, end: int) -> int:
         """Read further names without a colon in a line that one began: "HISTORY Cough IMPRESSION Small nodule"."""
         for match in _INNER_UNSIGNED.finditer(self._plain, at, end):
-            kind = self._known.kind(match[0])
+            kind = self._kind(match[0])
             if kind in _MAIN:
                 self.headings.append(Heading(match[0], kind))
                 self._add(match.start(), match.end(), kind, match[0])
@@ -139,7 +157,7 @@ class MarkFinder:
     def _read_label(self, start: int, body: int, raw: str) -> int:
         """Read a name and its colon at the start of a line."""
         name = _trim(raw)
-        kind = self._known.kind(name)
+        kind = self._kind(name)
         if kind is not None and kind not in (REGION, STUDY):
             self.headings.append(Heading(name, kind))
             self._add(start, body, kind, name)
@@ -161,7 +179,11 @@ class MarkFinder:
         if not name or len(name) > LONGEST_NAME or len(line) < end - start:
             return False
         marked = _MARKED_AS_HEADING.match(line) is not None or _UNDERLINE.match(self._plain, end) is not None
-        kind = self._known.kind(name)
+        kind = self._kind(name)
+        if kind == REGION and self._is_reading and _DEVICES.fullmatch(name):
+            self.headings.append(Heading(name, kind))
+            self._resume(start, end)
+            return True
         if kind is None or kind in (REGION, STUDY):
             is_label = (marked or (kind == REGION and after_blank)) and name[0].isupper()
             if is_label and not self._is_reading and kind != STUDY and not is_title(name):
@@ -183,7 +205,7 @@ class MarkFinder:
 
     def _is_unsigned_heading(self, match: re.Match[str]) -> bool:
         name = match["name"].strip()
-        kind = self._known.kind(name)
+        kind = self._kind(name)
         if kind is None or kind in (REGION, STUDY, "body", "administrative"):
             return False
         if match.re is _CAPITALS:
@@ -197,9 +219,13 @@ class MarkFinder:
 
     def _read_title(self, start: int, end: int, after_blank: bool, goes_on: bool) -> int:
         """Pass over a title, or a first sentence that is one."""
+        asked = _DEMOGRAPHIC.match(self._plain, start, end) if self._plain[start].isdigit() else None
         stop = _SENTENCE_END.search(self._plain, start, min(end, start + 140))
         body = stop.end() if stop else end
         line = self._plain[start : stop.start() if stop else body]
+        if asked and not self._has_read(len(self.marks) - 1, start) and _is_request(line[asked.end() - start :]):
+            self._add(start, start, "indication")
+            return start
         continues = goes_on and line.isupper() and not stop and len(line) <= LONGEST_NAME
         if stop and " " not in line.strip():  # "Mr. Smith"
             return start
@@ -242,8 +268,9 @@ class MarkFinder:
             name = _trim(window[begin:])
             if not name:
                 continue
-            kind = self._known.kind(name)
-            after_stop = begin == 0 or window[:begin].rstrip()[-1:] in set('.;!?)]"\u2022|')
+            kind = self._kind(name)
+            gap = window[max(0, begin - 2) : begin]
+            after_stop = gap.isspace() or begin == 0 or window[:begin].rstrip()[-1:] in set('.;!?)]"\u2022|')
             if kind in (REGION, STUDY) and after_stop and name[0].isupper():
                 return name, kind
             if kind in (REGION, STUDY, None):
@@ -257,7 +284,7 @@ class MarkFinder:
         words = capitals[0].split(" ")
         for k in range(len(words)):
             name = _trim(" ".join(words[k:]))
-            kind = self._known.kind(name)
+            kind = self._kind(name)
             if kind not in (None, REGION, STUDY) and self._known.is_whole(name):
                 return name, kind
         return None
@@ -267,7 +294,7 @@ class MarkFinder:
         words = window.rstrip().split(" ")[-_LABEL_WORDS:]
         for k in range(1, len(words)):
             name = " ".join(words[k:])
-            kind = self._known.kind(name) if name[:1].isupper() and len(name) > 5 else None
+            kind = self._kind(name) if name[:1].isupper() and len(name) > 5 else None
             if kind in _MAIN and self._known.is_exact(name):
                 return name, kind
         return None
@@ -288,15 +315,22 @@ class MarkFinder:
                 if after.name and after.kind != "impression" and "\n\n" not in between and not self._has_read(number):
                     self.marks[number] = mark._replace(kind="indication")
 
-    def _has_read(self, number: int) -> bool:
-        pairs = zip(self.marks[:number], self.marks[1 : number + 1], strict=True)
-        return any(a.kind in EVIDENCE_SECTIONS and self._plain[a.body : b.start].strip() for a, b in pairs)
+    def _has_read(self, number: int, end: int | None = None) -> bool:
+        """Return whether text of this study stands before a mark, or before ``end`` which it reaches to."""
+        ends = [mark.start for mark in self.marks[1 : number + 1]] + ([] if end is None else [end])
+        pairs = zip(self.marks, ends, strict=False)
+        return any(a.kind in EVIDENCE_SECTIONS and self._plain[a.body : b].strip() for a, b in pairs)
 
 
 def _trim(name: str) -> str:
     name = name.strip(_DECORATION)
     number = _NUMBER.match(name)
     return name[number.end() :] if number else name
+
+
+def _is_request(text: str) -> bool:
+    """Tell whether what follows an age and a sex is why the patient came, not what was seen."""
+    return is_history(text) and _SHOWN.search(text) is None
 
 
 def _is_label(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from lgdea.evidence.layout.headings import REGION, load_headings
 from lgdea.evidence.layout.key_values import flatten_key_values
@@ -64,9 +65,11 @@ _RTF_HIDDEN = frozenset({
     "footerl", "footerr", "footerf", "listtable", "listoverridetable", "generator", "themedata", "datastore", "rsidtbl",
     "latentstyles",
 })  # fmt: skip
+_LINE_NUMBER = re.compile(r"(?m)^[ \t]*+[\[(]?(?P<number>\d{2,4})(?:[\])][:.]?|[:.)])?[ \t]++(?=[A-Za-z])")
 # A label alone on its line, its value alone on the next.
 _VALUE_LINE = re.compile(
-    r"(?m)(?<=[a-z)?:])[ \t]{0,20}\n(?:[ \t]{0,4}(?:A|Ans|Answer)[:.)])?(?=[ \t]{0,20}(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear"
+    r"(?m)(?<=[a-z)?:])[ \t]{0,20}\n(?:[ \t]{0,4}(?:A|Ans|Answer)[:.)])?"
+    r"(?=[ \t]{0,20}(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear"
     r"|abnormal|not (?:seen|identified|present|enlarged)|unremarkable|intact|enlarged|small|mild|moderate|severe|trace"
     r"|minimal|large|left|right|bilateral|true|false|n/a)\b[ ,/]{0,3}){1,6}(?:seen|identified)?\.?[ \t]{0,20}$)",
     re.IGNORECASE,
@@ -93,10 +96,19 @@ def flatten(text: str) -> str:
 
 
 def _flatten_lines(plain: str) -> str:
-    """Read the layout of entries: JSON, answers below their questions, columns of tables."""
+    """Read the layout of lines and entries: their numbers, JSON, answers below their questions, columns of tables."""
+    if "\n" in plain and len(numbers := list(_LINE_NUMBER.finditer(plain))) > 2 and _count_on(numbers):
+        plain = _LINE_NUMBER.sub(lambda number: " " * len(number[0]), plain)
     if '":' in plain or "':" in plain or '" :' in plain:
         plain = flatten_key_values(plain)
     return join_cells(_VALUE_LINE.sub(_join_value, plain) if "\n" in plain else plain)
+
+
+def _count_on(numbers: list[re.Match[str]]) -> bool:
+    """Tell whether lines are numbered one after the other, as a transcript's are."""
+    values = [int(number["number"]) for number in numbers]
+    steps = {after - before for before, after in pairwise(values)}
+    return len(steps) == 1 and steps <= {1, 5, 10, 100}
 
 
 def markup_spans(text: str, plain: str) -> list[tuple[int, int]]:

@@ -104,6 +104,9 @@ def resume_at(kind: str, plain: str, start: int, end: int) -> int | None:
     if is_short or kind in ("title", "wet_read"):  # most have a single sentence
         return None
     before = start
+    described: int | None = (
+        None  # where sentences of an indication begin that neither tell a history nor plainly an image
+    )
     for first, last in split_flat(plain, start, end):
         gap = plain[before:first]
         is_first = before == start and not gap.strip()
@@ -111,7 +114,10 @@ def resume_at(kind: str, plain: str, start: int, end: int) -> int | None:
         before = last
         sentence = plain[first : min(last, first + _FIRST)]
         if not goes_on and _turns(kind, sentence, is_first=is_first, is_paragraph=_BLANK_LINE.search(gap) is not None):
-            return first
+            return first if described is None else described
+        if kind == "indication":
+            is_own = is_first or is_history(sentence) or _STUDY_TALK.search(sentence) is not None
+            described = None if is_own else first if described is None else described
     return None
 
 

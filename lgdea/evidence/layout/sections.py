@@ -11,7 +11,7 @@ from lgdea.evidence.layout.marks import Heading, MarkFinder
 from lgdea.evidence.layout.markup import flatten, markup_spans
 from lgdea.evidence.layout.resuming import resume_at
 from lgdea.evidence.layout.sentences import cut_long, split_flat
-from lgdea.evidence.layout.tables import SideCell, find_side_cells
+from lgdea.evidence.layout.tables import SideRow, find_side_rows
 
 _LONGEST_KEPT = 2048  # characters of a report whose layout is kept for long
 
@@ -42,8 +42,8 @@ class Layout(NamedTuple):
     sections: tuple[Section, ...]
     headings: tuple[Heading, ...]
     markup: tuple[tuple[int, int], ...]
-    side_cells: tuple[SideCell, ...] = ()
-    """Rows of tables that have a column for each side; each is to be read cell by cell."""
+    side_rows: tuple[SideRow, ...] = ()
+    """Rows of tables that have a column for each side; they are to be read cell by cell."""
 
     def spans(self) -> list[Span]:
         """List stretches that hold every character of the raw text exactly once, in order."""
@@ -88,7 +88,7 @@ def _lay_out(text: str, headings: Headings) -> Layout:
         if turn is not None:
             sections.append(Section("body", turn, end))
     kept = tuple(section for section in sections if plain[section.start : section.end].strip())
-    return Layout(plain, kept, tuple(finder.headings), tuple(markup_spans(text, plain)), tuple(find_side_cells(plain)))
+    return Layout(plain, kept, tuple(finder.headings), tuple(markup_spans(text, plain)), tuple(find_side_rows(plain)))
 
 
 _lay_out_again = lru_cache(maxsize=4096)(_lay_out)

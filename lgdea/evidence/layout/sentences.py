@@ -34,7 +34,8 @@ _ADDRESS = re.compile(r"(?:https?:|www\.)\S*\Z")
 _ENDING = re.compile(r"\.(?:com|org|net|edu|gov|pdf|html?|jpe?g|png|dcm|docx?|txt|co)\b")
 # Dashes and gaps that may stand between two statements.
 _GAP = re.compile(
-    r"(?<=\S)(?:(?P<hard>[ \t]*(?:(?<!:)//|\|\||>>|[ ]\*[ ]|(?<=[A-Za-z)])[ ]\.{3}[ ])[ \t/|>]*(?=[A-Za-z(\[]))|[ \t]+(?:--?|[-=]+>|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
+    r"(?<=\S)(?:(?P<hard>(?:[ \t]*+(?<![:/|>])(?://|\|\||>>)|[ ]\*[ ]|(?<=[A-Za-z)])[ ]\.{3}[ ])[ \t/|>]*+(?=[A-Za-z(\[]))"
+    r"|[ \t]+(?:--?|[-=]+>|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
     r"|(?<=[a-z)])(?:-[ \t]+(?=[A-Z])|(?:--|[\u2014\u2015])[ \t]?(?=[A-Za-z])|\u2013(?=[A-Z]))"
     r"|(?P<column>[ ]{2,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|(?<!\|)[ \t]*\|[ \t|]*(?=[A-Za-z])))"
 )
@@ -172,18 +173,20 @@ def _parts_statements(plain: str, at: int, gap: re.Match[str], stop: int) -> boo
         return False
     if gap["hard"]:
         return "." not in gap["hard"] or _NEGATED.match(before) is not None
-    if gap["column"] and before.endswith(":"):
-        return False
-    if gap["column"] and len(gap["column"]) < 4 and gap["column"].isspace() and "\t" not in gap["column"]:
-        return _OPENS.match(after) is not None and not after.isupper()
     if gap["column"]:
-        return after[0].isupper() or _NEGATED.match(after) is not None
+        return not before.endswith(":") and _begins_column(gap["column"], after)
     begins = _LIST_MARK.match(before)
     if _NEGATED.match(before, begins.end() if begins else 0) or _NEGATED.match(after):
         return True
-    if after[0].isupper() and len(before.split()) > 1:
-        return not after.isupper() or " " not in after or _OPENS.match(after) is not None
-    return False
+    says_more = not after.isupper() or " " not in after or _OPENS.match(after) is not None
+    return after[0].isupper() and len(before.split()) > 1 and says_more
+
+
+def _begins_column(gap: str, after: str) -> bool:
+    """Tell whether a statement begins behind blanks, a tab or a bar."""
+    if len(gap) < 4 and gap.isspace() and "\t" not in gap:
+        return _OPENS.match(after) is not None and not after.isupper()
+    return after[0].isupper() or _NEGATED.match(after) is not None
 
 
 def _item_cuts(plain: str, begin: int, stop: int) -> list[int]:

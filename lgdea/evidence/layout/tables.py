@@ -15,46 +15,44 @@ from lgdea.evidence.layout.headings import REGION, load_headings
 _HINTS = ("|", "\t", "   ", "..", " . ", "\u2026")
 _VALUE = (
     r"(?:no|none|nil|nad|yes|absent|present|negative|positive|normal|clear|abnormal|not (?:seen|identified|present)"
-    r"|unremarkable|intact|stable|unchanged|enlarged|true|false|neg|pos|\(?[+-]{1,3}\)?)"
+    r"|unremarkable|intact|stable|unchanged|enlarged|true|false|neg|pos|trace|minimal|small|mild"
+    r"|moderate|large|severe|\(?[+-]{1,3}\)?)"
 )
 _ROW = re.compile(
-    r"^(?P<lead>[ \t|]*(?:[-*\u2022][ \t]+)?)(?P<label>(?!(?:no|nil|without|there|clear|normal|the|is|are)\b)"
-    r"[A-Za-z][\w/&()'-]*(?:[ ][A-Za-z(&][\w/&()'-]*){0,4}?)"
-    rf"(?P<gap>[ ]*(?:[\t|]|[ ]{{3}}|\.{{2,}}|\u2026|[ ]\.(?=[ ]))[ \t|.\u2026]*)(?=[^\s|])"
-    rf"(?P<value>{_VALUE}(?=[ \t.]*(?:\([^()\n]*\)[ .]*)?(?:[\t|,;\n]|[ ]{{3}}|\Z)))?",
+    r"^(?P<lead>[ \t|]*+(?:[-*\u2022][ \t]++)?)(?P<label>(?!(?:no|nil|without|there|clear|normal|the|is|are)\b)"
+    r"[A-Za-z][\w/&()'-]*+(?:[ ][A-Za-z(&][\w/&()'-]*+){0,4}?)"
+    rf"(?P<gap>(?:[ ]{{3}}|[ ]{{0,2}}(?:[\t|\u2026]|\.\.|[ ]\.[ ]))[ \t|.\u2026]*+)(?=[^\s|])"
+    rf"(?P<value>{_VALUE}(?=[ \t.]{{0,9}}(?:\([^()\n]{{0,60}}\)[ .]{{0,9}})?(?:[\t|,;\n]|[ ]{{3}}|\Z)))?",
     re.IGNORECASE | re.MULTILINE,
 )
-_INNER_CELL = re.compile(
-    rf"(?<=[A-Za-z)])[ ]*[\t|](?=[ \t|]*{_VALUE}[ \t.]*(?:[\t|\n]|\Z))", re.IGNORECASE
-)
-_LABELLED_CELL = re.compile(r"\|(?=[ \t]*[A-Z][A-Za-z]+(?: [A-Za-z]+){0,2}:)")
+_INNER_CELL = re.compile(rf"(?<=[A-Za-z)])[ ]*+[\t|](?=[ \t|]*+{_VALUE}[ \t.]*+(?:[\t|\n]|\Z))", re.IGNORECASE)
+_LABELLED_CELL = re.compile(r"\|(?=[ \t]{0,9}[A-Z][A-Za-z]+(?: [A-Za-z]+){0,2}:)")
 """A bar before a label of its own: "LUNGS: clear|PLEURA: no effusion" is two lines."""
 
 _HEADER_CELL = (
-    r"(?:finding|structure|region|organ|item|site|area|system|parameter|feature|device|line|tube|result|status|state|side"
-    r"|laterality|left|right|lt|rt|l|r|change|interval change|position|tip|location|comment|remark|note|detail|description"
-    r"|impression|presence|present|grade|severity|size|value|assessment|observation|abnormality|pathology)s?"
+    r"(?:finding|part|structure|region|organ|item|site|area|system|parameter|feature|device|line|tube|result|status|state"
+    r"|side|laterality|left|right|lt|rt|l|r|change|interval change|position|tip|location|comment|remark|note|detail"
+    r"|description|impression|presence|present|grade|severity|size|value|assessment|observation|abnormality|pathology)s?"
     r"(?: (?:side|kidney|lung|breast|lobe|position|tip))?"
 )
 _HEADER = re.compile(
-    rf"^[ \t|]*{_HEADER_CELL}(?:[ ]*(?:[\t|]+|[ ]{{3,}})[ ]*{_HEADER_CELL})+[ \t|]*$", re.IGNORECASE | re.MULTILINE
+    rf"^[ \t|]*+{_HEADER_CELL}(?:(?:[ ]{{0,2}}[\t|]++|[ ]{{3}})[ \t|]*+{_HEADER_CELL}){{1,12}}[ \t|]*+$",
+    re.IGNORECASE | re.MULTILINE,
 )
-_CELL_TEXT = re.compile(r"[^\s|](?:[^\n|\t]*?[^\s|])??(?=[ ]*(?:[\t|]|[ ]{3}|$))", re.MULTILINE)
-_RULE = re.compile(r"[ \t|:+=-]*\Z")
+_CELL_TEXT = re.compile(r"[^\s|]++(?:[ ]{1,2}[^\s|]++)*+")
+_RULE = re.compile(r"[ \t|:+=-]*+\Z")
 _SIDES = {"left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right"}
 _NOTHING = frozenset({"none", "-", "--", "no", "nil", "n/a", "na", "no change", "\u2013", "\u2014"})
 _GRADE = frozenset({"normal", "abnormal"})
 
 
-class SideCell(NamedTuple):
-    """What a row of a table with a column for each side says of one side: a text as long as the row."""
+class SideRow(NamedTuple):
+    """A row of a table with a column for each side, half-open."""
 
     start: int
-    """Where the row begins."""
     end: int
-    text: str
-    """The row with the label and this cell, all else blank."""
-    side: str
+    sides: tuple[tuple[str, str], ...]
+    """Sides, each with a text as long as the row that holds its label and the side's cell."""
 
 
 def has_columns(text: str) -> bool:
@@ -74,8 +72,11 @@ def join_cells(plain: str) -> str:
     headers = list(_HEADER.finditer(plain))
     if any(_sides_of(plain, header) for header in headers):
         return plain  # its rows are read cell by cell
-    for header in headers:
-        plain = _read_table(plain, header)
+    if headers:
+        shown = list(plain)
+        for header in headers:
+            _read_table(plain, header, shown)
+        plain = "".join(shown)
     plain = _ROW.sub(_join_row, plain)
     return _INNER_CELL.sub(lambda cell: ":".rjust(len(cell[0])), plain) if "\t" in plain or "|" in plain else plain
 
@@ -101,9 +102,9 @@ def _cells(plain: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _rows(plain: str, after: int) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """The rows below a header, up to the first line that is none."""
+    """The rows below a header, up to the first line that is none, or a header again."""
     at = after + 1
-    while at < len(plain):
+    while at < len(plain) and _HEADER.match(plain, at) is None:
         end = plain.find("\n", at)
         end = len(plain) if end < 0 else end
         cells = _cells(plain, at, end)
@@ -121,9 +122,8 @@ def _sides_of(plain: str, header: re.Match[str]) -> dict[int, str]:
     return {number: _SIDES[name] for number, name in names.items() if number and name in _SIDES}
 
 
-def _read_table(plain: str, header: re.Match[str]) -> str:
-    """Blank the header out and turn the gaps of the rows into signs that part what the header says."""
-    shown = list(plain)
+def _read_table(plain: str, header: re.Match[str], shown: list[str]) -> None:
+    """Blank the header out of ``shown`` and turn the gaps of the rows into signs, as the header says."""
     columns = _cells(plain, header.start(), header.end())
     names = [plain[start:end].lower() for start, end in columns]
     for start, end, cells in _rows(plain, header.end()):
@@ -139,23 +139,21 @@ def _read_table(plain: str, header: re.Match[str]) -> str:
                 sign = ":" if first else ";" if "comment" in name or "remark" in name else ","
                 shown[cells[0][1] if first else a - 1] = sign
     shown[header.start() : header.end()] = " " * (header.end() - header.start())
-    return "".join(shown)
 
 
-def find_side_cells(plain: str) -> list[SideCell]:
-    """List what the rows of tables with a column for each side say, in order.
+def find_side_rows(plain: str) -> list[SideRow]:
+    """List the rows of tables that have a column for each side, in order.
 
-    >>> [(cell.text, cell.side) for cell in find_side_cells("Finding | Right | Left\\nEffusion | none | small")]
-    [('Effusion: none        ', 'right'), ('Effusion:        small', 'left')]
+    >>> find_side_rows("Finding | Right | Left\\nEffusion | none | small")[0].sides
+    (('right', 'Effusion: none        '), ('left', 'Effusion:        small'))
     """
     found = []
     for header in _HEADER.finditer(plain) if has_columns(plain) else ():
         sides = _sides_of(plain, header)
         for start, end, cells in _rows(plain, header.end()) if sides else ():
-            label = plain[cells[0][0] : cells[0][1]]
-            for number, side in sides.items():
-                a, b = cells[number] if number < len(cells) else (end, end)
-                if b > a:
-                    text = " " * (cells[0][0] - start) + label + ":"
-                    found.append(SideCell(start, end, text.ljust(a - start) + plain[a:b].ljust(end - a), side))
+            label = " " * (cells[0][0] - start) + plain[cells[0][0] : cells[0][1]] + ":"
+            said = ((side, cells[number]) for number, side in sides.items() if number < len(cells))
+            texts = tuple((side, label.ljust(a - start) + plain[a:b].ljust(end - a)) for side, (a, b) in said if a < b)
+            if texts:
+                found.append(SideRow(start, end, texts))
     return found

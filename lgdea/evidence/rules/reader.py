@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
 
-from lgdea.evidence.layout import EVIDENCE_SECTIONS, Layout, Section, lay_out
+from lgdea.evidence.layout import EVIDENCE_SECTIONS, Layout, Section, SideRow, lay_out
 from lgdea.evidence.rules.clauses import read_clauses
 from lgdea.evidence.rules.cues import load_cues, merge_hits
 from lgdea.evidence.rules.ignored import mask
@@ -19,7 +21,7 @@ from lgdea.evidence.rules.organs import settle_organs
 from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertions
 from lgdea.evidence.rules.shared_nouns import complete_shared_nouns
 from lgdea.evidence.rules.sharing import refers_back, share_explained
-from lgdea.evidence.rules.study_context import NO_CONTEXT, StudyContext, find_contexts, find_side_labels
+from lgdea.evidence.rules.study_context import NO_CONTEXT, SideLabel, StudyContext, find_contexts, find_side_labels
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.vocabulary import Vocabulary, load_vocabulary
 
@@ -33,6 +35,7 @@ _BACKWARD = re.compile(
 _NAMES = frozenset({"finding", "head", "normal", "denial"})
 _NO_DISEASE = frozenset({"postoperative_change", "contrast_material", "nipple_shadow"})
 """Findings that leave a report normal."""
+_Spanning = TypeVar("_Spanning", SideRow, SideLabel)
 _DENIED = 3  # findings that one sentence denies are as much as to say that a study is normal
 
 
@@ -62,14 +65,16 @@ def read_report(text: str) -> list[RuleMatch]:
     normal: tuple[str, int, int] | None = None
     layout = lay_out(text)
     contexts = find_contexts(layout.plain, load_lexicon())
-    side_labels = find_side_labels(layout.plain)
+    side_labels = find_side_labels(layout.plain, load_lexicon())
     for section in layout.sections:
         if section.name not in EVIDENCE_SECTIONS:
             continue
         before: list[RuleMatch] = []
         for start, end, sentence, side in _readings(layout, section):
             context = _context_at(contexts, start) if contexts else NO_CONTEXT
-            side = side or next((label.side for label in side_labels if label.start <= start < label.end), None)
+            label = _covering(side_labels, start)
+            if label is not None:
+                context = context._replace(side=label.side, structure=label.structure or context.structure)
             if side is not None:
                 context = context._replace(side=side)
             found = [
@@ -97,13 +102,19 @@ def _readings(layout: Layout, section: Section) -> Iterator[tuple[int, int, str,
     """Yield the sentences of a section with their texts; a row with a column for each side is read once per side."""
     row_end = -1
     for start, end in layout.sentences(section):
-        row = [cell for cell in layout.side_cells if cell.start <= start < cell.end] if layout.side_cells else ()
-        if not row:
+        row = _covering(layout.side_rows, start)
+        if row is None:
             yield start, end, layout.plain[start:end], None
         elif start >= row_end:
-            row_end = row[0].end
-            for cell in row:
-                yield cell.start, cell.end, cell.text, cell.side
+            row_end = row.end
+            for side, text in row.sides:
+                yield row.start, row.end, text, side
+
+
+def _covering(spans: Sequence[_Spanning], at: int) -> _Spanning | None:
+    """The last of some spans, in order, that begins at or before a character and reaches over it."""
+    number = bisect_right(spans, at, key=attrgetter("start")) - 1 if spans else -1
+    return spans[number] if number >= 0 and at < spans[number].end else None
 
 
 def _context_at(contexts: list[tuple[int, StudyContext]], at: int) -> StudyContext:

@@ -39,11 +39,12 @@ _DRAINED = re.compile(
 
 
 _SIDE_LABEL = re.compile(
-    r"(?:\A|[.;\n])[ \t]*(?:\d[\d.)]*[ \t]+)?(?P<side>left|right|lt|rt|l|r)\.?(?:[ ](?:side|sided|lung|breast|kidney"
-    r"|hemithorax|chest|ovary|testis|lobe|lung field))?[ \t]*(?P<end>:[ \t]*\n?|\n)",
+    r"(?:\A|[.;\n])[ \t]*+(?:\d[\d.)]{0,4}[ \t]++)?(?P<side>left|right|lt|rt|l|r)\.?"
+    r"(?:[ ](?P<part>side|sided|lung|breast|kidney|hemithorax|chest|ovary|testis|lobe|lung field))?[ \t]{0,9}(?P<end>:[ \t]*+\n?|\n)",
     re.IGNORECASE,
 )
-_NEXT_PART = re.compile(r"\n[ \t]*\n|\n[ \t]*[A-Z][A-Z ]{3,40}(?:\n|\Z)")
+_LONGEST_PART = 2000  # characters that a side alone on its line holds for
+_NEXT_PART = re.compile(r"\n[ \t]*+\n|\n[ \t]*+[A-Z][A-Z ]{3,40}(?:\n|\Z)")
 
 
 class StudyContext(NamedTuple):
@@ -56,11 +57,12 @@ class StudyContext(NamedTuple):
 
 
 class SideLabel(NamedTuple):
-    """Text that a label says to be of one side, half-open."""
+    """Text that a label says to be of one side, half-open, and the structure of another organ than the chest's that it names."""
 
     start: int
     end: int
     side: str
+    structure: str | None
 
 
 NO_CONTEXT = StudyContext()
@@ -91,19 +93,22 @@ def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]
     return found
 
 
-def find_side_labels(text: str) -> list[SideLabel]:
+def find_side_labels(text: str, lexicon: Lexicon) -> list[SideLabel]:
     """List what labels give to one side: "L: effusion, consolidation", "RIGHT BREAST" alone on its line.
 
     A label in a line holds to the end of it or to the next label, one alone on its line for the paragraph below.
     """
     found: list[SideLabel] = []
     for match in _SIDE_LABEL.finditer(text):
-        start, alone = match.end(), match["end"].endswith("\n")
+        start, alone = match.start("side"), match["end"].endswith("\n")
         if found and found[-1].end > match.start():
             found[-1] = found[-1]._replace(end=match.start() + 1)
-        stop = _NEXT_PART.search(text, start - 1) if alone else None
-        end = text.find("\n", start) if not alone else stop.start() if stop else len(text)
-        found.append(SideLabel(start, len(text) if end < 0 else end, "left" if match["side"][0] in "lL" else "right"))
+        stop = _NEXT_PART.search(text, match.end() - 1, start + _LONGEST_PART) if alone else None
+        end = text.find("\n", match.end()) if not alone else stop.start() if stop else start + _LONGEST_PART
+        side = "left" if match["side"][0] in "lL" else "right"
+        structure = lexicon.places.get((match["part"].lower(),)) if match["part"] else None
+        elsewhere = structure if structure and lexicon.is_elsewhere(structure) else None
+        found.append(SideLabel(start, len(text) if end < 0 else end, side, elsewhere))
     return found
 
 

@@ -1,7 +1,8 @@
 """150 invented reports in many layouts, whose units were written down before any reader had seen them.
 
-The numbers are of the first and only reading of this set; the rules are not fitted to it, so that they tell how the
-rules do on layouts that nobody thought of.
+At the first reading, before anybody had looked at it, 109 were right and 11 had a reversed assertion: that is how the
+rules did on layouts that nobody had thought of. The set has been looked at since, and the kinds of faults that it
+showed have been mended; the floors below are of after that.
 """
 
 from pathlib import Path
@@ -10,10 +11,10 @@ from lgdea.evidence.rules.reader import read_report
 from tests.helpers.report_gold import disagreements, read_gold
 
 REPORTS = read_gold(Path(__file__).with_name("layouts.jsonl"))
-RIGHT, REVERSED = 109, 11
+RIGHT, REVERSED = 128, 5
 
 
-def test_reports_in_layouts_that_the_rules_were_not_written_for():
+def test_reports_in_many_layouts():
     found = {report.id: list(disagreements(report, read_report(report.text))) for report in REPORTS}
     wrong = {report: differences for report, differences in found.items() if differences}
     turned = [report for report, differences in wrong.items() if any(kind == "reversed" for kind, _ in differences)]

@@ -11,7 +11,7 @@ ASSERTIONS = {"+": "present", "-": "absent", "?": "uncertain"}
 SIDES = {"left", "right", "bilateral", "midline"}
 SEVERITIES = {"minimal", "mild", "moderate", "severe"}
 CHANGES = {"new", "worse", "stable", "better", "resolved"}
-FILES = [Path(__file__).with_name(f"{name}_cases.yaml") for name in ("rules", "scope", "words")]
+FILES = [Path(__file__).with_name(f"{name}_cases.yaml") for name in ("rules", "scope", "words", "entry")]
 CASES = [
     (text, units)
     for file in FILES
