@@ -53,14 +53,14 @@ def _blank_signs(text: str) -> str:
 
 def _show(entry: re.Match[str]) -> str:
     """One entry: a line of its own, or what is said of the finding before."""
-    key, value = entry["key"].replace("_", " "), entry["value"] or ""
+    key, value = entry["key"], entry["value"] or ""
     said = value.strip("\"'")
-    name = key.strip().lower()
+    name = key.strip().lower().replace("_", " ")
     is_number = said == value and said in _YES_NO
     room = len(entry[0]) - len(value)
     if said == value and said.lower() in {"null", "nan"}:
         return "\n".ljust(len(entry[0]))
-    shown = _YES_NO[said] if is_number else value.replace('"', " ").replace("'", " ").replace("_", " ")
+    shown = _YES_NO[said] if is_number else value.replace('"', " ").replace("'", " ")
     if name in _NAMES and value:
         return "\n".ljust(room) + shown
     if name in _ASSERTS and value:

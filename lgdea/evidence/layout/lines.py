@@ -20,7 +20,7 @@ _MARKED = re.compile(
     r"|\(?(?:[a-h]|i{1,3}|iv|v)\)\s|[a-hA-H]\.\s+[A-Z]|o\s+[A-Z]|>\s|\[[ xX]?\]|[\u2610-\u2612\u2713-\u2718]"
     r"|[-=_*~#]{3,})"
 )
-_LABELLED = re.compile(r"(?:[A-Z][\w ,/&()'-]{1,50}|[a-z][a-z]+(?: [a-z]+)?)(?<!\d):(?!\d)")
+_LABELLED = re.compile(r"(?:[A-Z][\w ,/&()'-]{1,50}|[a-z][a-z]+(?:[ _][a-z]+)?)(?<!\d):(?!\d)")
 _OPEN = re.compile(
     r"(?:[,/(&+=-]|\b(?:a|an|the|and|or|nor|but|of|in|on|at|to|for|from|by|with|without|within|into|than|that|which|this"
     r"|these|its|their|is|are|was|were|be|been|being|has|have|had|may|might|can|could|cannot|as|if|between|near|over"

@@ -201,7 +201,7 @@ def _show_tag(match: re.Match[str]) -> str:
     spelt = match["name"].replace("_", " ").replace("-", " ") if name else ""
     is_heading = load_headings().kind(spelt) is not None  # <findings>...</findings>
     if name and (is_heading or _VALUE_AHEAD.match(match.string, match.end())):  # <edema>false</edema>
-        return "\n" if match[0].startswith("</") or match[0].endswith("/>") else f"\n{spelt}:"
+        return "\n" if match[0].startswith("</") or match[0].endswith("/>") else f"\n{match['name']}:"
     return ""
 
 

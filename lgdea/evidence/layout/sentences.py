@@ -34,7 +34,8 @@ _ADDRESS = re.compile(r"(?:https?:|www\.)\S*\Z")
 _ENDING = re.compile(r"\.(?:com|org|net|edu|gov|pdf|html?|jpe?g|png|dcm|docx?|txt|co)\b")
 # Dashes and gaps that may stand between two statements.
 _GAP = re.compile(
-    r"(?<=\S)(?:(?P<hard>(?:[ \t]*+(?<![:/|>])(?://|\|\||>>)|[ ]\*[ ]|(?<=[A-Za-z)])[ ]\.{3}[ ])[ \t/|>]*+(?=[A-Za-z(\[]))"
+    r"(?<=\S)(?:(?P<hard>(?:[ \t]*+(?<![:/|>])(?://|\|\||>>)|[ ]\*[ ]|(?<=[A-Za-z)])[ ]\.{3}[ ])[ \t/|>]*+"
+    r"(?=[A-Za-z(\[]))"
     r"|[ \t]+(?:--?|[-=]+>|[\u2013\u2014\u2015\u2212])(?:[ \t]+|(?=[A-Z]))"
     r"|(?<=[a-z)])(?:-[ \t]+(?=[A-Z])|(?:--|[\u2014\u2015])[ \t]?(?=[A-Za-z])|\u2013(?=[A-Z]))"
     r"|(?P<column>[ ]{2,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|(?<!\|)[ \t]*\|[ \t|]*(?=[A-Za-z])))"

@@ -40,7 +40,8 @@ _DRAINED = re.compile(
 
 _SIDE_LABEL = re.compile(
     r"(?:\A|[.;\n])[ \t]*+(?:\d[\d.)]{0,4}[ \t]++)?(?P<side>left|right|lt|rt|l|r)\.?"
-    r"(?:[ ](?P<part>side|sided|lung|breast|kidney|hemithorax|chest|ovary|testis|lobe|lung field))?[ \t]{0,9}(?P<end>:[ \t]*+\n?|\n)",
+    r"(?:[ ](?P<part>side|sided|lung|breast|kidney|hemithorax|chest|ovary|testis|lobe|lung field))?"
+    r"[ \t]{0,9}(?P<end>:[ \t]*+\n?|\n)",
     re.IGNORECASE,
 )
 _LONGEST_PART = 2000  # characters that a side alone on its line holds for
@@ -57,7 +58,7 @@ class StudyContext(NamedTuple):
 
 
 class SideLabel(NamedTuple):
-    """Text that a label says to be of one side, half-open, and the structure of another organ than the chest's that it names."""
+    """Text that a label says to be of one side, half-open, and the structure outside the chest that it names."""
 
     start: int
     end: int
