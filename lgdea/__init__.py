@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lgdea import data as data
     from lgdea import losses as losses
     from lgdea import metrics as metrics
+    from lgdea.api.answers import score_answers as score_answers
     from lgdea.api.archives import build_archive as build_archive
     from lgdea.api.archives import list_datasets as list_datasets
     from lgdea.api.archives import make_pairing as make_pairing
@@ -65,6 +66,7 @@ _EXPORTS = {
     "open_archive": "lgdea.api.archives",
     "pretrain": "lgdea.api.training",
     "save_model": "lgdea.models.serialization",
+    "score_answers": "lgdea.api.answers",
     "show_heat_map": "lgdea.api.heat_maps",
     "train_comparison": "lgdea.api.comparison",
     "write_heat_maps": "lgdea.api.heat_maps",

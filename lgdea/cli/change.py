@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table
-from lgdea.errors import DataError, UsageError
-from lgdea.statistics.format import format_interval
+from lgdea.errors import UsageError
+from lgdea.statistics.format import INTERVAL_KIND, format_interval
+
+if TYPE_CHECKING:
+    from lgdea.evaluation.results.result import Result
 
 
 def register(app: typer.Typer) -> None:
@@ -98,40 +100,53 @@ def questions(
 
 
 def score(
-    questions: Annotated[Path, typer.Argument(help="Folder of a question set.")],
-    answers: Annotated[Path, typer.Argument(help="JSON lines with `qid` and `answer`.")],
+    questions: Annotated[
+        Path, typer.Argument(help="Question set, JSON lines of references, or an archive with reference reports.")
+    ],
+    answers: Annotated[Path, typer.Argument(help="JSON lines with an id (`qid`, `study_id`) and a text (`answer`).")],
+    *,
+    archive: Annotated[Path | None, typer.Option(help="Archive of a question set's images, with --evidence.")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(help="Evidence that is taken for true; default: what the reference texts state.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Part of an archive that was asked for.")] = "test",
+    allow_missing: Annotated[bool, typer.Option(help="Count what has no answer as wrong; else it is refused.")] = False,
+    replicates: Annotated[int, typer.Option(min=0, help="Bootstrap replicates; 0 for no intervals.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Results folder; gets answers.json and answers.parquet.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Score answers to a question set: accuracy, and set accuracy over both orders of the images.
+    """Score the text of answers: right options in both orders of the images, what is stated, BLEU, ROUGE, METEOR.
 
-    Example: `lgdea compare score questions answers.jsonl`
+    BLEU, ROUGE and METEOR need `lgdea[text]`; RadGraph-F1 and RaTEScore are used when installed.
+
+    Example: `lgdea compare score questions answers.jsonl --out results/answers`
     """
-    from lgdea.comparison.questions.files import read_questions
-    from lgdea.comparison.questions.scoring import score_answers
+    from lgdea.api.answers import score_answers
 
-    scores = score_answers(read_questions(questions), _read_answers(answers))
+    result = score_answers(
+        questions, answers, archive=archive, evidence=evidence, split=split, allow_missing=allow_missing,
+        bootstrap_replicates=replicates, out=out,
+    )  # fmt: skip
     if json:
-        plain = {
-            name: {key: [float(part) for part in interval] for key, interval in parts.items()}
-            for name, parts in scores.items()
-        }
-        show_json(plain)
+        show_json(result.to_dict())
         return
-    rows = [
-        (name, *(format_interval(*map(float, parts[key])) for key in ("accuracy", "set_accuracy")))
-        for name, parts in scores.items()
+    _show_scores(result)
+    if out is not None:
+        console.print(f"result: {out / 'answers.json'}")
+
+
+def _show_scores(result: Result) -> None:
+    from lgdea.evaluation.results.metric_facts import metric_name
+
+    rows = [(metric_name(name), format_interval(v.value, v.low, v.high), v.n) for name, v in result.metrics.items()]
+    show_table(f"answers of {result.model} ({result.archive}, {result.split})", ["metric", "value", "n"], rows)
+    shown = [name for name in ("accuracy", "set_accuracy", "evidence_f1/together") if name in result.metrics]
+    by_class = [
+        (name, *(format_interval(v.value, v.low, v.high) if (v := found.get(m)) else "-" for m in shown))
+        for name, found in result.per_class.items()
     ]
-    show_table("answers", ["questions", "accuracy", "set accuracy"], rows)
-
-
-def _read_answers(file: Path) -> dict[str, str]:
-    if not file.is_file():
-        raise UsageError("no such file of answers", file=file, remedy="check the path")
-    found = {}
-    for row, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            content = json_.loads(line)
-            found[str(content["qid"])] = str(content["answer"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"is no answer ({error})", file=file, row=row, remedy="write qid and answer") from None
-    return found
+    if by_class:
+        show_table("by kind of question, state and finding", ["", *map(metric_name, shown)], by_class)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"intervals: {INTERVAL_KIND}", highlight=False)

@@ -10,17 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgdea.comparison.change.model import ChangeModel
+from lgdea.comparison.change.sentences import change_sentence
 from lgdea.comparison.change.states import STATES
 from lgdea.comparison.entity.entities import Entity, parse_entity
 from lgdea.models.inference import ImageInput, to_pixels
-
-SENTENCES = {
-    "new": "New {phrase}{since}.",
-    "worse": "Worsening {phrase}{since}.",
-    "stable": "Unchanged {phrase}{since}.",
-    "better": "Improving {phrase}{since}.",
-    "resolved": "The {phrase} has resolved{since}.",
-}
 
 
 @dataclass(frozen=True)
@@ -36,22 +29,6 @@ class ReadChange:
     sentence: str
     maps: tuple[NDArray[np.float32], NDArray[np.float32]]
     """Where the model looked in the prior and in the current image, (H, W) in source pixels, NaN outside the crop."""
-
-
-def change_sentence(state: str, phrase: str, days: float | None = None) -> str:
-    """A sentence in a report's words.
-
-    >>> change_sentence("worse", "pleural effusion", 12)
-    'Worsening pleural effusion compared with the study 12 days earlier.'
-
-    Args:
-        state: A state.
-        phrase: The entity.
-        days: Days between the two studies; None where they are not known.
-    """
-    unit = "day" if days == 1 else "days"
-    since = "" if days is None or not np.isfinite(days) else f" compared with the study {days:g} {unit} earlier"
-    return SENTENCES[state].format(phrase=phrase, since=since)
 
 
 def read_pair(

@@ -91,6 +91,25 @@ DEFINITIONS: dict[str, str] = {
     "stable) when prior and current are exchanged.",
     "change/swap-flipped-v1": "change/swap-consistency-v1 over the items that are not answered stable.",
     "change/set-accuracy-v1": "Share of items answered rightly both as they are and with prior and current exchanged.",
+    "answers/accuracy-v1": "Share of questions answered rightly. 4-option: the one letter (or option) in the first "
+    "line; yes/no: the first word; open: the label's words, or the one state that lgdea's rules read in it of what was "
+    "asked. What is missing, and what decides for several, is wrong.",
+    "answers/set-accuracy-v1": "Share of questions answered rightly both as they are and with the images exchanged.",
+    "answers/evidence-f1-entity-v1": "F1, micro over items, of the sets of findings that answer and reference state, "
+    "as lgdea's rules read both, or of the answer and given evidence; image by image where both say which they mean.",
+    "answers/evidence-f1-assertion-v1": "answers/evidence-f1-entity-v1 of (finding, present, absent or uncertain).",
+    "answers/evidence-f1-side-v1": "answers/evidence-f1-entity-v1 of (finding, side) where a side is said; bilateral "
+    "is left and right.",
+    "answers/evidence-f1-change-v1": "answers/evidence-f1-entity-v1 of (finding, change) where a change is said.",
+    "answers/evidence-f1-together-v1": "answers/evidence-f1-entity-v1 of (finding, assertion, side, change) at once.",
+    "answers/bleu-v1": "BLEU-4 of the corpus in [0, 1], sacrebleu: tokeniser 13a, lower case, exponential smoothing, "
+    "one reference.",
+    "answers/rouge-1-v1": "Mean F1 of ROUGE-1 with Porter's stemmer, rouge-score.",
+    "answers/rouge-2-v1": "Mean F1 of ROUGE-2, likewise.",
+    "answers/rouge-l-v1": "Mean F1 of ROUGE-L (longest common subsequence), likewise.",
+    "answers/meteor-v1": "Mean METEOR with exact and stemmed matches, without synonyms, NLTK (alpha 0.9, beta 3, gamma "
+    "0.5).",
+    "answers/plugin-v1": "Mean of the scores of an installed plug-in, which defines them.",
     "grounding/ap-centre-v1": "grounding/ap-v1 of the box of grounding/iou-hit-centre-v1, all with the same score.",
     "entity-retrieval/recall-v1": "Probability that a case whose graded agreement with the query on the entity is at "
     "least `positive_grade` is among the first k of other patients; ties by expectation; queries show the entity; mean "

@@ -29,6 +29,7 @@ KEYS = {
     "features": ["image_id"],
     "entity-retrieval": ["image_id", "entity"],
     "change": ["pair_id", "class"],
+    "answers": ["qid"],
 }
 """Columns that identify an item of a task."""
 
@@ -129,6 +130,7 @@ def _differences(
             "features": paired_tests.item_mean_differences,
             "entity-retrieval": paired_tests.entity_differences,
             "change": paired_tests.change_differences,
+            "answers": paired_tests.answer_differences,
         }
         parts = by_task.get(model.task, paired_tests.class_mean_differences)(both, model, replicates, seed)
     found: dict[Name, PairedDifference] = {}

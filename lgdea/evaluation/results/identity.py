@@ -23,11 +23,11 @@ def ids_sha256(ids: Iterable[str]) -> str:
 
 
 def item_ids(items: pd.DataFrame) -> list[str]:
-    """The ids that a result's items are about, sorted: images; in retrieval images and reports, in change pairs.
+    """The ids that a result's items are about, sorted: images, in retrieval reports too, pairs of images, or questions.
 
-    Items that name neither give no ids.
+    Items that name none give no ids.
     """
-    column = next((c for c in ("pair_id", "query_id", "image_id") if c in items), None)
+    column = next((c for c in ("pair_id", "query_id", "qid", "image_id") if c in items), None)
     return [] if column is None else sorted(set(items[column].dropna().astype(str)))
 
 

@@ -16,6 +16,7 @@ HEADLINE = {
     "change": ("balanced_accuracy", "balanced_accuracy_macro", "swap_flipped"),
     "references": ("single/balanced_accuracy_macro", "@10/balanced_accuracy_macro", "@10/balanced_accuracy_gain"),
     "features": ("linear_balanced_accuracy", "silhouette", "overlay_shift"),
+    "answers": ("accuracy", "set_accuracy", "evidence_f1/together"),
     "entity-retrieval": ("conditioned/recall@1", "reranked/recall@1", "conditioned/ndcg@5"),
 }
 """Metrics in the first table, by task: for each of these the first metric whose name ends with it."""
@@ -58,7 +59,8 @@ def chance_metric(metric: str) -> str:
 
 
 _WRITTEN = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}
-_WRITTEN |= {"pointing": "pointing game"}
+_WRITTEN |= {"pointing": "pointing game", "bleu": "BLEU", "meteor": "METEOR"}
+_WRITTEN |= {f"rouge{kind.lower()}": f"ROUGE-{kind}" for kind in ("1", "2", "L")}
 _WRITTEN |= {f"ndcg@{k}": f"nDCG@{k}" for k in (1, 5, 10, 50, 100)}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lgdea.evaluation.metrics import answers as answer_metrics
 from lgdea.evaluation.metrics import change as change_metrics
 from lgdea.evaluation.metrics import classification as metrics
 from lgdea.evaluation.results.result import Result
@@ -234,6 +235,26 @@ def change_differences(both: pd.DataFrame, model: Result, replicates: int, seed:
     )
     flipped = _column(_subtract(weighted_mean(a), weighted_mean(b)))
     yield [("", "swap_flipped")], flipped, clusters, [int((~np.isnan(a)).sum())], {}
+
+
+def answer_differences(both: pd.DataFrame, _model: Result, replicates: int, seed: int) -> Iterator[DifferenceGroup]:
+    """All metrics of answers, over all items and of each group; those that are means of items are tested."""
+    for group, rows in [("", np.ones(len(both), bool)), *answer_metrics.groups_of(both)]:
+        part = both[rows]
+        scored = answer_metrics.metrics_of(part)
+        names = [n for n in scored if f"{n}_base" in part or n == answer_metrics.BLEU or n.startswith("evidence_f1/")]
+        if answer_metrics.BLEU in names and f"{answer_metrics.BLEU_COLUMNS[0]}_base" not in part:
+            names.remove(answer_metrics.BLEU)  # one of the two was scored without lgdea[text]
+        clusters = part["patient_id"].to_numpy()
+        statistic = _subtract(*(answer_metrics.answers_statistic(part, names, end) for end in ("", "_base")))
+        tests = {
+            (group, name): permutation_test(
+                part[name].astype(float), part[f"{name}_base"].astype(float), clusters, replicates=replicates, seed=seed
+            )
+            for name in names
+            if name in part
+        }
+        yield [(group, name) for name in names], statistic, clusters, answer_metrics.counts_of(part, names), tests
 
 
 def _state_weights(

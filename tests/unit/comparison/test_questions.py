@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,8 @@ from lgdea.comparison.questions.baselines import baselines
 from lgdea.comparison.questions.build import build_questions
 from lgdea.comparison.questions.files import load_chat, load_trl, read_questions, write_questions
 from lgdea.comparison.questions.make import make_question_set
-from lgdea.comparison.questions.question import Unit
-from lgdea.comparison.questions.scoring import is_right, score_answers
+from lgdea.comparison.questions.question import Question, Unit
+from lgdea.comparison.questions.scoring import complete, is_right, read_answers, read_label, statements_of
 from lgdea.comparison.questions.timeline import timeline_questions
 from lgdea.errors import DataError, UsageError
 from lgdea.phantom import generate
@@ -117,27 +118,121 @@ def test_findings_that_cannot_be_balanced_are_left_out_and_named():
         build_questions([u for u in stable if u.kind == "change"], FORMS)
 
 
-def test_set_accuracy_needs_both_orders(questions):
-    assert (
-        score_answers(questions, {q.qid: q.answer + "\nbecause" for q in questions})["all"]["set_accuracy"].value == 1
-    )
-    changes = [q for q in questions if q.kind == "change" and q.form == "open" and q.label != "stable"]
-    blind = score_answers(changes, {q.qid: "it is worse" for q in changes}, replicates=0)["change/open"]
-    assert float(blind["accuracy"].value) == 0.25
-    assert float(blind["set_accuracy"].value) == 0
-    with pytest.raises(DataError, match="questions have no answer"):
-        score_answers(questions, {})
+RIGHT = ("B", "(B)", "B.", "B) it is worse", "**B**", "The answer is B.", "Answer: B\nA is wrong", "Option B", "B: C",
+         "<think>A or C?</think>B", "it is worse", "It is worse, clearly.",
+         "B. A small effusion has grown.", "My final answer: **B**.")  # fmt: skip
+WRONG = ("", "Because", "A", "A or B", "B, C", "A. it is new B. it is worse", "E", "Both",
+         "it is worse or it is stable", "<think>B", "A pleural effusion", "it is newer")  # fmt: skip
 
 
-def test_answers_are_read_from_their_first_word(questions):
-    choice = next(q for q in questions if q.form == "choice" and q.answer == "B")
-    assert is_right(choice, "(B) it is worse")
-    assert is_right(choice, "B.")
-    assert not is_right(choice, "Because")
-    assert not is_right(choice, "")
+@pytest.fixture(scope="module")
+def worse():
+    """A 4-option question whose option B, it is worse, is right."""
+    words = ["it is new", "it is worse", "it is stable", "it has resolved"]
+    return Question("q", "change", "choice", "edema", "worse", [], [], ["p"], None, "?", words, "B", "Because.")
+
+
+@pytest.mark.parametrize("answer", RIGHT)
+def test_the_option_of_an_answer_is_found(worse, answer):
+    assert is_right(worse, answer)
+
+
+@pytest.mark.parametrize("answer", WRONG)
+def test_no_option_several_and_another_one_are_wrong(worse, answer):
+    assert not is_right(worse, answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("it has resolved", "resolved"),
+        ("It is stable, as before.", "stable"),
+        ("Worsening edema.", "worse"),
+        ("The pulmonary edema has improved.\nIt was worse before.", "better"),
+        ("New pleural effusion.", None),
+        ("Edema.", None),
+        ("it is new or it is worse", None),
+        ("it is newer", None),
+        ("", None),
+    ],
+)
+def test_an_open_answer_is_read_in_its_own_words(worse, answer, label):
+    question = replace(worse, form="open", options=[], answer="", label="x")
+    assert read_label(question, answer) == label
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("only image 1", "first"), ("Image 2 alone shows it.", "second"), ("both images", "both"),
+        ("Images 1 and image 2", "both"), ("None of them.", "neither"), ("neither image", "neither"),
+        ("both, or neither", None), ("an effusion", None),
+    ],
+)  # fmt: skip
+def test_which_of_two_patients_is_read(worse, answer, label):
+    assert read_label(replace(worse, kind="difference", form="open", options=[]), answer) == label
+
+
+def test_yes_and_no_are_the_first_word(questions):
     yes = next(q for q in questions if q.form == "yes-no" and q.answer == "yes")
-    assert is_right(yes, "Yes, clearly")
-    assert not is_right(yes, "yesterday")
+    no = next(q for q in questions if q.form == "yes-no" and q.answer == "no")
+    for said in ("Yes, clearly", "yes", "**Yes**", "Answer: yes.", "<think>no</think> Yes"):
+        assert is_right(yes, said)
+        assert not is_right(no, said)
+    for said in ("yesterday", "yes or no", "", "It is: yes", "<think>yes"):
+        assert not is_right(yes, said)
+
+
+def test_an_answer_states_what_its_option_stands_for(worse):
+    stated = statements_of('B\nImage 1: "Mild edema". Image 2: "Edema has increased".', worse, "worse")
+    assert stated.captioned
+    told = {(n, m.finding, m.severity, m.change) for n, m in stated.apart()}
+    assert told == {
+        (1, "edema", "mild", "unspecified"), (2, "edema", "unspecified", "worse"),
+    }  # fmt: skip
+    which = replace(worse, kind="difference", label="first")
+    assert {(n, m.assertion) for n, m in statements_of("only image 1", which, "first").apart()} == {
+        (1, "present"), (2, "absent"),
+    }  # fmt: skip
+    free = statements_of("Worsening edema, no effusion.")
+    assert not free.captioned
+    assert {(n, m.finding) for n, m in free.pooled()} == {(0, "edema"), (0, "pleural_effusion")}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["{}"], "row 1: is no answer"),
+        (['{"qid": "a", "answer": "x"}', "nonsense"], "row 2: is no answer"),
+        (['{"qid": "a", "answer": null}'], "row 1: is no answer"),
+        (['{"qid": "a", "answer": ["x"]}'], "row 1: is no answer"),
+        (['"text"'], "row 1: is no answer"),
+        (
+            ['{"qid": "a", "answer": "x"}'] * 3 + ['{"id": 1, "text": ""}'] * 2,
+            r"2 ids .* first a \(rows 1 and 2 and 3\)",
+        ),
+    ],
+)
+def test_a_file_of_answers_with_faults_is_one_line(tmp_path, lines, message):
+    file = tmp_path / "answers.jsonl"
+    file.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=message):
+        read_answers(file)
+
+
+def test_what_is_missing_and_what_was_never_asked_is_refused(tmp_path):
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"qid": "a", "answer": "x"}\n\n{"study_id": 7, "generated": ""}\n')
+    answers = read_answers(file)
+    assert answers == {"a": "x", "7": ""}
+    assert complete(["a", "7"], answers, allow_missing=False) == []
+    with pytest.raises(DataError, match="1 of 2 answers are to nothing that was asked, first 7"):
+        complete(["a"], answers, allow_missing=True)
+    with pytest.raises(DataError, match="2 of 4 have no answer, first b"):
+        complete(["a", "b", "7", "c"], answers, allow_missing=False)
+    assert complete(["a", "b", "7"], answers, allow_missing=True) == ["b"]
+    with pytest.raises(UsageError, match="no such file of answers"):
+        read_answers(tmp_path / "none")
 
 
 def test_files(questions, tmp_path):
@@ -204,7 +299,7 @@ def test_command_line(phantom, tmp_path, capsys):
         "".join(json.dumps({"qid": q.qid, "answer": q.answer}) + "\n" for q in read_questions(tmp_path / "set"))
     )
     code, out, _ = run_lgdea(capsys, "compare", "score", tmp_path / "set", answers, "--json")
-    assert json.loads(out)["all"]["set_accuracy"][0] == 1
+    assert json.loads(out)["metrics"]["set_accuracy"]["value"] == 1
     answers.write_text("{}\n")
     code, _, err = run_lgdea(capsys, "compare", "score", tmp_path / "set", answers)
     assert code == 1

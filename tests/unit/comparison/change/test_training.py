@@ -13,7 +13,7 @@ from lgdea.comparison.change.labels import EVENTS, linked_targets, propagated_ta
 from lgdea.comparison.change.model import ChangeHead, StudyTokens
 from lgdea.comparison.change.module import change_loss
 from lgdea.comparison.change.pairs import choose_priors
-from lgdea.comparison.change.read import change_sentence
+from lgdea.comparison.change.sentences import change_sentence
 from lgdea.comparison.change.states import STATES
 from lgdea.comparison.change.train import load_change_model, train_change_head
 from lgdea.errors import DataError, UsageError
