@@ -28,7 +28,7 @@ from lgdea.cli import (
     review,
     suites,
 )
-from lgdea.cli.console import start_logging
+from lgdea.cli.console import printable, start_logging
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -131,5 +131,5 @@ def _one_line(text: str) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    typer.echo(f"lgdea: {message}", err=True)
+    typer.echo(f"lgdea: {printable(message)}", err=True)
     return code

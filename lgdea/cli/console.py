@@ -29,6 +29,12 @@ ConfigOption = Annotated[
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: optimizer.lr=1e-4")]
 
+
+def printable(text: str) -> str:
+    """Replace what a terminal would obey, such as escape sequences in a report or a path."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 # Paths, ids and remedies (`lgdea[nifti]`, `boxes.frame=[width, height]`) are shown as they are: rich would take
 # brackets for markup and drop them, and colons for emoji.
 console = Console(markup=False, emoji=False)
@@ -42,7 +48,7 @@ class _StderrHandler(logging.Handler):
         """Print the record; warnings and errors with their level."""
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         try:
-            stderr.print(f"{level}{self.format(record)}", markup=False, highlight=False, soft_wrap=True)
+            stderr.print(f"{level}{printable(self.format(record))}", markup=False, highlight=False, soft_wrap=True)
         except Exception:
             self.handleError(record)
 

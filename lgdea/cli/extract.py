@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table, stage_bar
+from lgdea.cli.console import JsonFlag, console, printable, show_json, show_table, stage_bar
 from lgdea.shipped import config_files
 
 _WHO = {"rich_help_panel": "Who extracts"}
@@ -146,7 +146,7 @@ def score(
     evidence: Annotated[Path, typer.Argument(help="Evidence folder.")],
     gold: Annotated[str, typer.Option(help="openi-14, openi-mesh, phantom, or a folder of corrections.")],
     archive: Annotated[Path, typer.Option(help="Archive that was extracted; it holds the gold.")],
-    worst: Annotated[int, typer.Option(help="How many disagreements to list.")] = 10,
+    worst: Annotated[int, typer.Option(help="How many disagreements to list, with the sentences of the reports.")] = 0,
     json: JsonFlag = False,
 ) -> None:
     """Precision, recall and F1 with 95% intervals, per finding and per attribute.
@@ -169,4 +169,4 @@ def score(
     for name, value in result.attributes.items():
         console.print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
     for item in result.worst[:worst]:
-        console.print(f"  {item}", highlight=False)
+        console.print(f"  {printable(str(item))}", highlight=False)

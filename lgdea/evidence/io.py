@@ -171,5 +171,6 @@ def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
             remedy="delete this line; what it answered is asked again",
         ) from None
     text, failure, detail = record.get("text"), record.get("failure"), record.get("detail", "")
-    tokens, logprobs = record.get("tokens"), record.get("logprobs")
+    tokens = record.get("tokens") if isinstance(record.get("tokens"), int) else None  # earlier versions kept NaN
+    logprobs = record.get("logprobs")
     return RawRecord(key, record.get("report_id", ""), attempt, text, failure, detail, tokens, logprobs)

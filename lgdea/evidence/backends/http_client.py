@@ -24,6 +24,10 @@ _CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 3.0  # uvicorn, vLLM's server, closes idle connections after 5 s: never send into one that is closing
 _LISTING_SECONDS = 30.0
 _SHOWN_CHARACTERS = 300
+_MOST_BYTES = 16 << 20  # of an answer; the longest that a model gives is well below 1 MB
+_CHUNK_BYTES = 64 << 10
+_TRANSFER_HEADERS = {"content-length", "transfer-encoding"}
+_RUN = 3  # words
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|max_model_len|maximum (input|prompt) length|too many (input )?tokens|"
     r"prompt is too long|input is too long|exceeds? the (available )?context",
@@ -88,6 +92,7 @@ class Server:
         self._timeout = timeout_seconds
         self._extensions = {"sni_hostname": urlsplit(f"//{address.host}").hostname} if address.is_encrypted else {}
         headers = {"Host": address.host, "Content-Type": "application/json", "Accept": "application/json"}
+        headers["Accept-Encoding"] = "identity"  # a megabyte of gzip can hold a gigabyte
         if key:
             headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.AsyncClient(
@@ -124,7 +129,7 @@ class Server:
         response = await self._send("GET", f"{self._address.root}/version", None, _LISTING_SECONDS)
         try:
             content = response.json() if response.status_code == 200 else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return str(content["version"]) if isinstance(content, dict) and "version" in content else None
 
@@ -141,13 +146,31 @@ class Server:
         response = await self._send("POST", f"{self._address.base}/chat/completions", content, self._timeout)
         if response.status_code == 404:
             await self._explain_not_found(str(body["model"]))
-        self._check_status(response)
+        try:
+            self._check_status(response)
+        except (TransientServerError, RequestRefusedError) as error:
+            error.detail = without_prompt(error.detail, body)
+            raise
         return _read_answer(self._parse_json(response))
 
     async def _send(self, method: str, url: str, content: bytes | None, seconds: float) -> httpx.Response:
+        """Send and read the whole answer, up to a size that no completion has."""
         try:
-            async with asyncio.timeout(seconds):
-                return await self._client.request(method, url, content=content, extensions=self._extensions)
+            async with (
+                asyncio.timeout(seconds),
+                self._client.stream(method, url, content=content, extensions=self._extensions) as response,
+            ):
+                if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
+                    raise TransientServerError(
+                        "broken", f"the answer is compressed ({encoding}), which nobody asked for"
+                    )
+                body = bytearray()
+                async for part in response.aiter_raw(_CHUNK_BYTES):
+                    body += part
+                    if len(body) > _MOST_BYTES:
+                        raise TransientServerError("broken", f"the answer is longer than {_MOST_BYTES >> 20} MB")
+                plain = {k: v for k, v in response.headers.items() if k.lower() not in _TRANSFER_HEADERS}
+                return httpx.Response(response.status_code, headers=plain, content=bytes(body))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TransientServerError("gone", self._clean(str(error)) or "no connection") from None
         except TimeoutError:
@@ -184,6 +207,8 @@ class Server:
     def _parse_json(self, response: httpx.Response) -> Any:
         try:
             return response.json()
+        except RecursionError:
+            raise TransientServerError("broken", "the answer is nested too deeply") from None
         except ValueError:
             kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
             raise TransientServerError("broken", f"the answer is {kind}, not JSON: is a proxy in between?") from None
@@ -206,7 +231,8 @@ class Server:
 
 def unknown_model(address: Address, model: str | None, listed: list[dict[str, Any]]) -> UsageError:
     """The error for a model that must be named, or that the server does not have."""
-    names = ", ".join(entry["id"] for entry in listed) or "none"
+    names = ", ".join(entry["id"][:80] for entry in listed[:10]) or "none"
+    names += f" and {len(listed) - 10:,} more" if len(listed) > 10 else ""
     what = "has more than one model or none" if model is None else f"does not have the model {model!r}"
     return UsageError(f"the server {address.shown} {what}", remedy=f"name one of those it lists: {names}")
 
@@ -215,15 +241,17 @@ def _read_answer(content: Any) -> Answer:
     try:
         choice = content["choices"][0]
         message = choice["message"]
-        reason = str(choice.get("finish_reason") or "stop")
+        reason = choice.get("finish_reason") or "stop"
         answer = Answer(
             text=message.get("content") or "",
             finish_reason=reason,
             refusal=message.get("refusal") or "",
-            tokens=(content.get("usage") or {}).get("completion_tokens"),
+            tokens=_read_count((content.get("usage") or {}).get("completion_tokens")),
             listed=_read_tokens(choice.get("logprobs")),
         )
-    except (KeyError, IndexError, TypeError, AttributeError):
+        if not all(isinstance(part, str) for part in (reason, answer.text, answer.refusal)):
+            raise TypeError
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise TransientServerError("broken", "the answer is JSON but no chat completion") from None
     if reason in ("abort", "error"):
         raise TransientServerError("broken", f"the server ended the answer early ({reason})")
@@ -240,11 +268,33 @@ def _read_tokens(logprobs: Any) -> list[Token]:
     ]  # fmt: skip
 
 
+def _read_count(value: Any) -> int | None:
+    """A number of tokens; None for what is none, as JSON lets a server say NaN, Infinity or "many"."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_BYTES else None
+
+
+def without_prompt(detail: str, body: Mapping[str, Any]) -> str:
+    """A server's complaint, but for one that repeats the prompt: report text must reach no terminal and no log.
+
+    Three words in a row that the prompt has as well are taken for a repetition.
+    """
+    prompt = _words(re.sub(r"data:[^\"]+", "", json.dumps(body.get("messages"), ensure_ascii=False)))  # no pictures
+    asked = {tuple(prompt[at : at + _RUN]) for at in range(len(prompt) - _RUN + 1)}
+    words = _words(detail)
+    if any(tuple(words[at : at + _RUN]) in asked for at in range(len(words) - _RUN + 1)):
+        return f"{detail.partition(' ')[0]} (the server repeats the prompt; its message is in its own log)"
+    return detail
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", re.sub(r"\\[nrt]", " ", text).lower())
+
+
 def _read_message(response: httpx.Response) -> str:
     """Read the message of an error response: OpenAI's ``error.message``, or the start of a plain text."""
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         is_page = "html" in response.headers.get("Content-Type", "")
         return "(a web page, not JSON: is a proxy in between?)" if is_page else response.text[:_SHOWN_CHARACTERS]
     error = content.get("error", content) if isinstance(content, dict) else content

@@ -83,15 +83,15 @@ def parse_report(file: Path) -> dict[str, Any]:
     identity = root.find("uId")
     if identity is None or not identity.get("id"):
         raise DataError("has no <uId id=...>", file=file, remedy=remedy)
-    sections = {
-        str(part.get("Label", "REPORT")): part.text.strip()
+    sections = [  # a label may come twice
+        (str(part.get("Label", "REPORT")), part.text.strip())
         for part in root.iter("AbstractText")
         if part.text and part.text.strip()
-    }
+    ]
     return {
         "id": f"openi:{identity.get('id')}",
-        "text": "\n".join(f"{label}: {words}" for label, words in sections.items()),
-        "sections": list(sections),
+        "text": "\n".join(f"{label}: {words}" for label, words in sections),
+        "sections": [label for label, _ in sections],
         "majors": [major.text.strip() for major in root.iterfind("MeSH/major") if major.text],
         "images": [str(image.get("id")) for image in root.iterfind("parentImage")],
     }

@@ -30,6 +30,16 @@ ADAPTERS = [
 ]
 
 
+def test_openi_keeps_both_sections_of_one_label(tmp_path):
+    source = layouts.openi(tmp_path / "source")
+    file = next((source / "ecgen-radiology").glob("10.xml"))
+    text = file.read_text(encoding="utf-8")
+    more = '<AbstractText Label="FINDINGS">No effusion.</AbstractText></Abstract>'
+    file.write_text(text.replace("</Abstract>", more, 1), encoding="utf-8")
+    texts = OPENI.build(source, tmp_path / "out").reports.set_index("report_id")["text"]
+    assert texts["openi:CXR10"] == "FINDINGS: Café au lait, 5 < 7.\nFINDINGS: No effusion."
+
+
 def test_openi(tmp_path):
     archive = OPENI.build(layouts.openi(tmp_path / "source"), tmp_path / "out")
     assert archive.studies["study_id"].tolist() == [
