@@ -18,14 +18,13 @@ TEXT = "FINDINGS: Small left effusion \x1b]0;owned\x07 [/x] here."
 def scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Score evidence that misses a labelled finding, in a report that would set the terminal's title."""
     folder = tmp_path / "archive"
-    ids = {"study_id": "openi:1"}
     write_archive(
         folder,
         "openi",
         {
-            "studies": [Study(patient_id="openi:p", dataset="openi", **ids)],
-            "reports": [Report(report_id="openi:1", text=TEXT, **ids)],
-            "labels": [Label(finding="atelectasis", value=1.0, labeller=LABELLER, **ids)],
+            "studies": [Study(study_id="openi:1", patient_id="openi:p", dataset="openi")],
+            "reports": [Report(report_id="openi:1", study_id="openi:1", text=TEXT)],
+            "labels": [Label(study_id="openi:1", finding="atelectasis", value=1.0, labeller=LABELLER)],
         },
         image_root=folder,
     )
@@ -42,7 +41,9 @@ def test_score_shows_sentences_only_when_asked_and_never_obeys_them(
     assert "effusion \N{REPLACEMENT CHARACTER}" not in out
     code, out, err = run_lgdea(capsys, *scored, "--worst", "5")
     assert code == 0, err
-    assert "Small left effusion \N{REPLACEMENT CHARACTER}]0;owned\N{REPLACEMENT CHARACTER} [/x] here." in " ".join(out.split())
+    assert "Small left effusion \N{REPLACEMENT CHARACTER}]0;owned\N{REPLACEMENT CHARACTER} [/x] here." in " ".join(
+        out.split()
+    )
     assert "\x1b" not in out
 
 
