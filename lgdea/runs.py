@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from lgdea.errors import UsageError
+from lgdea.errors import DataError, UsageError
 from lgdea.version import __version__
 
 SUCCESS = "_SUCCESS"
@@ -192,6 +192,23 @@ def atomic(file: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a full disk, or another failure to write into ``folder``, into one line.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot be written ({error.strerror or error})",
+            file=folder,
+            remedy="free some space and run again; what is done is kept",
+        ) from None
 
 
 def write_text(file: str | Path, text: str) -> None:

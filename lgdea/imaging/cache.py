@@ -6,13 +6,13 @@ append-only: the log by which an interrupted build goes on), ``rejects.jsonl`` a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,7 @@ from filelock import FileLock
 from lgdea.errors import DataError, ImageError, LgdeaError, UsageError
 from lgdea.imaging.geometry import Geometry, Mode, fit, geometry
 from lgdea.imaging.read import read_image
-from lgdea.runs import SUCCESS, atomic, require_finished, write_json, write_text
+from lgdea.runs import SUCCESS, atomic, require_finished, write_json, write_text, writing
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class ImageCache:
         self.mode: Mode = recipe["mode"]
         index = pd.read_parquet(self.folder / INDEX)
         self.ids: list[str] = index["image_id"].tolist()
+        self._stamps = index.reindex(columns=["image_id", "bytes", "mtime_ns", "depth"])
         self._shapes = index[["width", "height"]].to_numpy()
         self._rows = {image_id: row for row, image_id in enumerate(self.ids)}
         try:
@@ -132,6 +133,14 @@ class Frames:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         return self._cache[self._rows[rows]]
 
+    def fingerprint(self) -> str:
+        """Hash of what the frames are of: ids, size, date and bit depth of the files, frame size and mode."""
+        digest = hashlib.sha256(f"{self._cache.size} {self._cache.mode}".encode())
+        digest.update(
+            pd.util.hash_pandas_object(self._cache._stamps.iloc[self._rows], index=False).to_numpy().tobytes()
+        )
+        return digest.hexdigest()
+
 
 def build_cache(
     items: Iterable[tuple[str, str | Path]],
@@ -187,7 +196,7 @@ def _build(
     if not waiting and (folder / SUCCESS).exists() and not _read_lines(folder / REJECTS):
         return ImageCache(folder)
     (folder / SUCCESS).unlink(missing_ok=True)
-    with _disk(folder):
+    with writing(folder):
         rejected = _append(folder, waiting, size, mode, workers, progress)
         _close(folder, size, rejected)
     return ImageCache(folder)
@@ -255,7 +264,7 @@ def _close(folder: Path, size: int, rejected: list[dict[str, str]]) -> None:
     entries = _read_lines(folder / LOG)
     with (folder / PIXELS).open("r+b") as pixels:
         pixels.write(_header(len(entries), size))
-    columns = ["image_id", "path", "width", "height", "bytes", "mtime_ns"]
+    columns = ["image_id", "path", "width", "height", "bytes", "mtime_ns", "depth"]
     with atomic(folder / INDEX) as temporary:
         pd.DataFrame(entries, columns=columns).to_parquet(temporary, index=False)
     write_text(folder / REJECTS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rejected))
@@ -283,7 +292,7 @@ def _open_folder(folder: Path, recipe: dict[str, Any]) -> None:
         return
     if folder.exists() and any(folder.iterdir()):
         raise UsageError("is not empty and holds no image cache", file=folder, remedy="choose another folder")
-    with _disk(folder):
+    with writing(folder):
         write_json(folder / RECIPE, recipe)
 
 
@@ -338,15 +347,3 @@ def _discard(folder: Path) -> None:
 def _flush(stream: BinaryIO) -> None:
     stream.flush()
     os.fsync(stream.fileno())  # the log must never name frames that are not there
-
-
-@contextmanager
-def _disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"cannot be written ({error.strerror or error})",
-            file=folder,
-            remedy="free some space and run again; what is done is kept",
-        ) from None

@@ -1,4 +1,5 @@
-"""Image towers: any timm backbone, made to give a pooled vector and a grid of patch tokens of one width.
+"""Image towers: any timm backbone, made to give a pooled vector and a grid of patch tokens of one width; towers of
+transformers are in :mod:`lgdea.models.hub_tower`.
 
 Plain vision transformers keep their own patch grid. Everything that gets coarser with depth (convnets, hierarchical
 transformers) goes through a small top-down fusion (after Lin et al., Feature Pyramid Networks, 2017): a patch of 8 or
@@ -9,41 +10,63 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgdea.errors import ConfigError, LgdeaError, UsageError
+from lgdea.errors import ConfigError
+from lgdea.models import hub_tower
+from lgdea.models.cached_rows import unpack
+from lgdea.models.timm_models import FOLDERS, architecture_of, create_timm, size_error
 
 MAX_FUSION_WIDTH = 128
 POSITION_FREQUENCIES = 4
 
 
 def build_image_tower(
-    name: str, pretrained: bool = False, image_size: int = 224, stride: int = 16, shift: float | None = None
+    name: str,
+    pretrained: bool | None = False,
+    image_size: int = 224,
+    stride: int = 16,
+    shift: float | None = None,
+    options: dict[str, Any] | None = None,
+    encoder: dict[str, Any] | None = None,
 ) -> nn.Module:
     """Build the image tower ``name``.
 
     Args:
-        name: Any timm model name, with or without a weight tag.
-        pretrained: Load timm's weights (from its cache, or over the network).
+        name: A timm model, with or without a weight tag or ``timm:`` before it, also ``local-dir:FOLDER`` and
+            ``hf-hub:ORG/NAME``; or ``hf:NAME`` or ``hf:FOLDER``, a vision encoder of transformers.
+        pretrained: Load the published weights (from a cache, a folder, or over the network); None: where the name is
+            that of weights (``hf:``, ``local-dir:``, ``hf-hub:``).
         image_size: Side of the square input in pixels.
         stride: Pixels per patch for towers with a feature pyramid; a plain ViT keeps its own patch size.
         shift: How far, in cells, the pyramid's features stand from the centres of their cells; None measures it.
+        options: Of a saved model: further arguments of ``timm.create_model``.
+        encoder: Of a saved model: the encoder of an ``hf:`` tower.
 
     Returns:
         A module with ``dim``, ``grid`` (rows, columns) and ``describe()``, whose
         ``forward((B, 1, H, W))`` gives ``{"pooled": (B, C), "patches": (B, P, C)}``, patches row by row.
 
     Raises:
-        ConfigError: timm has no such model, or the size does not fit it.
+        ConfigError: There is no such model, or the size does not fit it.
         UsageError: The pretrained weights cannot be had.
     """
-    probe = _create(name, pretrained=False, image_size=image_size, num_classes=0)
+    if name.startswith(hub_tower.PREFIX):
+        return hub_tower.build_hub_tower(name, pretrained, image_size, encoder)
+    name = name.removeprefix("timm:")
+    if pretrained is None:
+        pretrained = names_weights(name)
+    options = options or {}
+    source, (name, options) = name, (architecture_of(name) if name.startswith(FOLDERS) else (name, options))
+    probe = create_timm(source, pretrained=False, image_size=image_size, num_classes=0, **options)
+    settings: dict[str, Any] = {"name": name, "image_size": image_size, "options": options}
     if _is_plain_transformer(probe):
-        tower = _create(name, pretrained=True, image_size=image_size, num_classes=0) if pretrained else probe
-        return TokenTower(tower, name=name, image_size=image_size)
+        tower = probe
+        if pretrained:
+            tower = create_timm(source, pretrained=True, image_size=image_size, num_classes=0, **options)
+        return TokenTower(tower, **settings)
     levels = [info["reduction"] for info in getattr(probe, "feature_info", [])]
     if stride not in levels:
         raise ConfigError(
@@ -55,24 +78,40 @@ def build_image_tower(
             f"image size {image_size} is not a multiple of the stride {stride}", remedy="change one of them"
         )
     first = levels.index(stride)
-    backbone = _create(
-        name,
+    backbone = create_timm(
+        source,
         pretrained=pretrained,
         image_size=image_size,
         features_only=True,
         out_indices=tuple(range(first, len(levels))),
+        **options,
     )
-    return PyramidTower(backbone, name=name, image_size=image_size, stride=stride, shift=shift)
+    return PyramidTower(backbone, stride=stride, shift=shift, **settings)
+
+
+def names_weights(name: str) -> bool:
+    """Return whether the name of a tower is that of weights, not of an architecture alone."""
+    return name.removeprefix("timm:").startswith((hub_tower.PREFIX, *FOLDERS))
+
+
+def build_whole(tower: TokenTower | PyramidTower) -> nn.Module:
+    """Build the whole timm model of a tower, under the names by which its weights are published; random weights."""
+    return create_timm(tower.name, pretrained=False, image_size=tower.image_size, num_classes=0, **tower.options)
 
 
 class TokenTower(nn.Module):
     """A plain vision transformer: its own patch tokens, and its own pooling."""
 
-    def __init__(self, backbone: nn.Module, *, name: str, image_size: int) -> None:
+    normalisation = None
+
+    def __init__(
+        self, backbone: nn.Module, *, name: str, image_size: int, options: dict[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.backbone: Any = backbone
         self.name = name
         self.image_size = image_size
+        self.options = options or {}
         model: Any = backbone
         self.dim = int(model.num_features)
         self.prefix = int(getattr(model, "num_prefix_tokens", 0))
@@ -84,19 +123,25 @@ class TokenTower(nn.Module):
                 f"image size {image_size} is not a multiple of the patch size of {name!r}",
                 remedy=f"use {self.grid[0] * model.patch_embed.patch_size[0]}",
             )
+        self.feature_shapes = [(self.dim,), (rows * columns, self.dim)]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Encode ``images``.
+        """Encode ``images``, or go on from packed rows of :meth:`encode`.
 
         Shapes:
-            images (B, 1, H, W); pooled (B, C); patches (B, P, C).
+            images (B, 1, H, W), or rows (B, F); pooled (B, C); patches (B, P, C).
         """
+        pooled, patches = self.encode(images) if images.dim() == 4 else unpack(images, self)
+        return {"pooled": pooled, "patches": patches}
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Run the backbone: pooled (B, C) and patches (B, P, C)."""
         tokens = self.backbone.forward_features(images)
-        return {"pooled": self.backbone.forward_head(tokens, pre_logits=True), "patches": tokens[:, self.prefix :]}
+        return [self.backbone.forward_head(tokens, pre_logits=True), tokens[:, self.prefix :]]
 
     def describe(self) -> dict[str, Any]:
         """Return the arguments of :func:`build_image_tower` that build this tower again."""
-        return {"name": self.name, "image_size": self.image_size, "stride": self.stride}
+        return {"name": self.name, "image_size": self.image_size, "stride": self.stride, **_options_of(self)}
 
 
 class PyramidTower(nn.Module):
@@ -110,14 +155,23 @@ class PyramidTower(nn.Module):
     convolution alone learns where it is only slowly, from its padding.
     """
 
+    normalisation = None
     position: Tensor
 
     def __init__(
-        self, backbone: nn.Module, *, name: str, image_size: int, stride: int, shift: float | None = None
+        self,
+        backbone: nn.Module,
+        *,
+        name: str,
+        image_size: int,
+        stride: int,
+        shift: float | None = None,
+        options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.backbone: Any = backbone
         self.name = name
+        self.options = options or {}
         self.image_size = image_size
         self.stride = stride
         model: Any = backbone
@@ -136,12 +190,12 @@ class PyramidTower(nn.Module):
         self.shift = self._measure_shift() if shift is None else shift
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Encode ``images``.
+        """Encode ``images``, or go on from packed rows of :meth:`encode`.
 
         Shapes:
-            images (B, 1, H, W); pooled (B, C); patches (B, P, C).
+            images (B, 1, H, W), or rows (B, F); pooled (B, C); patches (B, P, C).
         """
-        levels = (centred(level, self.shift) for level in self._levels(images))
+        levels = self.encode(images) if images.dim() == 4 else unpack(images, self)
         fine, *coarser = (lateral(level) for lateral, level in zip(self.lateral, levels, strict=True))
         fused = fine + self.locate(self.position)
         if coarser:
@@ -152,9 +206,14 @@ class PyramidTower(nn.Module):
         pooled = tokens.mean(dim=1) + sum(level.mean(dim=(2, 3)) for level in coarser[1:])
         return {"pooled": pooled, "patches": tokens}
 
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Run the backbone: its levels (B, C, h, w), fine to coarse, on the centres of their cells."""
+        return [centred(level, self.shift) for level in self._levels(images)]
+
     def describe(self) -> dict[str, Any]:
         """Return the arguments of :func:`build_image_tower` that build this tower again."""
-        return {"name": self.name, "image_size": self.image_size, "stride": self.stride, "shift": self.shift}
+        description = {"name": self.name, "image_size": self.image_size, "stride": self.stride, "shift": self.shift}
+        return {**description, **_options_of(self)}
 
     def _levels(self, images: Tensor) -> list[Tensor]:
         levels = self.backbone(images)
@@ -169,14 +228,15 @@ class PyramidTower(nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                level = self._levels(torch.zeros(1, 1, self.image_size, self.image_size))[0]
+                levels = self._levels(torch.zeros(1, 1, self.image_size, self.image_size))
         except (RuntimeError, AssertionError, ValueError) as error:
-            raise _size_error(self.name, self.image_size, error) from None
+            raise size_error(self.name, self.image_size, error) from None
         finally:
             self.train(training)
-        if tuple(level.shape[-2:]) != self.grid:
+        self.feature_shapes = [tuple(level.shape[1:]) for level in levels]
+        if self.feature_shapes[0][1:] != self.grid:
             raise ConfigError(
-                f"image tower {self.name!r} gives a grid of {tuple(level.shape[-2:])} at {self.image_size} px, "
+                f"image tower {self.name!r} gives a grid of {self.feature_shapes[0][1:]} at {self.image_size} px, "
                 f"not {self.grid}",
                 remedy="choose an image size that is a multiple of 32",
             )
@@ -231,49 +291,11 @@ def sincos_position(rows: int, columns: int, frequencies: int) -> Tensor:
     return torch.cat(parts)[None]
 
 
+def _options_of(tower: Any) -> dict[str, Any]:
+    return {"options": tower.options} if tower.options else {}
+
+
 def _is_plain_transformer(model: Any) -> bool:
     """Check that all depths share one patch grid, so that there is nothing to fuse."""
     reductions = {info["reduction"] for info in getattr(model, "feature_info", [])}
     return len(reductions) <= 1 and hasattr(model, "patch_embed") and hasattr(model, "forward_head")
-
-
-def _create(name: str, *, pretrained: bool, image_size: int, **options: Any) -> nn.Module:
-    """``timm.create_model`` for one-channel pictures of ``image_size``, its failures in one line."""
-    options = {"pretrained": pretrained, "in_chans": 1, **options}
-    try:
-        try:
-            return timm.create_model(name, img_size=image_size, **options)
-        except TypeError:  # convnets take pictures of any size and know no such argument
-            return timm.create_model(name, **options)
-    except LgdeaError:
-        raise
-    except Exception as error:
-        raise _creation_error(name, image_size, pretrained, error) from None
-
-
-def _creation_error(name: str, image_size: int, pretrained: bool, error: Exception) -> LgdeaError:
-    base = name.split(".", maxsplit=1)[0]
-    if not timm.is_model(base):
-        import difflib
-
-        near = difflib.get_close_matches(base, timm.list_models(), n=3)
-        remedy = f"did you mean {', '.join(near)}?" if near else "see `timm.list_models()`"
-        return ConfigError(f"timm knows no image tower {name!r}", remedy=remedy)
-    if pretrained:
-        return UsageError(
-            f"the pretrained weights of image tower {name!r} cannot be loaded ({_first_line(error)})",
-            remedy="check the network or the Hugging Face cache, or set pretrained: false",
-        )
-    return _size_error(name, image_size, error)
-
-
-def _size_error(name: str, image_size: int, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"image tower {name!r} cannot be built for {image_size} px pictures ({_first_line(error)})",
-        remedy="choose another image size or tower",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lgdea.errors import ConfigError
 from lgdea.models import inference
+from lgdea.models.freezing import keep_frozen
 from lgdea.models.heads import LesionQueries, Projection, Prototypes, cosine, smooth_max
 from lgdea.models.retrieval_head import RetrievalHead
 from lgdea.models.text_tower import MAX_TOKENS
@@ -106,6 +107,13 @@ class LgdeaModel(nn.Module):
         self.presence_bias = nn.Parameter(torch.tensor(-2.0))
         self.log_global_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
+    def train(self, mode: bool = True) -> LgdeaModel:
+        """Set the mode; what is frozen stays in evaluation mode (:mod:`lgdea.models.freezing`)."""
+        super().train(mode)
+        keep_frozen(self.image_tower)
+        keep_frozen(self.text_tower)
+        return self
+
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the patch grid."""
@@ -152,10 +160,14 @@ class LgdeaModel(nn.Module):
         """Encode reports: ``pooled`` is the global report embedding.
 
         Shapes:
-            input_ids, attention_mask (B, T); pooled (B, D), tokens (B, T, D), unit length and float32.
+            input_ids, attention_mask (B, T); pooled (B, D), tokens (B, T, D), unit length and float32. Of a frozen
+            tower's cached outputs (B, C) in the place of ids there are no tokens.
         """
         features = self.text_tower(input_ids, attention_mask)
-        return {"pooled": self.project_report(features["pooled"]), "tokens": self.project_tokens(features["tokens"])}
+        result = {"pooled": self.project_report(features["pooled"])}
+        if "tokens" in features:
+            result["tokens"] = self.project_tokens(features["tokens"])
+        return result
 
     def forward_evidence(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Encode tokenised phrases into the evidence space, (U, T) -> (U, D), unit length and float32."""

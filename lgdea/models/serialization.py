@@ -17,6 +17,7 @@ from lgdea.models.card import model_card
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
+from lgdea.models.tower_weights import load_published, read_checkpoint
 from lgdea.version import __version__
 from lgdea.vocabulary.extension import using_vocabulary_of, write_lexicon
 
@@ -150,15 +151,22 @@ def load_image_tower(tower: nn.Module, file: str | Path) -> None:
 
     Args:
         tower: Of :func:`lgdea.models.image_tower.build_image_tower`.
-        file: ``model.safetensors`` of a model folder whose image tower is the same, or a safetensors file of such a
-            tower's own ``state_dict``.
+        file: ``model.safetensors`` of a model folder whose image tower is the same, a safetensors file of such a
+            tower's own ``state_dict``, or a checkpoint of its architecture as others publish it (safetensors, or what
+            ``torch.save`` wrote; see :mod:`lgdea.models.tower_weights`).
 
     Raises:
         DataError: The file is missing or damaged, or is of another tower.
+        UsageError: It holds Python objects besides tensors.
     """
-    weights = _read_weights(Path(file), remedy="set image.weights to a safetensors file, or to null")
-    inside = {name.removeprefix(TOWER): tensor for name, tensor in weights.items() if name.startswith(TOWER)}
-    _fill(tower, inside or weights, Path(file), remedy="set image.tower, size and stride as they were in its training")
+    content = read_checkpoint(file)
+    whole = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    weights = {name.removeprefix(TOWER): value for name, value in whole.items() if name.startswith(TOWER)} or whole
+    added = [name for name in tower.state_dict() if not name.startswith("backbone.")]
+    if weights is whole and not (added and all(name in weights for name in added)):
+        load_published(tower, content, Path(file))
+        return
+    _fill(tower, weights, Path(file), remedy="set image.tower, size and stride as they were in its training")
 
 
 def _read_weights(file: Path, *, remedy: str) -> dict[str, Tensor]:

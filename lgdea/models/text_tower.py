@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
 from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.models.cached_rows import unpack
 from lgdea.models.own_code import never_run
 
 SMALL_BERT = "small-bert"
@@ -37,14 +38,18 @@ class TextTower(nn.Module):
         self.name = name
         model: Any = backbone
         self.dim = int(model.config.hidden_size)
+        self.feature_shapes = [(self.dim,)]
         self.pooling = _pooling_of(model.config) if pooling == "auto" else pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Encode a batch of texts.
+        """Encode a batch of texts, or go on from what :meth:`encode` gave.
 
         Shapes:
-            input_ids, attention_mask (B, T); pooled (B, C); tokens (B, T, C).
+            input_ids, attention_mask (B, T); pooled (B, C); tokens (B, T, C). Or input_ids (B, C) floating point, the
+            pooled outputs of a frozen tower; there are then no tokens.
         """
+        if input_ids.is_floating_point():
+            return {"pooled": unpack(input_ids, self)[0]}
         tokens = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "mean":
             weight = attention_mask[..., None].to(tokens.dtype)
@@ -55,6 +60,10 @@ class TextTower(nn.Module):
             last = (attention_mask * (places + 1)).argmax(dim=1)
             pooled = tokens[torch.arange(len(tokens), device=tokens.device), last]
         return {"pooled": pooled, "tokens": tokens}
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        """Run the backbone: pooled (B, C) alone."""
+        return [self(input_ids, attention_mask)["pooled"]]
 
     def describe(self) -> dict[str, Any]:
         """Describe the tower for :func:`rebuild_text_tower`, which needs no network."""

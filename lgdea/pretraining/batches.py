@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from lgdea.imaging.cache import Frames
+    from lgdea.training.feature_cache import FeatureCache
 
 Batch = dict[str, Tensor]
 UNIT_WEIGHTS = np.array([0.0, 0.0, 0.5, 1.0], dtype=np.float32)
@@ -58,6 +59,28 @@ class Tokens:
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
+class CachedTexts:
+    """Pooled outputs of a frozen text tower in the place of tokens.
+
+    Args:
+        features: The cache.
+        rows: Its rows of these texts.
+    """
+
+    def __init__(self, features: FeatureCache, rows: slice) -> None:
+        self._features = features[rows]
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def pad(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Outputs (B, C), float32, and a mask (B, 1) of ones, as :class:`Tokens` has one."""
+        return torch.from_numpy(self._features[rows].astype(np.float32)), torch.ones(len(rows), 1, dtype=torch.int64)
+
+
+Texts = Tokens | CachedTexts
+
+
 class BatchBuilder:
     """Assembles batches in the main process; pixels are memory-mapped, so this costs a millisecond or two.
 
@@ -89,16 +112,20 @@ class BatchBuilder:
     ) -> None:
         self.corpus = corpus
         self.pixels = pixels
-        self.reports = Tokens(tokenizer, corpus.report_texts, max_tokens)
+        self.reports: Texts = Tokens(tokenizer, corpus.report_texts, max_tokens)
         wordings = [corpus.phrases.wordings(phrase) for phrase in range(len(corpus.phrases))]
         self._wording_offsets = np.cumsum([0, *map(len, wordings)])
-        self.phrases = Tokens(tokenizer, corpus.phrases.texts, max_tokens)
-        self._wordings = Tokens(tokenizer, [text for texts in wordings for text in texts], max_tokens)
+        self.phrases: Texts = Tokens(tokenizer, corpus.phrases.texts, max_tokens)
+        self.wordings: Texts = Tokens(tokenizer, [text for texts in wordings for text in texts], max_tokens)
         self._phrases_per_step = phrases_per_step
         self._images_from = images_from
         self._seed = seed
         self._rank = rank
         self._processes = processes
+        self.features: FeatureCache | None = None
+        """Outputs of a frozen image tower: of each image as it is, then of its augmented views."""
+        self.views = 0
+        """Number of these views."""
         self.links: sparse.csr_array | None = None
         """Propagated links (N_I, N_R) of the last graph; they steer which unlinked reports a batch holds."""
 
@@ -118,10 +145,22 @@ class BatchBuilder:
         }
         if draw.step >= self._images_from:
             rows = np.concatenate([self._own(pairs[:, 0]), self._own(image_rows)])
-            batch["images"] = torch.from_numpy(self.pixels[rows][:, None])
+            if self.features is None:
+                batch["images"] = torch.from_numpy(self.pixels[rows][:, None])
+            else:
+                views = np.random.default_rng([self._seed, draw.step, self._rank, 11]).integers(
+                    self.views, size=len(rows)
+                )
+                batch["views"] = self.cached(rows, 1 + views)
+                batch["clean"] = self.cached(self._own(image_rows))
         if self._phrases_per_step:
             batch |= self._evidence(np.concatenate([pairs[:, 1], report_rows]), rng)
         return batch
+
+    def cached(self, rows: NDArray[np.int64], views: NDArray[np.int64] | int = 0) -> Tensor:
+        """Rows (B, F) of the cached features of images; view 0 is the image as it is."""
+        assert self.features is not None
+        return torch.from_numpy(self.features[rows * (1 + self.views) + views])
 
     def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """This process's part of rows of the whole batch."""
@@ -158,7 +197,7 @@ class BatchBuilder:
         column = np.full(len(table), -1)
         column[phrases] = np.arange(len(phrases))
         wording = self._wording_offsets[phrases] + rng.integers(np.diff(self._wording_offsets)[phrases])
-        ids, mask = self._wordings.pad(wording)
+        ids, mask = self.wordings.pad(wording)
         places = column[table.unit_phrase[flat]]
         seen = places >= 0
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from lgdea.imaging.cache import Frames
 from lgdea.imaging.transforms import Augment, Preprocess
 from lgdea.models.create import create_model
+from lgdea.models.image_tower import names_weights
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_image_tower
 from lgdea.pretraining.batches import BatchBuilder
@@ -25,32 +27,32 @@ from lgdea.pretraining.sampler import MixedSampler, proportions
 from lgdea.training.process_info import SINGLE_PROCESS, ProcessInfo
 from lgdea.vocabulary.entailment import PRESENT
 
+_log = logging.getLogger(__name__)
+
 
 def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> LgdeaModel:
-    """Build the model with random or pretrained weights; grey values are normalised by the archive's statistics."""
+    """Build the model with random or pretrained weights.
+
+    Grey values are normalised as the image tower's own processor says, else by the archive's statistics.
+    """
     torch.manual_seed(config.seed)
     image, text = config.image, config.text
     wordings = [wording for i in range(len(corpus.phrases)) for wording in corpus.phrases.wordings(i)]
-    sample = pixels[:: max(1, len(pixels) // 500)] / 255.0
     model = create_model(
         image.tower,
         text.tower,
-        image_pretrained=image.pretrained and image.weights is None,
+        image_pretrained=image.pretrained if image.weights is None else False,
         text_pretrained=text.pretrained,
         texts=[*corpus.report_texts, *wordings],
         vocab_size=text.vocab_size,
         image_size=image.size,
         stride=image.stride,
-        preprocess=Preprocess(
-            size=image.size,
-            mean=round(float(sample.mean()), 4),
-            std=round(max(float(sample.std()), 0.01), 4),
-            mode=image.mode,
-        ),
         hidden=text.hidden,
         layers=text.layers,
         dropout=text.dropout,
         pooling=text.pooling,
+        image_freeze=image.freeze,
+        text_freeze=text.freeze,
         scoring=config.objective.spec.scoring,
         max_tokens=text.max_tokens,
         findings=stated_findings(corpus),
@@ -58,7 +60,17 @@ def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> Lgdea
     )
     if image.weights is not None:
         load_image_tower(model.image_tower, image.weights)
+    elif image.freeze != "none" and not (names_weights(image.tower) if image.pretrained is None else image.pretrained):
+        _log.warning("image tower %r is frozen at random weights; set image.pretrained or image.weights", image.tower)
+    mean, std = model.image_tower.normalisation or _grey_values(pixels)
+    model.preprocess = Preprocess(size=image.size, mean=mean, std=std, mode=image.mode)
     return model
+
+
+def _grey_values(pixels: Frames) -> tuple[float, float]:
+    """Mean and deviation of the archive's grey values."""
+    sample = pixels[:: max(1, len(pixels) // 500)] / 255.0
+    return round(float(sample.mean()), 4), round(max(float(sample.std()), 0.01), 4)
 
 
 def stated_findings(corpus: Corpus, least: int = 5) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from lgdea.errors import TrainingError
@@ -74,8 +73,7 @@ class Validation(Callback):
         if data.validation is None:
             return
         assert isinstance(module, Pretraining)
-        images = data.preprocess.normalise(torch.from_numpy(data.validation_pixels)[:, None])
         with inference(trainer):
-            value = zero_shot_auroc(module.ema_model, images, data.validation)
+            value = zero_shot_auroc(module.ema_model, data.validation_inputs(), data.validation)
         for logger in trainer.loggers:
             logger.log_metrics({"val/auroc": value}, step=step - 1)

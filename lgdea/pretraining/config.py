@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from lgdea.config import Config
+from lgdea.models.freezing import FREEZE
 from lgdea.training.config import AugmentConfig, CheckpointConfig, OptimizerConfig
 from lgdea.training.trainer_block import check_trainer
 
@@ -24,6 +33,9 @@ class DataConfig(Config):
     """Parquet file of the linked studies, made by ``lgdea data pair``."""
     image_cache: Path | None = None
     """Folder of resized images, shared by runs of one image size; null puts it into the run folder."""
+    feature_cache: Path | None = None
+    """Folder of the features of frozen towers, shared by runs of one tower and one archive; null puts it into the run
+    folder."""
     cache_workers: PositiveInt = 2
     """Processes that fill the image cache."""
     batch_size_per_device: PositiveInt = 64
@@ -38,12 +50,17 @@ class ImageConfig(Config):
     """The image tower and what it sees."""
 
     tower: str = "resnet18"
-    """Name of a timm model."""
-    pretrained: bool = False
-    """If true, the image tower starts from timm's pretrained weights."""
+    """Name of a timm model, also ``local-dir:FOLDER``; or ``hf:NAME`` or ``hf:FOLDER``, a vision encoder of
+    transformers with patch tokens."""
+    pretrained: bool | None = None
+    """If true, the image tower starts from its published weights; null: where ``tower`` is the name of weights
+    (``hf:``, ``local-dir:``, ``hf-hub:``)."""
     weights: Path | None = None
-    """Weights that the image tower starts from instead: ``model.safetensors`` of a model that lgdea has trained, or
-    a safetensors file of the tower alone."""
+    """Weights that the image tower starts from instead: ``model.safetensors`` of a model that lgdea has trained, or a
+    checkpoint of ``tower`` as others publish it (``.safetensors``, ``.pth``, ``.pt``, ``.bin``, ``.ckpt``)."""
+    freeze: str = Field(default="none", pattern=f"^({FREEZE})$")
+    """What training leaves as it is: ``none``, ``all`` of the published network, or ``all_but_last_N`` blocks (layers
+    of a transformer, stages of a convnet). What lgdea adds to it is always trained."""
     size: PositiveInt = 224
     """Side of the square input in pixels."""
     stride: PositiveInt = 16
@@ -52,6 +69,9 @@ class ImageConfig(Config):
     """Framing: ``letterbox`` keeps the whole image, ``center_crop`` its largest centred square."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training images."""
+    cached_views: NonNegativeInt = 4
+    """With ``freeze: all``: augmented views per image whose features are computed once and kept on disk, beside those
+    of the image as it is; 0 runs the tower in every step."""
 
 
 class TextConfig(Config):
@@ -74,6 +94,8 @@ class TextConfig(Config):
     """``mean`` of the tokens or the ``last`` token; ``auto`` is mean for encoders, last for decoders."""
     max_tokens: PositiveInt = 192
     """Longer reports are cut."""
+    freeze: str = Field(default="none", pattern=f"^({FREEZE})$")
+    """As ``image.freeze``."""
 
 
 class ModelConfig(Config):
@@ -275,6 +297,22 @@ class PretrainConfig(Config):
     @classmethod
     def _check_trainer(cls, value: dict[str, Any]) -> dict[str, Any]:
         return check_trainer(value)
+
+    @model_validator(mode="after")
+    def _check_frozen(self) -> PretrainConfig:
+        if self.trainer.get("strategy") == "fsdp" and (self.caches_images or self.text.freeze == "all"):
+            raise ValueError("a frozen tower needs no trainer.strategy fsdp, choose ddp")
+        return self
+
+    @property
+    def caches_images(self) -> bool:
+        """True if the image tower's features are computed once, for all steps."""
+        return self.image.freeze == "all" and self.image.cached_views > 0
+
+    @property
+    def caches_texts(self) -> bool:
+        """True if the text tower's outputs are; ``gloria`` needs those of every token."""
+        return self.text.freeze == "all" and self.objective.spec.scoring != "local"
 
     @property
     def max_steps(self) -> int:

@@ -15,6 +15,7 @@ from lgdea.objectives.gather import world_size
 from lgdea.pretraining.batches import Batch, BatchBuilder
 from lgdea.pretraining.sampler import MixedSampler
 from lgdea.pretraining.validation import ValidationSet
+from lgdea.training.feature_cache import FeatureCache
 
 ON_CPU = ("step", "image_rows", "report_rows", "phrases")
 """Parts of a batch kept in main memory, where they choose rows: a read from a GPU would wait for all work there."""
@@ -55,6 +56,15 @@ class PretrainData(L.LightningDataModule):
         self.seed = seed
         self.validation = validation
         self.validation_pixels = validation_pixels
+        self.validation_features: FeatureCache | None = None
+        """Outputs of a frozen image tower for them."""
+
+    def validation_inputs(self) -> torch.Tensor:
+        """Validation images as the image tower takes them: frames, or the cached outputs of a frozen one."""
+        if self.validation_features is not None:
+            return torch.from_numpy(self.validation_features[:])
+        assert self.validation_pixels is not None
+        return self.preprocess.normalise(torch.from_numpy(self.validation_pixels)[:, None])
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Load batches from the trainer's current step on."""

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lgdea.imaging.cache import Frames
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather, world_size
 from lgdea.objectives.histograms import report_histogram
-from lgdea.pretraining.batches import UNIT_WEIGHTS, BatchBuilder, Tokens
+from lgdea.pretraining.batches import UNIT_WEIGHTS, BatchBuilder, Texts
 from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.propagation import Nodes
@@ -40,15 +39,22 @@ def data_of(trainer: L.Trainer) -> PretrainData:
     return data
 
 
-def encode_images(model: LgdeaModel, pixels: Frames, preprocess: Preprocess) -> Nodes:
-    """Histograms and pooled embeddings of N frames."""
+def encode_images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess) -> Nodes:
+    """Histograms and pooled embeddings of all N training images."""
+    count = len(builder.pixels)
     histograms, pooled = [], []
-    for rows in _chunks(len(pixels)):
-        frames = torch.from_numpy(pixels[rows])[:, None].to(model.device)
-        out = model.forward_image(preprocess.normalise(frames))
+    for rows in _chunks(count):
+        out = model.forward_image(_images(model, builder, preprocess, rows))
         histograms.append(model.image_histogram(out))
         pooled.append(out["pooled"])
-    return Nodes(_gather_rows(histograms, len(pixels)), _gather_rows(pooled, len(pixels)))
+    return Nodes(_gather_rows(histograms, count), _gather_rows(pooled, count))
+
+
+def _images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, rows: NDArray[np.int64]) -> Tensor:
+    """Images as they are, as the image tower takes them: frames, or the cached outputs of a frozen one."""
+    if builder.features is not None:
+        return builder.cached(rows).to(model.device)
+    return preprocess.normalise(torch.from_numpy(builder.pixels[rows])[:, None].to(model.device))
 
 
 def calibrate_retrieval_head(
@@ -65,8 +71,7 @@ def calibrate_retrieval_head(
     z = model.embed_phrases([canonical_phrase(finding) for finding in model.findings])
     pooled, image_logits, patches, reports, report_logits = [], [], [], [], []
     for rows in _spread(len(builder.pixels), max_items):
-        frames = torch.from_numpy(builder.pixels[rows])[:, None].to(model.device)
-        out = model.forward_image(preprocess.normalise(frames))
+        out = model.forward_image(_images(model, builder, preprocess, rows))
         pooled.append(out["pooled"])
         image_logits.append(model.image_logits(out, z))
         patches.append(out["patches"].mean(dim=1))
@@ -104,7 +109,7 @@ def _spread(count: int, most: int) -> Iterator[NDArray[np.int64]]:
         yield rows[start : start + CHUNK]
 
 
-def encode_phrases(model: LgdeaModel, phrases: Tokens) -> Tensor:
+def encode_phrases(model: LgdeaModel, phrases: Texts) -> Tensor:
     """Evidence embeddings z ``(T, D)`` of all phrases, on the model's device."""
     rows = np.arange(len(phrases))
     parts = []

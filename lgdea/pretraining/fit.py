@@ -20,6 +20,7 @@ from lgdea.pretraining.callbacks import CollapseCheck, Validation
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import calibrate_retrieval_head
+from lgdea.pretraining.frozen import FillCaches, plan_caches
 from lgdea.pretraining.graph_refresh import GraphRefreshCallback
 from lgdea.pretraining.inputs import Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
@@ -34,7 +35,15 @@ from lgdea.vocabulary.extension import using_vocabulary_of
 STAGE = "pretrain"
 FREE_KEYS = (
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.logger"),
-    *("data.archive", "data.evidence", "data.pairing", "data.image_cache", "data.cache_workers", "image.weights"),
+    *(
+        "data.archive",
+        "data.evidence",
+        "data.pairing",
+        "data.image_cache",
+        "data.feature_cache",
+        "data.cache_workers",
+        "image.weights",
+    ),
 )
 """Settings that a resumed run may change: devices, tracking, and paths, whose content is compared by its hash."""
 
@@ -103,7 +112,8 @@ class PretrainRun:
         self.logger_specs = (config.trainer.get("logger"), logger)
         self.loggers: list[Logger] = []
         self.callbacks = [*make_callbacks(config.trainer.get("callbacks")), *make_callbacks(callbacks)]
-        self.trainer = _make_trainer(config, self.out, self.callbacks)
+        self.fill_caches = FillCaches()
+        self.trainer = _make_trainer(config, self.out, self.callbacks, self.fill_caches)
         self.process = ProcessInfo(self.trainer.global_rank, self.trainer.world_size)
         self.finished = False
 
@@ -133,6 +143,9 @@ class PretrainRun:
         L.seed_everything(self.config.seed, verbose=False)
         self.inputs = read_inputs(self.config, self.out)
         self.module, self.data = build_training(self.config, self.inputs, self.process)
+        root = self.config.data.feature_cache or self.out / "feature_cache"
+        precision = str(self.trainer.precision)
+        self.fill_caches.caches = plan_caches(self.config, self.module, self.data, root, precision)
         if self.trainer.is_global_zero:
             _log.info("training on %s", ", ".join(f"{n} {what}" for what, n in self.inputs.corpus.counts().items()))
 
@@ -148,7 +161,6 @@ class PretrainRun:
             truncate_after(self.out / METRICS, step)
         if step >= self.config.max_steps:
             content = torch.load(self.start, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
-            self.module.on_load_checkpoint(content)
             self.module.on_load_checkpoint(content)  # refuses another format, as resuming does
             self.module.load_state_dict(content["state_dict"])
             return
@@ -207,9 +219,10 @@ class PretrainRun:
         }
 
 
-def _make_trainer(config: PretrainConfig, out: Path, callbacks: list[L.Callback]) -> L.Trainer:
+def _make_trainer(config: PretrainConfig, out: Path, callbacks: list[L.Callback], fill_caches: L.Callback) -> L.Trainer:
     block = trainer_settings(config.trainer)
     own: list[L.Callback] = [
+        fill_caches,
         *([GraphRefreshCallback(out / "graph")] if config.objective.name == "lgdea" else []),
         CollapseCheck(out, block.get("log_every_n_steps", LOG_EVERY_N_STEPS)),
         Validation(config.validation.every_steps),

@@ -64,7 +64,7 @@ class GraphRefreshCallback(Callback):
         builder = data_of(trainer).builder
         began = time.perf_counter()
         with inference(trainer):
-            images = encode_images(module.ema_model, builder.pixels, data_of(trainer).preprocess)
+            images = encode_images(module.ema_model, builder, data_of(trainer).preprocess)
             reports = encode_reports(module.ema_model, builder, module.config.model.evidence_temperature)
         if trainer.is_global_zero:
             made = propagation.propagate_links(images, reports, builder.corpus, module.config.graph)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgdea.errors import UsageError
+from lgdea.models.freezing import copy_unfrozen
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather
 from lgdea.objectives.histograms import consistency, report_histogram
@@ -56,7 +57,8 @@ class Pretraining(L.LightningModule):
     def __init__(self, model: LgdeaModel, config: PretrainConfig, *, linked: int, evidence_targets: Any = None) -> None:
         super().__init__()
         self.model = model
-        self.ema_model: LgdeaModel = copy.deepcopy(model).requires_grad_(False).eval()
+        whole = config.trainer.get("strategy") == sharding.FSDP
+        self.ema_model: LgdeaModel = (copy.deepcopy if whole else copy_unfrozen)(model).requires_grad_(False).eval()
         self.config = config
         self.linked = linked
         self.propagated: Propagated | None = None
@@ -76,7 +78,8 @@ class Pretraining(L.LightningModule):
         if self.config.objective.name == "gloria":
             used += ["project_patches", "project_tokens"]
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name.startswith(tuple(f"model.{part}" for part in used)))
+            needed = name.startswith(tuple(f"model.{part}" for part in used))
+            parameter.requires_grad_(parameter.requires_grad and needed)
 
     def train(self, mode: bool = True) -> Pretraining:
         """Set the mode of the model; the EMA model always stays in evaluation mode."""
@@ -343,7 +346,8 @@ class Pretraining(L.LightningModule):
         decay = min(self.config.model.ema_decay, (1 + step) / (10 + step))
         if self.config.model.ema_decay == 0:
             decay = 0.0
-        targets: list[Tensor] = [sharding.local_part(p) for p in self.ema_model.parameters()]
-        sources: list[Tensor] = [sharding.local_part(p) for p in self.model.parameters()]
+        pairs = zip(self.ema_model.parameters(), self.model.parameters(), strict=True)
+        moving = [(sharding.local_part(a), sharding.local_part(b)) for a, b in pairs if a is not b]
+        targets, sources = map(list, zip(*moving, strict=True))
         torch._foreach_lerp_(targets, sources, 1 - decay)
         torch._foreach_copy_(list(self.ema_model.buffers()), list(self.model.buffers()))

@@ -1,0 +1,205 @@
+"""Frozen towers in a pretraining: their outputs are computed once, before the first step, and trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from filelock import FileLock
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from lgdea.models.cached_rows import pack, row_width
+from lgdea.objectives.gather import world_size
+from lgdea.pretraining.batches import CachedTexts
+from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.data import PretrainData
+from lgdea.pretraining.encode import inference
+from lgdea.pretraining.module import Pretraining
+from lgdea.training.feature_cache import FeatureCache
+
+IMAGES_PER_CHUNK = 16
+TEXTS_PER_CHUNK = 64
+LOG_SECONDS = 30
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Caches:
+    """The caches of a run; None where a tower is trained.
+
+    Attributes:
+        images: Training images, each as it is and then its augmented views.
+        validation: Validation images as they are.
+        texts: Reports, wordings of phrases, and phrases, in this order.
+    """
+
+    images: FeatureCache | None = None
+    validation: FeatureCache | None = None
+    texts: FeatureCache | None = None
+
+
+def plan_caches(config: PretrainConfig, module: Pretraining, data: PretrainData, root: Path, precision: str) -> Caches:
+    """Say which caches the run needs, and check that they fit on the disk.
+
+    Args:
+        config: The run's configuration.
+        module: Its towers have their weights.
+        data: Its data.
+        root: Folder of caches.
+        precision: Of the trainer.
+
+    Raises:
+        UsageError: They do not fit.
+    """
+    model, builder = module.model, data.builder
+    images = validation = texts = None
+    if config.caches_images:
+        tower, views = model.image_tower, config.image.cached_views
+        recipe = {
+            "tower": tower.describe(),
+            "weights": _hash_weights(tower.backbone),
+            "preprocess": data.preprocess.to_dict(),
+            "precision": precision,
+        }
+        width, step = row_width(tower), 1 + views
+        images = FeatureCache(
+            root,
+            {**recipe, "images": builder.pixels.fingerprint(), "augment": config.image.augment.model_dump()},
+            rows=len(builder.pixels) * step,
+            width=width,
+            chunk=IMAGES_PER_CHUNK * step,
+        )
+        if data.validation_pixels is not None and len(data.validation_pixels):
+            shown = hashlib.sha256(data.validation_pixels.tobytes()).hexdigest()
+            rows = len(data.validation_pixels)
+            validation = FeatureCache(root, {**recipe, "images": shown}, rows=rows, width=width, chunk=IMAGES_PER_CHUNK)
+        images.require_space(
+            f"the features of {len(builder.pixels):,} images in {step} views",
+            "set data.feature_cache to a larger disk, or lower image.cached_views or image.size",
+        )
+    if config.caches_texts:
+        tower = model.text_tower
+        digest = hashlib.sha256()
+        for text in (builder.reports, builder.wordings, builder.phrases):
+            for part in text.pad(np.arange(len(text))):
+                digest.update(part.numpy().tobytes())
+        recipe = {"tower": tower.describe(), "weights": _hash_weights(tower.backbone), "precision": precision}
+        rows = len(builder.reports) + len(builder.wordings) + len(builder.phrases)
+        recipe["texts"] = digest.hexdigest()
+        texts = FeatureCache(root, recipe, rows=rows, width=row_width(tower), chunk=TEXTS_PER_CHUNK)
+    return Caches(images, validation, texts)
+
+
+class FillCaches(Callback):
+    """Compute what is missing of the caches before the first step, and train on them.
+
+    Every process computes its share; the files are on a disk that all of them see.
+    """
+
+    def __init__(self) -> None:
+        self.caches = Caches()
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Fill the caches; towers are on their devices by now, and processes know of each other."""
+        assert isinstance(module, Pretraining)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        builder, model, caches = data.builder, module.model, self.caches
+        if caches.images is not None:
+            views = module.config.image.cached_views
+            count = len(builder.pixels)
+
+            def encode(number: int, rows: slice) -> Tensor:
+                frames = builder.pixels[np.arange(rows.start // (1 + views), rows.stop // (1 + views))]
+                return _encode_views(model.image_tower, data, frames, views, seed=number)
+
+            _fill(caches.images, encode, trainer, f"{count:,} images in {1 + views} views")
+            builder.features, builder.views = caches.images, views
+        if caches.validation is not None:
+            _fill(
+                caches.validation,
+                lambda _, rows: _encode_views(model.image_tower, data, data.validation_pixels[rows], 0, seed=0),
+                trainer,
+                f"{len(data.validation_pixels):,} validation images",
+            )
+            data.validation_features = caches.validation
+        if caches.texts is not None:
+            texts = (builder.reports, builder.wordings, builder.phrases)
+            starts = np.cumsum([0, *map(len, texts)])
+            _fill(
+                caches.texts,
+                lambda _, rows: _encode_texts(model.text_tower, texts, starts, rows, module.device),
+                trainer,
+                f"{starts[-1]:,} texts",
+            )
+            builder.reports, builder.wordings, builder.phrases = (
+                CachedTexts(caches.texts, slice(start, end)) for start, end in pairwise(starts)
+            )
+
+
+def _fill(cache: FeatureCache, encode: Callable[[int, slice], Tensor], trainer: L.Trainer, what: str) -> None:
+    lock = FileLock(cache.folder.parent / f".{cache.folder.name}.lock")
+    if trainer.is_global_zero:  # runs that share a cache take turns
+        cache.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        if trainer.is_global_zero:
+            cache.open()
+        trainer.strategy.barrier()
+        began = logged = time.monotonic()
+        waiting = list(cache.waiting(trainer.global_rank, world_size()))
+        if waiting and trainer.is_global_zero:
+            _log.info(
+                "computing the frozen tower's features of %s once, %.1f GB in %s", what, cache.bytes / 1e9, cache.folder
+            )
+        for place, (number, rows) in enumerate(waiting):
+            with inference(trainer):
+                cache.write(number, encode(number, rows).cpu().numpy())
+            if trainer.is_global_zero and time.monotonic() - logged > LOG_SECONDS:
+                logged = time.monotonic()
+                _log.info("features: %d of %d parts in %.0f s", place + 1, len(waiting), logged - began)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            cache.finish()
+        trainer.strategy.barrier()
+    finally:
+        if trainer.is_global_zero:
+            lock.release()
+
+
+def _encode_views(tower: Any, data: PretrainData, frames: Any, views: int, *, seed: int) -> Tensor:
+    """Packed features of frames (B, S, S): each as it is and ``views`` times augmented, (B * (1 + views), F)."""
+    device = next(tower.parameters()).device
+    images = torch.from_numpy(frames)[:, None].to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    every = [images, *(data.augment(images, generator) for _ in range(views))]
+    rows = [pack(tower.encode(data.preprocess.normalise(view))) for view in every]
+    return torch.stack(rows, dim=1).flatten(0, 1)
+
+
+def _encode_texts(tower: Any, texts: Any, starts: Any, rows: slice, device: torch.device) -> Tensor:
+    parts = []
+    for text, start in zip(texts, starts, strict=False):
+        mine = np.arange(max(rows.start - start, 0), min(rows.stop - start, len(text)))
+        if len(mine):
+            ids, mask = text.pad(mine)
+            parts.append(pack(tower.encode(ids.to(device), mask.to(device))))
+    return torch.cat(parts)
+
+
+def _hash_weights(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
