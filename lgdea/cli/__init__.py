@@ -21,6 +21,7 @@ from lgdea.cli import (
     doctor,
     evaluate,
     extract,
+    finetune,
     heatmap,
     pretrain,
     prompts,
@@ -72,6 +73,7 @@ app.add_typer(extract.app, name="extract")
 app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
 change.register(comparison.app)
+finetune.register(comparison.app)
 app.add_typer(comparison.app, name="compare")
 app.command("find")(comparison.find)
 app.add_typer(config.app, name="config")

@@ -28,7 +28,8 @@ class Stage(StrEnum):
 
 StageArgument = Annotated[Stage, typer.Argument(help="Whose settings.")]
 TaskArgument = Annotated[
-    str | None, typer.Argument(help="Task of `eval` (zero-shot, retrieval ...) or `compare` (entity).")
+    str | None,
+    typer.Argument(help="Task of `eval` (zero-shot, retrieval ...) or `compare` (entity, change, finetune)."),
 ]
 
 

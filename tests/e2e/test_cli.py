@@ -45,6 +45,7 @@ VERBS = [
     ("eval", "change"),
     ("eval", "references"),
     ("compare", "train"),
+    ("compare", "finetune"),
     ("compare", "read"),
     ("compare", "questions"),
     ("compare", "score"),

@@ -11,17 +11,26 @@ from typer.testing import CliRunner
 
 from lgdea.cli import app
 from lgdea.comparison.entity.config import EntityConfig
+from lgdea.comparison.finetune.config import FinetuneConfig
 from lgdea.config import load_config
 from lgdea.evaluation.config import TASK_CONFIGS
 from lgdea.evidence.config import ExtractConfig
 from lgdea.pretraining.config import PretrainConfig
 
-STAGES = [("extract",), ("pretrain",), ("compare",), *(("eval", task) for task in TASK_CONFIGS)]
+STAGES = [
+    ("extract",),
+    ("pretrain",),
+    ("compare",),
+    ("compare", "finetune"),
+    *(("eval", task) for task in TASK_CONFIGS),
+]
 CLASSES = {("extract",): ExtractConfig, ("pretrain",): PretrainConfig, ("compare",): EntityConfig}
+CLASSES |= {("compare", "finetune"): FinetuneConfig}
 CLASSES |= {("eval", task): cls for task, cls in TASK_CONFIGS.items()}
 SETTINGS = {
     "extract": ["options.model=a: #b"],
     "compare": [f"data.{name}=/my #1/{name}" for name in ("archive", "evidence")] + ["model=/my #1/model"],
+    "compare finetune": ["model=/my #1/model", "data=/my #1/trl.jsonl"],
     "pretrain": [f"data.{name}=/my #1/{name}" for name in ("archive", "evidence", "pairing")],
     "eval": ["split=val"],
 }
@@ -45,7 +54,7 @@ def test_a_schema_describes_every_key(stage: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_shown_configuration_loads_to_the_same_values(stage: tuple[str, ...], tmp_path: Path) -> None:
-    settings = SETTINGS[stage[0]]
+    settings = SETTINGS.get(" ".join(stage), SETTINGS[stage[0]])
     shown = _run("show", *stage, *(part for setting in settings for part in ("--set", setting)))
     file = tmp_path / "shown.yaml"
     file.write_text(shown, encoding="utf-8")
