@@ -25,6 +25,7 @@ from lgdea.cli import (
     heatmap,
     pretrain,
     prompts,
+    references,
     report,
     review,
     suites,
@@ -74,6 +75,7 @@ app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
 change.register(comparison.app)
 finetune.register(comparison.app)
+references.register(comparison.app)
 app.add_typer(comparison.app, name="compare")
 app.command("find")(comparison.find)
 app.add_typer(config.app, name="config")

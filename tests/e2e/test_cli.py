@@ -49,6 +49,8 @@ VERBS = [
     ("compare", "read"),
     ("compare", "questions"),
     ("compare", "score"),
+    ("compare", "references"),
+    ("compare", "ask"),
     ("find",),
     ("heatmap",),
     ("report",),

@@ -15,6 +15,8 @@ from lgdea.runs import MANIFEST, is_finished
 TABLE = "answers.parquet"
 COLUMNS = ["query_id", "class", "label", "strategy", "k", "answer", "score"]
 """One row per question: ``k`` = 0 is the query alone; ``score`` the probability of yes, else 1 or 0."""
+HIDDEN = "hidden.parquet"
+"""Answers with a cell of the query hidden: :data:`COLUMNS` and ``cell``, row by row."""
 MADE_BY = "lgdea compare ask"
 
 

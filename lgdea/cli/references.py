@@ -1,0 +1,145 @@
+"""``lgdea compare references|ask``: healthy references, and a vision-language model that reads beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lgdea.cli.console import JsonFlag, console, show_json, show_table, stage_bar
+
+if TYPE_CHECKING:
+    from lgdea.evidence.backends.base import ExtractorBackend
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to ``lgdea compare``."""
+    for command in (references, ask):
+        app.command()(command)
+
+
+def references(
+    archive: Annotated[Path, typer.Argument(help="Archive folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the triples.")],
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="random (default), demographic, embedding, cross_centre or same_centre; may be repeated."),
+    ] = None,
+    k: Annotated[int, typer.Option("--count", "-k", min=1, help="References per query.")] = 5,
+    model: Annotated[str | None, typer.Option(help="Model whose embeddings `embedding` compares.")] = None,
+    evidence: Annotated[Path | None, typer.Option(help="Evidence folder, where the archive has no labels.")] = None,
+    split: Annotated[str, typer.Option(help="Part of the queries: train, val, test or all.")] = "test",
+    pool: Annotated[str, typer.Option(help="Part of the healthy images.")] = "train",
+    finding: Annotated[list[str] | None, typer.Option(help="Only this finding; may be repeated.")] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="At most so many queries that show a finding, and so many that do not.")
+    ] = None,
+    labeller: Annotated[str | None, typer.Option(help="Whose labels, when there are several.")] = None,
+    prompt: Annotated[str, typer.Option(help="Comparative prompt of the training rows.")] = "compare-v1",
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Choose healthy references of other patients for every query, and write (query, reference, label) triples.
+
+    Example: `lgdea compare references archives/phantom --strategy demographic -k 5 --out triples`
+    """
+    from lgdea.api.references import make_reference_set
+
+    chosen = make_reference_set(
+        archive, out, strategies=strategy or ["random"], k=k, model=model, evidence=evidence,  # type: ignore[arg-type]
+        split=split, pool_split=pool, classes=finding or "labels", labeller=labeller, most=most, prompt=prompt,
+        seed=seed,
+    )  # fmt: skip
+    table, triples = chosen.references.table, chosen.triples
+    facts = {
+        "healthy": chosen.truth.rule,
+        "queries": int(table["query_id"].nunique()),
+        "references": int(table["reference_id"].nunique()),
+        "triples": len(triples),
+        "notes": chosen.references.notes,
+        "skipped": chosen.references.skipped,
+    }
+    if json:
+        show_json(facts)
+        return
+    rows = [
+        (name, group["query_id"].nunique(), group["reference_id"].nunique(), group["rule"].iloc[0])
+        for name, group in table.groupby("strategy", sort=False)
+    ]
+    show_table("references", ["strategy", "queries", "different references", "first rule"], rows)
+    console.print(f"healthy: {chosen.truth.rule}", highlight=False)
+    for note in chosen.references.notes:
+        console.print(f"note: {note}", highlight=False)
+    if chosen.references.skipped:
+        first = chosen.references.skipped[0]
+        count = len(chosen.references.skipped)
+        console.print(f"{count} queries without references, e.g. {first['id']}: {first['reason']}", highlight=False)
+    console.print(f"{len(triples):,} triples of {triples['class'].nunique()} findings: {out}", highlight=False)
+
+
+def ask(
+    triples: Annotated[Path, typer.Argument(help="Folder of `lgdea compare references`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the answers; an unfinished one is resumed.")],
+    backend: Annotated[str, typer.Option(help="Who answers: vllm, http, or an installed plug-in.")] = "http",
+    model: Annotated[
+        str | None, typer.Option(help="Vision-language model: hub name or folder, or served name.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Server of the http backend.")] = None,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let images leave this machine.")] = False,
+    count: Annotated[
+        list[int] | None, typer.Option("--count", "-k", min=1, help="References beside a query; may be repeated.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="Comparative prompt: id or folder.")] = "compare-v1",
+    side: Annotated[int | None, typer.Option(min=16, help="Longest side of the pictures that are sent.")] = None,
+    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures, if they were moved.")] = None,
+    attribution: Annotated[
+        int, typer.Option(min=0, help="Also hide each cell of so many queries that show the finding.")
+    ] = 0,
+    grid: Annotated[int, typer.Option(min=2, help="Cells along each side of a query.")] = 6,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="Override one key: options.concurrency=8")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Ask a vision-language model about every query alone and beside K references; score with `lgdea eval references`.
+
+    Example: `lgdea compare ask triples --url http://127.0.0.1:8000/v1 -k 1 -k 5 --out answers`
+    """
+    from lgdea.comparison.references.ask import ask as ask_model
+    from lgdea.comparison.references.prompt import load_compare_prompt
+
+    counts = sorted(set(count or [1, 5]))
+    named = {
+        "backend": backend,
+        "options.model": model,
+        "options.url": url,
+        "options.allow_remote": allow_remote or None,
+    }
+    made = _backend(named, overrides or [], max(counts))
+    with stage_bar() as progress:
+        summary = ask_model(
+            triples, made, out, prompt=load_compare_prompt(prompt), counts=counts, side=side, image_root=image_root,
+            attribution=attribution, grid=grid, progress=progress,
+        )  # fmt: skip
+    if json:
+        show_json(summary)
+        return
+    console.print(
+        f"{summary['questions']:,} answers of {summary['model']}, {summary['asked']:,} asked now", highlight=False
+    )
+    for note in summary["notes"]:
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"answers: {out}", highlight=False)
+
+
+def _backend(named: dict[str, Any], overrides: list[str], most: int) -> ExtractorBackend:
+    """Make the backend; vLLM is told how many images a message has, as it takes few by default."""
+    from lgdea.config import load_config, nest
+    from lgdea.evidence.backends.base import get_backend
+    from lgdea.evidence.config import ExtractConfig
+
+    given = {key: value for key, value in named.items() if value is not None}
+    config = load_config(ExtractConfig, [], [nest(given), *overrides])
+    limit = {"engine_limit_mm_per_prompt": f'{{"image": {most + 1}}}'} if config.backend == "vllm" else {}
+    return get_backend(config.backend, **{**limit, **config.options})

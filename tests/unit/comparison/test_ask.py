@@ -1,0 +1,208 @@
+"""A vision-language model is asked alone and beside references: a real server on loopback, from the command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lgdea.api.references import make_reference_set
+from lgdea.comparison.references.answers import COLUMNS, read_answers
+from lgdea.comparison.references.ask import settings_of
+from lgdea.comparison.references.occlusion import attribution_map, filling, inside_mass, occluded, to_png
+from lgdea.comparison.references.triples import read_triples
+from lgdea.evaluation.results.result import read_result
+from tests.helpers.command_line import run_lgdea
+from tests.helpers.openai_server import OpenAIServer, Reply, Seen, error
+
+
+@pytest.fixture(scope="module")
+def triples(bench, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("triples")
+    settings = {"strategies": ["demographic"], "k": 3, "split": "all", "pool_split": "all"}
+    make_reference_set(bench.archive, folder, classes=["cardiomegaly"], **settings)
+    return folder
+
+
+def _pictures(seen: Seen) -> list[bytes]:
+    content = seen.body["messages"][0]["content"]
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    return [base64.b64decode(url.partition(",")[2]) for url in urls]
+
+
+class Reader:
+    """Answers rightly beside references, and always yes alone."""
+
+    def __init__(self, bench, folder, logprobs=True):
+        table, _ = read_triples(folder)
+        labels = table.drop_duplicates("query_id").set_index("query_path")["label"]
+        self.labels = {to_png(self._read(bench, path)): label for path, label in labels.items()}
+        self.logprobs = logprobs
+
+    @staticmethod
+    def _read(bench, path):
+        from lgdea.imaging.read import read_image
+
+        return np.asarray(read_image(bench.archive.image_root / path).pixels)
+
+    def __call__(self, seen: Seen) -> Reply:
+        pictures = _pictures(seen)
+        yes = len(pictures) == 1 or bool(self.labels.get(pictures[-1], 0))
+        text = "yes" if yes else "no"
+        tops = [{"token": "yes", "logprob": -0.1 if yes else -2.4}, {"token": "no", "logprob": -2.4 if yes else -0.1}]
+        entry = {"token": text, "logprob": -0.1, "top_logprobs": tops}
+        return Reply(text, logprobs={"content": [entry]} if self.logprobs else None)
+
+
+def test_asked_scored_and_resumed(bench, triples, tmp_path, capsys):
+    out, count = tmp_path / "answers", read_triples(triples)[0]["query_id"].nunique()
+    with OpenAIServer(Reader(bench, triples)) as server:
+        arguments = ["compare", "ask", str(triples), "--url", server.url, "-k", "1", "-k", "3", "--out", str(out)]
+        code, said, err = run_lgdea(capsys, *arguments)
+        assert code == 0, err
+        assert f"{3 * count} answers of tiny, {3 * count} asked now" in said
+        assert server.seen[0].images == 4, "the most images come first"
+        before = len(server.seen)
+        code, said, _ = run_lgdea(capsys, *arguments)
+        assert (code, len(server.seen)) == (0, before), "what is answered is not asked again"
+        assert " 0 asked now" in said
+    answers = read_answers(out)
+    assert answers.table.columns.tolist() == COLUMNS
+    assert answers.table.groupby("k").size().to_dict() == {0: count, 1: count, 3: count}
+    yes = answers.table["answer"].eq("yes")
+    assert answers.table["score"][yes].unique().round(3).tolist() == [0.909]
+    results = str(tmp_path / "results")
+    scored = ["eval", "references", str(out), str(bench.archive.folder), "--set", "split=all", "--out", results]
+    code, said, err = run_lgdea(capsys, *scored, "--set", "counts=[1,3]")
+    assert code == 0, err
+    result = read_result(results, "references")
+    assert result.model == "tiny"
+    assert result.metrics["paired/demographic@3/balanced_accuracy_macro"].value == 1.0
+    assert result.metrics["single/balanced_accuracy_macro"].value == 0.5
+    assert result.metrics["paired/demographic@3/balanced_accuracy_gain"].low > 0.4
+
+
+def test_without_log_probabilities_scores_are_zero_or_one(bench, triples, tmp_path, capsys):
+    with OpenAIServer(Reader(bench, triples, logprobs=False)) as server:
+        code, said, _ = run_lgdea(
+            capsys, "compare", "ask", str(triples), "--url", server.url, "-k", "3", "--out", str(tmp_path / "a")
+        )
+    assert code == 0
+    assert "100% of the answers have no log-probabilities" in said
+    assert set(read_answers(tmp_path / "a").table["score"]) == {0.0, 1.0}
+
+
+def test_a_server_that_fails_leaves_what_it_answered(bench, triples, tmp_path, capsys):
+    right, out = Reader(bench, triples), tmp_path / "a"
+    count = read_triples(triples)[0]["query_id"].nunique()
+    options = ["--set", "options.retries=0", "--set", "options.backoff_seconds=0.01", "--out", str(out)]
+    with OpenAIServer(lambda seen: error(500, "ill") if len(server.seen) % 7 == 3 else right(seen)) as server:
+        code, _, err = run_lgdea(capsys, "compare", "ask", str(triples), "--url", server.url, "-k", "3", *options)
+        assert code == 1
+        assert "run the same command again" in err
+        assert err.strip().count("\n") == 0
+    with OpenAIServer(right, port=server.port) as again:
+        assert run_lgdea(capsys, "compare", "ask", str(triples), "--url", again.url, "-k", "3", *options)[0] == 0
+        assert 0 < len(again.seen) < count
+        assert len(read_answers(out).table) == 2 * count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["-k", "9"], "holds 3 references of each query, 9 are needed"),
+        (["--backend", "rules"], "backend 'rules' does not take these options"),
+        (["--prompt", "nothing"], "no comparative prompt 'nothing'"),
+    ],
+)
+def test_bad_requests_are_one_line(triples, tmp_path, capsys, arguments, problem):
+    with OpenAIServer(lambda _: Reply("yes")) as server:
+        command = [
+            "compare",
+            "ask",
+            str(triples),
+            "--url",
+            server.url,
+            "-k",
+            "1",
+            *arguments,
+            "--out",
+            str(tmp_path / "o"),
+        ]
+        code, _, err = run_lgdea(capsys, *command)
+    assert code == 2
+    assert problem in err
+    assert err.strip().count("\n") == 0
+
+
+def test_a_server_that_takes_one_image_is_one_line(triples, tmp_path, capsys):
+    with OpenAIServer(lambda _: Reply("yes"), most_images=1) as server:
+        code, _, err = run_lgdea(
+            capsys, "compare", "ask", str(triples), "--url", server.url, "-k", "3", "--out", str(tmp_path / "o")
+        )
+    assert code == 2
+    assert "takes 1 image in one message, 4 are needed" in err
+    assert err.strip().count("\n") == 0
+
+
+def test_what_cannot_be_chosen_is_one_line(bench, tmp_path, capsys):
+    folder = str(bench.archive.folder)
+    for arguments, problem in [
+        (["--strategy", "embedding"], "no model whose embeddings"),
+        (["--strategy", "nearest"], "no strategy 'nearest'"),
+        (["--finding", "flat_feet"], "flat_feet"),
+        (["--split", "nowhere"], "the nowhere split has no images"),
+    ]:
+        code, _, err = run_lgdea(capsys, "compare", "references", folder, *arguments, "--out", str(tmp_path / "o"))
+        assert code == 2, problem
+        assert problem in err
+        assert err.strip().count("\n") == 0
+
+
+def test_embedding_by_a_model(bench, tmp_path, capsys):
+    chosen = ["compare", "references", str(bench.archive.folder), "--strategy", "embedding", "--model", str(bench.base)]
+    code, said, err = run_lgdea(capsys, *chosen, "-k", "2", "--out", str(tmp_path / "t"), "--json")
+    assert code == 0, err
+    assert json.loads(said)["triples"] > 0
+    table, _ = read_triples(tmp_path / "t")
+    assert table["rule"].str.startswith("cosine").all()
+    assert (table["query_patient"] != table["reference_patient"]).all()
+
+
+def test_alone_is_asked_once_for_all_strategies(triples):
+    table, _ = read_triples(triples)
+    both = pd.concat([table, table.assign(strategy="random")])
+    settings = settings_of(both, [3])
+    assert sum(s.k == 0 for s in settings) == table["query_id"].nunique()
+    assert sum(s.k == 3 for s in settings) == 2 * table["query_id"].nunique()
+
+
+def test_occlusion_finds_the_cell_that_matters():
+    rng = np.random.default_rng(0)
+    pixels = rng.random((30, 40)).astype(np.float32) * 0.1
+    pixels[12:18, 32:40] = 1.0
+    references = [np.full((60, 80), 0.05, np.float32), np.full((15, 20), 0.15, np.float32)]
+    fill = filling(pixels, references)
+    np.testing.assert_allclose(fill, 0.1, atol=1e-6)
+    np.testing.assert_allclose(filling(pixels), pixels.mean())
+    pictures = list(occluded(pixels, fill, 5))
+    assert len(pictures) == 25
+    covered = np.stack([p != pixels for p in pictures]).sum(axis=0)
+    assert covered.max() == 1, "each pixel is hidden once"
+    heat = attribution_map(float(pixels.max()), [float(p.max()) for p in pictures], 30, 40)
+    assert heat[12:18, 32:40].min() > 0.8
+    mask = np.zeros(pixels.shape, bool)
+    mask[12:18, 32:40] = True
+    assert inside_mass(heat, mask) == 1.0
+    assert np.isnan(inside_mass(-heat, mask))
+
+
+def test_pictures_are_reduced_and_eight_bit():
+    picture = Image.open(BytesIO(to_png(np.linspace(0, 1, 1200, dtype=np.float32).reshape(30, 40), side=20)))
+    assert (picture.size, picture.mode) == ((20, 15), "L")
+    assert Image.open(BytesIO(to_png(np.ones((5, 7), np.float32)))).getpixel((0, 0)) == 255
