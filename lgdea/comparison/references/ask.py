@@ -144,9 +144,7 @@ def settings_of(triples: pd.DataFrame, counts: Sequence[int]) -> list[Setting]:
     """
     found: list[Setting] = []
     alone: set[tuple[str, str]] = set()
-    for names, group in triples.sort_values("rank").groupby(
-        ["strategy", "class", "query_id"], sort=False
-    ):
+    for names, group in triples.sort_values("rank").groupby(["strategy", "class", "query_id"], sort=False):
         strategy, finding, query = map(str, names)  # type: ignore[arg-type]  # one name per column
         paths = tuple(group["reference_path"])
         label, path = float(group["label"].iloc[0]), str(group["query_path"].iloc[0])
