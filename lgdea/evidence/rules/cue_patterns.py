@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import count
 from typing import NamedTuple
 
 from lgdea.evidence.rules.spelling import lemma
@@ -29,19 +30,54 @@ MASK = "#"
 NUMBER = "@"
 _ITEM = re.compile(r"<\w+>|[()|*?!&]|[^\s()<>|*?!&]+")
 _MOST_REPEATS = 5
-_VALUE_ENDS = r"$|[,;()|] |checked |unchecked |(?:[a-z]+ )?(?:# )+[:=|] "
+_MOST_KEPT = 100_000  # words
+_VALUE_ENDS = (",", ";", "(", ")", "|", "checked", "unchecked")
+# Private characters that stand for words of a kind; the first of each range for all words that no pattern has.
+_KINDS = (
+    (re.compile(r"[a-z]+"), 0xF0000),
+    (re.compile(r"[a-z].*", re.DOTALL), 0xF8000),
+    (re.compile(r"\d[\d.]*"), 0x100000),
+    (re.compile(r".*", re.DOTALL), 0x108000),
+)
+_PLAIN, _LATIN, _NUMBERS = "[\U000f0000-\U000f7fff]", "[\U000f0000-\U000fffff]", "[\U00100000-\U00107fff]"
+
+
+class Alphabet(dict[str, str]):
+    """One character for each lemma, so that a sentence is a short text and a class of words a set of characters.
+
+    Words that patterns have get characters of their own, see :meth:`add`; all others share one for each kind of word.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({MASK: MASK})
+        self._next = count(1)
+
+    def add(self, word: str) -> str:
+        """Return the character of a word of a pattern."""
+        if word not in self:
+            self[word] = chr(self._kind(word) + next(self._next))
+        return self[word]
+
+    def encode(self, words: Iterable[str]) -> str:
+        """Return the text of some lemmas, a character for each."""
+        return "".join([self[word] for word in words])
+
+    def __missing__(self, word: str) -> str:
+        shared = chr(self._kind(word))
+        if len(self) < _MOST_KEPT:
+            self[word] = shared
+        return shared
+
+    @staticmethod
+    def _kind(word: str) -> int:
+        return next(first for pattern, first in _KINDS if pattern.fullmatch(word))
 
 
 class CuePattern(NamedTuple):
-    """A pattern as a regular expression, and the lemmas that it can begin with."""
+    """A pattern as the source of a regular expression over an :class:`Alphabet`, and the lemmas it can begin with."""
 
     source: str
     starts: frozenset[str]
-
-    @property
-    def regex(self) -> re.Pattern[str]:
-        """The expression, compiled when it is first needed: a report meets few of the hundreds."""
-        return compile_once(self.source)
 
 
 @cache
@@ -59,8 +95,9 @@ class _Part(NamedTuple):
 class _Compiler:
     """Recursive descent over the items of one pattern."""
 
-    def __init__(self, pattern: str, classes: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, pattern: str, classes: Mapping[str, Sequence[str]], alphabet: Alphabet) -> None:
         self.pattern = pattern
+        self.alphabet = alphabet
         self.items = _ITEM.findall(pattern)
         self.classes = classes
         self.at = 0
@@ -115,31 +152,45 @@ class _Compiler:
         if item in {"!", "&"}:
             return _Part(f"(?{'!' if item == '!' else '='}{self._atom().regex})", frozenset(), may_be_empty=True)
         if item in {"$", MASK}:
-            return _Part(f"(?={_VALUE_ENDS if item == '$' else MASK + ' '})", frozenset(), may_be_empty=True)
+            return _Part(f"(?={self._value_end() if item == '$' else MASK})", frozenset(), may_be_empty=True)
         if item == NUMBER:
-            return _Part(r"\d[\d.]* ", frozenset({NUMBER}), may_be_empty=False)
+            return _Part(_NUMBERS, frozenset({NUMBER}), may_be_empty=False)
         if item == "~":
-            stops = "|".join(map(re.escape, self.classes["closed"]))
-            return _Part(rf"(?!(?:{stops}|{MASK}|[^a-z]) )[a-z][^ ]* ", frozenset(), may_be_empty=False)
+            return _Part(f"(?!{self._set(self.classes['closed'])}){_LATIN}", frozenset(), may_be_empty=False)
         members = self.classes[item[1:-1]] if item[0] == "<" else [item]
-        spelled = ["".join(f"{lemma(word)} " for word in member.split()) for member in members]
-        starts = frozenset(words.split(" ", 1)[0] for words in spelled)
-        return _Part("(?:" + "|".join(map(re.escape, sorted(spelled, reverse=True))) + ")", starts, may_be_empty=False)
+        spelled = [[lemma(word) for word in member.split()] for member in members]
+        phrases = ["".join(map(self.alphabet.add, words)) for words in spelled if len(words) > 1]
+        single = self._set([words[0] for words in spelled if len(words) == 1])
+        regex = "|".join(filter(None, [*sorted(phrases, key=len, reverse=True), single]))
+        return _Part(f"(?:{regex})", frozenset(words[0] for words in spelled), may_be_empty=False)
+
+    def _set(self, words: Iterable[str]) -> str:
+        """An expression for any of these lemmas; empty without one."""
+        characters = "".join(map(self.alphabet.add, words))
+        return f"[{characters}]" if len(characters) > 1 else characters
+
+    def _value_end(self) -> str:
+        add = self.alphabet.add
+        return f"$|{self._set(_VALUE_ENDS)}|{_PLAIN}?{MASK}+[{add(':')}{add('=')}{add('|')}]"
 
 
-def compile_patterns(patterns: Iterable[str], classes: Mapping[str, Sequence[str]]) -> list[CuePattern]:
+def compile_patterns(
+    patterns: Iterable[str], classes: Mapping[str, Sequence[str]], alphabet: Alphabet
+) -> list[CuePattern]:
     """Compile patterns.
 
     Args:
         patterns: Rows in the language above, such as ``not ~* <seen>``.
         classes: Members of each word class; ``closed`` holds the words that ``~`` does not stand for.
+        alphabet: Gets the words of the patterns.
 
     Raises:
         ValueError: A pattern cannot be read.
 
     Example:
-        >>> (pattern,) = compile_patterns(["not ~* <seen>"], {"closed": ["and"], "seen": ["seen", "identified"]})
-        >>> pattern.regex.match("not clearly seen ").end()
-        17
+        >>> classes, alphabet = {"closed": ["and"], "seen": ["seen", "identified"]}, Alphabet()
+        >>> (pattern,) = compile_patterns(["not ~* <seen>"], classes, alphabet)
+        >>> compile_once(pattern.source).match(alphabet.encode(["not", "clearly", "seen", "today"])).end()
+        3
     """
-    return [_Compiler(pattern, classes).compile() for pattern in patterns]
+    return [_Compiler(pattern, classes, alphabet).compile() for pattern in patterns]

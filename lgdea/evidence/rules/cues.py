@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from itertools import accumulate
 from typing import Any
 
-from lgdea.evidence.rules.cue_patterns import MASK, NUMBER, CuePattern, compile_once, compile_patterns
+from lgdea.evidence.rules.cue_patterns import MASK, NUMBER, Alphabet, CuePattern, compile_once, compile_patterns
 from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.tokens import lemmas
 from lgdea.shipped import read_table
@@ -20,9 +19,10 @@ from lgdea.vocabulary import Vocabulary, load_vocabulary
 class CueGrammar:
     """Compiled cue patterns by the lemma that they begin with, each with its tags (kind and direction, or a change)."""
 
+    alphabet: Alphabet = field(default_factory=Alphabet)
     by_start: dict[str, list[tuple[CuePattern, Mapping[str, str]]]] = field(default_factory=dict)
-    any_of: dict[str, str] = field(default_factory=dict)
-    """All patterns of a lemma in one, which tells quickly that none of them matches."""
+    all_of: dict[str, str] = field(default_factory=dict)
+    """All patterns of a lemma in one expression, each in a group of its own."""
 
     def find(self, words: Sequence[str], taken: set[int]) -> list[Hit]:
         """Find the cues, leftmost-longest and non-overlapping.
@@ -35,32 +35,28 @@ class CueGrammar:
         starts = [k for k, word in enumerate(words) if word in known or (numbers and word[0].isdigit())]
         if not starts:
             return []
-        shown = [MASK if k in taken else word for k, word in enumerate(words)]
-        text = " ".join(shown) + " "
-        offsets = [0, *accumulate(len(word) + 1 for word in shown)]
+        text = self.alphabet.encode([MASK if k in taken else word for k, word in enumerate(words)])
         found: list[Hit] = []
         end = 0
         for k in starts:
             if k < end or k in taken:
                 continue
-            best, tags = self._longest(words[k], text, offsets[k])
-            if best > offsets[k]:
-                end = offsets.index(best)
+            best, tags = self._longest(NUMBER if words[k][0].isdigit() else words[k], text, k)
+            if best > k:
+                end = best
                 found.append(Hit(k, end, tags))
         return found
 
-    def _longest(self, word: str, text: str, at: int) -> tuple[int, Mapping[str, str]]:
-        best = at
+    def _longest(self, start: str, text: str, at: int) -> tuple[int, Mapping[str, str]]:
         tags: Mapping[str, str] = {}
-        start = NUMBER if word[0].isdigit() else word
-        if compile_once(self.any_of[start]).match(text, at) is None:
-            return best, tags
-        for pattern, its in self.by_start[start]:
-            match = pattern.regex.match(text, at)
-            if match is None or match.end() < best:
-                continue
-            tags = _both(tags, its) if match.end() == best else its
-            best = match.end()
+        match = compile_once(self.all_of[start]).match(text, at)
+        if match is None or match.lastindex is None:
+            return at, tags
+        ends = [end for _, end in match.regs[1:]]
+        best = max(ends)
+        for (_, its), end in zip(self.by_start[start], ends, strict=True):
+            if end == best:
+                tags = _both(tags, its) if tags else its
         return best, tags
 
 
@@ -99,11 +95,11 @@ def build_cues(table: Mapping[str, Any]) -> CueGrammar:
         if kind == "classes":
             continue
         for value, patterns in groups.items():
-            for pattern in compile_patterns(patterns, table["classes"]):
+            for pattern in compile_patterns(patterns, table["classes"], grammar.alphabet):
                 for word in pattern.starts:
                     grammar.by_start.setdefault(word, []).append((pattern, {kind: value}))
     for word, rows in grammar.by_start.items():
-        grammar.any_of[word] = "|".join(pattern.source for pattern, _ in rows)
+        grammar.all_of[word] = "".join(f"(?=({pattern.source})?)" for pattern, _ in rows)
     return grammar
 
 
