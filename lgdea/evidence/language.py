@@ -17,6 +17,7 @@ UNKNOWN = "und"
 
 _READ = 4000  # characters that are looked at
 _WORD = re.compile(r"[^\W\d_]+")
+_NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 _LONGEST_ABBREVIATION = 3  # capitals; ET, LA, ICH and ALS are words elsewhere, abbreviations in an English report
 _SHORT = 2  # letters of a word that alone tells nothing; "de", "la" and "op" come up in English
 _STATES_NOTHING = frozenset({"", "und", "unknown", "none", "nan", "null", "n/a", "na", "mul", "mis", "zxx", "other"})
@@ -82,7 +83,8 @@ def detect_language(text: str) -> str:
     """
     text = text[:_READ]
     known = _load_words()
-    words = set(_WORD.findall(text.lower()))
+    # The letters of an ASCII text are split off faster without an expression.
+    words = set(text.lower().translate(_NO_LETTERS).split() if text.isascii() else _WORD.findall(text.lower()))
     english = len(known.english & words)
     script = None if text.isascii() else _language_of_script(text, english)
     if script is not None:

@@ -10,7 +10,7 @@ from lgdea.evidence.layout.resuming import is_history
 from lgdea.evidence.layout.titles import is_title
 
 _DECORATION = " \t\u00a0#*_=<>[](){}\"'\u2022\u25cf\u25a0|-\u2013\u2014~\\`"
-_SIGN = re.compile(r"(?<!\d):(?!//)|(?<=\d):(?!\d\d)")
+_SIGN = re.compile(r":(?:(?<!\d:)(?!//)|(?<=\d:)(?!\d\d))")
 _NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[IVX]{1,4}\.|[A-H]\.|\d{1,2}(?:\.\d{1,2})*(?=\s+[A-Z]))\s+")
 _UNSIGNED = re.compile(
     r"[#*_ \t\[]{0,8}(?P<name>[A-Za-z]+(?:(?: |/| / | & )[A-Za-z]+){0,5}?)[\])*_]{0,3}"

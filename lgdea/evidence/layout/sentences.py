@@ -58,7 +58,7 @@ _OPENS = re.compile(
     re.IGNORECASE,
 )
 _GAP_HINT = re.compile(r"[\t|\u2013-\u2015\u2212]|//|>>|[ ]\*[ ]|[ ]\.\.\.[ ]")
-_ITEM_HINT = re.compile(rf"[)\]#*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718]|\d\.[ \tA-Z]")
+_ITEM_HINT = re.compile(rf"[)\]#*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718\d](?:(?<!\d)|\.[ \tA-Z])")
 _PIECE_END = re.compile(r"[.;\n]|\s[-\u2013\u2014]\s")
 _ITEM = re.compile(
     r"(?<=\s)(?:[(\[]?(?P<number>\d{1,2})(?P<sign>[.)\]])(?=\s*[A-Za-z(])(?!\s*(?:mm|cm|ml)\b)|\#(?P<hash>\d{1,2})(?=\s+[A-Za-z])"

@@ -47,10 +47,9 @@ class SpellingCorrector(dict[str, str]):
         super().__init__()
         self._known = {*known, *words}
         self._longest = max(map(len, words), default=0) + 2
-        self._shortened: dict[str, list[str]] = {}
-        for word in sorted({word for word in words if len(word) >= ONE_EDIT and word.isalpha()}):
-            for short in _shorten(word, _edits_of(word)):
-                self._shortened.setdefault(short, []).append(word)
+        self._by_letter: dict[str, list[tuple[str, int]]] = {}
+        for word in {word for word in words if len(word) >= ONE_EDIT and word.isalpha()}:
+            self._by_letter.setdefault(word[0], []).append((word, _letters(word)))
 
     def __missing__(self, word: str) -> str:
         if len(self) >= _MOST_KEPT:
@@ -74,11 +73,15 @@ class SpellingCorrector(dict[str, str]):
     def _find_close(self, word: str) -> dict[str, int]:
         """The words that this one may misspell, with the number of edits."""
         found: dict[str, int] = {}
-        for short in _shorten(word, 2 if len(word) >= TWO_EDITS - 1 else 1):
-            for right in self._shortened.get(short, ()):
-                if right not in found and right[0] == word[0] and not _contradict(word, right):
-                    found[right] = _distance(word, right)
-        return {right: edits for right, edits in found.items() if edits <= _edits_of(right)}
+        letters = _letters(word)
+        for right, its in self._by_letter.get(word[0], ()):
+            edits, longer = _edits_of(right), abs(len(right) - len(word))
+            # A letter more or less changes one letter of the word, any other edit two at most.
+            if longer <= edits and (letters ^ its).bit_count() <= 2 * edits - longer and not _contradict(word, right):
+                distance = _distance(word, right, edits)
+                if distance <= edits:
+                    found[right] = distance
+        return found
 
 
 def _contradict(word: str, right: str) -> bool:
@@ -91,17 +94,19 @@ def _edits_of(word: str) -> int:
     return 2 if len(word) >= TWO_EDITS else 1
 
 
-def _shorten(word: str, letters: int) -> set[str]:
-    """The word with up to so many letters left out, never the first."""
-    result = latest = {word}
-    for _ in range(letters):
-        latest = {longer[:k] + longer[k + 1 :] for longer in latest for k in range(1, len(longer))}
-        result = result | latest
-    return result
+def _letters(word: str) -> int:
+    """The letters that a word has, as bits; letters of other alphabets share some."""
+    letters = 0
+    for letter in word:
+        letters |= 1 << ord(letter) % 32
+    return letters
 
 
-def _distance(a: str, b: str) -> int:
-    """Edits between two words: insertions, deletions, substitutions, and swaps of neighbours (optimal alignment)."""
+def _distance(a: str, b: str, most: int) -> int:
+    """Edits between two words: insertions, deletions, substitutions, and swaps of neighbours (optimal alignment).
+
+    Any number above ``most`` is returned for words that are farther apart.
+    """
     before: list[int] = []
     row = list(range(len(b) + 1))
     for i, letter in enumerate(a, start=1):
@@ -112,4 +117,6 @@ def _distance(a: str, b: str) -> int:
                 cost = min(cost, twice[j - 2] + 1)
             row.append(cost)
         before = above
+        if min(row) > most and min(above) > most:
+            break
     return row[-1]

@@ -6,13 +6,14 @@ import re
 from functools import lru_cache
 
 _NORMAL = re.compile(
+    r"(?=[ncuw])(?:"  # soon tells that nothing begins here
     r"\bno (?:radiographic |definite |significant |convincing |x-?ray )?(?:evidence (?:of|for) |sign of |findings of )?"
     r"(?:an |any )?"
     r"(?:acute|active|significant|focal|new)?[ ,/a-z-]{0,50}?"
     r"(?:disease|process|abnormalit|finding|pathology|change|injury)"
     r"|\bno (?:acute |active |significant |focal |new )[ ,/a-z-]{0,50}?(?:infiltrate|consolidation|pneumonia|airspace)"
     r"|\b(?:normal|clear|unremarkable|negative)\b|within normal limits"
-    r"|\bnothing (?:acute|focal|abnormal)|\bnil (?:acute|of note|significant|else|focal)\b|\bn\.?a\.?d\b",
+    r"|\bnothing (?:acute|focal|abnormal)|\bnil (?:acute|of note|significant|else|focal)\b|\bn\.?a\.?d\b)",
     re.IGNORECASE,
 )
 # "Lungs are not clear", "far from a normal chest": what stands before the word in its clause turns it round.
