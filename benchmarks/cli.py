@@ -210,6 +210,31 @@ def train(
         console.print(f"clip here takes {result['open_clip']['ratio']:.2f} of open_clip's time", highlight=False)
 
 
+@app.command()
+def frozen(
+    out: Annotated[Path, typer.Option(help="Folder for frozen.json and the features.")],
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Steps per second of a frozen tower with cached features, and of the same tower trained.
+
+    Example: `python -m benchmarks frozen --set 'set=[image.tower=tf_efficientnet_lite0]' --out bench/frozen`
+    """
+    from benchmarks.frozen import FrozenBenchConfig, run_frozen
+    from lgdea.config import load_config
+    from lgdea.runs import write_json
+
+    settings = load_config(FrozenBenchConfig, [], overrides or [])
+    result = run_frozen(settings, out, say=lambda line: console.print(line, highlight=False))
+    write_json(out / "frozen.json", result)
+    if json:
+        show_json(result)
+        return
+    for name, rate in result["steps_per_second"].items():
+        console.print(f"{name}: {rate:.3f} steps/s", highlight=False)
+    console.print(f"cached features: {result['ratio']:.1f} times the steps/s of the trained tower", highlight=False)
+
+
 @app.command("eval")
 def evaluate(
     out: Annotated[Path, typer.Option(help="Folder to write; what is there is not measured again.")],

@@ -191,7 +191,7 @@ def propagate_once(module: Any, data: Any) -> None:
     from lgdea.pretraining.propagation import propagate_links
 
     with torch.no_grad():
-        images = encode_images(module.ema_model, data.builder.pixels, data.preprocess)
+        images = encode_images(module.ema_model, data.builder, data.preprocess)
         reports = encode_reports(module.ema_model, data.builder, module.config.model.evidence_temperature)
     made = propagate_links(images, reports, data.builder.corpus, module.config.graph)
     module.set_propagated(made)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from torch import Tensor, nn
 
 from lgdea.models.cached_rows import pack, row_width
 from lgdea.objectives.gather import world_size
-from lgdea.pretraining.batches import CachedTexts
+from lgdea.pretraining.batches import BatchBuilder, CachedTexts, Texts
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.data import PretrainData
-from lgdea.pretraining.encode import inference
+from lgdea.pretraining.encode import data_of, inference
 from lgdea.pretraining.module import Pretraining
 from lgdea.training.feature_cache import FeatureCache
 
@@ -91,11 +92,11 @@ def plan_caches(config: PretrainConfig, module: Pretraining, data: PretrainData,
     if config.caches_texts:
         tower = model.text_tower
         digest = hashlib.sha256()
-        for text in (builder.reports, builder.wordings, builder.phrases):
+        for text in _texts(builder):
             for part in text.pad(np.arange(len(text))):
                 digest.update(part.numpy().tobytes())
         recipe = {"tower": tower.describe(), "weights": _hash_weights(tower.backbone), "precision": precision}
-        rows = len(builder.reports) + len(builder.wordings) + len(builder.phrases)
+        rows = sum(map(len, _texts(builder)))
         recipe["texts"] = digest.hexdigest()
         texts = FeatureCache(root, recipe, rows=rows, width=row_width(tower), chunk=TEXTS_PER_CHUNK)
     return Caches(images, validation, texts)
@@ -113,38 +114,42 @@ class FillCaches(Callback):
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Fill the caches; towers are on their devices by now, and processes know of each other."""
         assert isinstance(module, Pretraining)
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        builder, model, caches = data.builder, module.model, self.caches
+        data, model, caches = data_of(trainer), module.model, self.caches
+        builder = data.builder
         if caches.images is not None:
-            views = module.config.image.cached_views
-            count = len(builder.pixels)
+            step = 1 + module.config.image.cached_views
 
             def encode(number: int, rows: slice) -> Tensor:
-                frames = builder.pixels[np.arange(rows.start // (1 + views), rows.stop // (1 + views))]
-                return _encode_views(model.image_tower, data, frames, views, seed=number)
+                frames = builder.pixels[np.arange(rows.start // step, rows.stop // step)]
+                return _encode_views(model.image_tower, data, frames, step - 1, seed=number)
 
-            _fill(caches.images, encode, trainer, f"{count:,} images in {1 + views} views")
-            builder.features, builder.views = caches.images, views
+            _fill(caches.images, encode, trainer, f"{len(builder.pixels):,} images in {step} views")
         if caches.validation is not None:
-            _fill(
-                caches.validation,
-                lambda _, rows: _encode_views(model.image_tower, data, data.validation_pixels[rows], 0, seed=0),
-                trainer,
-                f"{len(data.validation_pixels):,} validation images",
-            )
-            data.validation_features = caches.validation
+            pixels: Any = data.validation_pixels
+            encode_shown = partial(_encode_shown, model.image_tower, data)
+            _fill(caches.validation, encode_shown, trainer, f"{len(pixels):,} validation images")
         if caches.texts is not None:
-            texts = (builder.reports, builder.wordings, builder.phrases)
-            starts = np.cumsum([0, *map(len, texts)])
-            _fill(
-                caches.texts,
-                lambda _, rows: _encode_texts(model.text_tower, texts, starts, rows, module.device),
-                trainer,
-                f"{starts[-1]:,} texts",
-            )
-            builder.reports, builder.wordings, builder.phrases = (
-                CachedTexts(caches.texts, slice(start, end)) for start, end in pairwise(starts)
-            )
+            encode_texts = partial(_encode_texts, model.text_tower, _texts(builder), module.device)
+            _fill(caches.texts, encode_texts, trainer, f"{caches.texts.rows:,} texts")
+        use_caches(caches, module, data)
+
+
+def use_caches(caches: Caches, module: Pretraining, data: PretrainData) -> None:
+    """From now on train, validate and encode on filled caches."""
+    builder = data.builder
+    if caches.images is not None:
+        builder.features, builder.views = caches.images, module.config.image.cached_views
+    data.validation_features = caches.validation
+    if caches.texts is not None:
+        starts = np.cumsum([0, *map(len, _texts(builder))])
+        builder.reports, builder.wordings, builder.phrases = (
+            CachedTexts(caches.texts, slice(start, end)) for start, end in pairwise(starts)
+        )
+
+
+def _texts(builder: BatchBuilder) -> tuple[Texts, Texts, Texts]:
+    """All texts of a run, in the order in which a cache has them."""
+    return builder.reports, builder.wordings, builder.phrases
 
 
 def _fill(cache: FeatureCache, encode: Callable[[int, slice], Tensor], trainer: L.Trainer, what: str) -> None:
@@ -187,13 +192,21 @@ def _encode_views(tower: Any, data: PretrainData, frames: Any, views: int, *, se
     return torch.stack(rows, dim=1).flatten(0, 1)
 
 
-def _encode_texts(tower: Any, texts: Any, starts: Any, rows: slice, device: torch.device) -> Tensor:
-    parts = []
-    for text, start in zip(texts, starts, strict=False):
+def _encode_shown(tower: Any, data: PretrainData, number: int, rows: slice) -> Tensor:
+    """Packed features of validation images as they are."""
+    assert data.validation_pixels is not None
+    return _encode_views(tower, data, data.validation_pixels[rows], 0, seed=number)
+
+
+def _encode_texts(tower: Any, texts: Sequence[Texts], device: torch.device, _: int, rows: slice) -> Tensor:
+    """Packed outputs of the rows of ``texts``, one after the other."""
+    parts, start = [], 0
+    for text in texts:
         mine = np.arange(max(rows.start - start, 0), min(rows.stop - start, len(text)))
         if len(mine):
             ids, mask = text.pad(mine)
             parts.append(pack(tower.encode(ids.to(device), mask.to(device))))
+        start += len(text)
     return torch.cat(parts)
 
 
