@@ -61,7 +61,9 @@ def run_frozen(config: FrozenBenchConfig, out: Path, say: Callable[[str], Any]) 
         return load_config(PretrainConfig, [file], [*first, *config.set, places, *more])
 
     inputs = read_inputs(settings(), out)
-    works, batches, costs = [], [], {}
+    works: list[Any] = []
+    batches: list[Any] = []
+    costs: dict[str, float] = {}
     for name, overrides in WAYS.items():
         say(f"preparing: {name}")
         work, drawn, cost = _prepare(settings(*overrides), inputs, out, config.steps)
