@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lgdea.api.extraction import load_evidence as load_evidence
     from lgdea.api.heat_maps import show_heat_map as show_heat_map
     from lgdea.api.heat_maps import write_heat_maps as write_heat_maps
+    from lgdea.api.links import link_archive as link_archive
+    from lgdea.api.links import suggest_links as suggest_links
     from lgdea.api.results import Results as Results
     from lgdea.api.results import load_results as load_results
     from lgdea.api.training import list_configs as list_configs
@@ -53,6 +55,7 @@ _EXPORTS = {
     "extract": "lgdea.api.extraction",
     "find_cases": "lgdea.api.comparison",
     "read_change": "lgdea.api.change",
+    "link_archive": "lgdea.api.links",
     "list_backends": "lgdea.api.extraction",
     "list_configs": "lgdea.api.training",
     "list_datasets": "lgdea.api.archives",
@@ -68,6 +71,7 @@ _EXPORTS = {
     "save_model": "lgdea.models.serialization",
     "score_answers": "lgdea.api.answers",
     "show_heat_map": "lgdea.api.heat_maps",
+    "suggest_links": "lgdea.api.links",
     "train_comparison": "lgdea.api.comparison",
     "write_heat_maps": "lgdea.api.heat_maps",
 }

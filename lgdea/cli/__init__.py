@@ -23,6 +23,7 @@ from lgdea.cli import (
     extract,
     finetune,
     heatmap,
+    links,
     pretrain,
     prompts,
     references,
@@ -68,6 +69,7 @@ def _root(
 
 
 app.command("demo")(demo.demo)
+links.register(data.app)
 app.add_typer(data.app, name="data")
 review.register(extract.app)
 app.add_typer(extract.app, name="extract")

@@ -169,8 +169,13 @@ def merge(
 @app.command()
 def pair(
     archive: ArchiveArgument,
-    fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the linkable training patients.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    fraction: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of the linkable training patients.")
+    ] = None,
+    links: Annotated[
+        list[Path] | None, typer.Option(help="Instead: CSV files whose rows name the links, image_id and report_id.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the patients' order; one seed's fractions are nested.")] = 0,
     json: JsonFlag = False,
 ) -> None:
@@ -179,8 +184,17 @@ def pair(
     Example: `lgdea data pair archives/phantom --fraction 0.05 --out pairing.parquet`
     """
     from lgdea.api.archives import make_pairing
+    from lgdea.records.archive import Archive
+    from lgdea.records.links import pair_links
+    from lgdea.records.pairing import write_pairing
 
-    pairing = make_pairing(archive, fraction=fraction, seed=seed, out=out)
+    if (fraction is None) == (not links):
+        raise UsageError("which links are kept is not said, or twice", remedy="give either --fraction or --links")
+    if fraction is not None:
+        pairing = make_pairing(archive, fraction=fraction, seed=seed, out=out)
+    else:
+        pairing = pair_links(Archive.open(archive), links or [])
+        write_pairing(pairing, out)
     counts = pairing["state"].value_counts().to_dict()
     if json:
         show_json({"pairing": str(out), **counts})

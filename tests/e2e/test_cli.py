@@ -20,6 +20,8 @@ VERBS = [
     ("data", "verify"),
     ("data", "merge"),
     ("data", "pair"),
+    ("data", "suggest-links"),
+    ("data", "link"),
     ("extract", "run"),
     ("extract", "score"),
     ("extract", "page"),

@@ -7,7 +7,14 @@ import importlib
 
 import pytest
 
-MODULES = ("graph.diffusion", "graph.hetero", "graph.links", "graph.neighbours", "models.retrieval_head")
+MODULES = (
+    "graph.coverage",
+    "graph.diffusion",
+    "graph.hetero",
+    "graph.links",
+    "graph.neighbours",
+    "models.retrieval_head",
+)
 
 
 @pytest.mark.parametrize("module", MODULES)

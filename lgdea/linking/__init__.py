@@ -1,0 +1,1 @@
+"""Links between images and reports: which to make next, and which to doubt."""
