@@ -121,6 +121,36 @@ def pairing(
 
 
 @app.command()
+def links(
+    out: Annotated[Path, typer.Option(help="Folder to write; what is there is not measured again.")],
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Start nothing after this time; 0: only the table.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Links chosen by `lgdea data suggest-links` against random ones, and planted wrong links found again.
+
+    Example: `python -m benchmarks links --minutes 30 --out bench/links`
+    """
+    from benchmarks.links import LinksBenchConfig, run_links, summarise, to_markdown
+    from lgdea.config import load_config
+    from lgdea.runs import write_text
+
+    settings = load_config(LinksBenchConfig, resolve_configs(CONFIGS, config or ["links"]), overrides or [])
+    results = run_links(settings, out, say=lambda line: console.print(line, highlight=False), minutes=minutes)
+    if not results:
+        return
+    table = summarise(results)
+    write_text(out / "links.md", to_markdown(table))
+    if json:
+        show_json(table.to_dict("records"))
+    else:
+        console.print(to_markdown(table), highlight=False)
+
+
+@app.command()
 def entity(
     out: Annotated[Path, typer.Option(help="Folder to write; seeds that are there are not run again.")],
     overrides: SetOption = None,

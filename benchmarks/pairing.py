@@ -29,6 +29,8 @@ from lgdea.shipped import shipped
 from lgdea.version import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lgdea.pretraining.config import PretrainConfig
 
 METRICS = {
@@ -108,7 +110,7 @@ def run_grid(
     out.mkdir(parents=True, exist_ok=True)
     missing = [c for c in cells(config) if not (out / "results" / c.file).exists()]
     with FileLock(out / ".lock"):
-        _check_settings(config, out)
+        check_settings(config, out)
         if missing and minutes != 0:
             shared = prepare(config, out)
     began = time.monotonic()
@@ -154,7 +156,7 @@ def prepare(config: PairingBenchConfig, out: Path) -> Shared:
     archive = make_archive(config.phantom, out / "archive")
     weights = None
     if config.tower is not None:
-        image = _load(config, {"data": dict.fromkeys(("archive", "evidence", "pairing"), ".")}).image
+        image = load_pretraining(config, {"data": dict.fromkeys(("archive", "evidence", "pairing"), ".")}).image
         weights = make_tower(config.tower, image, out / "tower")
     kinds = sorted({variant.evidence for variant in config.variants.values()})
     evidence = {kind: make_evidence(kind, archive, out / "evidence") for kind in kinds}
@@ -163,28 +165,34 @@ def prepare(config: PairingBenchConfig, out: Path) -> Shared:
 
 def run_cell(config: PairingBenchConfig, cell: Cell, shared: Shared, out: Path) -> dict[str, Any]:
     """Pretrain and evaluate one run; nothing but the returned numbers is kept."""
-    from lgdea.pretraining.fit import fit
     from lgdea.records.archive import Archive
-    from lgdea.records.pairing import make_pairing, write_pairing
+    from lgdea.records.pairing import make_pairing
+
+    pairing = make_pairing(Archive.open(shared.archive), fraction=cell.fraction, seed=cell.seed)
+    return {**vars(cell), **train_on(config, cell.variant, cell.seed, pairing, shared, out / "work" / cell.name)}
+
+
+def train_on(
+    config: PairingBenchConfig, variant: str, seed: int, pairing: pd.DataFrame, shared: Shared, work: Path
+) -> dict[str, Any]:
+    """Pretrain on a pairing in the folder ``work``, which is removed again, and evaluate."""
+    from lgdea.pretraining.fit import fit
+    from lgdea.records.pairing import write_pairing
 
     began = time.monotonic()
-    variant, work = config.variants[cell.variant], out / "work" / cell.name
-    pairing = make_pairing(Archive.open(shared.archive), fraction=cell.fraction, seed=cell.seed)
-    write_pairing(pairing, work.parent / f"{work.name}.parquet")
+    file = work.parent / f"{work.name}.parquet"
+    write_pairing(pairing, file)
     inputs = {
         "archive": shared.archive,
-        "evidence": shared.evidence[variant.evidence],
-        "pairing": work.parent / f"{work.name}.parquet",
+        "evidence": shared.evidence[config.variants[variant].evidence],
+        "pairing": file,
         "image_cache": shared.image_cache,
     }
-    settings: dict[str, Any] = {"seed": cell.seed, "data": inputs}
+    settings: dict[str, Any] = {"seed": seed, "data": inputs}
     if shared.weights is not None:
         settings["image"] = {"weights": shared.weights}
-    model = fit(_load(config, *variant.set, settings), work)
+    model = fit(load_pretraining(config, *config.variants[variant].set, settings), work)
     result = {
-        "variant": cell.variant,
-        "fraction": cell.fraction,
-        "seed": cell.seed,
         "linked": int((pairing["state"] == "paired").sum()),
         "metrics": evaluate(model, shared.archive, shared.image_cache),
         "training": json.loads((work / runs.MANIFEST).read_text(encoding="utf-8")).get("metrics", {}),
@@ -215,14 +223,15 @@ def read_results(folder: Path, wanted: Iterable[Cell]) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 
-def _load(config: PairingBenchConfig, *overrides: str | dict[str, Any]) -> PretrainConfig:
+def load_pretraining(config: PairingBenchConfig, *overrides: str | dict[str, Any]) -> PretrainConfig:
+    """The pretraining configuration that all runs share, with overrides."""
     from lgdea.pretraining.config import PretrainConfig
 
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config.pretrain}.yaml"
     return load_config(PretrainConfig, [file], [*config.set, *overrides])
 
 
-def _check_settings(config: PairingBenchConfig, out: Path) -> None:
+def check_settings(config: PairingBenchConfig, out: Path) -> None:
     """Results of one folder must be comparable; more fractions, seeds or variants may join them."""
     shared = config.model_dump(mode="json", include={"phantom", "pretrain", "set", "tower"})
     text = json.dumps(shared, sort_keys=True)

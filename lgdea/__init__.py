@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lgdea.api.extraction import load_evidence as load_evidence
     from lgdea.api.heat_maps import show_heat_map as show_heat_map
     from lgdea.api.heat_maps import write_heat_maps as write_heat_maps
+    from lgdea.api.links import doubt_links as doubt_links
     from lgdea.api.links import link_archive as link_archive
     from lgdea.api.links import suggest_links as suggest_links
     from lgdea.api.results import Results as Results
@@ -51,6 +52,7 @@ _EXPORTS = {
     "Unit": "lgdea.evidence.schema",
     "build_archive": "lgdea.api.archives",
     "create_model": "lgdea.models.create",
+    "doubt_links": "lgdea.api.links",
     "evaluate": "lgdea.api.evaluation",
     "extract": "lgdea.api.extraction",
     "find_cases": "lgdea.api.comparison",

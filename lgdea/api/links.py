@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from lgdea.api.evidence import Evidence
-from lgdea.linking import suggest
+from lgdea.linking import doubt, suggest
 from lgdea.records import links
 from lgdea.records.archive import Archive
 from lgdea.records.csv_io import write_spreadsheet
@@ -73,7 +73,7 @@ def suggest_links(
         _open(archive),
         budget,
         model=model,
-        evidence=_frame(evidence),
+        evidence=None if evidence is None else _frame(evidence),
         pairing=pairing,
         strategy=strategy,
         seed=seed,
@@ -113,6 +113,64 @@ def link_archive(archive: Archive | str | Path, files: str | Path | Sequence[str
     return links.link_archive(_open(archive), named, out)[0]
 
 
+def doubt_links(
+    archive: Archive | str | Path,
+    evidence: EvidenceSource,
+    model: str | Path | ImageEncoder | LgdeaModel,
+    *,
+    pairing: pd.DataFrame | str | Path | None = None,
+    folds: int = 5,
+    wrong_share: float = 0.05,
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> pd.DataFrame:
+    """Rank the linked training pairs by how far image and report disagree, the most doubtful first.
+
+    Linear heads on the model's image embeddings learn the reports' findings from the other folds' patients, so that no
+    pair is judged by heads that have seen it. What wrong links look like is known from the same reports beside images
+    of other patients.
+
+    Args:
+        archive: Archive or its folder; its studies must be split.
+        evidence: Evidence of the archive's reports, or its folder.
+        model: What embeds the images, as of :func:`suggest_links`. A model that was pretrained on the links that it is
+            to judge is refused; where that cannot be known it is logged.
+        pairing: Links to judge; None: all that the archive has.
+        folds: Parts, by patient, of which each is judged by heads trained on the others.
+        wrong_share: Share of links that you think are wrong; it scales ``p_wrong`` and changes no rank.
+        seed: Seed of folds and re-pairings.
+        out: CSV file to write; `lgdea data pair --except` hides the links whose column ``wrong`` is filled in.
+
+    Returns:
+        A row per linked image, ``rank, patient_id, study_id, image_id, report_id, p_wrong, disagreement, reason,
+        wrong``: ``p_wrong`` is the probability that the link is wrong if ``wrong_share`` of all are; ``disagreement``
+        the share of re-paired links that agree better, evenly spread in [0, 1] for wrong links; ``reason`` the
+        findings that disagree most. ``attrs``: ``separation``, the AUROC of linked against re-paired pairs (0.5: the
+        embeddings tell nothing), and ``most_wrong``, a bound of the share of wrong links.
+
+    Raises:
+        UsageError: There are no links, the model has seen them, or the evidence is of another archive.
+        DataError: There are too few links to learn from, or the pairing is of another archive.
+
+    Example:
+        >>> rows = lgdea.doubt_links(archive, lgdea.extract(archive), model, folds=3, out="doubts.csv")
+        >>> list(rows["rank"][:3]), rows["disagreement"].is_monotonic_decreasing
+        ([1, 2, 3], True)
+    """
+    table = doubt.doubt_links(
+        _open(archive),
+        _frame(evidence),
+        model,
+        pairing=pairing,
+        folds=folds,
+        wrong_share=wrong_share,
+        seed=seed,
+    )
+    if out is not None:
+        _write_rows(out, table)
+    return table
+
+
 def _write_rows(file: str | Path, table: pd.DataFrame) -> None:
     """Write a table as a spreadsheet."""
     rows = ({str(key): value for key, value in row.items()} for row in table.to_dict("records"))
@@ -123,7 +181,7 @@ def _open(archive: Archive | str | Path) -> Archive:
     return archive if isinstance(archive, Archive) else Archive.open(archive)
 
 
-def _frame(evidence: EvidenceSource | None) -> pd.DataFrame | str | Path | None:
+def _frame(evidence: EvidenceSource) -> pd.DataFrame | str | Path:
     if not isinstance(evidence, Evidence):
         return evidence
     return evidence.folder if evidence.folder is not None else evidence.to_frame()

@@ -176,25 +176,29 @@ def pair(
     links: Annotated[
         list[Path] | None, typer.Option(help="Instead: CSV files whose rows name the links, image_id and report_id.")
     ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option("--except", help="Hide the links whose column `wrong` is filled in in this CSV file.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the patients' order; one seed's fractions are nested.")] = 0,
     json: JsonFlag = False,
 ) -> None:
     """Choose which studies keep their image-report link; by patient, 1% inside 5% inside 20%.
 
     Example: `lgdea data pair archives/phantom --fraction 0.05 --out pairing.parquet`
+
+    Example: `lgdea data pair archives/klinik --fraction 1 --except doubts.csv --out pairing.parquet`
     """
-    from lgdea.api.archives import make_pairing
     from lgdea.records.archive import Archive
-    from lgdea.records.links import pair_links
-    from lgdea.records.pairing import write_pairing
+    from lgdea.records.links import pair_links, without_wrong
+    from lgdea.records.pairing import make_pairing, write_pairing
 
     if (fraction is None) == (not links):
         raise UsageError("which links are kept is not said, or twice", remedy="give either --fraction or --links")
-    if fraction is not None:
-        pairing = make_pairing(archive, fraction=fraction, seed=seed, out=out)
-    else:
-        pairing = pair_links(Archive.open(archive), links or [])
-        write_pairing(pairing, out)
+    opened = Archive.open(archive)
+    pairing = pair_links(opened, links or []) if fraction is None else make_pairing(opened, fraction, seed)
+    if exclude is not None:
+        pairing = without_wrong(pairing, exclude)
+    write_pairing(pairing, out)
     counts = pairing["state"].value_counts().to_dict()
     if json:
         show_json({"pairing": str(out), **counts})

@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to ``app``."""
     app.command("suggest-links")(suggest_links)
     app.command("link")(link)
+    app.command("doubt-links")(doubt_links)
 
 
 def suggest_links(
@@ -98,3 +99,43 @@ def link(
         show_json({"archive": str(out), "new_links": new, "studies": len(linked.studies)})
     else:
         console.print(f"{out}: {new:,} new links, {len(linked.studies):,} studies")
+
+
+def doubt_links(
+    archive: ArchiveArgument,
+    evidence: Annotated[Path, typer.Option(help="Evidence of the reports, made by `lgdea extract`.")],
+    model: Annotated[
+        str, typer.Option(help="Embeds the images: model folder, timm:NAME ..., or a folder of `lgdea embed`.")
+    ],
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    pairing: Annotated[
+        Path | None, typer.Option(help="Links to judge, made by `lgdea data pair`; default: all of the archive.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Parts by patient; each is judged by heads trained on the others.")] = 5,
+    wrong_share: Annotated[
+        float, typer.Option(help="Share of links that you think are wrong; scales p_wrong, changes no rank.")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of folds and re-pairings.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Rank linked training pairs by how far image and report disagree under heads that have not seen the link.
+
+    Look at the first rows, write something into the column `wrong` of those that are, and give the file to
+    `lgdea data pair --except`.
+
+    Example: `lgdea data doubt-links archives/klinik --evidence evidence --model timm:resnet50 --out doubts.csv`
+    """
+    from lgdea.api.links import doubt_links as doubt
+
+    table = doubt(archive, evidence, model, pairing=pairing, folds=folds, wrong_share=wrong_share, seed=seed, out=out)
+    if json:
+        show_json({"file": str(out), **table.attrs})
+        return
+    facts = table.attrs
+    console.print(
+        f"{out}: {facts['links']:,} links, judged by {facts['findings']} findings; linked against re-paired pairs: "
+        f"AUROC {facts['separation']:.2f}; at most {facts['most_wrong']:.0%} are wrong",
+        highlight=False,
+    )
+    columns = ["rank", "study_id", "p_wrong", "disagreement", "reason"]
+    show_table(None, columns, table.head(5)[columns].to_numpy().tolist())

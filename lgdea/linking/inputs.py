@@ -46,6 +46,18 @@ class TrainingItems:
     reports: pd.DataFrame
 
 
+def open_pairing(archive: Archive, pairing: pd.DataFrame | str | Path | None) -> tuple[pd.DataFrame, Path]:
+    """Return the pairing and the file that errors name; None keeps all links that the archive has.
+
+    Raises:
+        DataError: The studies have no split, or the file is no pairing.
+        UsageError: There is no such file.
+    """
+    if isinstance(pairing, str | Path):
+        return read_pairing(pairing), Path(pairing)
+    return (make_pairing(archive, fraction=1.0) if pairing is None else pairing), archive.folder
+
+
 def training_items(archive: Archive, pairing: pd.DataFrame | str | Path | None) -> TrainingItems:
     """List the training images and reports with the state of their study.
 
@@ -56,10 +68,7 @@ def training_items(archive: Archive, pairing: pd.DataFrame | str | Path | None) 
     Raises:
         DataError: The studies have no split, or the pairing is of another archive.
     """
-    if pairing is None:
-        pairing = make_pairing(archive, fraction=1.0)
-    file = archive.folder if isinstance(pairing, pd.DataFrame) else Path(pairing)
-    frame = pairing if isinstance(pairing, pd.DataFrame) else read_pairing(file)
+    frame, file = open_pairing(archive, pairing)
     states = training_states(archive, frame, source=file)
     patients = archive.studies.set_index("study_id")["patient_id"]
     sides = []

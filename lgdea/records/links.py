@@ -97,6 +97,31 @@ def pair_links(archive: Archive, files: Sequence[str | Path]) -> pd.DataFrame:
     return pairing
 
 
+def without_wrong(pairing: pd.DataFrame, file: str | Path) -> pd.DataFrame:
+    """Hide the links of a pairing that somebody has found to be wrong.
+
+    Args:
+        pairing: As :func:`~lgdea.records.pairing.make_pairing` makes it.
+        file: A CSV file with ``study_id`` and ``wrong``, such as `lgdea data doubt-links` writes; whatever stands in
+            ``wrong`` says that the link is.
+
+    Raises:
+        UsageError: There is no such file, or nothing is filled in.
+        DataError: A column is missing, or a study is not the pairing's.
+    """
+    rows = [(n, row["study_id"]) for n, row in read_spreadsheet(file, ["study_id", "wrong"]) if row["wrong"].strip()]
+    if not rows:
+        raise UsageError("no link is said to be wrong", file=file, remedy="fill in the column wrong")
+    known = set(pairing["study_id"])
+    for number, study in rows:
+        if study not in known:
+            raise DataError(f"names the study {study!r}, which the archive lacks", file=file, row=number)
+    wrong = pairing["study_id"].isin([study for _, study in rows]) & (pairing["state"] == "paired")
+    kept = pairing.assign(state=pairing["state"].mask(wrong, "unlinked"))
+    kept.attrs = {**pairing.attrs, "wrong": int(wrong.sum())}
+    return kept
+
+
 def link_archive(archive: Archive, files: Sequence[str | Path], out: str | Path) -> tuple[Archive, int]:
     """Write an archive in which linked images stand in the study of their report.
 

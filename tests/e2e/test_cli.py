@@ -22,6 +22,7 @@ VERBS = [
     ("data", "pair"),
     ("data", "suggest-links"),
     ("data", "link"),
+    ("data", "doubt-links"),
     ("extract", "run"),
     ("extract", "score"),
     ("extract", "page"),

@@ -34,3 +34,17 @@ def test_pretraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracked = pd.read_csv("runs/tracked/metrics.csv")
     assert "lr-AdamW/pg1" in set(tracked["name"])
     assert list(Path("runs/tensorboard/tracked").rglob("events.*"))
+
+
+def test_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names = run_blocks("links.md")
+    covered = names["rows"].attrs["coverage"][0]
+    assert covered["after"] > covered["random"] > covered["before"]
+    assert names["doubts"]["rank"].iloc[-1] == len(names["doubts"])
+    assert Path("links_to_make.csv").read_text(encoding="utf-8-sig").startswith("rank,patient_id,study_id,image_id")
+    page = (DOCS / "links.md").read_text(encoding="utf-8")
+    shown = re.search(r"```csv\n(.*?)\n", page, re.DOTALL)
+    assert shown is not None
+    assert shown[1] == ",".join(names["rows"].columns)

@@ -41,13 +41,13 @@ def test_suggestions_are_unlinked_training_studies_of_different_patients(
     assert rows["reason"].str.len().min() > 5
 
 
-@pytest.mark.parametrize(("strategy", "measure"), [("images", 0), ("rare", 0), ("rare", 1)])
-def test_a_choice_covers_more_than_chance(archive: Archive, evidence: Path, model, strategy: str, measure: int) -> None:
+@pytest.mark.parametrize("strategy", ["images", "rare", "both"])
+def test_a_choice_covers_more_than_chance(archive: Archive, evidence: Path, model, strategy: str) -> None:
     pairing = lgdea.make_pairing(archive, 0.05)
     rows = lgdea.suggest_links(
         archive, 10, model=model, evidence=evidence, pairing=pairing, strategy=strategy
     )  # fmt: skip
-    row = rows.attrs["coverage"][measure]
+    row = rows.attrs["coverage"][0]
     assert row["after"] > row["random"] + row["random_sd"]
     assert row["after"] > row["before"]
 
