@@ -1,17 +1,73 @@
-"""Interval change and question sets in Python."""
+"""Interval change in Python."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lgdea.errors import UsageError
 from lgdea.records.archive import Archive
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from lgdea.comparison.change.model import ChangeModel
     from lgdea.comparison.change.read import ReadChange
+    from lgdea.reporting.cases import CaseSheet
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What has become of each entity between two images of a patient; a sequence of its ``changes``."""
+
+    changes: tuple[ReadChange, ...]
+    pair: Mapping[str, Any]
+    """The pair that was compared: studies, images, ``rule``, ``days`` and ``nth``, as far as they are known."""
+    prior: np.ndarray
+    """(H, W) in [0, 1], the earlier image."""
+    current: np.ndarray
+    """The later one."""
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def __iter__(self) -> Iterator[ReadChange]:
+        return iter(self.changes)
+
+    def __getitem__(self, position: int) -> ReadChange:
+        return self.changes[position]
+
+    @property
+    def sheet(self) -> CaseSheet:
+        """Both images side by side with a table of the changes, and where the model looked for the first of them."""
+        from lgdea.reporting.change_sheet import change_sheet
+
+        return change_sheet(self.changes, self.prior, self.current, self.pair)
+
+    def draw(self, *, side: int = 256) -> Image.Image:
+        """Draw :attr:`sheet`.
+
+        Args:
+            side: Longer side of each picture in pixels.
+        """
+        return self.sheet.draw(side=side)
+
+    def write(self, out: str | Path) -> Path:
+        """Write :attr:`sheet` as a picture (``.png``) or a self-contained page (``.html``).
+
+        Args:
+            out: The file.
+
+        Raises:
+            UsageError: Another ending.
+        """
+        from lgdea.reporting.case_page import write_sheet
+
+        return write_sheet(self.sheet, out)
 
 
 def read_change(
@@ -24,7 +80,7 @@ def read_change(
     days: float | None = None,
     prefer: str = "same-view",
     device: str | None = None,
-) -> tuple[list[ReadChange], dict[str, Any]]:
+) -> Changes:
     """Tell what has become of entities since the prior study.
 
     Args:
@@ -38,7 +94,7 @@ def read_change(
         device: Where to put a model given by its folder; a GPU when there is one.
 
     Returns:
-        The changes, and the pair that was compared: studies, images, rule and days.
+        The changes, with the pair that was compared; ``.draw()`` and ``.write()`` show them.
 
     Raises:
         UsageError: No prior is given, the model has no change head, or an entity means nothing.
@@ -49,12 +105,15 @@ def read_change(
         >>> import numpy as np
         >>> reader = ChangeModel.create(model)
         >>> images = np.ones((64, 64)), np.zeros((64, 64))
-        >>> found, _ = lgdea.read_change(reader, *images, entities=["left effusion"], days=3)
+        >>> found = lgdea.read_change(reader, *images, entities=["left effusion"], days=3)
         >>> found[0].entity.finding, found[0].sentence.endswith("the study 3 days earlier.")
         ('pleural_effusion', True)
+        >>> found.draw(side=96).mode
+        'RGB'
     """
     from lgdea.comparison.change.pairs import prior_of
     from lgdea.comparison.change.read import read_pair
+    from lgdea.models.inference import to_pixels
 
     pair: dict[str, Any] = {"days": days}
     if archive is not None:
@@ -64,7 +123,8 @@ def read_change(
     elif prior is None:
         raise UsageError("no prior image", remedy="give one, or an archive in which the study has one")
     loaded = _load(model, device) if isinstance(model, str | Path) else model
-    return read_pair(loaded, prior, current, entities, days=pair["days"]), pair
+    before, now = to_pixels(prior), to_pixels(current)
+    return Changes(tuple(read_pair(loaded, before, now, entities, days=pair["days"])), pair, before, now)
 
 
 def _load(model: str | Path, device: str | None) -> ChangeModel:

@@ -29,6 +29,9 @@ def read(
     current: Annotated[Path | None, typer.Option(help="The later image.")] = None,
     entity: Annotated[list[str] | None, typer.Option(help="What is asked for, in any words; may be repeated.")] = None,
     prefer: Annotated[str, typer.Option(help="Choice of the prior: same-view or latest.")] = "same-view",
+    out: Annotated[
+        Path | None, typer.Option(help="Picture (.png) or page (.html): both images, a table, and where it looked.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Tell what has become of each finding since the prior study: state, confidence and a sentence.
@@ -45,20 +48,28 @@ def read(
         or (study is None) == (prior is None)
     ):
         raise UsageError("nothing to compare", remedy="give --archive and --study, or --prior and --current")
-    found, pair = read_change(model, study or current, prior, archive=archive, entities=entity, prefer=prefer)
+    if out is not None:
+        from lgdea.reporting.case_page import check_ending
+
+        check_ending(out)  # before a model is loaded
+    found = read_change(model, study or current, prior, archive=archive, entities=entity, prefer=prefer)
+    if out is not None:
+        found.write(out)
     rows: list[dict[str, Any]] = [
         {"entity": c.entity.text, "finding": c.entity.finding, "state": c.state, "confidence": c.confidence,
          "shown": c.shown, "sentence": c.sentence}
         for c in found
     ]  # fmt: skip
     if json:
-        show_json({"pair": {key: value for key, value in pair.items() if value is not None}, "changes": rows})
+        show_json({"pair": {key: value for key, value in found.pair.items() if value is not None}, "changes": rows})
         return
     if study is not None:
-        days = f"{pair['days']:g} days"
-        console.print(f"prior: {pair['study_prior']}, {days} earlier ({pair['rule']})", highlight=False)
+        pair = found.pair
+        console.print(f"prior: {pair['study_prior']}, {pair['days']:g} days earlier ({pair['rule']})", highlight=False)
     cells = [(r["entity"], r["state"], f"{r['confidence']:.2f}", f"{r['shown']:.2f}", r["sentence"]) for r in rows]
     show_table("changes", ["entity", "state", "confidence", "P(shown)", "sentence"], cells)
+    if out is not None:
+        console.print(f"changes: {out}")
 
 
 def questions(

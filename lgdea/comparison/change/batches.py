@@ -80,10 +80,20 @@ class ChangeBatches:
         """Share of each of the six states among what batches ask, the same for a state and its mirror."""
         rng = np.random.default_rng([self.seed, 1])
         rows = np.arange(len(self))
-        mass = self.targets[rows[:, None], self.draw_findings(rows, rng)].sum(axis=(0, 1)).astype(np.float64) + 1e-3
-        mass[1:4] += mass[6] * mass[1:4] / mass[1:4].sum()
-        mass = (mass[:6] + mass[[4, 3, 2, 1, 0, 5]]) / 2
-        return np.asarray(mass / mass.sum())
+        return _six_shares(self.targets[rows[:, None], self.draw_findings(rows, rng)].sum(axis=(0, 1)))
+
+    def natural_shares(self) -> NDArray[np.float64]:
+        """Share of each of the six states among all findings of all pairs that have a target."""
+        known = self.targets.sum(axis=2) > 0
+        return _six_shares(np.bincount(self.targets.argmax(axis=2)[known], minlength=len(EVENTS)))
+
+
+def _six_shares(events: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Shares of the six states from the mass of seven events: "in both" is shared out, a state is as its mirror."""
+    mass = np.asarray(events, np.float64) + 1e-3
+    mass[1:4] += mass[6] * mass[1:4] / mass[1:4].sum()
+    mass = (mass[:6] + mass[[4, 3, 2, 1, 0, 5]]) / 2
+    return np.asarray(mass / mass.sum())
 
 
 def distant_pairs(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -178,6 +178,8 @@ class ChangeModel(nn.Module):
         self.head = head
         self.findings: tuple[str, ...] = ()
         """Vocabulary ids that training has asked for."""
+        self.log_prior: tuple[float, ...] = (0.0,) * 6
+        """Logarithms by which the balanced probabilities of the six states become those of an archive as it is."""
         self.name = base.name
 
     @classmethod
@@ -195,6 +197,20 @@ class ChangeModel(nn.Module):
             self.head.eval()
             pair = [study_tokens(self.base, images.to(self.base.device)) for images in (prior, current)]
             return self.head(pair[0], pair[1], self.base.embed_phrases(phrases)).softmax(dim=-1)
+
+    def shown(self, states: Tensor) -> Tensor:
+        """Probability that one of the two images shows an entity.
+
+        Training balances the states, of which "absent from both" is by far the most frequent, so its share is put back.
+
+        Args:
+            states: (..., 6) of :meth:`states`.
+
+        Returns:
+            (...), in [0, 1].
+        """
+        natural = states * states.new_tensor(self.log_prior).exp()
+        return 1 - natural[..., 5] / natural.sum(dim=-1).clamp_min(1e-12)
 
     def read_changes(
         self, prior: Sequence[np.ndarray], current: Sequence[np.ndarray], findings: Sequence[str]

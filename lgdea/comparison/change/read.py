@@ -61,11 +61,12 @@ def read_pair(
     preprocess: Any = model.base.preprocess
     before, now = (preprocess(to_pixels(image)) for image in (prior, current))
     phrases = [entity.text for entity in asked]
-    table = model.states(before[0][None], now[0][None], phrases)[0].cpu().numpy().astype(float)
+    balanced = model.states(before[0][None], now[0][None], phrases)[0]
+    table, likely = balanced.cpu().numpy().astype(float), model.shown(balanced).cpu().numpy()
     grids = [model.maps(image, phrases).cpu().numpy() for image, _ in (before, now)]
     found = []
     for row, entity in enumerate(asked):
-        states, shown = table[row, :5], float(1 - table[row, 5])
+        states, shown = table[row, :5], float(likely[row])
         state = STATES[int(states.argmax())]
         maps = tuple(
             geometry.map_to_source(grid[row]) for (_, geometry), grid in zip((before, now), grids, strict=True)

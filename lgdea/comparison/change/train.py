@@ -70,6 +70,7 @@ def load_change_model(folder: str | Path, device: str = "cpu") -> ChangeModel:
     def build(base: LgdeaModel, content: dict[str, Any]) -> ChangeModel:
         model = ChangeModel.create(base, **content["settings"])
         model.findings = tuple(content["findings"])
+        model.log_prior = tuple(content.get("log_prior", model.log_prior))
         return model
 
     return load_with_head(folder, HEAD, device, build)
@@ -102,14 +103,18 @@ def _prepare(config: ChangeTrainingConfig, out: Path, process: ProcessInfo) -> T
     torch.manual_seed(config.seed)
     model = ChangeModel.create(base, **config.head.model_dump())
     model.findings = tuple(findings)
+    asked, natural = batches.event_shares(), batches.natural_shares()
+    # Training has added balance log(asked) to the logits: exp(logits) asked^(balance - 1) is free of the batches' mix.
+    model.log_prior = tuple((np.log(natural) + (config.balance - 1) * np.log(asked)).tolist())
     with torch.no_grad():
         phrases = base.eval().embed_phrases([canonical_phrase(finding) for finding in findings])
-    module = ChangeTraining(model, config, phrases, torch.from_numpy(batches.event_shares()))
+    module = ChangeTraining(model, config, phrases, torch.from_numpy(asked))
 
     def save(folder: Path) -> None:
         model.eval().cpu()
         save_model(base, folder, {"name": f"{out.name} (change head)", "change head": counts})
-        save_head(folder, HEAD, model.head, {"settings": model.head.settings, "findings": findings})
+        content = {"settings": model.head.settings, "findings": findings, "log_prior": model.log_prior}
+        save_head(folder, HEAD, model.head, content)
 
     return Training(module, lambda start: step_loader(batches, start, config), counts, save)
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import lgdea
 from lgdea.comparison.change.batches import ChangeBatches, distant_pairs
@@ -175,28 +176,47 @@ def test_our_own_extractor_reads_every_sentence(state, days):
     assert [(m.change, m.laterality, m.assertion == "absent") for m in found] == [(state, "left", state == "resolved")]
 
 
+def test_the_share_of_absent_findings_is_put_back(visits, trained, bench):
+    """Balanced training calls everything half shown; P(shown) counts how rare findings are."""
+    model = load_change_model(trained)
+    shares = np.exp(model.log_prior)
+    assert shares.sum() == pytest.approx(1, abs=1e-6)  # balance 1: the natural shares themselves
+    assert shares[5] > 0.5
+    assert shares[:5] == pytest.approx(shares[[4, 3, 2, 1, 0]])
+    even = torch.full((2, 6), 1 / 6)
+    assert model.shown(even).tolist() == pytest.approx([1 - shares[5]] * 2, abs=1e-6)
+    assert model.shown(torch.eye(6)).tolist() == pytest.approx([1] * 5 + [0])
+    _, archive, _ = visits
+    study = choose_priors(archive, "all").table.iloc[0]["study_current"]
+    all_findings = [f.replace("_", " ") for f in model.findings[:6]]
+    natural = lgdea.read_change(model, study, archive=archive, entities=all_findings)
+    model.log_prior = (0.0,) * 6  # as a head that was saved without it
+    balanced = lgdea.read_change(model, study, archive=archive, entities=all_findings)
+    assert all(a.shown < b.shown for a, b in zip(natural, balanced, strict=True))
+    assert [a.state for a in natural] == [b.state for b in balanced]
+    assert [a.confidence for a in natural] == [b.confidence for b in balanced]
+
+
 def test_reading_a_study_and_two_images(visits, trained):
     _, archive, _ = visits
     pair = choose_priors(archive, "all").table.iloc[0]
-    found, told = lgdea.read_change(
-        trained, pair["study_current"], archive=archive, entities=["edema", "left effusion"]
-    )
-    assert told["study_prior"] == pair["study_prior"]
-    assert told["rule"] == pair["rule"]
+    found = lgdea.read_change(trained, pair["study_current"], archive=archive, entities=["edema", "left effusion"])
+    assert found.pair["study_prior"] == pair["study_prior"]
+    assert found.pair["rule"] == pair["rule"]
     assert [item.entity.finding for item in found] == ["edema", "pleural_effusion"]
     shape = read_image(archive.image_path(pair["image_prior"])).pixels.shape
     assert found[0].maps[0].shape == shape
     assert 0 <= found[0].confidence <= 1
     files = [archive.image_path(pair[f"image_{side}"]) for side in ("current", "prior")]
-    again, _ = lgdea.read_change(trained, files[0], files[1], entities=["edema"])
+    again = lgdea.read_change(trained, files[0], files[1], entities=["edema"])
     assert again[0].confidence == pytest.approx(found[0].confidence)
-    turned, _ = lgdea.read_change(trained, files[1], files[0], entities=["edema"])
+    turned = lgdea.read_change(trained, files[1], files[0], entities=["edema"])
     from lgdea.comparison.change.states import MIRROR
 
     assert turned[0].state == MIRROR[again[0].state]
 
 
-def test_command_line(visits, trained, capsys):
+def test_command_line(visits, trained, capsys, tmp_path):
     _, archive, _ = visits
     study, first = (
         choose_priors(archive, "all").table.iloc[0]["study_current"],
@@ -206,6 +226,22 @@ def test_command_line(visits, trained, capsys):
     code, out, _ = run_lgdea(capsys, *read, study, "--entity", "edema")
     assert code == 0
     assert " earlier (same " in out
+    asked = ("--entity", "edema", "--entity", "left effusion")
+    for ending in ("png", "html"):
+        code, out, err = run_lgdea(capsys, *read, study, *asked, "--out", tmp_path / f"change.{ending}")
+        assert (code, err) == (0, "")
+        assert f"change.{ending}" in out.replace("\n", "")
+    with Image.open(tmp_path / "change.png") as picture:
+        assert picture.width > 3 * 150
+        assert picture.height > 2 * 150
+    text = (tmp_path / "change.html").read_text()
+    assert text.count("data:image/jpeg") == 2  # prior and current, each once
+    assert text.count('class="heat"') == 4  # two entities in both
+    assert f"{study} beside its prior" in text
+    assert "chosen by: same " in text
+    code, _, err = run_lgdea(capsys, *read, study, "--out", tmp_path / "change.pdf")
+    assert code == 2
+    assert "end the file's name in .png or .html" in err
     code, _, err = run_lgdea(capsys, *read, first)
     assert code == 1
     assert f"study {first} has no prior: " in err
