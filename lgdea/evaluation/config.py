@@ -222,6 +222,10 @@ class ReferencesConfig(EvaluationConfig):
     setting."""
     min_positive: int = Field(5, ge=1)
     """A class with fewer positive or fewer negative images, scored or of ``threshold_split``, is left out."""
+    attribution: int = Field(0, ge=0)
+    """Number of findings with boxes, drawn at random, whose queries are scored with each cell hidden; 0 for none."""
+    grid: int = Field(8, ge=2)
+    """Cells along each side of a query in attribution."""
 
 
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {

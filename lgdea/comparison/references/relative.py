@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-WEIGHT = 5.0
-"""References that the deviation known from validation is worth beside that of the query's own references."""
 
 
 def reference_mean(references: ArrayLike) -> Floats:
@@ -48,32 +46,50 @@ def healthy_deviation(queries: ArrayLike, references: ArrayLike) -> float:
     return float(np.sqrt(squares.mean())) if len(squares) else float("nan")
 
 
-def z_scores(queries: ArrayLike, references: ArrayLike, deviation: float, *, weight: float = WEIGHT) -> Floats:
-    """How many standard deviations a query lies above its references.
+def z_scores(queries: ArrayLike, references: ArrayLike, deviation: float) -> Floats:
+    """How many standard deviations a query lies above the mean of its references, z = (q - m) / (s sqrt(1 + 1 / K)).
 
-    z = (q - m) / sqrt(v (1 + 1 / K)) with m the mean of the K references and v = (w s^2 + sum((r - m)^2)) / (w + K - 1)
-    their variance, drawn towards the variance s^2 known from validation, which one reference alone would lack.
+    s is known from all healthy people of validation: the spread of the K references themselves, at most 30 values, is
+    so noisy an estimate that it orders queries worse.
 
     Args:
         queries: (N,) scores.
         references: (N, K) scores of each query's references.
         deviation: s, from :func:`healthy_deviation`.
-        weight: w.
 
     Returns:
         (N,), NaN where a query has no reference.
 
     Example:
         >>> z_scores([3.0], [[1.0, 1.0, 1.0]], 1.0).round(3).tolist()
-        [2.049]
+        [1.732]
     """
     queries, references = np.asarray(queries, np.float64), np.asarray(references, np.float64)
-    count = (~np.isnan(references)).sum(axis=1)
-    mean = reference_mean(references)
-    spread = np.where(np.isnan(references), 0.0, np.square(references - mean[:, None])).sum(axis=1)
-    variance = (weight * deviation**2 + spread) / (weight + np.maximum(count, 1) - 1)
-    scale = np.sqrt(variance * (1 + 1 / np.maximum(count, 1)))
-    return np.asarray(np.divide(queries - mean, scale, out=np.full(len(queries), np.nan), where=scale > 0))
+    count = np.maximum((~np.isnan(references)).sum(axis=1), 1)
+    if not deviation > 0:
+        return np.full(len(queries), np.nan)
+    return np.asarray((queries - reference_mean(references)) / (deviation * np.sqrt(1 + 1 / count)))
+
+
+def explained_share(queries: ArrayLike, references: ArrayLike) -> float:
+    """Share of the variance of healthy people's scores that their references' mean explains: what there is to gain.
+
+    Args:
+        queries: (N,) scores of healthy queries.
+        references: (N, K) scores of their references.
+
+    Returns:
+        Squared correlation of q and m, 0 where it is negative or either does not vary.
+
+    Example:
+        >>> explained_share([0.0, 1.0, 2.0], [[1.0], [2.0], [3.0]])
+        1.0
+    """
+    queries, mean = np.asarray(queries, np.float64), reference_mean(references)
+    known = ~np.isnan(mean)
+    queries, mean = queries[known] - queries[known].mean(), mean[known] - mean[known].mean()
+    scale = float(np.sqrt(np.sum(queries**2) * np.sum(mean**2)))
+    return max(float(queries @ mean) / scale, 0.0) ** 2 if scale > 0 else 0.0
 
 
 @dataclass(frozen=True)

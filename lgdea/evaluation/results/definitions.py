@@ -122,8 +122,8 @@ DEFINITIONS: dict[str, str] = {
     "that are called absent) / 2, by the query's score alone; the threshold of a class has the best balanced accuracy "
     "on `threshold_split`; a vision-language model's call is its answer. Macro: mean over classes.",
     "references/balanced-accuracy-z-v1": "As references/balanced-accuracy-single-v1 of the z-score: "
-    "(q - m) / sqrt(v (1 + 1/K)), m the mean of the logits of K healthy references, v their variance drawn towards "
-    "that of healthy people of `threshold_split`.",
+    "(q - m) / (s sqrt(1 + 1/K)), q the query's logit, m the mean of those of K healthy references, s the deviation of "
+    "healthy people of `threshold_split` about theirs.",
     "references/balanced-accuracy-ratio-v1": "As references/balanced-accuracy-single-v1 of the log likelihood ratio of "
     "(q, m), present against absent: two Gaussians with one covariance, fitted on `threshold_split`.",
     "references/balanced-accuracy-paired-v1": "As references/balanced-accuracy-single-v1 of a vision-language model's "
@@ -138,6 +138,17 @@ DEFINITIONS: dict[str, str] = {
     "references/auroc-paired-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-paired-v1.",
     "references/balanced-accuracy-gain-v1": "Macro balanced accuracy beside references less that of the query alone.",
     "references/auroc-gain-v1": "Macro AUROC beside references less that of the query alone.",
+    "references/pointing-single-v1": "Share of findings of which the map of the fall of the query's score, alone, with "
+    "one cell after the other filled with the image's mean, is highest in a box; tied maxima share.",
+    "references/pointing-paired-v1": "As references/pointing-single-v1 beside references that are held fixed, cells "
+    "filled with their mean picture.",
+    "references/pointing-chance-v1": "The boxes' share of the image: both attribution metrics of a meaningless map.",
+    "references/inside-mass-single-v1": "Mean share of the positive part of the map of references/pointing-single-v1 "
+    "that lies in the boxes.",
+    "references/inside-mass-paired-v1": "references/inside-mass-single-v1 of the map of references/pointing-paired-v1.",
+    "references/pointing-gain-v1": "references/pointing-paired-v1 less references/pointing-single-v1, same findings.",
+    "references/inside-mass-gain-v1": "references/inside-mass-paired-v1 less references/inside-mass-single-v1, same "
+    "findings.",
     "references/p-value-v1": "One-sided p-value of references/balanced-accuracy-gain-v1 above 0, permutation test by "
     "patient.",
     "entity-retrieval/gain-v1": "Difference of two methods' entity-retrieval metric on the same queries.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,19 +39,24 @@ def image_scores(
     model: EvaluableModel, source: ImageSource, images: list[str], findings: list[str], batch_size: int
 ) -> pd.DataFrame:
     """Zero-shot scores of findings, index image id; logits where the model gives probabilities."""
+    done, blocks = [], []
+    for ids, pixels in track(source.batches(images, batch_size), "scoring images", len(images), lambda b: len(b[0])):
+        blocks.append(finding_scores(model, pixels, findings))
+        done += ids
+    scores = np.concatenate(blocks) if blocks else np.zeros((0, len(findings)))
+    return pd.DataFrame(scores, index=done, columns=findings)
+
+
+def finding_scores(model: EvaluableModel, pixels: Sequence[NDArray[np.float32]], findings: list[str]) -> Floats:
+    """Zero-shot scores (B, F) of findings in images; logits where the model gives probabilities."""
     from lgdea.vocabulary import ScoredClass
 
     classes: list[ScoredClass] = [ScoredClass(name, frozenset([name])) for name in findings]
-    style = "phrase" if model.scoring == "presence" else "pair"
-    done, blocks = [], []
-    for ids, pixels in track(source.batches(images, batch_size), "scoring images", len(images), lambda b: len(b[0])):
-        blocks.append(class_scores(model, pixels, classes, style))
-        done += ids
-    scores = np.concatenate(blocks) if blocks else np.zeros((0, len(findings)))
-    if model.scoring == "presence":
-        inside = scores.clip(1e-6, 1 - 1e-6)
-        scores = np.log(inside / (1 - inside))
-    return pd.DataFrame(scores, index=done, columns=findings)
+    scores = class_scores(model, pixels, classes, "phrase" if model.scoring == "presence" else "pair")
+    if model.scoring != "presence":
+        return scores
+    inside = scores.clip(1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def standardise(scores: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:

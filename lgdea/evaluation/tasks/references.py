@@ -15,6 +15,11 @@ from lgdea.evaluation.encoders.protocol import EvaluableModel, model_name, notes
 from lgdea.evaluation.metrics.references import METRICS, balanced_accuracy_test, method_statistic
 from lgdea.evaluation.results.result import Result, Value
 from lgdea.evaluation.tasks import common
+from lgdea.evaluation.tasks.references_attribution import (
+    attribution_of_answers,
+    attribution_of_model,
+    attribution_values,
+)
 from lgdea.evaluation.tasks.references_scores import SINGLE, Floats, Scored, score_beside
 from lgdea.statistics.bootstrap import cluster_bootstrap
 
@@ -56,9 +61,16 @@ def references(
     config = common.resolve(ReferencesConfig, config, settings)
     if isinstance(model, Answers):
         scored = _of_answers(model, archive, config)
+        attribution = attribution_of_answers(model, archive, scored)
     else:
         scored = score_beside(model, archive, config, units_of(archive, evidence))
+        attribution = attribution_of_model(model, archive, config, scored) if config.attribution else None
     overall, per_class = _summarise(scored, config)
+    items = _items(scored)
+    if attribution is not None and len(attribution):
+        patients = attribution["image_id"].map(scored.images.set_index("image_id")["patient_id"]).to_numpy(object)
+        overall |= attribution_values(attribution, patients, config)
+        items = items.merge(attribution, on=["image_id", "class"], how="left")
     where = [] if config.site is None else [f"images of {config.site}"]
     where += [] if config.threshold_site is None else [f"thresholds from images of {config.threshold_site}"]
     return Result(
@@ -70,7 +82,7 @@ def references(
         metrics=overall,
         per_class=per_class,
         config=config.model_dump(mode="json"),
-        items=_items(scored),
+        items=items,
         skipped=scored.skipped,
         notes=where + scored.notes + notes_of(model),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lgdea.comparison.references.choose import STRATEGIES, choose_references
 from lgdea.comparison.references.healthy import Truth, healthy_people, people, truth_of_labels, truth_of_reports
-from lgdea.comparison.references.relative import LikelihoodRatio, healthy_deviation, z_scores
+from lgdea.comparison.references.relative import LikelihoodRatio, explained_share, healthy_deviation, z_scores
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import ReferencesConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable
@@ -38,6 +38,7 @@ class Scored:
         truth: (N, C) 1, 0 or NaN.
         scores: Method to (N, C).
         calls: Method to (N, C) of 1 and 0.
+        beside: Strategy to the references of each image, best first.
         notes: What the reader must know.
         skipped: ``{"id", "reason"}``.
     """
@@ -47,6 +48,7 @@ class Scored:
     truth: Floats
     scores: dict[str, Floats] = field(default_factory=dict)
     calls: dict[str, Floats] = field(default_factory=dict)
+    beside: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
 
@@ -186,6 +188,7 @@ def _beside(
             f"{strategy}: {len(found.skipped)} images have no references, e.g. {first['id']}: {first['reason']}; "
             "they are read alone"
         )
+    scored.beside[strategy] = found.table.groupby("query_id")["reference_id"].apply(list).to_dict()
     rows = np.full((len(both), most), -1)
     at = pd.Index(both["image_id"]).get_indexer(pd.Index(found.table["query_id"]))
     rows[at, found.table["rank"].to_numpy(int) - 1] = pd.Index(healthy["image_id"]).get_indexer(
@@ -201,6 +204,14 @@ def _score_strategy(
     """Add the z-score and the likelihood ratio of a strategy for each number of references."""
     of_healthy = table.reindex(healthy["image_id"]).to_numpy(float)
     references = np.where(beside[..., None] >= 0, of_healthy[beside], np.nan)  # (N + V, K, C)
+    held = calibration.healthy
+    shares = [
+        explained_share(calibration.scores[held, c], references[len(own) :][held, :, c]) for c in range(own.shape[1])
+    ]
+    scored.notes.append(
+        f"{strategy}: {beside.shape[1]} references explain {np.mean(shares):.1%} of the variance of healthy people's "
+        f"scores in {config.threshold_split}"
+    )
     for k in config.counts:
         mine, theirs = references[: len(own), :k], references[len(own) :, :k]
         tables: dict[str, tuple[Floats, Floats]] = {}

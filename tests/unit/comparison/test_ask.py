@@ -174,6 +174,27 @@ def test_embedding_by_a_model(bench, tmp_path, capsys):
     assert (table["query_patient"] != table["reference_patient"]).all()
 
 
+def test_cells_are_hidden_alone_and_beside_references(bench, triples, tmp_path, capsys):
+    out = tmp_path / "answers"
+    asked = ["compare", "ask", str(triples), "-k", "2", "--attribution", "2", "--grid", "3", "--out", str(out)]
+    with OpenAIServer(Reader(bench, triples)) as server:
+        code, _, err = run_lgdea(capsys, *asked, "--url", server.url)
+    assert code == 0, err
+    answers = read_answers(out)
+    assert answers.hidden.groupby(["query_id", "k"]).size().tolist() == [9] * 4
+    assert answers.hidden["label"].eq(1).all()
+    # Beside references this reader knows the whole picture alone, so every hidden cell turns yes into no.
+    assert answers.hidden.groupby("k")["answer"].unique().map(list).to_dict() == {0: ["yes"], 2: ["no"]}
+    scored = ["eval", "references", str(out), str(bench.archive.folder), "--set", "counts=[2]", "--set", "split=all"]
+    code, _, err = run_lgdea(capsys, *scored, "--out", str(tmp_path / "r"))
+    assert code == 0, err
+    metrics = read_result(tmp_path / "r", "references").metrics
+    assert metrics["attribution/pointing_paired"].n == 2
+    assert metrics["attribution/inside_mass_paired"].value == pytest.approx(
+        metrics["attribution/pointing_chance"].value
+    )
+
+
 def test_alone_is_asked_once_for_all_strategies(triples):
     table, _ = read_triples(triples)
     both = pd.concat([table, table.assign(strategy="random")])

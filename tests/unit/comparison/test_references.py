@@ -19,7 +19,13 @@ from lgdea.comparison.references.healthy import (
     truth_of_reports,
 )
 from lgdea.comparison.references.prompt import load_compare_prompt
-from lgdea.comparison.references.relative import LikelihoodRatio, healthy_deviation, reference_mean, z_scores
+from lgdea.comparison.references.relative import (
+    LikelihoodRatio,
+    explained_share,
+    healthy_deviation,
+    reference_mean,
+    z_scores,
+)
 from lgdea.comparison.references.triples import make_triples, read_triples, training_rows, write_triples
 from lgdea.errors import UsageError
 from lgdea.evidence.io import read_evidence
@@ -176,18 +182,17 @@ def test_no_healthy_image_is_one_line(bench):
         healthy_people(bench.archive, "val", truth_of_labels(values))
 
 
-def test_z_is_a_t_statistic_without_prior_and_the_prior_alone_with_one_reference():
+def test_z_is_a_difference_in_deviations_and_gaps_are_no_references():
     rng = np.random.default_rng(0)
     q, r = rng.normal(size=50), rng.normal(size=(50, 8))
-    expected = (q - r.mean(axis=1)) / (r.std(axis=1, ddof=1) * np.sqrt(1 + 1 / 8))
-    np.testing.assert_allclose(z_scores(q, r, 1.0, weight=0.0), expected)
-    np.testing.assert_allclose(z_scores(q, r[:, :1], 2.0), (q - r[:, 0]) / (2.0 * np.sqrt(2)))
+    np.testing.assert_allclose(z_scores(q, r, 2.0), (q - r.mean(axis=1)) / (2.0 * np.sqrt(1 + 1 / 8)))
     gaps = np.where(rng.random(r.shape) < 0.4, np.nan, r)
     gaps[0] = np.nan
     single = [z_scores(q[i : i + 1], gaps[i : i + 1][:, ~np.isnan(gaps[i])], 1.0) for i in range(1, 50)]
     np.testing.assert_allclose(z_scores(q, gaps, 1.0)[1:], np.concatenate(single))
     assert np.isnan(z_scores(q, gaps, 1.0)[0])
     assert np.isnan(reference_mean(gaps)[0])
+    assert np.isnan(z_scores(q, r, 0.0)).all()
 
 
 @pytest.mark.parametrize("k", [1, 5, 30])
@@ -196,7 +201,17 @@ def test_z_of_healthy_people_has_unit_variance(k):
     q, r = 3 * rng.normal(size=4000), 3 * rng.normal(size=(4000, k))
     deviation = healthy_deviation(q, r)
     assert deviation == pytest.approx(3, rel=0.05)
-    assert z_scores(q, r, deviation, weight=1e6).std() == pytest.approx(1, rel=0.05)
+    assert np.std(z_scores(q, r, deviation)) == pytest.approx(1, rel=0.05)
+
+
+def test_references_explain_what_they_share_with_the_query():
+    rng = np.random.default_rng(2)
+    shared, own = rng.normal(size=(2, 5000))
+    r = shared[:, None] + rng.normal(size=(5000, 4))
+    assert explained_share(shared + own, r) == pytest.approx(0.5 / 1.25, abs=0.05)
+    assert explained_share(own, r) < 0.01
+    assert explained_share(-shared, r) == 0.0
+    assert explained_share(np.ones(5000), r) == 0.0
 
 
 def test_the_likelihood_ratio_is_that_of_two_gaussians():

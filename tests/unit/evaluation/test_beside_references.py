@@ -12,11 +12,13 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 import lgdea
 from lgdea.comparison.references.answers import read_answers
 from lgdea.errors import DataError, UsageError
+from lgdea.evaluation.config import ReferencesConfig
 from lgdea.evaluation.metrics.classification import choose_balanced_threshold
 from lgdea.evaluation.metrics.references import METRICS, balanced_accuracy_test, method_statistic
 from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.results.result import read_result, write_result
 from lgdea.evaluation.tasks import references
+from lgdea.evaluation.tasks.references_attribution import COLUMNS, _measure, attribution_values, maps_of_model
 from lgdea.imaging.read import read_image
 from lgdea.phantom import generate
 from lgdea.vocabulary.phrases import canonical_phrase
@@ -49,7 +51,7 @@ class Scorer:
 
     def score_phrases(self, images, phrases):
         names = {canonical_phrase(f): f for f in next(iter(self.known.values()))}
-        return np.array([[self.known[x.tobytes()].get(names.get(p), 0.0) for p in phrases] for x in images])
+        return np.array([[self.known.get(x.tobytes(), {}).get(names.get(p), 0.0) for p in phrases] for x in images])
 
     def encode_images(self, images):
         rng = np.random.default_rng(1)
@@ -196,3 +198,43 @@ def test_answers_of_a_vision_language_model(phantom, answers):
     (answers / "_SUCCESS").unlink()
     with pytest.raises(UsageError, match="unfinished answers"):
         read_answers(answers)
+
+
+class Bright:
+    """Finds what is bright: the score of an image is its highest pixel."""
+
+    scoring = "presence"
+
+    def score_phrases(self, images, phrases):
+        return np.array([[float(x.max()) * 0.9 for _ in phrases] for x in images])
+
+
+class Pictures:
+    """An archive of two pictures: dark, and dark with a bright spot."""
+
+    def read_image(self, image_id):
+        pixels = np.full((32, 48), 0.2, np.float32)
+        if image_id == "query":
+            pixels[4:8, 36:42] = 1.0
+        return type("Image", (), {"pixels": pixels})
+
+
+def test_maps_are_highest_where_the_finding_is_and_measured_there():
+    maps = maps_of_model(Bright(), Pictures(), "query", ["healthy"], "nodule", 8, 7)
+    boxes = np.array([[36.0, 4.0, 42.0, 8.0]])
+    assert _measure(maps, boxes) == (1.0, 1.0, 1.0, 1.0, pytest.approx(24 / (32 * 48)))
+    assert [heat.shape for heat in maps] == [(32, 48)] * 2
+    table = pd.DataFrame([("a", "nodule", 1, 1, 0.5, 0.75, 0.1), ("b", "nodule", 0, 1, 0.5, np.nan, 0.1)])
+    table.columns = ["image_id", "class", *COLUMNS]
+    found = attribution_values(table, np.array(["p", "q"], object), ReferencesConfig(bootstrap_replicates=50))
+    assert found["attribution/pointing_gain"].value == 0.5
+    assert (found["attribution/inside_mass_gain"].value, found["attribution/inside_mass_gain"].n) == (0.25, 1)
+    assert {v.definition for v in found.values()} <= set(DEFINITIONS)
+
+
+def test_attribution_is_part_of_the_result(phantom):
+    result = references(Scorer(phantom), phantom, **SMALL, strategies=("random",), attribution=3, grid=2)
+    measured = result.items.dropna(subset="pointing_chance")
+    assert len(measured) == 3
+    assert measured["label"].eq(1).all()
+    assert result.metrics["attribution/pointing_chance"].value == pytest.approx(measured["pointing_chance"].mean())
