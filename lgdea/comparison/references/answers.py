@@ -29,15 +29,13 @@ class Answers:
         name: The model.
         table: :data:`COLUMNS`.
         hidden: The same with a ``cell`` of the query hidden.
-        skipped: ``{"id", "reason"}`` of what was not answered.
         notes: What the reader must know.
     """
 
     folder: Path
     name: str
     table: pd.DataFrame
-    hidden: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*COLUMNS, "cell"]))
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    hidden: pd.DataFrame
     notes: list[str] = field(default_factory=list)
 
 
@@ -65,5 +63,5 @@ def read_answers(folder: str | Path) -> Answers:
         raise DataError(f"has no column {missing[0]}", file=folder / TABLE, remedy=f"make it with `{MADE_BY}`")
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     summary = manifest.get("summary", {})
-    hidden = {"hidden": pd.read_parquet(folder / HIDDEN)} if (folder / HIDDEN).is_file() else {}
-    return Answers(folder, str(summary.get("model", "")), table, notes=summary.get("notes", []), **hidden)
+    hidden = pd.read_parquet(folder / HIDDEN)
+    return Answers(folder, str(summary.get("model", "")), table, hidden, list(summary.get("notes", [])))

@@ -85,11 +85,13 @@ def explained_share(queries: ArrayLike, references: ArrayLike) -> float:
         >>> explained_share([0.0, 1.0, 2.0], [[1.0], [2.0], [3.0]])
         1.0
     """
-    queries, mean = np.asarray(queries, np.float64), reference_mean(references)
+    mean = reference_mean(references)
     known = ~np.isnan(mean)
-    queries, mean = queries[known] - queries[known].mean(), mean[known] - mean[known].mean()
-    scale = float(np.sqrt(np.sum(queries**2) * np.sum(mean**2)))
-    return max(float(queries @ mean) / scale, 0.0) ** 2 if scale > 0 else 0.0
+    if not known.any():
+        return 0.0
+    own, theirs = (x[known] - x[known].mean() for x in (np.asarray(queries, np.float64), mean))
+    scale = float(np.sqrt(np.sum(own**2) * np.sum(theirs**2)))
+    return float(max(float(own @ theirs) / scale, 0.0) ** 2) if scale > 0 else 0.0
 
 
 @dataclass(frozen=True)

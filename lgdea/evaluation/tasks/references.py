@@ -61,7 +61,7 @@ def references(
     config = common.resolve(ReferencesConfig, config, settings)
     if isinstance(model, Answers):
         scored = _of_answers(model, archive, config)
-        attribution = attribution_of_answers(model, archive, scored)
+        attribution: pd.DataFrame | None = attribution_of_answers(model, archive, scored)
     else:
         scored = score_beside(model, archive, config, units_of(archive, evidence))
         attribution = attribution_of_model(model, archive, config, scored) if config.attribution else None
@@ -116,7 +116,7 @@ def _of_answers(answers: Answers, archive: Archive, config: ReferencesConfig) ->
         return values.loc[whole].unstack("class").reindex(index=images["image_id"], columns=classes).to_numpy(float)
 
     truth = fill(wide["label"][SINGLE])
-    scored = Scored(images, classes, truth, skipped=list(answers.skipped))
+    scored = Scored(images, classes, truth)
     for name in names:
         scored.scores[name] = np.nan_to_num(fill(wide["score"][name]))
         scored.calls[name] = (scored.scores[name] >= 0.5).astype(np.float64)

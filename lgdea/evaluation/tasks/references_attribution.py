@@ -94,14 +94,15 @@ def maps_of_answers(answers: Answers, archive: Archive, image: str, finding: str
     """Maps of :func:`maps_of_model` from answers; None where some cell was not answered, alone or beside."""
     here = answers.hidden[(answers.hidden["query_id"] == image) & (answers.hidden["class"] == finding)]
     whole = answers.table[(answers.table["query_id"] == image) & (answers.table["class"] == finding)]
-    size = archive.images.set_index("image_id").loc[image, ["height", "width"]].astype(int)
+    row = archive.images[archive.images["image_id"] == image].iloc[0]
+    height, width = int(row["height"]), int(row["width"])
     maps = []
     for k in (0, here["k"].max()):
         cells = here[here["k"] == k].drop_duplicates("cell").sort_values("cell")
         first = whole[(whole["k"] == k) & ((k == 0) | whole["strategy"].isin(cells["strategy"]))]
         if first.empty or len(cells) < 4 or round(len(cells) ** 0.5) ** 2 != len(cells):
             return None
-        maps.append(attribution_map(_logit(first["score"])[0], _logit(cells["score"]), size["height"], size["width"]))
+        maps.append(attribution_map(_logit(first["score"])[0], _logit(cells["score"]), height, width))
     return maps[0], maps[1]
 
 

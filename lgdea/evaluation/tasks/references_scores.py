@@ -188,7 +188,7 @@ def _beside(
             f"{strategy}: {len(found.skipped)} images have no references, e.g. {first['id']}: {first['reason']}; "
             "they are read alone"
         )
-    scored.beside[strategy] = found.table.groupby("query_id")["reference_id"].apply(list).to_dict()
+    scored.beside[strategy] = {str(q): list(g) for q, g in found.table.groupby("query_id")["reference_id"]}
     rows = np.full((len(both), most), -1)
     at = pd.Index(both["image_id"]).get_indexer(pd.Index(found.table["query_id"]))
     rows[at, found.table["rank"].to_numpy(int) - 1] = pd.Index(healthy["image_id"]).get_indexer(
@@ -204,9 +204,9 @@ def _score_strategy(
     """Add the z-score and the likelihood ratio of a strategy for each number of references."""
     of_healthy = table.reindex(healthy["image_id"]).to_numpy(float)
     references = np.where(beside[..., None] >= 0, of_healthy[beside], np.nan)  # (N + V, K, C)
-    held = calibration.healthy
+    well = calibration.healthy
     shares = [
-        explained_share(calibration.scores[held, c], references[len(own) :][held, :, c]) for c in range(own.shape[1])
+        explained_share(calibration.scores[well, c], references[len(own) :][well, :, c]) for c in range(own.shape[1])
     ]
     scored.notes.append(
         f"{strategy}: {beside.shape[1]} references explain {np.mean(shares):.1%} of the variance of healthy people's "

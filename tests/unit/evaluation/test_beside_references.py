@@ -176,6 +176,7 @@ def answers(phantom, tmp_path):
             rows.append((image, "atelectasis", labels[study], strategy, k, "yes" if score else "no", float(score)))
     columns = ["query_id", "class", "label", "strategy", "k", "answer", "score"]
     pd.DataFrame(rows[:-1], columns=columns).to_parquet(tmp_path / "answers.parquet")
+    pd.DataFrame(columns=[*columns, "cell"]).to_parquet(tmp_path / "hidden.parquet")
     (tmp_path / "run.json").write_text(json.dumps({"summary": {"model": "tiny", "notes": ["asked by a test"]}}))
     (tmp_path / "_SUCCESS").write_text("")
     return tmp_path
