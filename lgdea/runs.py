@@ -156,7 +156,18 @@ def fingerprint(path: str | Path) -> str:
 def environment() -> dict[str, Any]:
     """Versions of Python and of the libraries that shape results."""
     versions = {}
-    for name in ("torch", "lightning", "timm", "transformers", "numpy", "pandas", "pyarrow", "faiss-cpu"):
+    for name in (
+        "torch",
+        "lightning",
+        "timm",
+        "transformers",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "faiss-cpu",
+        "peft",
+        "trl",
+    ):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

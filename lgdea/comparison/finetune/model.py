@@ -41,13 +41,15 @@ def load_vlm(name: str, *, dtype: Any = None) -> tuple[Any, Any]:
         The model, and its processor with a chat template.
 
     Raises:
-        UsageError: There is no such model, it takes no images, or it has no chat template.
+        UsageError: There is no such model, weights are missing, it takes no images, or it has no chat template.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
     try:
         processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype or "auto", trust_remote_code=False)
+        model, found = AutoModelForImageTextToText.from_pretrained(
+            name, dtype=dtype or "auto", output_loading_info=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         problem = f"is no vision-language model that transformers loads ({first})"
@@ -56,6 +58,9 @@ def load_vlm(name: str, *, dtype: Any = None) -> tuple[Any, Any]:
         ) from None
     if not isinstance(processor, ProcessorMixin) or not hasattr(processor, "image_processor"):
         raise UsageError("has no processor of images", file=name, remedy="choose a vision-language model")
+    if found["missing_keys"]:
+        problem = f"lacks weights, which would be random: {', '.join(sorted(found['missing_keys'])[:3])}"
+        raise UsageError(problem, file=name, remedy="get the whole model, of an architecture that transformers knows")
     if processor.chat_template is None:
         raise UsageError("has no chat template", file=name, remedy="choose its instruction-tuned version")
     return model, processor

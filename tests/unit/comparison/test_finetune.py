@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 pytest.importorskip("trl", reason="lgdea[finetune] is not installed")
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from benchmarks.tiny_vlm import CHAT_TEMPLATE, build_tiny_vlm
 from lgdea.comparison.finetune.batches import Collator, check_batches
@@ -21,6 +22,8 @@ from lgdea.comparison.finetune.config import FinetuneConfig
 from lgdea.comparison.finetune.model import load_vlm, merge_adapter
 from lgdea.comparison.finetune.rows import read_rows
 from lgdea.comparison.finetune.train import finetune
+from lgdea.comparison.questions.files import write_questions
+from lgdea.comparison.questions.question import Question
 from lgdea.config import load_config
 from lgdea.errors import ConfigError, DataError, TrainingError, UsageError
 from tests.helpers.command_line import run_lgdea
@@ -280,6 +283,29 @@ def test_the_command_line_trains_and_says_where_the_model_is(base, rows, tmp_pat
 def test_settings_that_cannot_be(more, error, message, base, rows, tmp_path):
     with pytest.raises(error, match=message):
         finetune(settings(base, rows, **more), tmp_path / "run")
+
+
+def test_a_model_whose_weights_are_not_whole_is_refused(base, tmp_path):
+    broken = shutil.copytree(base, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    del weights["model.visual.patch_embed.proj.bias"]
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UsageError, match=r"lacks weights, which would be random: model\.visual\.patch_embed"):
+        load_vlm(str(broken))
+
+
+def test_the_rows_of_a_question_set_find_their_pictures(rows, tmp_path):
+    question = Question(
+        qid="q1", kind="change", form="yes-no", finding="nodule", label="new", images=["0.png", "1.png"],
+        image_ids=["a", "b"], patients=["p"], days=3.0, question="Is the nodule new in image 2?", options=[],
+        answer="yes", reason='Image 2: "New nodule".',
+    )  # fmt: skip
+    folder = write_questions(tmp_path / "set", [question], [], image_root=rows.parent, facts={})
+    (read,) = read_rows(folder / "trl.jsonl")
+    assert read.images == (rows.parent / "0.png", rows.parent / "1.png")
+    assert read.answer == 'yes\nImage 2: "New nodule".'
+    with pytest.raises(DataError, match="no such picture"):
+        read_rows(folder / "trl.jsonl", tmp_path)
 
 
 def test_a_folder_without_an_adapter_is_not_merged(base, tmp_path):
