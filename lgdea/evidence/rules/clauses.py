@@ -19,11 +19,22 @@ _SEEN = frozenset({
     "detected", "observed",
 })  # fmt: skip
 _THERE = VERBS | {"may", "might", "could"}
+_DOUBTED = frozenset({
+    "possible", "likely", "probable", "suspected", "questionable", "not", "doubtful", "considered", "suggested",
+    "unlikely", "also", "seen", "difficult", "hard",
+})  # fmt: skip
 _CAUSES = frozenset({"due", "secondary", "because", "related"})
 _JOINTS = frozenset({",", "and", "with"})
 _NAMES = frozenset({"finding", "head"})
 _GRADES = frozenset({"severity", "change", "laterality"})
 _EXPLAINS = frozenset({"consistent", "compatible", "suggesting", "suggestive", "representing", "reflecting"})
+_SUPPOSES = frozenset({
+    "likely", "probably", "probable", "possible", "possibly", "presumably", "presumed", "suspected", "favored",
+    "perhaps", "suspicious", "suggestive", "compatible", "consistent", "concerning", "questionable", "representing",
+})  # fmt: skip
+"""Words with which an explanation of what was seen begins."""
+_LEADS = frozenset({"most", "more", "very", "instead", "but", "rather", "in", "finding", "appearance", "the", "a", "an"})
+_KEEPING = ["in", "keeping"]
 _DEFINITE = frozenset({"definite", "definitely", "known", "old", "obvious", "apparent", "healed", "status"})
 
 
@@ -89,6 +100,8 @@ def _says_that(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
     """Return whether a new statement begins with "there is" behind one that is complete."""
     if k == 0 or words[k - 1] == "previously" or _THERE.isdisjoint(words[k + 1 : k + 2]):
         return False
+    if not _DOUBTED.isdisjoint(words[k + 2 : k + 3]) and not any(hit.i > k and _NAMES & hit.tags.keys() for hit in hits):
+        return False  # "a small effusion there is possible"
     return any(hit.j <= k and ("finding" in hit.tags or "head" in hit.tags) for hit in hits)
 
 
@@ -123,6 +136,8 @@ class _Joint:
         verb = next((n for n, word in enumerate(self.words) if word in VERBS), None)
         if verb is not None:
             return self._has_own_verb(verb)
+        if self.words[:2] == _KEEPING:
+            return any(map(negates_ahead, self.before))
         if any("normal" in hit.tags for hit in self.after) and any("place" in hit.tags for hit in self.after):
             return True
         return any(_NAMES & hit.tags.keys() for hit in self.after) and self._is_outside()
@@ -151,10 +166,17 @@ class _Joint:
 
     def _is_new(self, word: str) -> bool:
         """Return whether what follows in the scope of a cue is a statement of its own."""
+        if word == "," and (self._supposes() or self.words[:1] == ["the"]):
+            return True
         closed = word == "," and not {"or", "nor"}.isdisjoint(self.said)
         with_article = word == "with" and self.words[:1] in (["the"], ["a"], ["an"], ["this"])
         says = closed or with_article or not _EXPLAINS.isdisjoint(self.words) or self._has_predicate()
         return says or self._is_graded() or self._is_placed() or self._stands_by_itself()
+
+    def _supposes(self) -> bool:
+        """Return whether what follows explains what was not there: "no consolidation, most likely bronchitis"."""
+        first = next((word for word in self.words if word not in _LEADS), "")
+        return first in _SUPPOSES or self.words[:2] == _KEEPING
 
     def _is_definite(self) -> bool:
         return not _DEFINITE.isdisjoint(self.words[:2])

@@ -31,7 +31,7 @@ class Lexicon:
 
     ``heads``, ``specialise`` and ``denies`` map a word or finding, then a structure or modifier, to a finding;
     ``explained`` maps an observation to what it may be; ``standing`` holds what is in no row of denied ones and
-    ``sideless`` what takes no side from its neighbours;
+    ``sideless`` what takes no side from its neighbours, ``operations`` what an operation leaves for good;
     ``places`` and ``findings`` are the phrases of the automaton by their lemmas.
     """
 
@@ -48,6 +48,7 @@ class Lexicon:
     pairs: frozenset[str]
     standing: frozenset[str]
     sideless: frozenset[str]
+    operations: frozenset[str]
     explained: dict[str, frozenset[str]]
     spelling: SpellingCorrector
     ids: dict[str, int] = field(default_factory=dict)
@@ -143,6 +144,7 @@ def _build_lexicon(vocabulary: Vocabulary) -> Lexicon:
         pairs=frozenset(a.id for a in vocabulary.anatomy.values() if a.paired),
         standing=frozenset(terms["standing"]) | devices,
         sideless=frozenset(terms["sideless"]),
+        operations=frozenset(terms["operations"]),
         explained={name: frozenset(found) for name, found in terms["explained"].items()},
         up={a: _holders(a, vocabulary.anatomy) for a in vocabulary.anatomy},
         spelling=SpellingCorrector(

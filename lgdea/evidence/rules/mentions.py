@@ -16,6 +16,7 @@ _LOBES = {
 }
 _TURNS = frozenset({"not", "longer", "near", "nearly", "previously", "formerly", "cannot", "never", "far", "hardly"})
 _REACH = 4  # tokens
+_SIZED = frozenset({"not enlarged", "normal in size"})
 
 
 class Clause:
@@ -160,8 +161,8 @@ class Clause:
             denial, table = hit.tags.get("denial"), self.lexicon.denies
             if denial is not None:  # "the trachea is central"
                 table = self.lexicon.denies_with[denial]
-                places = [p for p in places if p.tags["place"] in table]
-            elif not places:
+                places = [p for p in places if self.lexicon.finding_at(table, p.tags["place"])]
+            if not places and (denial is None or denial in _SIZED):
                 stop = min([e for e in edges if e >= hit.j], default=self.context.end)
                 places = [p for p in self.places if hit.j <= p.i < stop and p.i not in consumed]
             for place in places:

@@ -118,6 +118,8 @@ class Scopes:
         gap = self.words[cue.j : i]
         if kind == "history" and not _PLACED.isdisjoint(self.words[self._end_of(i) : self._end_of(i) + 1]):
             return True  # "status post chest tube placement": the tube is there
+        if kind == "history" and self.mentions[self.number_at[i]].finding in self.clause.lexicon.operations:
+            return True
         if kind == "history":
             return "," in gap or ("with" in gap and self.words[cue.i] in {"status", "statuspost"})
         if kind == "advice":  # of what has an article or a size, "follow-up of the 8 mm nodule"

@@ -58,10 +58,15 @@ class Sides:
             other = self.spot_at.get(hit.i, spot)
             if other is not spot and other is not None and other.j != mention.i:
                 continue  # the side of another structure
+            if hit.j <= mention.i and self._is_parted(hit.j, mention.i) and not self.may_have_side(mention):
+                continue  # "whiteout of the left hemithorax with shift of the trachea"
             distance = self._side_distance(hit, mention)
             if distance is not None and (best is None or distance < best[0]):
                 best = (distance, hit)
         return best[1] if best is not None else None
+
+    def _is_parted(self, i: int, j: int) -> bool:
+        return any(token.lemma == "with" for token in self.tokens[i:j])
 
     def _add_other_side(self, mention: Mention, side: Hit) -> None:
         """Note the first side of "a small left and a moderate right effusion"."""
@@ -135,7 +140,7 @@ class Sides:
         for hit in self.hits:
             if hit.i >= side.j and ("finding" in hit.tags or "head" in hit.tags):
                 gap = self.tokens[side.j : hit.i]
-                return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS for t in gap)
+                return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS or t.lemma == "with" for t in gap)
         return False
 
     def attach_leftover_sides(self, found: list[Mention]) -> None:

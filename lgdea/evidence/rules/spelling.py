@@ -89,7 +89,10 @@ def read_word(word: str) -> tuple[str, ...]:
     >>> read_word("Oedema"), read_word("NGT"), read_word("effusions")
     (('edema',), ('nasogastric', 'tube'), ('effusion',))
     """
-    meaning = load_abbreviations().get(word.lower())
+    plain = word.lower()
+    if not plain.isalpha() and plain.startswith("non"):
+        plain = "non" + plain[4:]  # "non-enlarged"
+    meaning = load_abbreviations().get(plain)
     return (lemma(word),) if meaning is None else tuple(lemma(part) for part in meaning.split())
 
 
