@@ -31,6 +31,8 @@ _OPEN = re.compile(
     re.IGNORECASE,
 )
 """Ends of lines after which the sentence must go on."""
+_ANSWER = re.compile(r"[?:=]\s*(?:no|yes|none|nil|absent|present|negative|positive|true|false)\Z", re.IGNORECASE)
+"""Ends of lines that answer a question or fill in a form."""
 _GRADE = re.compile(r"[a-z)]\s?(?:\+{1,3}|\(?[+-]\)|\+\s?/\s?-|\s-)\Z", re.IGNORECASE)
 """Ends of lines that say whether a finding is there: "effusion ++", "pneumothorax -"."""
 _GRADED_LINE = re.compile(r"[^\n]*[a-z)]\s?(?:\+{1,3}|\(?[+-]\)|\+\s?/\s?-|\s-)[ \t]*(?:\n|\Z)", re.IGNORECASE)
@@ -107,7 +109,7 @@ def _measure(plain: str, start: int, end: int) -> _Paragraph:
 def _ends(plain: str, line: int, stop: int, begin: int, paragraph: _Paragraph) -> bool:
     """Tell whether the sentence ends between the line ``line:stop`` and the one that begins at ``begin``."""
     tail = plain[max(line, stop - 30) : stop].rstrip()
-    if _MARKED.match(plain, begin):
+    if _MARKED.match(plain, begin) or _ANSWER.search(tail):
         return True
     if tail[-1:] in "+-)" and _GRADE.search(tail) and (plain[begin].isupper() or _GRADED_LINE.match(plain, begin)):
         return True

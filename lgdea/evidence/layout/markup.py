@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from lgdea.evidence.layout.headings import REGION, load_headings
 from lgdea.evidence.layout.key_values import flatten_key_values
-from lgdea.evidence.layout.tables import join_cells
+from lgdea.evidence.layout.tables import join_cells, join_lists
 
 _SUSPECT = re.compile(
     r"_x000|\[(?i:newline|nl|crlf|cr|lf|br|line ?break)\]"
@@ -102,7 +102,7 @@ def _flatten_lines(plain: str) -> str:
         plain = _LINE_NUMBER.sub(lambda number: " " * len(number[0]), plain)
     if '":' in plain or "':" in plain or '" :' in plain:
         plain = flatten_key_values(plain)
-    return join_cells(_VALUE_LINE.sub(_join_value, plain) if _VALUE_BEGIN.search(plain) else plain)
+    return join_cells(join_lists(_VALUE_LINE.sub(_join_value, plain) if _VALUE_BEGIN.search(plain) else plain))
 
 
 def _count_on(numbers: list[re.Match[str]]) -> bool:

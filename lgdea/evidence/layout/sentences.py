@@ -20,7 +20,7 @@ _STOP = re.compile(
 _ABBREVIATION = re.compile(r"\b(?:drs?|mr|mrs|ms|prof|vs|approx|ca|e\.g|i\.e|eg|figs?|resp|cf|incl)\Z", re.IGNORECASE)
 _BEFORE_LOWER_CASE = re.compile(
     r"\b(?:rt|lt|bilat|post|ant|lat|med|sup|inf|mod|min|max|sm|a\.m|p\.m|am|pm|hrs?|yrs?|ser|im|img|esp|prob|poss|pt"
-    r"|diff|resid|consol|eff|pulm|perf|neg|pos|occ|prev|assoc|hx|dx|fx|st|ext|int|op|subseg|lg|w)\Z",
+    r"|diff|resid|consol|eff|pulm|perf|neg|pos|occ|prev|assoc|hx|dx|fx|st|ext|int|op|subseg|lg|w|[a-z]\.\s?[a-z])\Z",
     re.IGNORECASE,
 )
 """Abbreviations that can end a sentence too: they don't where a small letter or a number follows."""
@@ -29,6 +29,10 @@ _VALUE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """The value of an entry: "pneumothorax? no", "edema ... none"."""
+_LETTER, _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\Z"), re.compile(r"[A-Za-z]\.")
+"""Letters of a dotted abbreviation: "C.P. angle"."""
+_SIDE_ALONE = re.compile(r"\W*(?:rt|lt|bilat)", re.IGNORECASE)
+"""A side that opens its sentence: "Lt. CP angle is clear"."""
 _INITIAL = re.compile(r"(?:\b(?:by|with|to|and|Drs?\.?|Prof\.?)|[A-Z]\.) ?[A-Z]\Z")
 _ADDRESS = re.compile(r"(?:https?:|www\.)\S*\Z")
 _ENDING = re.compile(r"\.(?:com|org|net|edu|gov|pdf|html?|jpe?g|png|dcm|docx?|txt|co)\b")
@@ -156,9 +160,11 @@ def _is_stop(plain: str, at: int, match: re.Match[str]) -> bool:
     if _ABBREVIATION.search(before) or _ADDRESS.search(before) or _ENDING.match(plain, start):
         return False
     after = plain[end : end + 24].lstrip()
-    if _INITIAL.search(before) and after[:1].isupper() and not _OPENS.match(after):
-        return False
-    if before[-2:].lower() == "no" and after[:1].isdigit() and not before[-3:-2].isalnum():
+    side_alone = after[:1].isupper() and _SIDE_ALONE.fullmatch(plain, at, start) is not None
+    is_initial = _INITIAL.search(before) is not None and after[:1].isupper() and not _OPENS.match(after)
+    is_number = before[-2:].lower() == "no" and after[:1].isdigit() and not before[-3:-2].isalnum()
+    is_dotted = _LETTER.search(before) is not None and _DOTTED.match(after) is not None
+    if side_alone or is_initial or is_number or is_dotted:
         return False
     goes_on = after[:1].islower() or after[:1].isdigit()
     return not (goes_on and _BEFORE_LOWER_CASE.search(before))

@@ -29,6 +29,12 @@ _INNER_CELL = re.compile(rf"(?<=[A-Za-z)])[ ]*+[\t|](?=[ \t|]*+{_VALUE}[ \t.]*+(
 _LABELLED_CELL = re.compile(r"\|(?=[ \t]{0,9}[A-Z][A-Za-z]+(?: [A-Za-z]+){0,2}:)")
 """A bar before a label of its own: "LUNGS: clear|PLEURA: no effusion" is two lines."""
 
+_ASSERTED_LIST = re.compile(
+    r"^[ \t]*+(?:present|absent|positives?|negatives?|uncertain|equivocal|possible|not (?:seen|present))"
+    r"[ \t]{0,9}:[^\n]++",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A list of findings behind what is said of all of them: "ABSENT: nodule; effusion"."""
 _HEADER_CELL = (
     r"(?:finding|part|structure|region|organ|item|site|area|system|parameter|feature|device|line|tube|result|status|state"
     r"|side|laterality|left|right|lt|rt|l|r|change|interval change|position|tip|location|comment|remark|note|detail"
@@ -53,6 +59,11 @@ class SideRow(NamedTuple):
     end: int
     sides: tuple[tuple[str, str], ...]
     """Sides, each with a text as long as the row that holds its label and the side's cell."""
+
+
+def join_lists(plain: str) -> str:
+    """Return the text with commas in lists behind what is said of all of them: "ABSENT: nodule; effusion"."""
+    return _ASSERTED_LIST.sub(lambda match: match[0].replace(";", ","), plain) if ";" in plain else plain
 
 
 def has_columns(text: str) -> bool:

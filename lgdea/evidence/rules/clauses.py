@@ -23,6 +23,10 @@ _DOUBTED = frozenset({
     "possible", "likely", "probable", "suspected", "questionable", "not", "doubtful", "considered", "suggested",
     "unlikely", "also", "seen", "difficult", "hard",
 })  # fmt: skip
+_LUNG_PARTS = frozenset({
+    "lung_base", "lung_apex", "upper_lobe", "lower_lobe", "middle_lobe", "upper_zone", "middle_zone", "lower_zone",
+    "lingula", "retrocardiac",
+})  # fmt: skip
 _CAUSES = frozenset({"due", "secondary", "because", "related"})
 _JOINTS = frozenset({",", "and", "with"})
 _NAMES = frozenset({"finding", "head"})
@@ -33,7 +37,7 @@ _SUPPOSES = frozenset({
     "perhaps", "suspicious", "suggestive", "compatible", "consistent", "concerning", "questionable", "representing",
 })  # fmt: skip
 """Words with which an explanation of what was seen begins."""
-_LEADS = frozenset({"most", "more", "very", "instead", "but", "rather", "in", "finding", "appearance", "the", "a", "an"})
+_LEADS = frozenset({"most", "more", "very", "instead", "but", "rather", "in", "finding", "appearance", "the", "a"})
 _KEEPING = ["in", "keeping"]
 _DEFINITE = frozenset({"definite", "definitely", "known", "old", "obvious", "apparent", "healed", "status"})
 
@@ -100,9 +104,9 @@ def _says_that(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
     """Return whether a new statement begins with "there is" behind one that is complete."""
     if k == 0 or words[k - 1] == "previously" or _THERE.isdisjoint(words[k + 1 : k + 2]):
         return False
-    if not _DOUBTED.isdisjoint(words[k + 2 : k + 3]) and not any(hit.i > k and _NAMES & hit.tags.keys() for hit in hits):
-        return False  # "a small effusion there is possible"
-    return any(hit.j <= k and ("finding" in hit.tags or "head" in hit.tags) for hit in hits)
+    named = [hit.i for hit in hits if _NAMES & hit.tags.keys()]
+    doubted = not _DOUBTED.isdisjoint(words[k + 2 : k + 3])  # "a small effusion there is possible"
+    return any(i < k for i in named) and (not doubted or any(i > k for i in named))
 
 
 def _is_denied_before(hits: Sequence[Hit], end: Hit) -> bool:
@@ -129,6 +133,7 @@ class _Joint:
         self.after = [hit for hit in hits if self.at < hit.i < self.end]
         self.words = words[self.at + 1 : self.end]
         self.said = words[start : self.at]
+        self.comma = words[self.at] == "," and self.end == len(words)
         self.goes_on = not {"or", "nor", "/"}.isdisjoint(words[self.at + 1 : rest])
 
     def separates(self) -> bool:
@@ -191,7 +196,10 @@ class _Joint:
         return bool(heads) and "place" in self.after[0].tags and self.tokens[heads[0].j - 1].lemma.endswith("ed")
 
     def _is_placed(self) -> bool:
-        """Return whether the finding has a side ("linear scarring at the left base")."""
+        """Return whether the finding has a side ("linear scarring at the left base"), or is of a part of the lung."""
+        first = self.after[0] if self.after else None
+        if self.comma and first is not None and first.i == self.at + 1 and first.tags.get("place") in _LUNG_PARTS:
+            return True
         return any({"laterality", "inner_laterality"} & hit.tags.keys() for hit in self.after)
 
     def _stands_by_itself(self) -> bool:

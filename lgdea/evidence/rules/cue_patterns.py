@@ -7,6 +7,7 @@ A pattern is a row of items, each of them optional with ``?`` or repeated with `
 ``<name>`` a member of a word class, which may have several words
 ``~``      any one word that opens no phrase of its own: no finding, structure, conjunction, verb or punctuation
 ``@``      a number
+``_``      any one word, also one of a finding or a structure
 ``(a|b)``  either of two rows
 ``!<name>`` no member of the class follows; takes up no word
 ``&(a b)``  this row follows; takes up no word
@@ -28,6 +29,7 @@ from lgdea.evidence.rules.spelling import lemma
 MASK = "#"
 """What stands for the words of a finding or a structure in the text that patterns are matched against."""
 NUMBER = "@"
+ANY = "_"
 _ITEM = re.compile(r"<\w+>|[()|*?!&]|[^\s()<>|*?!&]+")
 _MOST_REPEATS = 5
 _MOST_KEPT = 100_000  # words
@@ -153,8 +155,9 @@ class _Compiler:
             return _Part(f"(?{'!' if item == '!' else '='}{self._atom().regex})", frozenset(), may_be_empty=True)
         if item in {"$", MASK}:
             return _Part(f"(?={self._value_end() if item == '$' else MASK})", frozenset(), may_be_empty=True)
-        if item == NUMBER:
-            return _Part(_NUMBERS, frozenset({NUMBER}), may_be_empty=False)
+        if item in {ANY, NUMBER}:
+            starts = frozenset({NUMBER} if item == NUMBER else ())
+            return _Part("." if item == ANY else _NUMBERS, starts, may_be_empty=False)
         if item == "~":
             return _Part(f"(?!{self._set(self.classes['closed'])}){_LATIN}", frozenset(), may_be_empty=False)
         members = self.classes[item[1:-1]] if item[0] == "<" else [item]

@@ -16,7 +16,6 @@ _LOBES = {
 }
 _TURNS = frozenset({"not", "longer", "near", "nearly", "previously", "formerly", "cannot", "never", "far", "hardly"})
 _REACH = 4  # tokens
-_SIZED = frozenset({"not enlarged", "normal in size"})
 
 
 class Clause:
@@ -157,12 +156,15 @@ class Clause:
             if self._is_turned(hit):
                 continue
             wall = max([e for e in edges if e < hit.i], default=-1)
+            wall = max(wall, self._subject_start(hit.i) - 1)
             places = [p for p in self.places if wall < p.i < hit.i and p.i not in consumed]
-            denial, table = hit.tags.get("denial"), self.lexicon.denies
-            if denial is not None:  # "the trachea is central"
-                table = self.lexicon.denies_with[denial]
+            table = self._denied_by(hit)
+            if "normal" not in hit.tags:  # "the trachea is central"
                 places = [p for p in places if self.lexicon.finding_at(table, p.tags["place"])]
-            if not places and (denial is None or denial in _SIZED):
+            elif not places and (place := self._place_of_side(hit)) is not None:
+                finding = self.lexicon.finding_at(table, place.tags["place"])
+                made.extend([] if finding is None else [self._make_denial(finding, place, hit)])
+            elif not places:
                 stop = min([e for e in edges if e >= hit.j], default=self.context.end)
                 places = [p for p in self.places if hit.j <= p.i < stop and p.i not in consumed]
             for place in places:
@@ -172,6 +174,31 @@ class Clause:
                     made.append(self._make_denial(finding, place, hit))
         self.attachment.sides.taken |= consumed
         return made
+
+    def _denied_by(self, hit: Hit) -> dict[str, str]:
+        """What a word that says "normal" denies, by structure."""
+        denial = hit.tags.get("denial")
+        if denial is None:
+            return self.lexicon.denies
+        own = self.lexicon.denies_with[denial]
+        return {**self.lexicon.denies, **own} if "normal" in hit.tags else own
+
+    def _subject_start(self, end: int) -> int:
+        """Where the subject of "the chest is normal" begins behind what else the clause names.
+
+        "Apart from a nodule in the lingula | the chest is normal."
+        """
+        for k in range(end - 1, self.context.start, -1):
+            if self.tokens[k].lemma == "the" and any(p.j == k for p in self.place_hits):
+                return k
+        return self.context.start
+
+    def _place_of_side(self, hit: Hit) -> Hit | None:
+        """The structure named before that "left clear" speaks of: "CP angles: right blunted, left clear"."""
+        before = next((other.tags for other in self.hits if other.j == hit.i), {})
+        if "laterality" not in before or "place" in before:
+            return None
+        return next((place for place in reversed(self.place_hits) if place.j < hit.i), None)
 
     def _is_turned(self, normal: Hit) -> bool:
         """Return whether the words before say the contrary: "not entirely clear", "the previously clear base"."""

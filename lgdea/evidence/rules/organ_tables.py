@@ -19,6 +19,7 @@ class Organs:
     elsewhere: frozenset[str]
     there: Mapping[str, Mapping[str, str]]
     only_in: Mapping[str, str]
+    heads_only_in: Mapping[str, str]
     sideless: frozenset[str]
     nowhere: Mapping[str, frozenset[str]]
     studies: Mapping[str, str]
@@ -37,6 +38,7 @@ def load_organs() -> Organs:
         elsewhere=frozenset(tables["elsewhere"]),
         there=tables["there"],
         only_in=tables["only_in"],
+        heads_only_in=tables["heads_only_in"],
         sideless=frozenset(tables["sideless"]),
         nowhere={finding: frozenset(places) for finding, places in tables["nowhere"].items()},
         studies={**words, **dict.fromkeys(tables["chest_studies"], "")},

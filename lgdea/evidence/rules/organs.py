@@ -32,8 +32,15 @@ def settle_organs(mentions: Iterable[Mention], clause: ClauseContext, study: Stu
             mention.place, mention.place_hit = None, None  # "the tip of the tube is at T4"
         if mention.finding == "pacemaker" and study.icd_drains and _is_icd(clause.raw[mention.i]):
             mention.finding = "chest_tube"
-        result.extend(_settle(mention, clause, study))
+        if _has_its_organ(mention, clause, study):
+            result.extend(_settle(mention, clause, study))
     return result
+
+
+def _has_its_organ(mention: Mention, clause: ClauseContext, study: StudyContext) -> bool:
+    """Return whether a word that needs an organ has it: "no hemorrhage" in a report of the head."""
+    organ = load_organs().heads_only_in.get(mention.head or "")
+    return organ is None or mention.place_hit is not None or organ in clause.lexicon.whole(study.structure or "")
 
 
 def _settle(mention: Mention, clause: ClauseContext, study: StudyContext) -> list[Mention]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from lgdea.evidence.layout import EVIDENCE_SECTIONS, Layout, Section, SideRow, lay_out
 from lgdea.evidence.rules.clauses import read_clauses
 from lgdea.evidence.rules.cues import load_cues, merge_hits
+from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.ignored import mask
 from lgdea.evidence.rules.lexicon import load_lexicon
 from lgdea.evidence.rules.mention import Mention
@@ -23,6 +24,7 @@ from lgdea.evidence.rules.shared_nouns import complete_shared_nouns
 from lgdea.evidence.rules.sharing import refers_back, share_explained
 from lgdea.evidence.rules.study_context import NO_CONTEXT, SideLabel, StudyContext, find_contexts, find_side_labels
 from lgdea.evidence.rules.tokens import Token, tokenise
+from lgdea.evidence.rules.two_predicates import split_predicates
 from lgdea.vocabulary import Vocabulary, load_vocabulary
 
 # "This may represent ...", "The opacity is likely ...", "Probably scarring": what it explains stands before.
@@ -166,9 +168,35 @@ def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tu
         for mention, decision in zip(mentions, decide_assertions(clause.context, mentions), strict=True):
             if study.side is not None and mention.laterality == "unspecified" and clause.may_have_side(mention):
                 mention.laterality = study.side
-            if decision.assertion is not None:
-                items.extend(_make_matches(sentence, tokens, clause, mention, decision))
+            if decision.assertion is None:
+                continue
+            made = _make_matches(sentence, tokens, clause, mention, decision)
+            if decision.change == "resolved":
+                made = _tell_both(made, tokens, hits, mention, decision)
+            items.extend(made)
     return tuple(_without_repeats(items))
+
+
+def _tell_both(
+    made: list[RuleMatch], tokens: Sequence[Token], hits: Sequence[Hit], mention: Mention, decision: AssertionDecision
+) -> list[RuleMatch]:
+    """What is said of a finding that is gone at one place and remains at another."""
+    both = split_predicates(tokens, hits, mention, max(decision.triggers))
+    if both is None:
+        return made
+    result = []
+    for predicate in both:
+        side = predicate.place.tags.get("laterality", "unspecified")
+        result.append(
+            made[0]._replace(
+                end=max(tokens[predicate.end - 1].end, tokens[mention.j - 1].end),
+                assertion="absent" if predicate.change == "resolved" else "present",
+                laterality=side,
+                change=predicate.change,
+                refers_to_prior=True,
+            )
+        )
+    return result
 
 
 def _make_matches(

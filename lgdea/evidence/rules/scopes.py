@@ -269,7 +269,7 @@ class Scopes:
 
     def _subject(self, cue: Hit, kind: str) -> list[int]:
         """Return the mentions in the row of noun phrases that is the subject of a backward cue."""
-        is_value = self.words[cue.i] in {":", "=", "|", "-", "..."}
+        is_value = self.words[cue.i] in {":", "=", "|", "-", "...", "?"}
         found: list[int] = []
         row_goes_on = True
         k = cue.i - 1
@@ -295,7 +295,7 @@ class Scopes:
                 return []  # "effusion on the left, none on the right"
             elif kind == "uncertain" and word in _EXPLAINS | {"with"} and self.words[k - 1] in _EXPLAINS:
                 break
-            elif found and (self._is_preposition(k) or word == "with") and word != "of" and self._has_mention_before(k):
+            elif found and not is_value and self._hangs_on(k):
                 found, row_goes_on = [], True
             elif (kind == "uncertain" and word in _EXPLAINS) or (
                 found and (word in VERBS or (hit is not None and _closes(hit)))
@@ -303,6 +303,11 @@ class Scopes:
                 break
             k -= 1
         return found
+
+    def _hangs_on(self, k: int) -> bool:
+        """Return whether a preposition hangs what follows on a mention before it."""
+        word = self.words[k]
+        return word != "of" and (self._is_preposition(k) or word == "with") and self._has_mention_before(k)
 
     def _is_part(self, mention: Mention) -> bool:
         """Return whether only a part of the mention is spoken of: "the tip of the feeding tube is not seen"."""

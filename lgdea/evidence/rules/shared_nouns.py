@@ -37,6 +37,8 @@ def _read_before(words: list[str], hits: list[Hit], noun: Hit, lexicon: Lexicon)
     """Find the entries that share the noun of one finding, from right to left."""
     kinds = {k: hit for hit in hits for k in range(hit.i, hit.j)}
     tails = [tuple(words[k : noun.j]) for k in range(noun.i, noun.j)]
+    if "node" in words[max(0, noun.i - 1) : noun.j - 1]:  # "hilar or mediastinal lymph node enlargement"
+        tails = []
     found: list[Hit] = []
     known = {noun.tags.get("finding")}
     at = noun.i

@@ -10,6 +10,11 @@ from lgdea.vocabulary import load_vocabulary
 
 _OPPOSITE = {"left": "right", "right": "left"}
 _THEMES = frozenset({"on", "in", "at", "within"})
+_PARTS = frozenset({
+    "with", "reflect", "reflecting", "represent", "representing", "suggest", "suggesting", "indicate", "indicating",
+    "due", "consistent", "compatible",
+})  # fmt: skip
+"""Words between what was seen and another finding."""
 _SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
 
 
@@ -140,7 +145,7 @@ class Sides:
         for hit in self.hits:
             if hit.i >= side.j and ("finding" in hit.tags or "head" in hit.tags):
                 gap = self.tokens[side.j : hit.i]
-                return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS or t.lemma == "with" for t in gap)
+                return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS or t.lemma in _PARTS for t in gap)
         return False
 
     def attach_leftover_sides(self, found: list[Mention]) -> None:

@@ -90,6 +90,9 @@ def read_word(word: str) -> tuple[str, ...]:
     (('edema',), ('nasogastric', 'tube'), ('effusion',))
     """
     plain = word.lower()
+    if plain.endswith(".") and plain[0].isalpha():
+        plain = plain.replace(".", "").replace(" ", "")  # "C.P."
+        word = plain
     if not plain.isalpha() and plain.startswith("non"):
         plain = "non" + plain[4:]  # "non-enlarged"
     meaning = load_abbreviations().get(plain)

@@ -15,6 +15,7 @@ _TOKEN = re.compile(
     r"[A-Za-z]{4,}(?![\w'’/])(?<!nt)|(?<=\s)(?:of|in|the|and|is|or|at|to)(?=\s)"
     r"|(?P<vertebra>\b[CDLSTcdlst](?=\d)(?:(?<![Tt])\d{1,2}|(?<=[Tt])(?:[3-9]|1\d|[12](?![\s/-]*(?i:t[12]|w\b|flair|weight"
     r"|signal|hyper|hypo|bright|dark|shin|prolong|image|sequence|[nm]\d))))(?:\s*[-–/]\s*[CTDLSctdls]?\d{1,2})?\b)"
+    r"|\b[CcNnLlRr]\.\s?[PpAa]\.(?:\s?[Dd]\.)?(?=[\s,;]|$)"
     r"|[SsHhRrWwBbCcDdEe]/[OoPpLlWwTt]\b|[Ss]/[Cc]\b|[Ww]/"
     r"|(?i:is|are|was|were|does|do|did|has|have|had|could|would|should|ca|wo)(?=n['’]?t\b)|(?<=[A-Za-z])(?i:n['’]?t)\b"
     r"|[Nn][Oo][Nn](?:[-‐‑–]|\s)[A-Za-z]+"
