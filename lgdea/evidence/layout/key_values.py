@@ -32,7 +32,7 @@ def flatten_key_values(text: str) -> str:
     """Return JSON-like text as labelled lines, character for character.
 
     >>> flatten_key_values('{"edema": true, "effusion": false}')
-    '  edema:  true\\n  effusion:  false '
+    '\\n edema:  true\\n  effusion:  false '
     """
     if _HINT.search(text) is None:
         return text

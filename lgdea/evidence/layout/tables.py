@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from lgdea.evidence.layout.headings import REGION, load_headings
 
-_HINTS = ("|", "\t", "   ", "..", " . ", "\u2026")
 _VALUE = (
     r"(?:no|none|nil|nad|yes|absent|present|negative|positive|normal|clear|abnormal|not (?:seen|identified|present)"
     r"|unremarkable|intact|stable|unchanged|enlarged|true|false|neg|pos|trace|minimal|small|mild"
@@ -68,14 +67,14 @@ def join_lists(plain: str) -> str:
 
 def has_columns(text: str) -> bool:
     """Return whether a text has a gap that can part columns."""
-    return any(hint in text for hint in _HINTS)
+    return "   " in text or ".." in text or " . " in text or "|" in text or "\t" in text or "\u2026" in text
 
 
 def join_cells(plain: str) -> str:
     """Return the text with a colon between the label and the value of a table's rows, character for character.
 
     >>> join_cells("Pneumothorax | No\\nHeart ..... enlarged")
-    'Pneumothorax :  No\\nHeart     : enlarged'
+    'Pneumothorax : No\\nHeart     : enlarged'
     """
     if not has_columns(plain):
         return plain
@@ -156,7 +155,7 @@ def find_side_rows(plain: str) -> list[SideRow]:
     """List the rows of tables that have a column for each side, in order.
 
     >>> find_side_rows("Finding | Right | Left\\nEffusion | none | small")[0].sides
-    (('right', 'Effusion: none        '), ('left', 'Effusion:        small'))
+    (('right', 'Effusion:  none        '), ('left', 'Effusion:         small'))
     """
     found = []
     for header in _HEADER.finditer(plain) if has_columns(plain) else ():

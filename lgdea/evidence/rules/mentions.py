@@ -161,9 +161,8 @@ class Clause:
             table = self._denied_by(hit)
             if "normal" not in hit.tags:  # "the trachea is central"
                 places = [p for p in places if self.lexicon.finding_at(table, p.tags["place"])]
-            elif not places and (place := self._place_of_side(hit)) is not None:
-                finding = self.lexicon.finding_at(table, place.tags["place"])
-                made.extend([] if finding is None else [self._make_denial(finding, place, hit)])
+            elif not places and (side := self._side_before(hit)) is not None:
+                made.extend(self._deny_side(hit, side, table))
             elif not places:
                 stop = min([e for e in edges if e >= hit.j], default=self.context.end)
                 places = [p for p in self.places if hit.j <= p.i < stop and p.i not in consumed]
@@ -193,12 +192,20 @@ class Clause:
                 return k
         return self.context.start
 
-    def _place_of_side(self, hit: Hit) -> Hit | None:
-        """The structure named before that "left clear" speaks of: "CP angles: right blunted, left clear"."""
+    def _side_before(self, hit: Hit) -> str | None:
+        """The side of "left clear" in "CP angles: right blunted, left clear"."""
         before = next((other.tags for other in self.hits if other.j == hit.i), {})
-        if "laterality" not in before or "place" in before:
-            return None
-        return next((place for place in reversed(self.place_hits) if place.j < hit.i), None)
+        return None if "place" in before else before.get("laterality")
+
+    def _deny_side(self, hit: Hit, side: str, table: dict[str, str]) -> list[Mention]:
+        """The denial at one side of the structure that was named before."""
+        place = next((place for place in reversed(self.place_hits) if place.j < hit.i), None)
+        finding = None if place is None else self.lexicon.finding_at(table, place.tags["place"])
+        if place is None or finding is None:
+            return []
+        mention = self._make_denial(finding, place, hit)
+        mention.laterality = side
+        return [mention]
 
     def _is_turned(self, normal: Hit) -> bool:
         """Return whether the words before say the contrary: "not entirely clear", "the previously clear base"."""

@@ -171,17 +171,17 @@ def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tu
             if decision.assertion is None:
                 continue
             made = _make_matches(sentence, tokens, clause, mention, decision)
-            if decision.change == "resolved":
-                made = _tell_both(made, tokens, hits, mention, decision)
+            if decision.change != "unspecified":
+                made = _tell_both(made, tokens, hits, mention)
             items.extend(made)
     return tuple(_without_repeats(items))
 
 
 def _tell_both(
-    made: list[RuleMatch], tokens: Sequence[Token], hits: Sequence[Hit], mention: Mention, decision: AssertionDecision
+    made: list[RuleMatch], tokens: Sequence[Token], hits: Sequence[Hit], mention: Mention
 ) -> list[RuleMatch]:
     """What is said of a finding that is gone at one place and remains at another."""
-    both = split_predicates(tokens, hits, mention, max(decision.triggers))
+    both = split_predicates(tokens, hits, mention)
     if both is None:
         return made
     result = []

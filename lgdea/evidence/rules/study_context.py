@@ -38,12 +38,14 @@ _DRAINED = re.compile(
 )
 
 
+_LABEL_END = re.compile(r":[ \t]*+\n?|\n")
 _SIDE_LABEL = re.compile(
     r"(?:\A|[.;\n])[ \t]*+(?:\d[\d.)]{0,4}[ \t]++)?(?P<side>left|right|lt|rt|l|r)\.?"
     r"(?:[ ](?P<part>side|sided|lung|breast|kidney|hemithorax|chest|ovary|testis|lobe|lung field))?"
-    r"[ \t]{0,9}(?P<end>:[ \t]*+\n?|\n)",
+    r"[ \t]{0,9}\Z",
     re.IGNORECASE,
 )
+_LONGEST_SIDE = 32  # characters of a label
 _LONGEST_PART = 2000  # characters that a side alone on its line holds for
 _NEXT_PART = re.compile(r"\n[ \t]*+\n|\n[ \t]*+[A-Z][A-Z ]{3,40}(?:\n|\Z)")
 
@@ -100,12 +102,16 @@ def find_side_labels(text: str, lexicon: Lexicon) -> list[SideLabel]:
     A label in a line holds to the end of it or to the next label, one alone on its line for the paragraph below.
     """
     found: list[SideLabel] = []
-    for match in _SIDE_LABEL.finditer(text):
-        start, alone = match.start("side"), match["end"].endswith("\n")
-        if found and found[-1].end > match.start():
-            found[-1] = found[-1]._replace(end=match.start() + 1)
-        stop = _NEXT_PART.search(text, match.end() - 1, start + _LONGEST_PART) if alone else None
-        end = text.find("\n", match.end()) if not alone else stop.start() if stop else start + _LONGEST_PART
+    for label in _LABEL_END.finditer(text):
+        begin = max(0, label.start() - _LONGEST_SIDE)
+        match = _SIDE_LABEL.search(text[begin : label.start()])
+        if match is None or (match.start() == 0 < begin and match[0][0] not in ".;\n"):
+            continue
+        start, alone = begin + match.start("side"), label[0].endswith("\n")
+        if found and found[-1].end > start:
+            found[-1] = found[-1]._replace(end=start)
+        stop = _NEXT_PART.search(text, label.end() - 1, start + _LONGEST_PART) if alone else None
+        end = text.find("\n", label.end()) if not alone else stop.start() if stop else start + _LONGEST_PART
         side = "left" if match["side"][0] in "lL" else "right"
         structure = lexicon.places.get((match["part"].lower(),)) if match["part"] else None
         elsewhere = structure if structure and lexicon.is_elsewhere(structure) else None

@@ -28,7 +28,7 @@ class Predicate(NamedTuple):
 
 
 def split_predicates(
-    tokens: Sequence[Token], hits: Sequence[Hit], mention: Mention, resolved: int
+    tokens: Sequence[Token], hits: Sequence[Hit], mention: Mention
 ) -> tuple[Predicate, Predicate] | None:
     """Return where a finding is gone and where it remains, None where only one of them is said.
 
@@ -36,20 +36,17 @@ def split_predicates(
         tokens: Tokens of the sentence.
         hits: Hits of the sentence, in order.
         mention: The subject.
-        resolved: Token of the cue that says that it is gone.
     """
-    if resolved < mention.j:
-        return None
     end = next((hit.i for hit in hits if hit.i >= mention.j and _is_named(hit)), len(tokens))
     said = [hit for hit in hits if mention.j <= hit.i < end]
-    cues = [hit for hit in said if hit.tags.get("change") in _REMAINS or hit.i <= resolved < hit.j]
+    cues = [hit for hit in said if hit.tags.get("change") in _REMAINS or "resolved" in hit.tags]
     for first, second in pairwise(cues):
         joint = next((k for k in range(first.j, second.i) if tokens[k].lemma in _JOINS), None)
-        if joint is None or (first.i <= resolved < first.j) == (second.i <= resolved < second.j):
+        if joint is None or ("resolved" in first.tags) == ("resolved" in second.tags):
             continue
         one, other = _read(said, first, joint), _read(said, second, end)
         if one is not None and other is not None:
-            gone, left = (one, other) if first.i <= resolved < first.j else (other, one)
+            gone, left = (one, other) if "resolved" in first.tags else (other, one)
             return gone._replace(change="resolved"), left
     return None
 
