@@ -21,6 +21,7 @@ from lgdea.reporting.views import gather_media, task_view
 from lgdea.runs import now, require_finished, write_text
 
 if TYPE_CHECKING:
+    from lgdea.comparison.change.model import ChangeModel
     from lgdea.records.archive import Archive
 
 CURVES_SHOWN = 6
@@ -120,7 +121,7 @@ def _context(
         "facts": shared_facts(runs),
         "config_differences": config_differences(runs),
         "tables": views,
-        "media": gather_media(views, archive, models),
+        "media": gather_media(views, archive, models, {} if archive is None else _readers(runs)),
         "scored": scored,
         "tiles": measures.first_per_task(headline),
         "headline": headline,
@@ -216,6 +217,16 @@ def _models(runs: Sequence[PretrainingRun]) -> dict[str, examples.HeatMapper]:
     from lgdea.models.serialization import load_model
 
     return {label: load_model(folder) for label, folder in with_model.items()}
+
+
+def _readers(runs: Sequence[PretrainingRun]) -> dict[str, ChangeModel]:
+    """Models of the runs that have a change head."""
+    folders = {run.label: run.model for run in runs if run.model and (run.model / "change_head.json").exists()}
+    if not folders:
+        return {}
+    from lgdea.comparison.change.train import load_change_model
+
+    return {label: load_change_model(folder) for label, folder in folders.items()}
 
 
 def _hashes(run: PretrainingRun) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from lgdea.errors import LgdeaError
 from lgdea.evaluation.results.long_table import long_table
+from lgdea.reporting.change_examples import ChangeExample, change_examples
 from lgdea.reporting.examples import HeatMapper, ImageExample, image_examples
 from lgdea.reporting.interval_chart import Plot, class_plot, table_plots
 from lgdea.reporting.latex import latex_table
@@ -20,6 +21,7 @@ from lgdea.reporting.score_curves import CurvePair, class_curves, rank_charts
 from lgdea.reporting.worst import Case, CaseGroup, worst_cases
 
 if TYPE_CHECKING:
+    from lgdea.comparison.change.model import ChangeModel
     from lgdea.records.archive import Archive
 
 THUMBNAIL = 160
@@ -71,6 +73,8 @@ class Media:
     """Report id, and study id, to text."""
     maps: Mapping[tuple[str, str], ImageExample]
     """(image id, phrase) to its boxes and heat maps."""
+    changes: Mapping[tuple[str, str, str], ChangeExample] = field(default_factory=dict)
+    """(prior image id, current image id, finding in words) to both with the maps of each model."""
 
 
 def task_view(table: TaskTables, colours: Mapping[str, int], baseline: str | None) -> TaskView:
@@ -101,7 +105,12 @@ def task_view(table: TaskTables, colours: Mapping[str, int], baseline: str | Non
     )
 
 
-def gather_media(views: Sequence[TaskView], archive: Archive | None, models: Mapping[str, HeatMapper]) -> Media:
+def gather_media(
+    views: Sequence[TaskView],
+    archive: Archive | None,
+    models: Mapping[str, HeatMapper],
+    readers: Mapping[str, ChangeModel],
+) -> Media:
     """Thumbnails, report texts and heat maps of the cases whose results are of ``archive``; an image that cannot be
     read has no thumbnail."""
     cases = [case for view in views if archive and view.table.archive == archive.name for case in _cases(view)]
@@ -111,14 +120,17 @@ def gather_media(views: Sequence[TaskView], archive: Archive | None, models: Map
     maps = image_examples(archive, list(dict.fromkeys(pairs))[:HEAT_MAPS], models) if models else {}
     thumbnails: dict[str, str] = {}
     known = set(archive.images["image_id"])
-    shown = dict.fromkeys(c.item for c in cases if c.item in known and (c.item, c.phrase) not in maps)
+    compared = [(case.prior, case.item, case.what) for case in cases if case.task == "change"]
+    changes = change_examples(archive, list(dict.fromkeys(compared))[:HEAT_MAPS], readers)
+    plain = [c for c in cases if (c.item, c.phrase) not in maps and (c.prior, c.item, c.what) not in changes]
+    shown = dict.fromkeys(item for c in plain for item in (c.prior, c.item) if item in known)
     for item in list(shown)[:THUMBNAILS]:
         if (uri := _thumbnail(archive, item)) is not None:
             thumbnails[item] = uri
     wanted = archive.reports[archive.reports["study_id"].isin({c.study for c in cases if c.task == "retrieval"})]
     texts = [_cut(str(text)) for text in wanted["text"]]
     reports = dict(zip(wanted["study_id"], texts, strict=True)) | dict(zip(wanted["report_id"], texts, strict=True))
-    return Media(thumbnails, reports, maps)
+    return Media(thumbnails, reports, maps, changes)
 
 
 def _cases(view: TaskView) -> Iterator[Case]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lgdea.comparison.change.states import COARSE, COARSE_STATES, STATES
 from lgdea.evaluation.results.differences import KEYS
 from lgdea.evaluation.results.result import Result
 from lgdea.reporting.measures import TaskTables
@@ -20,7 +21,7 @@ from lgdea.reporting.measures import TaskTables
 PER_CLASS = 2
 PER_GROUP = 5
 PER_PAIR = 6
-"""Items shown of each model and class (zero-shot), of each model (other tasks), and of each pair of models."""
+"""Items shown of each model and class (zero-shot, change), of each model (other tasks), and of each pair of models."""
 
 RIGHT_RANK = 10
 """A query whose right answer is ranked this high counts as right."""
@@ -50,6 +51,10 @@ class Case:
     truth: str
     worst_of: tuple[str, ...]
     judged: tuple[Judged, ...]
+    prior: str = ""
+    """Id of the prior image of an item of change."""
+    about: str = ""
+    """Days between the two, and the rule by which the prior was chosen."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class CaseGroup:
     cases: tuple[Case, ...]
     pair: bool = False
     """True for items on which two models differ, False for the worst of one."""
+    best: bool = False
+    """True for what models got right and were most sure of."""
 
 
 def worst_cases(table: TaskTables, baseline: str | None) -> list[CaseGroup]:
@@ -67,7 +74,8 @@ def worst_cases(table: TaskTables, baseline: str | None) -> list[CaseGroup]:
 
     "Worst" is, for zero-shot, a present class with a low or an absent class with a high score among all images of
     that class (scores of two models share no scale); for retrieval the rank of the first right answer; for grounding
-    a maximum outside every box, those of the lowest CNR first. Ties go by id.
+    a maximum outside every box, those of the lowest CNR first; for change, by state, the true state's probability, and
+    the best items follow. Ties go by id.
 
     Args:
         table: The results of one task.
@@ -85,8 +93,10 @@ def worst_cases(table: TaskTables, baseline: str | None) -> list[CaseGroup]:
     names = sorted(wide["group"].unique(), key=lambda n: (order.index(n) if n in order else len(order), n))
     for name in names:
         part = wide[wide["group"] == name]
-        count = PER_CLASS if table.task == "zero-shot" else PER_GROUP
+        count = PER_CLASS if table.task in ("zero-shot", "change") else PER_GROUP
         groups.append(CaseGroup(str(name).replace("_", " "), _worst(table.task, part, found, count)))
+    if table.task == "change":
+        groups += [CaseGroup(f"best of {label}", _best(table.task, wide, found, label), best=True) for label in found]
     return groups
 
 
@@ -125,12 +135,31 @@ def _grounding(result: Result) -> pd.DataFrame:
     return items
 
 
+def _change(result: Result) -> pd.DataFrame:
+    items = result.items.copy()
+    coarse = result.config.get("states") == len(COARSE_STATES)
+
+    def probability(column: str) -> np.ndarray:
+        called = {s: items[column] == (COARSE[s] if coarse else s) for s in STATES}
+        return np.sum([np.where(called[s], items[f"p_{s}"].to_numpy(float), 0) for s in STATES], axis=0)
+
+    items["p_true"], items["p_answer"] = probability("state"), probability("answer")
+    items["badness"], items["right"], items["group"] = 1 - items["p_true"], items["correct"], items["state"]
+    return items
+
+
 _JUDGES: dict[str, Callable[[Result], pd.DataFrame]] = {
     "zero-shot": _zero_shot,
     "retrieval": _retrieval,
     "grounding": _grounding,
+    "change": _change,
 }
-_COLUMNS = {"zero-shot": ("score", "label"), "retrieval": ("first_positive_rank",), "grounding": ("pointing",)}
+_COLUMNS = {
+    "zero-shot": ("score", "label"),
+    "retrieval": ("first_positive_rank",),
+    "grounding": ("pointing",),
+    "change": ("answer", "state", "image_prior", *(f"p_{state}" for state in STATES)),
+}
 
 
 def _side_by_side(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -174,6 +203,17 @@ def _worst(task: str, part: pd.DataFrame, found: Mapping[str, pd.DataFrame], cou
     return _cases(task, chosen, chosen, found)
 
 
+def _best(task: str, wide: pd.DataFrame, found: Mapping[str, pd.DataFrame], label: str) -> tuple[Case, ...]:
+    """The items that a model got right and was most sure of, one of each state in turn."""
+    right = wide[wide[("right", label)] == 1]
+    keys = [
+        key
+        for state in STATES
+        for key in _highest(-right[("badness", label)][right["group"] == state], right["patient"], 1)
+    ]
+    return _cases(task, keys, {}, found)
+
+
 def _highest(column: pd.Series, patients: pd.Series, count: int) -> list[Any]:
     """Keys of the highest values, one of each patient; ties go by key."""
     ordered = column.sort_values(ascending=False, kind="stable")
@@ -202,12 +242,26 @@ def _cases(
                 study=str(row.get("study_id", "")),
                 what=str(row.get("phrase", row.get("class", ""))).replace("_", " "),
                 phrase=str(row.get("phrase", "")),
-                truth="" if task != "zero-shot" else "present" if row["label"] == 1 else "absent",
+                truth=_truth(task, row),
                 worst_of=tuple(worst_of.get(key, ())),
                 judged=tuple(_judged(task, label, r) for label, r in each.items()),
+                prior=str(row["image_prior"]) if task == "change" else "",
+                about=_about(row) if task == "change" else "",
             )
         )
     return tuple(cases)
+
+
+def _truth(task: str, row: Mapping[Any, Any]) -> str:
+    if task == "change":
+        return str(row["state"])
+    return "" if task != "zero-shot" else "present" if row["label"] == 1 else "absent"
+
+
+def _about(row: Mapping[Any, Any]) -> str:
+    days = float(row["days"]) if row.get("days") is not None else math.nan
+    parts = ("" if math.isnan(days) else f"{days:g} days apart", str(row.get("rule") or ""))
+    return ", ".join(part for part in parts if part)
 
 
 def _judged(task: str, label: str, row: Mapping[Any, Any] | None) -> Judged:
@@ -216,6 +270,9 @@ def _judged(task: str, label: str, row: Mapping[Any, Any] | None) -> Judged:
     right = None if math.isnan(row["right"]) else bool(row["right"])
     if task == "zero-shot":
         return Judged(label, f"{row['score']:.3f}, above {100 * row['place']:.0f}% of images", right)
+    if task == "change":
+        missed = "" if right else f", {row['state']} {row['p_true']:.2f}"
+        return Judged(label, f"{row['answer']} {row['p_answer']:.2f}{missed}", right)
     if task == "retrieval":
         return Judged(label, f"rank {row['first_positive_rank']:g}", right)
     numbers = [f"{name} {row[key]:.2f}" for key, name in (("cnr", "CNR"), ("miou", "mIoU")) if key in row]

@@ -120,3 +120,38 @@ def test_an_item_that_one_model_did_not_score_is_called_that(tmp_path: Path) -> 
 @pytest.mark.parametrize("task", ["zero-shot", "features"])
 def test_without_items_or_for_another_task_there_are_none(tmp_path: Path, task: str) -> None:
     assert worst_cases(tables(tmp_path, task, {"a": pd.DataFrame()}), None) == []
+
+
+STATES = ("new", "worse", "stable", "better", "resolved")
+
+
+def changes(answers: dict[str, tuple[str, float]], states: list[str], *, coarse: bool = False) -> pd.DataFrame:
+    """An item per state; ``answers`` gives for some of them another answer and the true state's probability."""
+    rows = []
+    for n, state in enumerate(states):
+        answer, true = answers.get(f"i{n}", (state, 0.9))
+        p = {f"p_{s}": 0.0 for s in STATES} | {f"p_{answer}": 1 - true}
+        p[f"p_{state}"] = p[f"p_{state}"] + true if answer != state else true
+        item = {"pair_id": f"i{n}p>i{n}", "image_id": f"i{n}", "image_prior": f"i{n}p", "patient_id": f"p{n}"}
+        item |= {"study_id": f"s{n}", "class": "pleural_effusion", "state": state, "answer": answer}
+        rows.append({**item, **p, "correct": float(answer == state), "days": 3.0, "rule": "same view"})
+    return pd.DataFrame(rows)
+
+
+def test_pairs_are_worst_by_the_true_states_probability_and_best_by_it_too(tmp_path: Path) -> None:
+    states = ["worse"] * 4 + ["new", "stable"]
+    a = changes({"i0": ("stable", 0.2), "i1": ("better", 0.05), "i2": ("stable", 0.4), "i3": ("worse", 0.95)}, states)
+    b = changes({}, states)
+    table = tables(tmp_path, "change", {"a": a, "b": b})
+    groups = {group.title: group for group in worst_cases(table, "a")}
+    assert groups["b right, a wrong: 3 of 6"].pair
+    worst = [case for case in groups["worse"].cases if "a" in case.worst_of]
+    assert [case.item for case in worst] == ["i1", "i0"]
+    case = worst[0]
+    assert (case.prior, case.truth, case.what, case.about) == (
+        "i1p", "worse", "pleural effusion", "3 days apart, same view",
+    )  # fmt: skip
+    assert [(j.text, j.right) for j in case.judged] == [("better 0.95, worse 0.05", False), ("worse 0.90", True)]
+    best = groups["best of a"]
+    assert best.best
+    assert [(c.truth, c.item) for c in best.cases] == [("new", "i4"), ("worse", "i3"), ("stable", "i5")]

@@ -257,3 +257,24 @@ def test_no_pairs_is_one_clear_line(bench, visits, tmp_path):
     data = config.data.model_copy(update={"archive": alone.folder, "evidence": evidence, "pairing": None})
     with pytest.raises(DataError, match=r"no training study has a prior, e.g. .*: the patient has no other study"):
         train_change_head(config.model_copy(update={"data": data}), tmp_path / "run")
+
+
+def test_the_report_shows_prior_and_current_of_the_worst_and_best_with_maps(visits, trained, capsys, tmp_path):
+    _, archive, _ = visits
+    results = tmp_path / "head"
+    lgdea.evaluate(trained, archive, ["change"], split="all", bootstrap_replicates=0, out=results)
+    page = tmp_path / "report.html"
+    report = ("report", f"head={results}", "--archive", archive.folder, "--out", page, "--replicates", 0)
+    code, _, err = run_lgdea(capsys, *report)
+    assert (code, err) == (0, "")
+    plain = page.read_text()
+    assert "best of head" in plain
+    assert 'aria-label="Prior image phantom:' in plain
+    assert " days apart, same " in plain
+    assert "Where head looked" not in plain  # there is no model to ask
+    code, _, err = run_lgdea(capsys, *report, f"head={trained.parent}")
+    assert (code, err) == (0, "")
+    mapped = page.read_text()
+    counts = [mapped.count(f"Where head looked in the {which} image") for which in ("prior", "current")]
+    assert counts[0] == counts[1]
+    assert 1 <= counts[0] <= 12
