@@ -246,7 +246,7 @@ def frozen(
     overrides: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Steps per second of a frozen tower with cached features, and of the same tower trained.
+    """Steps per CPU second of a frozen tower with cached features, and of the same tower trained.
 
     Example: `python -m benchmarks frozen --set 'set=[image.tower=tf_efficientnet_lite0]' --out bench/frozen`
     """
@@ -260,9 +260,9 @@ def frozen(
     if json:
         show_json(result)
         return
-    for name, rate in result["steps_per_second"].items():
-        console.print(f"{name}: {rate:.3f} steps/s", highlight=False)
-    console.print(f"cached features: {result['ratio']:.1f} times the steps/s of the trained tower", highlight=False)
+    for name, rate in result["steps_per_cpu_second"].items():
+        console.print(f"{name}: {rate:.3f} steps per CPU second", highlight=False)
+    console.print(f"cached features: {result['ratio']:.1f} times the steps of the trained tower", highlight=False)
 
 
 @app.command("eval")

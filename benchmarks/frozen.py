@@ -39,7 +39,10 @@ class FrozenBenchConfig(Config):
 
 
 def run_frozen(config: FrozenBenchConfig, out: Path, say: Callable[[str], Any]) -> dict[str, Any]:
-    """Measure whole steps in turns, so that other load on the machine falls on all alike.
+    """Measure whole steps, reading their batches included, in turns and in CPU seconds of this process.
+
+    CPU seconds do not count what else the machine does meanwhile; on one thread (``OMP_NUM_THREADS=1``) they are those
+    of a quiet machine.
 
     Args:
         config: Settings.
@@ -47,8 +50,8 @@ def run_frozen(config: FrozenBenchConfig, out: Path, say: Callable[[str], Any]) 
         say: Called with a line of text now and then.
 
     Returns:
-        ``steps_per_second`` by way of training, ``ratio`` of the cached to the trained one, and what the cache costs:
-        ``cache_seconds`` and ``cache_bytes`` for ``cache_rows`` views of images.
+        ``steps_per_cpu_second`` by way of training, ``ratio`` of the cached to the trained one, and what the cache
+        costs: ``cache_cpu_seconds`` (of a run of one step) and ``cache_bytes`` for ``cache_rows`` views of images.
     """
     from lgdea.pretraining.inputs import read_inputs
 
@@ -62,26 +65,21 @@ def run_frozen(config: FrozenBenchConfig, out: Path, say: Callable[[str], Any]) 
 
     inputs = read_inputs(settings(), out)
     works: list[Any] = []
-    batches: list[Any] = []
     costs: dict[str, float] = {}
     for name, overrides in WAYS.items():
         say(f"preparing: {name}")
-        work, drawn, cost = _prepare(settings(*overrides), inputs, out, config.steps)
+        work, cost = _prepare(settings(*overrides), inputs, out)
         works.append(work)
-        batches.append(drawn)
         costs |= cost
     say("measuring")
-    turns = [lambda n, work=work, drawn=drawn: work(drawn[n]) for work, drawn in zip(works, batches, strict=True)]
-    seconds = alternate(turns, range(config.steps + WARM_UP))
+    seconds = alternate(works, range(config.steps + WARM_UP), clock=time.process_time)
     rates = {name: 1 / value for name, value in zip(WAYS, seconds, strict=True)}
     trained, _, cached = rates.values()
-    return {"steps_per_second": rates, "ratio": cached / trained, **costs}
+    return {"steps_per_cpu_second": rates, "ratio": cached / trained, **costs}
 
 
-def _prepare(
-    config: PretrainConfig, inputs: Any, out: Path, steps: int
-) -> tuple[Callable[[Any], None], list[Any], dict[str, float]]:
-    """A training step, batches for it, and what its cache costs."""
+def _prepare(config: PretrainConfig, inputs: Any, out: Path) -> tuple[Callable[[int], None], dict[str, float]]:
+    """The training step of a number, and what its cache costs."""
     from lgdea.pretraining.build import build_training
     from lgdea.pretraining.fit import fit
     from lgdea.pretraining.frozen import plan_caches, use_caches
@@ -94,23 +92,23 @@ def _prepare(
         images: Any = caches.images
         if not images.finished:
             short = config.model_copy(update={"trainer": {**config.trainer, "max_steps": 1}})
-            began = time.perf_counter()
+            began = time.process_time()
             fit(short, out / "fill")
-            cost = {"cache_seconds": time.perf_counter() - began}
+            cost = {"cache_cpu_seconds": time.process_time() - began}
         cost |= {"cache_bytes": images.bytes, "cache_rows": images.rows}
         use_caches(caches, module, data)
     if config.propagates:
         propagate_once(module, data)
-    drawn = [data.builder[draw] for draw, _ in zip(data.sampler, range(steps + WARM_UP), strict=False)]
     optimiser = optimiser_of(module)
     module.train()
     warnings.filterwarnings("ignore", message=".*self.log.*")  # no trainer here, nothing to log to
     precise = torch.autocast("cpu", torch.bfloat16, enabled="bf16" in str(config.trainer.get("precision")))
 
-    def step(batch: Any) -> None:
+    def step(number: int) -> None:
+        batch = data.on_after_batch_transfer(data.builder[data.sampler.draw(number)], 0)
         with precise:
-            loss = module.training_step(data.on_after_batch_transfer(dict(batch), 0), 0)
+            loss = module.training_step(batch, 0)
         descend(loss, optimiser)
         module.update_ema_model()
 
-    return step, drawn, cost
+    return step, cost

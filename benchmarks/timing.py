@@ -16,17 +16,22 @@ WARM_UP = 3
 """Batches that do not count: caches fill, kernels are chosen, or compiled."""
 
 
-def alternate(works: Sequence[Callable[[Any], Any]], batches: Sequence[Any], warm: int = WARM_UP) -> list[float]:
+def alternate(
+    works: Sequence[Callable[[Any], Any]],
+    batches: Sequence[Any],
+    warm: int = WARM_UP,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
     """Median seconds of each of ``works``, in turns on each batch; the first ``warm`` batches do not count."""
     times: list[list[float]] = [[] for _ in works]
     for number, batch in enumerate(batches):
         for measured, work in zip(times, works, strict=True):
-            began = time.perf_counter()
+            began = clock()
             work(batch)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if number >= warm:
-                measured.append(time.perf_counter() - began)
+                measured.append(clock() - began)
     return [statistics.median(measured) for measured in times]
 
 

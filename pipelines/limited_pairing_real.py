@@ -1,35 +1,49 @@
 """Limited pairing on real data: many unlinked images and reports, a few linked ones.
 
 Launch: python pipelines/limited_pairing_real.py --data DATA --out runs/real
-(two CPU cores; add --config limited-pairing on a GPU)
+(two CPU cores; add --config limited-pairing on a GPU, --set image.tower=... for pretrained towers, see docs/towers.md)
 
 ``DATA`` holds the folders ``openi``, ``nih_cxr14``, ``covid_chestxray`` and ``hannover_covid`` in their own layouts
 (``lgdea data card NAME`` says which). Open-I gives reports without images, NIH and Hannover give images without
-reports, covid-chestxray gives the linked pairs. The NIH test patients are scored by zero-shot classification, the
-radiologists' boxes by phrase grounding; patients with such boxes are kept out of training altogether.
+reports. The links are, by ``--links``:
+
+notes    covid-chestxray's, between an image and the notes of its case
+matched  made here: an NIH image of a training patient and an Open-I report with exactly the same findings among those
+         that both label. MATCHED BY LABELS, NOT READ BY A RADIOLOGIST: image and report are of two people, and agree in
+         what 14 labels say, not in side, place or degree.
+
+The NIH test patients are scored by zero-shot classification and a linear probe, the radiologists' boxes by phrase
+grounding; patients with such boxes are kept out of training altogether.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
 
 from lgdea import load_model, runs
 from lgdea.annotation.scoring import score
 from lgdea.config import load_config
 from lgdea.evaluation.results.result import write_result
-from lgdea.evaluation.tasks import grounding, zero_shot
+from lgdea.evaluation.tasks import grounding, probe, zero_shot
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.runner import extract
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.fit import fit
 from lgdea.records.adapters.base import get_adapter
-from lgdea.records.archive import Archive
+from lgdea.records.archive import Archive, write_archive
 from lgdea.records.merge import merge
 from lgdea.records.pairing import make_pairing, write_pairing
+from lgdea.records.schema import TABLES
 from lgdea.records.verify import verify
 from lgdea.reporting.page import build_report
 from lgdea.shipped import shipped
+
+Links = Literal["notes", "matched"]
 
 DATASETS = {
     "openi": "openi",
@@ -45,12 +59,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an unfinished one is resumed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", default="limited-pairing-cpu", help="name of a shipped pretraining configuration")
-    arguments = parser.parse_args()
-    run(arguments.data, arguments.out, arguments.seed, arguments.config)
+    parser.add_argument(
+        "--links", choices=("notes", "matched"), default="notes", help="where the linked pairs come from"
+    )
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="override of it, KEY=VALUE")
+    a = parser.parse_args()
+    run(a.data, a.out, a.seed, a.config, links=a.links, overrides=a.overrides)
 
 
-def run(data: Path, out: Path, seed: int, config: str) -> None:
-    archive = build_archive(data, out / "archives", seed)
+def run(
+    data: Path, out: Path, seed: int, config: str, *, links: Links = "notes", overrides: Sequence[str] = ()
+) -> None:
+    archive = build_archive(data, out / "archives", seed, links)
     for problem in {p.kind: p for p in verify(archive)}.values():
         print(f"{problem.severity}: {problem.kind}: {problem.detail}")
     pairing = make_pairing(archive, fraction=1.0, seed=seed)
@@ -63,7 +83,7 @@ def run(data: Path, out: Path, seed: int, config: str) -> None:
 
     inputs = {"archive": archive.folder, "evidence": evidence, "pairing": out / "pairing.parquet"}
     for objective in ("clip", "lgdea"):
-        train_and_evaluate(objective, inputs, archive, out, seed, config)
+        train_and_evaluate(objective, inputs, archive, out, seed, config, overrides)
     page = build_report(
         out=out / "report.html",
         title="Limited pairing on real chest X-rays",
@@ -75,24 +95,66 @@ def run(data: Path, out: Path, seed: int, config: str) -> None:
     print(f"report: {page}")
 
 
-def build_archive(data: Path, folder: Path, seed: int) -> Archive:
-    """Build the four archives and join them; patients with boxes go to the test split."""
-    joined = folder / "joined"
-    if runs.is_finished(joined):
-        return Archive.open(joined)
-    parts = [get_adapter(name).build(data / source, folder / name) for name, source in DATASETS.items()]
-    return merge(parts, joined, name="limited-pairing-real", seed=seed, hold_out_boxes=True)
+def build_archive(data: Path, folder: Path, seed: int, links: Links = "notes") -> Archive:
+    """Build the archives and join them; patients with boxes go to the test split."""
+    joined, matched = folder / "joined", folder / "matched"
+    wanted = joined if links == "notes" else matched
+    if runs.is_finished(wanted):
+        return Archive.open(wanted)
+    names = [name for name in DATASETS if links == "notes" or name != "covid-chestxray"]
+    parts = [get_adapter(name).build(data / DATASETS[name], folder / name) for name in names]
+    archive = merge(parts, joined, name=f"limited-pairing-{links}", seed=seed, hold_out_boxes=True)
+    return archive if links == "notes" else link_where_labels_agree(archive, matched, seed)
+
+
+def link_where_labels_agree(archive: Archive, folder: Path, seed: int) -> Archive:
+    """Give training images of NIH a training report of Open-I that states the same of NIH's labels, where there is one.
+
+    The report is drawn among those that agree, and may be drawn again; reports that were drawn are no more among the
+    unlinked ones.
+    """
+    studies = archive.studies.set_index("study_id")
+    labels = archive.labels
+    known = set.intersection(*(set(group) for _, group in labels["finding"].groupby(labels["labeller"])))
+    stated = labels[(labels["value"] == 1) & labels["finding"].isin(known)]
+    shown = stated.groupby("study_id")["finding"].agg(frozenset)
+    shown = shown[studies["split"].reindex(shown.index) == "train"]
+    texts = archive.reports.set_index("study_id")["text"]
+    source = studies["dataset"].reindex(shown.index)
+    by_labels = {same: list(group.index) for same, group in shown[source == "openi"].groupby(shown)}
+    rng = np.random.default_rng([seed, 14])
+    drawn = {
+        study: str(rng.choice(by_labels[same]))
+        for study, same in shown[source == "nih-cxr14"].sort_index().items()
+        if same in by_labels
+    }
+    used = set(drawn.values())
+    print(f"matched by labels: {len(drawn)} images with {len(used)} different reports")
+    tables: dict[str, Any] = {name: getattr(archive, name) for name in TABLES}
+    for name in ("studies", "reports", "labels"):
+        tables[name] = tables[name][~tables[name]["study_id"].isin(used)]
+    copies = [{"report_id": f"{s}:matched", "study_id": s, "text": texts[other]} for s, other in drawn.items()]
+    tables["reports"] = [*tables["reports"].to_dict("records"), *({**c, "language": "en"} for c in copies)]
+    return write_archive(folder, archive.name, tables, archive.image_root, {"matched": drawn})
 
 
 def train_and_evaluate(
-    objective: str, inputs: dict[str, Path], archive: Archive, out: Path, seed: int, config: str
+    objective: str,
+    inputs: dict[str, Path],
+    archive: Archive,
+    out: Path,
+    seed: int,
+    config: str,
+    overrides: Sequence[str] = (),
 ) -> None:
+    inputs = {"image_cache": out / "image_cache", "feature_cache": out / "feature_cache", **inputs}
     settings = {"data": inputs, "objective": {"name": objective}, "seed": seed}
     file = Path(str(shipped("configs"))) / "pretrain" / f"{config}.yaml"
-    model = load_model(fit(load_config(PretrainConfig, [file], [settings]), out / "runs" / objective))
+    model = load_model(fit(load_config(PretrainConfig, [file], [settings, *overrides]), out / "runs" / objective))
     results = out / "results" / objective
     write_result(zero_shot(model, archive, classes="nih14", labeller="nih-mined", seed=seed), results)
     write_result(grounding(model, archive, seed=seed), results)
+    write_result(probe(model, archive, classes="nih14", labeller="nih-mined", fractions=(1.0,), seed=seed), results)
 
 
 if __name__ == "__main__":

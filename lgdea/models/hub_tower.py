@@ -221,7 +221,9 @@ def build_hub_tower(
         ) from None
     tower = HubTower(backbone, name=name, image_size=image_size, mean=mean, std=std, pooler=pooler)
     if not mean:
-        _log.warning("image tower %r says not how its pictures were normalised; the archive's grey values decide", name)
+        _log.warning(
+            "image tower %r does not say how its pictures were normalised; the archive's grey values decide", name
+        )
     return tower
 
 

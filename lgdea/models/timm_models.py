@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import timm
@@ -33,6 +34,9 @@ def architecture_of(name: str) -> tuple[str, dict[str, Any]]:
 def create_timm(name: str, *, pretrained: bool, image_size: int, **options: Any) -> nn.Module:
     """``timm.create_model`` for one-channel pictures of ``image_size``, its failures in one line."""
     options = {"pretrained": pretrained, "in_chans": 1, **options}
+    log = logging.getLogger("timm.models._builder")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of the classifier that a tower does not have
     try:
         try:
             return timm.create_model(name, img_size=image_size, **options)
@@ -42,6 +46,8 @@ def create_timm(name: str, *, pretrained: bool, image_size: int, **options: Any)
         raise
     except Exception as error:
         raise _creation_error(name, image_size, pretrained, error) from None
+    finally:
+        log.setLevel(level)
 
 
 def _creation_error(name: str, image_size: int, pretrained: bool, error: Exception) -> LgdeaError:

@@ -164,9 +164,7 @@ def _fill(cache: FeatureCache, encode: Callable[[int, slice], Tensor], trainer: 
         began = logged = time.monotonic()
         waiting = list(cache.waiting(trainer.global_rank, world_size()))
         if waiting and trainer.is_global_zero:
-            _log.info(
-                "computing the frozen tower's features of %s once, %.1f GB in %s", what, cache.bytes / 1e9, cache.folder
-            )
+            _log.info("computing a frozen tower's features of %s once: %s in %s", what, cache.size, cache.folder)
         for place, (number, rows) in enumerate(waiting):
             with inference(trainer):
                 cache.write(number, encode(number, rows).cpu().numpy())

@@ -51,6 +51,11 @@ class FeatureCache:
         return self.rows * self.width * DTYPE.itemsize
 
     @property
+    def size(self) -> str:
+        """:attr:`bytes` for people."""
+        return _size(self.bytes)
+
+    @property
     def chunks(self) -> int:
         """Number of chunks."""
         return -(-self.rows // self.chunk)

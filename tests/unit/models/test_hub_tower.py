@@ -129,7 +129,7 @@ def test_without_an_image_processor_a_warning_says_so(tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING, "lgdea"):
         tower = build_image_tower(f"hf:{tmp_path}", None, SIDE)
     assert tower.normalisation is None
-    assert "says not how its pictures were normalised" in caplog.text
+    assert "does not say how its pictures were normalised" in caplog.text
 
 
 def test_encoders_without_a_fixed_grid_are_one_clear_line(tmp_path: Path) -> None:
