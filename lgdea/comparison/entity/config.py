@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from lgdea.comparison.config import ComparisonConfig, ComparisonData
 from lgdea.config import Config
@@ -47,8 +47,6 @@ class HeadConfig(Config):
     """Layers of cross-attention."""
     heads: PositiveInt = 4
     """Attention heads; must divide ``width``."""
-    tokens: PositiveInt = 6
-    """Tokens of each image that the reranker compares."""
 
 
 class EntityLosses(Config):
@@ -81,5 +79,3 @@ class EntityConfig(ComparisonConfig):
     """Of the smooth average precision's sigmoid."""
     rerank_top: PositiveInt = 20
     """Candidates that are reranked."""
-    reranker_steps: NonNegativeInt = 100
-    """Steps of the reranker's own training, after the head's."""

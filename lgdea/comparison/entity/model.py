@@ -4,7 +4,7 @@ Retrieval asks for cases like the query with respect to an entity that the query
 conditioned embedding is, times the probability that it shows the entity at all.
 
 Shapes: B images, E entities, P patches, C width of the image tower, D shared dimension, H width of the head, K length
-of the conditioned embedding, M tokens chosen from an image, N pairs.
+of the conditioned embedding.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lgdea.comparison.entity.reranker import PairReranker
 from lgdea.errors import ConfigError
 from lgdea.models.heads import Projection, cosine
 from lgdea.models.lgdea_model import LgdeaModel
@@ -40,8 +41,6 @@ class Conditioned(NamedTuple):
     """(B, E, P) of the last layer, rows sum to 1."""
     presence: Tensor
     """(B, E) logits that the image shows the entity."""
-    values: Tensor
-    """(B, P, H) tokens of the patches."""
 
 
 def similarity(queries: Tensor, candidates: Tensor, presence: Tensor) -> Tensor:
@@ -102,86 +101,26 @@ class CrossAttention(nn.Module):
         return x.reshape(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
-class Side(NamedTuple):
-    """One side of N pairs of images, with respect to the entity of each pair."""
-
-    embedding: Tensor
-    """(N, K) conditioned embeddings."""
-    tokens: Tensor
-    """(N, M, H) tokens that the entity's attention has chosen."""
-    presence: Tensor
-    """(N,) logits that the image shows the entity."""
-
-
-class PairReranker(nn.Module):
-    """Probability that two images agree on an entity, from the tokens that the entity's attention chose in both.
-
-    Args:
-        width: H.
-        length: K.
-        tokens: M.
-        heads: Attention heads.
-        layers: Transformer layers.
-    """
-
-    def __init__(self, width: int, length: int, *, tokens: int = 6, heads: int = 4, layers: int = 2) -> None:
-        super().__init__()
-        self.tokens = tokens
-        self.from_embedding = nn.Linear(length, width)
-        self.segment = nn.Parameter(torch.randn(4, width) * 0.02)
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        last = nn.Linear(width, 1)
-        self.out = nn.Sequential(
-            nn.LayerNorm(width + 2 * length), nn.Linear(width + 2 * length, width), nn.GELU(), last
-        )
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.prior = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
-        """Weights of the logit of the similarity, of the candidate's presence, and a bias: what the tokens add to. At
-        first nothing, so that the reranker begins with the order of the similarities."""
-
-    def choose(self, out: Conditioned) -> Tensor:
-        """The M most attended tokens of each image and entity, scaled by their attention, (B, E, M, H)."""
-        weight, place = out.attention.topk(min(self.tokens, out.attention.shape[-1]), dim=-1)
-        rows = torch.arange(len(place), device=place.device)[:, None, None]
-        share = weight / weight.sum(dim=-1, keepdim=True)
-        return out.values[rows, place] * (0.5 + share[..., None].to(out.values.dtype))
-
-    def forward(self, query: Side, candidate: Side) -> Tensor:
-        """Logits (N,) that the candidate of each pair agrees with its query."""
-        a, b = query.embedding, candidate.embedding
-        a_head, b_head = self.from_embedding(a)[:, None], self.from_embedding(b)[:, None]
-        parts = (a_head, query.tokens, b_head, candidate.tokens)
-        sequence = torch.cat([part + self.segment[i] for i, part in enumerate(parts)], dim=1)
-        pooled = self.encoder(sequence).mean(dim=1)
-        added: Tensor = self.out(torch.cat([pooled, a * b, (a - b).abs()], dim=-1)).squeeze(-1)
-        alike = candidate.presence.sigmoid() * (1 + (a * b).sum(dim=-1)) / 2
-        weight, presence, bias = self.prior
-        return added + weight * alike.logit(1e-4) + presence * candidate.presence + bias
-
-
 class EntityHead(nn.Module):
     """Entity-conditioned embeddings, presence and reranking, on the features of a pretrained model.
 
     Args:
         patch_width: C.
         dim: D.
+        grid: Rows and columns of patches.
         width: H.
         length: K.
         layers: Layers of cross-attention.
         heads: Attention heads; must divide ``width``.
-        tokens: M.
+        evidence: Evidence tokens of the reranker; 0 leaves it at the similarity.
     """
 
     def __init__(
-        self, patch_width: int, dim: int, *, width: int = 128, length: int = 128, layers: int = 2, heads: int = 4,
-        tokens: int = 6,
+        self, patch_width: int, dim: int, grid: tuple[int, int], *, width: int = 128, length: int = 128,
+        layers: int = 2, heads: int = 4, evidence: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.settings = {"width": width, "length": length, "layers": layers, "heads": heads, "tokens": tokens}
+        self.settings = {"width": width, "length": length, "layers": layers, "heads": heads, "evidence": evidence}
         self.from_patches = nn.Sequential(nn.LayerNorm(patch_width), nn.Linear(patch_width, width))
         self.from_entity = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width))
         self.nothing = nn.Parameter(torch.randn(dim) * dim**-0.5)
@@ -193,7 +132,7 @@ class EntityHead(nn.Module):
         self.prior = nn.Parameter(torch.tensor([1.0, 0.0]))
         """Weight and bias of the pretrained model's logit in that of presence."""
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
-        self.reranker = PairReranker(width, length, tokens=tokens, heads=heads)
+        self.reranker = PairReranker(patch_width, dim, grid, evidence)
 
     def forward(self, features: Features, z: Tensor) -> Conditioned:
         """Look at B images with respect to E entities.
@@ -207,7 +146,7 @@ class EntityHead(nn.Module):
         entities, attention = self._attend(entities, values, features.seen)
         weight, bias = self.prior
         presence = self.presence(entities).squeeze(-1).float() + weight * features.prior.float() + bias
-        return Conditioned(self.project(entities), attention, presence, values)
+        return Conditioned(self.project(entities), attention, presence)
 
     def unconditioned(self, features: Features) -> Tensor:
         """Embeddings (B, K) of images without an entity, unit length."""
@@ -245,7 +184,7 @@ class EntityModel(nn.Module):
     @classmethod
     def create(cls, base: LgdeaModel, **settings: Any) -> EntityModel:
         """A model with an untrained head; ``settings`` are those of :class:`EntityHead`."""
-        return cls(base, EntityHead(int(base.image_tower.dim), base.dim, **settings))
+        return cls(base, EntityHead(int(base.image_tower.dim), base.dim, base.grid, **settings))
 
     @property
     def mix(self) -> float:

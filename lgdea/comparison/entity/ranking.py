@@ -1,6 +1,6 @@
 """Rank images by their similarity with respect to an entity, and rerank the first candidates.
 
-Shapes: N images, E entities, Q queries, K length of the conditioned embedding, M tokens of H numbers of each image.
+Shapes: N images, E entities, Q queries, K length of the conditioned embedding, T evidence tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lgdea.comparison.entity.model import EntityModel, Side, similarity
+from lgdea.comparison.entity.model import EntityModel, similarity
+from lgdea.comparison.entity.reranker import Side
 
 Floats = NDArray[np.float32]
 PAIRS = 4096
@@ -31,7 +32,7 @@ class GradedQueries(NamedTuple):
     grades: Floats
     """(Q, N)."""
     known: NDArray[np.bool_]
-    """(Q, N) which images are candidates: those of other patients."""
+    """(Q, N) which images are candidates: those of other patients and of the query's modality."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class EntityViews:
 
     embedding: Tensor
     """(N, E, K) float16, unit length."""
-    tokens: Tensor
-    """(N, E, M, H) float16, the most attended ones."""
     presence: Tensor
     """(N, E) logits that the image shows the entity."""
     unconditioned: Tensor
     """(N, K) float32, unit length."""
+    evidence: Tensor
+    """(N, T) float32, strengths of the evidence tokens."""
+    attention: Tensor
+    """(E, T) of the entities to the evidence tokens."""
 
     @classmethod
     @torch.inference_mode()
@@ -53,20 +56,21 @@ class EntityViews:
         """Encode preprocessed images, batch by batch, with respect to entities."""
         device = model.base.device
         z = model.embed_phrases(list(entities))
-        parts = []
+        reader = model.head.reranker.reader
+        attention, parts = reader.attend(z).cpu(), []
         for images in batches:
             features = model.features(images.to(device), z)
             out = model.head(features, z)
-            chosen = model.head.reranker.choose(out)
-            whole = model.head.unconditioned(features)
-            parts.append(cls(out.embedding.half().cpu(), chosen.half().cpu(), out.presence.cpu(), whole.float().cpu()))
+            whole, read = model.head.unconditioned(features).float(), reader(features.patches)
+            parts.append(cls(out.embedding.half().cpu(), out.presence.cpu(), whole.cpu(), read.cpu(), attention))
         return cls.join(parts)
 
     @classmethod
     def join(cls, parts: Sequence[EntityViews]) -> EntityViews:
-        """The views of all parts' images, in their order."""
-        names = ("embedding", "tokens", "presence", "unconditioned")
-        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+        """The views of all parts' images, in their order, with respect to the same entities."""
+        names = ("embedding", "presence", "unconditioned", "evidence")
+        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        return cls(**joined, attention=parts[0].attention)
 
     def similarity(self, entity: int, queries: NDArray[np.int64]) -> Floats:
         """Similarities (Q, N) of some images, which show the entity, with all."""
@@ -77,7 +81,7 @@ class EntityViews:
     def side(self, entity: int, rows: NDArray[np.int64], device: torch.device) -> Side:
         """Images as one side of pairs for the reranker."""
         index = torch.as_tensor(rows)
-        parts = (self.embedding[index, entity], self.tokens[index, entity], self.presence[index, entity])
+        parts = (self.embedding[index, entity], self.evidence[index], self.presence[index, entity])
         return Side(*(part.float().to(device) for part in parts))
 
 
@@ -113,11 +117,12 @@ def rerank(
     candidate, known = place.ravel(), np.isfinite(scores[np.arange(len(queries))[:, None], place]).ravel()
     row, candidate = row[known], candidate[known]
     device = model.base.device
+    attention = views.attention[entity].to(device)
     probability = np.empty(len(row), np.float32)
     for start in range(0, len(row), PAIRS):
         part = slice(start, start + PAIRS)
         sides = [views.side(entity, rows[part], device) for rows in (queries[row], candidate)]
-        probability[part] = model.head.reranker(*sides).float().sigmoid().cpu().numpy()
+        probability[part] = model.head.reranker(*sides, attention).float().sigmoid().cpu().numpy()
     reranked = scores - 2.0  # similarities, probabilities and their mixtures lie in [0, 1]: behind every reranked one
     reranked[row, candidate] = mix * scores[row, candidate] + (1 - mix) * probability
     return reranked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from lgdea.comparison.entity.grades import StudyFacts, agreement
 from lgdea.comparison.entity.model import EntityModel
 from lgdea.comparison.entity.module import EntityTraining
 from lgdea.comparison.entity.ranking import EntityViews, GradedQueries, choose_mix
-from lgdea.comparison.entity.reranking import train_reranker
+from lgdea.comparison.entity.reranking import fit_reader, fit_weights
 from lgdea.comparison.heads import load_with_head, save_head
 from lgdea.comparison.images import cache_images, linked_images, read_units
 from lgdea.comparison.run import Training, step_loader, train_head
 from lgdea.errors import DataError
-from lgdea.imaging.cache import Frames
+from lgdea.imaging.cache import Frames, ImageCache
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_model, save_model
@@ -34,7 +35,7 @@ from lgdea.vocabulary.entailment import PRESENT
 HEAD = "entity"
 BATCH = 64
 MAX_RERANKED = 3000
-"""Training images whose first candidates the reranker is trained on; their views are held in memory."""
+"""Training images that the reranker is fitted to; their views are held in memory."""
 MAX_VALIDATION = 1000
 """Validation images on which the reranker's weight is chosen."""
 
@@ -92,16 +93,13 @@ def _prepare(config: EntityConfig, out: Path, process: ProcessInfo) -> Training:
         images, units, cache.frames(images["image_id"]), config.data, seed=config.seed, rank=process.rank
     )
     torch.manual_seed(config.seed)
-    model = EntityModel.create(base, **config.head.model_dump())
+    model = EntityModel.create(base, **config.head.model_dump(), evidence=len(batches.entities))
     module = EntityTraining(model, config, _embed_all(model, batches.phrases))
     counts = {"images": len(images), "entities": len(batches.entities), "phrases": len(batches.phrases)}
 
     def save(folder: Path) -> None:
         model.eval()
-        sample = images.sample(min(len(images), MAX_RERANKED), random_state=config.seed).reset_index(drop=True)
-        ranked = _ranked(model, sample, units, cache.frames(sample["image_id"]), batches.entities)
-        steps = config.reranker_steps
-        losses = train_reranker(model, *ranked, top=config.rerank_top, steps=steps, seed=config.seed)
+        _fit_reranker(model, config, batches, images, units, cache)
         mix = 0.5
         if len(validation):
             frames = cache.frames(validation["image_id"])
@@ -113,12 +111,31 @@ def _prepare(config: EntityConfig, out: Path, process: ProcessInfo) -> Training:
             "rerank_top": config.rerank_top,
             "held_out": sorted(config.data.held_out),
             "entities": [entity.text for entity in batches.entities],
-            "reranker_loss": [float(np.mean(part)) for part in (losses[:50], losses[-50:])] if losses else None,
         }
         save_model(base, folder, {"name": f"{out.name} (entity head)", "entity head": counts | {"mix": mix}})
         save_head(folder, HEAD, model.head, {"settings": model.head.settings, "facts": facts})
 
     return Training(module, lambda start: step_loader(batches, start, config), counts, save)
+
+
+@torch.no_grad()
+def _fit_reranker(
+    model: EntityModel, config: EntityConfig, batches: EntityBatches, images: pd.DataFrame, units: pd.DataFrame,
+    cache: ImageCache,
+) -> None:  # fmt: skip
+    """Fit the reader of evidence tokens, one per entity of the training, and the reranker's weights."""
+    reranker, entities = model.head.reranker, batches.entities
+    rows = np.sort(np.random.default_rng(config.seed).permutation(len(images))[:MAX_RERANKED])
+    sample = images.iloc[rows].reset_index(drop=True)
+    frames = cache.frames(sample["image_id"])
+    device = model.base.device
+    reranker.reader.phrases.copy_(_embed_all(model, [entity.text for entity in entities]))
+    towers = (model.base.image_tower(batch.to(device))["patches"] for batch in preprocessed(model, frames))
+    pooled = torch.cat([reranker.reader.pool(patches).cpu() for patches in towers])
+    status = np.stack([facts.status[batches.study[rows]] for facts in batches.facts], axis=1)
+    strengths = fit_reader(reranker.reader, pooled, status, batches.patient[rows])
+    views, graded = _ranked(model, sample, units, frames, entities)
+    fit_weights(reranker, replace(views, evidence=strengths), graded, top=config.rerank_top)
 
 
 def _images(archive: Archive, config: EntityConfig, split: str) -> pd.DataFrame:
@@ -144,7 +161,8 @@ def _ranked(
     """Views of images, and the queries of each entity that they show with their grades."""
     studies = pd.Index(images["study_id"].unique())
     study = studies.get_indexer(pd.Index(images["study_id"])).astype(np.int64)
-    facts, patient = StudyFacts(units, studies), images["patient_id"].to_numpy()
+    facts = StudyFacts(units, studies)
+    patient, modality = (pd.factorize(images[name])[0] for name in ("patient_id", "modality"))
     stated = set(entities_of(facts.present(), least=2))
     asked = [entity for entity in entities if entity in stated]
     views = EntityViews.encode(model, preprocessed(model, frames), [entity.text for entity in asked])
@@ -153,7 +171,9 @@ def _ranked(
         of = facts.of(entity).take(study)
         queries = np.flatnonzero(of.status == PRESENT)
         grades = agreement(of.take(queries), of, anatomy=entity.kind == "anatomy")
-        graded.append(GradedQueries(column, queries, grades, patient[queries][:, None] != patient[None, :]))
+        known = patient[queries][:, None] != patient[None, :]
+        known &= modality[queries][:, None] == modality[None, :]
+        graded.append(GradedQueries(column, queries, grades, known))
     return views, graded
 
 

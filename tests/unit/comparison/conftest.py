@@ -33,7 +33,7 @@ class Bench:
         content = {
             "model": self.base,
             "data": data,
-            "head": {"width": 32, "length": 24, "tokens": 3},
+            "head": {"width": 32, "length": 24},
             "trainer": {"max_steps": 4, "accelerator": "cpu", "log_every_n_steps": 1},
             "checkpoint": {"every_steps": 2},
         }

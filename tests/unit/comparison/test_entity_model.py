@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import lgdea
-from lgdea.comparison.entity.model import CrossAttention, EntityModel, Side, similarity
+from lgdea.comparison.entity.model import CrossAttention, EntityModel, similarity
+from lgdea.comparison.entity.reranker import EvidenceReader, PairReranker, Side
 from lgdea.comparison.heads import fill_head, read_head, save_head
 from lgdea.errors import ConfigError, DataError, UsageError
 
@@ -17,7 +18,7 @@ TEXTS = ["left pleural effusion", "cardiomegaly"]
 def model():
     torch.manual_seed(0)
     base = lgdea.create_model("test_resnet", texts=TEXTS, image_size=64, hidden=32, dim=16, prototypes=4)
-    return EntityModel.create(base, width=32, length=24, tokens=3).eval()
+    return EntityModel.create(base, width=32, length=24, evidence=2).eval()
 
 
 @pytest.fixture
@@ -54,21 +55,51 @@ def test_only_the_head_learns(model, images):
     z = model.embed_phrases(TEXTS)
     features = model.features(images, z)
     out = model.head(features, z)
-    tokens = model.head.reranker.choose(out)
-    sides = (Side(out.embedding[:, i], tokens[:, i], out.presence[:, i]) for i in (0, 1))
-    total = model.head.reranker(*sides).sum() + model.head.unconditioned(features).sum()
+    total = out.embedding.sum() + out.presence.sum() + model.head.unconditioned(features).sum()
     (total + model.head.phrase_logits(out.embedding[:, 0], z).sum()).backward()
     assert all(p.grad is None for p in model.base.parameters())
     assert [name for name, p in model.head.named_parameters() if p.grad is None] == []
 
 
-def test_the_reranker_takes_the_most_attended_tokens(model, images):
-    out = model(images, model.embed_phrases(TEXTS))
-    tokens = model.head.reranker.choose(out)
-    assert tokens.shape == (3, 2, 3, 32)
-    best = int(out.attention[1, 0].argmax())
-    direction = torch.nn.functional.cosine_similarity(tokens[1, 0, 0], out.values[1, best], dim=0)
-    assert float(direction.detach()) == pytest.approx(1.0, abs=1e-5)
+def test_the_reader_tells_the_same_patch_in_another_place_apart():
+    reader = EvidenceReader(2, 4, (6, 4), 3)
+    patches = torch.zeros(2, 24, 2)
+    patches[0, 0, 0] = patches[1, 23, 0] = 1.0  # the same thing, above left and below right
+    pooled = reader.pool(patches)
+    assert pooled.shape == (2, 48)
+    assert not torch.equal(pooled[0], pooled[1])
+    assert torch.equal(pooled[0].sort().values, pooled[1].sort().values)
+    wide = EvidenceReader(2, 4, (30, 24), 3)  # more patches than cells: means of those in a cell
+    torch.testing.assert_close(wide.pool(torch.ones(1, 720, 2)), torch.ones(1, 288))
+    reader.base_rate.fill_(0.1)
+    reader.weight[:, 1] = 0.4
+    shown = reader(patches)
+    torch.testing.assert_close(shown[:, 0], torch.zeros(2))  # what nothing speaks for has its base rate
+    torch.testing.assert_close(shown[:, 1], torch.full((2,), 0.5).logit() - torch.full((2,), 0.1).logit())
+
+
+def test_an_entity_attends_to_the_evidence_that_means_the_same():
+    reader = EvidenceReader(2, 4, (3, 3), 4)
+    reader.phrases.copy_(torch.eye(4))
+    attention = reader.attend(torch.tensor([[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]))
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(2))
+    assert float(attention[0, 1]) > 0.99
+    torch.testing.assert_close(attention[1, 2:], torch.full((2,), 0.5), atol=0.01, rtol=0)
+    assert EvidenceReader(2, 4, (3, 3), 0).attend(torch.ones(2, 4)).shape == (2, 0)
+
+
+def test_the_reranker_prefers_what_shows_the_entity_and_agrees_with_the_query():
+    reranker = PairReranker(2, 4, (3, 3), 3)
+    embedding = torch.nn.functional.normalize(torch.ones(3, 5), dim=-1)
+    evidence = torch.tensor([[2.0, 2.0, 9.0], [2.0, -2.0, 0.0], [-2.0, -2.0, 0.0]])
+    query = Side(embedding, torch.tensor([2.0, 2.0, 0.0]).expand(3, 3), torch.zeros(3))
+    candidate = Side(embedding, evidence, torch.tensor([0.0, 1.0, 2.0]))
+    attention = torch.tensor([0.5, 0.5, 0.0])
+    alike = similarity(embedding[:1], embedding, candidate.presence)[0].logit()
+    torch.testing.assert_close(reranker(query, candidate, attention), alike)  # unfitted: the similarity
+    reranker.weights.copy_(torch.tensor([0.0, 0.5, 0.25, -1.0]))
+    found = reranker(query, candidate, attention)
+    torch.testing.assert_close(found, torch.tensor([1.0 + 1.0 - 1.0, -1.0, -1.0 - 1.0 - 1.0]))
 
 
 def test_similarity_is_a_cosine_of_unit_vectors_and_rises_with_the_presence():
@@ -103,7 +134,8 @@ def test_a_head_lies_beside_its_model_and_says_when_it_is_missing(model, tmp_pat
     assert read_head(folder, "entity")["settings"] == model.head.settings
     other = EntityModel.create(lgdea.load_model(folder), **model.head.settings)
     fill_head(folder, "entity", other.head)
-    assert all(torch.equal(a, b) for a, b in zip(model.head.parameters(), other.head.parameters(), strict=True))
+    weights, read = model.head.state_dict(), other.head.state_dict()
+    assert all(torch.equal(weights[name], read[name]) for name in weights)
     (folder / "entity_head.safetensors").write_bytes(b"broken")
     with pytest.raises(DataError, match="cannot be read"):
         fill_head(folder, "entity", other.head)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 
 import numpy as np
 import pytest
@@ -42,6 +43,17 @@ def test_find_prints_and_draws_cases_of_other_patients(bench, trained, query, ca
     code, out, _ = run(capsys, "find", *arguments)
     assert code == 0
     assert found["cases"][0]["image_id"].rsplit(":", 1)[0] in out.replace("\n", "")
+
+
+def test_find_keeps_to_the_querys_modality(bench, trained):
+    archive = copy(bench.archive)
+    archive.images = archive.images.assign(modality=np.where(np.arange(len(archive.images)) % 2, "CR", "CT"))
+    modality = archive.images.set_index("image_id")["modality"]
+    model, query = load_entity_model(trained), archive.images["image_id"].iloc[0]
+    apart = lgdea.find_cases(model, archive, query, "cardiomegaly", top=20)
+    together = lgdea.find_cases(model, archive, query, "cardiomegaly", top=20, same_modality=False)
+    assert set(modality[[case.image_id for case in apart.cases]]) == {modality[query]}
+    assert len(set(modality[[case.image_id for case in together.cases]])) == 2
 
 
 @pytest.mark.parametrize(

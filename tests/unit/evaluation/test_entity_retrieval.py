@@ -20,6 +20,8 @@ from lgdea.evaluation.tasks.entity_retrieval import (
     summarise,
 )
 from lgdea.phantom import generate
+from lgdea.vocabulary.confusable import confusable_with
+from lgdea.vocabulary.entailment import PRESENT
 
 CONFIG = EntityRetrievalConfig(split="all", bootstrap_replicates=50, least_images=4)
 
@@ -97,6 +99,19 @@ def test_candidates_are_of_other_patients_other_sites_and_what_is_mistaken(phant
     again = score_entities(Scores(facts, study, [entity], same), images, facts, study, [entity], CONFIG)
     pd.testing.assert_series_equal(items["conditioned/recall@1"], again["conditioned/recall@1"])
     assert (items["confusable/recall_chance@1"] > items["recall_chance@1"]).all()  # fewer candidates, all right ones
+    # Among those that are confusable no other image stands, however high its score; among all it would.
+    mistaken = facts.shows(confusable_with("pleural_effusion"))[study]
+    others = ~mistaken & (facts.of(entity).take(study).status != PRESENT)
+    assert mistaken.any()
+    assert others.any()
+    loud = lambda grades: np.where(others[None, :], 5.0, grades)  # noqa: E731
+    again = score_entities(Scores(facts, study, [entity], loud), images, facts, study, [entity], CONFIG)
+    pd.testing.assert_series_equal(items["confusable/conditioned/recall@1"], again["confusable/conditioned/recall@1"])
+    assert again["conditioned/recall@1"].sum() == 0
+    # And those that are mistaken for it do.
+    loud = lambda grades: np.where(mistaken[None, :] & (grades == 0), 5.0, grades)  # noqa: E731
+    again = score_entities(Scores(facts, study, [entity], loud), images, facts, study, [entity], CONFIG)
+    assert again["confusable/conditioned/recall@1"].sum() == 0
 
 
 def test_a_part_of_the_archive_of_another_modality_is_never_a_candidate(phantom):
