@@ -168,7 +168,7 @@ def entity(
     if json:
         show_json(results)
         return
-    show_table(f"{len(results)} seeds, mean (lowest..highest)", ["class", "method", *METRICS], to_rows(results))
+    show_table(f"{len(results)} seeds, mean (SD of the seeds)", ["class", "method", *METRICS], to_rows(results))
 
 
 @app.command()

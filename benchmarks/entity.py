@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from pydantic import Field, PositiveInt
@@ -116,7 +117,7 @@ def run_seed(config: EntityBenchConfig, seed: int, archive: Path, evidence: Path
 
 
 def to_rows(results: list[dict[str, Any]], classes: tuple[str, ...] = ()) -> list[list[str]]:
-    """Rows of class, method and each metric's mean over seeds, with the seeds' range."""
+    """Rows of class, method and each metric's mean over seeds, with the seeds' standard deviation."""
     names = classes or tuple(name for name in results[0]["classes"] if not name.startswith("entity: "))
     rows = []
     for name in names:
@@ -125,7 +126,7 @@ def to_rows(results: list[dict[str, Any]], classes: tuple[str, ...] = ()) -> lis
             for metric in METRICS:
                 found = [r["classes"].get(name, {}).get(f"{method}/{metric}") for r in results]
                 values = [f["value"] for f in found if f is not None and f["value"] is not None]
-                spread = f" ({min(values):.3f}..{max(values):.3f})" if len(values) > 1 else ""
-                cells.append(f"{sum(values) / len(values):.3f}{spread}" if values else "-")
+                spread = f" (SD {stdev(values):.3f})" if len(values) > 1 else ""
+                cells.append(f"{fmean(values):.3f}{spread}" if values else "-")
             rows.append([name, method, *cells])
     return rows

@@ -39,6 +39,11 @@ class Case:
     presence: float
     """Probability that the case shows the entity."""
 
+    @property
+    def told_score(self) -> str:
+        """The score as it is printed; a dash behind the reranked candidates, which the similarity alone orders."""
+        return f"{self.score:.2f}" if self.score >= 0 else "-"
+
 
 @dataclass(frozen=True)
 class Cases:
@@ -60,7 +65,7 @@ class Cases:
 
         columns = []
         for number, case in enumerate([self.query, *self.cases]):
-            title = f"{number}   similarity {case.similarity:.2f}" if number else "query"
+            title = f"{number}   score {case.told_score}" if number else "query"
             lines = (title, case.image_id, f"P(shown) {case.presence:.2f}")
             pixels = read_image(self.archive.image_path(case.image_id)).pixels
             columns.append(CaseColumn.with_map(pixels, self.maps[case.image_id], lines))

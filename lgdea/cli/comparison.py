@@ -67,11 +67,11 @@ def find(
         show_json({"entity": asdict(found.entity), "query": asdict(found.query), "cases": [*map(asdict, found.cases)]})
         return
     rows = [
-        (n, case.image_id, case.patient_id, f"{case.similarity:.3f}", f"{case.presence:.3f}")
+        (n, case.image_id, case.patient_id, case.told_score, f"{case.similarity:.3f}", f"{case.presence:.3f}")
         for n, case in enumerate(found.cases, start=1)
     ]
     title = f"cases like {image} with respect to {found.entity.text!r} ({found.entity.kind})"
-    show_table(title, ["", "image", "patient", "similarity", "P(shown)"], rows)
+    show_table(title, ["", "image", "patient", "score", "similarity", "P(shown)"], rows)
     console.print(f"P(shown) in the query: {found.query.presence:.3f}", highlight=False)
     if out is not None:
         console.print(f"cases: {out}")

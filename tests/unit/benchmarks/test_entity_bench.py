@@ -28,3 +28,7 @@ def test_a_seed_is_run_once_and_leaves_its_numbers(tmp_path):
     assert run_seeds(config, tmp_path, say=said.append)[0]["seconds"] == -1.0  # read, not run
     rows = to_rows(results)
     assert ["all", "conditioned"] in [row[:2] for row in rows]
+    higher = json.loads(json.dumps(results[0]))
+    higher["classes"]["all"]["conditioned/recall@1"]["value"] = found["conditioned/recall@1"]["value"] + 0.2
+    [both] = [row for row in to_rows([results[0], higher]) if row[:2] == ["all", "conditioned"]]
+    assert both[2] == f"{found['conditioned/recall@1']['value'] + 0.1:.3f} (SD 0.141)"

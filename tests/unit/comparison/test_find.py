@@ -54,6 +54,12 @@ def test_find_keeps_to_the_querys_modality(bench, trained):
     together = lgdea.find_cases(model, archive, query, "cardiomegaly", top=20, same_modality=False)
     assert set(modality[[case.image_id for case in apart.cases]]) == {modality[query]}
     assert len(set(modality[[case.image_id for case in together.cases]])) == 2
+    more = lgdea.find_cases(model, archive, query, "cardiomegaly", top=30).cases
+    told = [case.told_score for case in more]
+    assert "-" not in told[:20]  # the reranked candidates, by their score
+    assert told[:20] == sorted(told[:20], reverse=True)
+    assert set(told[20:]) == {"-"}  # behind them the similarity orders
+    assert [case.similarity for case in more[20:]] == sorted((c.similarity for c in more[20:]), reverse=True)
 
 
 @pytest.mark.parametrize(
