@@ -241,6 +241,7 @@ class Attachment:
                 mention.finding = table[word]
                 return
         if mention.place is not None:
+            mention.general = mention.finding
             mention.finding = self.lexicon.finding_at(table, mention.place) or mention.finding
 
     def _share(self, giver: Mention, taker: Mention) -> None:

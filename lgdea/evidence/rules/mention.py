@@ -18,6 +18,8 @@ class Mention:
     j: int
     normal: bool = False
     """Made by "the heart is normal": the finding is denied."""
+    general: str | None = None
+    """What the finding was before its structure made it more special: the "fracture" of a rib fracture."""
     place: str | None = None
     place_hit: Hit | None = None
     laterality: str = "unspecified"

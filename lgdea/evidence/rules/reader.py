@@ -161,6 +161,8 @@ def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tu
     hits = merge_hits(hits, load_cues().find([token.lemma for token in tokens], named))
     raw = [sentence[t.start : t.end] for t in tokens]
     clauses = [Clause(context) for context in read_clauses(tokens, raw, hits, lexicon)]
+    if study.structure is None and len(clauses) > 1:
+        study = study._replace(structure=_only_organ(hits))
     read = [(clause, settle_organs(clause.mentions(), clause.context, study)) for clause in clauses]
     share_explained(tokens, hits, [mention for _, mentions in read for mention in mentions], lexicon)
     items: list[RuleMatch] = []
@@ -175,6 +177,13 @@ def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tu
                 made = _tell_both(made, tokens, hits, mention)
             items.extend(made)
     return tuple(_without_repeats(items))
+
+
+def _only_organ(hits: Sequence[Hit]) -> str | None:
+    """The structure outside the chest that a sentence speaks of, where it names none of the chest."""
+    places = {hit.tags["place"] for hit in hits if "place" in hit.tags}
+    elsewhere = bool(places) and all(map(load_lexicon().is_elsewhere, places))
+    return min(places) if elsewhere else None
 
 
 def _tell_both(
@@ -215,7 +224,7 @@ def _make_matches(
                 section="",
                 start=tokens[min(used)].start,
                 end=tokens[max(used)].end,
-                finding=mention.finding,
+                finding=_finding_at(mention, place),
                 finding_text=sentence[tokens[mention.i].start : tokens[mention.j - 1].end],
                 assertion=str(decision.assertion),
                 anatomy=anatomy if anatomy in known else None,
@@ -226,6 +235,14 @@ def _make_matches(
             )
         )
     return items
+
+
+def _finding_at(mention: Mention, place: str | None) -> str:
+    """The finding at one of the structures of a mention: "fractures of the ribs and the clavicle" are two."""
+    if mention.general is None or place is None or place == mention.place:
+        return mention.finding
+    lexicon = load_lexicon()
+    return lexicon.finding_at(lexicon.specialise[mention.general], place) or mention.finding
 
 
 def _without_repeats(items: list[RuleMatch]) -> list[RuleMatch]:

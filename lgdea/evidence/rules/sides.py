@@ -12,7 +12,7 @@ _OPPOSITE = {"left": "right", "right": "left"}
 _THEMES = frozenset({"on", "in", "at", "within"})
 _PARTS = frozenset({
     "with", "reflect", "reflecting", "represent", "representing", "suggest", "suggesting", "indicate", "indicating",
-    "due", "consistent", "compatible",
+    "due", "consistent", "compatible", ";", "=", "(", ")",
 })  # fmt: skip
 """Words between what was seen and another finding."""
 _SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
@@ -143,7 +143,8 @@ class Sides:
     def leads_on(self, side: Hit) -> bool:
         """Return whether a side belongs to a finding that follows it ("cardiomegaly, small left effusion")."""
         for hit in self.hits:
-            if hit.i >= side.j and ("finding" in hit.tags or "head" in hit.tags):
+            is_size = hit.i == side.j and "severity" in hit.tags  # "effusion: left small"
+            if hit.i >= side.j and not is_size and ("finding" in hit.tags or "head" in hit.tags):
                 gap = self.tokens[side.j : hit.i]
                 return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS or t.lemma in _PARTS for t in gap)
         return False
