@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to ``lgdea compare``."""
-    for command in (references, ask):
+    for command in (references, ask, beside):
         app.command()(command)
 
 
@@ -131,6 +132,44 @@ def ask(
     for note in summary["notes"]:
         console.print(f"note: {note}", highlight=False)
     console.print(f"answers: {out}", highlight=False)
+
+
+def beside(
+    model: Annotated[str, typer.Argument(help="Model folder, or a folder of answers asked with --attribution.")],
+    archive: Annotated[Path, typer.Argument(help="Archive folder.")],
+    image: Annotated[str, typer.Option(help="Id of the query.")],
+    finding: Annotated[str, typer.Option(help="Vocabulary id of the finding.")],
+    out: Annotated[Path, typer.Option(help="Picture (.png): the query with both occlusion maps, and its references.")],
+    strategy: Annotated[str, typer.Option(help="How references are chosen.")] = "demographic",
+    k: Annotated[int, typer.Option("--count", "-k", min=1, help="References.")] = 5,
+    pool: Annotated[str, typer.Option(help="Part of the healthy images.")] = "train",
+    evidence: Annotated[Path | None, typer.Option(help="Evidence folder, where the archive has no labels.")] = None,
+    grid: Annotated[int, typer.Option(min=2, help="Cells along each side of the query.")] = 8,
+    json: JsonFlag = False,
+) -> None:
+    """Read one query beside its healthy references, and draw where its score comes from, alone and beside them.
+
+    Example: `lgdea compare beside runs/chest/model archives/phantom --image ID --finding nodule --out beside.png`
+    """
+    from lgdea.api.beside import read_beside
+    from lgdea.reporting.overlays import to_png
+    from lgdea.runs import atomic
+
+    found = read_beside(
+        model, archive, image, finding, strategy=strategy, k=k, pool_split=pool, evidence=evidence, grid=grid  # type: ignore[arg-type]
+    )  # fmt: skip
+    with atomic(out) as temporary:
+        temporary.write_bytes(to_png(found.draw()))
+    rows = [
+        {"image_id": i, "score": None if math.isnan(score) else score, "rule": rule}
+        for (i, score), rule in zip(found.references.items(), found.rules, strict=True)
+    ]
+    if json:
+        show_json({"image": image, "finding": finding, "score": found.score, "alone": found.alone, "references": rows})
+        return
+    cells = [(r["image_id"], "-" if r["score"] is None else f"{r['score']:.3f}", r["rule"]) for r in rows]
+    show_table(f"{finding} in {image}: {found.score:.3f}", ["reference", "score", "rule"], cells)
+    console.print(f"picture: {out}", highlight=False)
 
 
 def _backend(named: dict[str, Any], overrides: list[str], most: int) -> ExtractorBackend:

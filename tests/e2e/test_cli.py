@@ -54,6 +54,7 @@ VERBS = [
     ("compare", "score"),
     ("compare", "references"),
     ("compare", "ask"),
+    ("compare", "beside"),
     ("find",),
     ("heatmap",),
     ("report",),

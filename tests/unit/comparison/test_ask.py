@@ -190,9 +190,34 @@ def test_cells_are_hidden_alone_and_beside_references(bench, triples, tmp_path, 
     assert code == 0, err
     metrics = read_result(tmp_path / "r", "references").metrics
     assert metrics["attribution/pointing_paired"].n == 2
+    query = answers.hidden["query_id"].iloc[0]
+    drawn = ["compare", "beside", str(out), str(bench.archive.folder), "--finding", "cardiomegaly", "--out"]
+    code, said, err = run_lgdea(capsys, *drawn, str(tmp_path / "b.png"), "--image", query, "--json")
+    assert code == 0, err
+    assert len(json.loads(said)["references"]) == 2
+    assert Image.open(tmp_path / "b.png").width > 4 * 150
+    code, _, err = run_lgdea(capsys, *drawn, str(tmp_path / "c.png"), "--image", bench.archive.images["image_id"][0])
+    assert (code, "no hidden cells" in err or query == bench.archive.images["image_id"][0]) == (2, True)
     assert metrics["attribution/inside_mass_paired"].value == pytest.approx(
         metrics["attribution/pointing_chance"].value
     )
+
+
+def test_one_query_is_drawn_beside_its_references(bench, tmp_path, capsys):
+    image = bench.archive.images["image_id"][3]
+    command = ["compare", "beside", str(bench.base), str(bench.archive.folder), "--finding", "nodule", "--grid", "2"]
+    code, said, err = run_lgdea(capsys, *command, "-k", "2", "--image", image, "--out", str(tmp_path / "b.png"))
+    assert code == 0, err
+    assert "years apart" in said.replace("\n", " ")
+    assert Image.open(tmp_path / "b.png").height > 2 * 224
+    for arguments, problem in [
+        (["--image", "nobody"], "has no image 'nobody'"),
+        (["--image", image, "--finding", "x"], "x"),
+    ]:
+        code, _, err = run_lgdea(capsys, *command, *arguments, "--out", str(tmp_path / "c.png"))
+        assert code == 2
+        assert problem in err
+        assert err.strip().count("\n") == 0
 
 
 def test_alone_is_asked_once_for_all_strategies(triples):

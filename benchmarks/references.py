@@ -1,0 +1,94 @@
+"""Findings told alone and beside healthy references, within and across sites (``python -m benchmarks.references``).
+
+One JSON per run in ``OUT``; a run that is there is not done again. The table is made of what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+from lgdea.statistics.format import format_interval
+
+
+def runs_of(sites: list[str]) -> dict[str, dict[str, str]]:
+    """Runs by name: all images, and thresholds of each site at each other one.
+
+    >>> list(runs_of(["a", "b"]))
+    ['all', 'a-to-b', 'b-to-a']
+    """
+    crossing = {f"{a}-to-{b}": {"threshold_site": a, "site": b} for a, b in permutations(sites, 2)}
+    return {"all": {}, **crossing}
+
+
+def run(arguments: argparse.Namespace, name: str, settings: dict[str, Any]) -> None:
+    """Evaluate one setting unless its result is there."""
+    import lgdea
+
+    file = arguments.out / f"{arguments.name}-{name}.json"
+    if file.exists():
+        return
+    given = {**settings, "bootstrap_replicates": arguments.replicates, "workers": 2}
+    if name == "all":
+        given["attribution"] = arguments.attribution
+    found = lgdea.evaluate(arguments.model, arguments.archive, ["references"], settings={"references": given})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found["references"].to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def table(folder: Path) -> str:
+    """Markdown of all results: macro balanced accuracy alone, gains beside references by method, strategy and K."""
+    parts = []
+    for file in sorted(folder.glob("*.json")):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        metrics = content["metrics"]
+        counts = content["config"]["counts"]
+        rows = list(dict.fromkeys(name.rpartition("@")[0] for name in metrics if "@" in name))
+        single = " ".join(
+            f"{m} {_cell(metrics.get(f'single/{m}_macro'))}" for m in ("balanced_accuracy", "f1", "auroc")
+        )
+        parts += [f"{file.stem}: alone {single}", ""]
+        parts += ["| gain in balanced accuracy | " + " | ".join(f"K = {k}" for k in counts) + " |"]
+        parts += ["|---" * (len(counts) + 1) + "|"]
+        for row in rows:
+            cells = [_cell(metrics.get(f"{row}@{k}/balanced_accuracy_gain")) for k in counts]
+            parts.append(f"| {row} | " + " | ".join(cells) + " |")
+        measured = {name: value for name, value in metrics.items() if name.startswith("attribution/")}
+        parts += ["", *(f"{name.partition('/')[2]} {_cell(value)}" for name, value in measured.items())]
+        parts += [*(f"note: {note}" for note in content["notes"]), ""]
+    return "\n".join(parts)
+
+
+def _cell(value: dict[str, float | None] | None) -> str:
+    """A metric with its interval; one that is missing or not defined (null in JSON) has none."""
+    if value is None:
+        return "-"
+    return format_interval(*(math.nan if (part := value[key]) is None else part for key in ("value", "low", "high")))
+
+
+def main() -> None:
+    """Run all settings and print the table."""
+    from lgdea.records.archive import Archive
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="model folder, or a folder of answers")
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--name", default="references")
+    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--attribution", type=int, default=150)
+    parser.add_argument("--only", nargs="*", help="names of runs; all by default")
+    arguments = parser.parse_args()
+    sites = sorted(Archive.open(arguments.archive).studies["site"].dropna().unique())
+    for name, settings in runs_of([str(site) for site in sites]).items():
+        if not arguments.only or name in arguments.only:
+            run(arguments, name, settings)
+    print(table(arguments.out))
+
+
+if __name__ == "__main__":
+    main()
