@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from lgdea.evidence.postprocess import ReportResult
-from lgdea.evidence.text_read import count_headings, count_text, describe_headings, describe_text, forget_rare
+from lgdea.evidence.text_read import count_text, describe_headings, describe_text, forget_rare, headings_of
 
 
 class Quality:
@@ -34,13 +34,17 @@ class Quality:
         counts["rejected_questions"] += result.lost_questions
         counts["unanswered"] += result.unanswered
         counts["units"] += len(result.units)
-        self._alignment.update([unit.alignment for unit in result.units])
+        for unit in result.units:
+            self._alignment[unit.alignment] += 1
+            self._stated[unit.finding, unit.assertion] += 1
         text = result.report.text
-        self._text.update(count_text(text, by_layout=result.by_layout, is_rejected=result.nothing_read))
+        for name, n in count_text(text, by_layout=result.by_layout, is_rejected=result.nothing_read).items():
+            self._text[name] += n
         if result.by_layout and not result.nothing_read:
-            self._headings.update(count_headings(text))
-        self._stated.update([(unit.finding, unit.assertion) for unit in result.units])
-        self._misspelt.update(result.misspelt)
+            for heading in headings_of(text):
+                self._headings[heading] += 1
+        for word in result.misspelt:
+            self._misspelt[word] += 1
         for reject in result.rejects:
             counts["rejected_units"] += reject.unit is not None
             self._reasons[reject.reason] += 1

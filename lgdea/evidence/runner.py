@@ -56,7 +56,8 @@ from lgdea.vocabulary.extension import extend_vocabulary, read_lexicon, write_le
 
 _IDENTITY = ("lgdea_version", "config", "input_hashes")
 
-_STARTUP_OBJECTS = 10_000  # more than Python itself keeps out
+_STARTUP_OBJECTS = 10_000  # more than Python itself keeps out of a collection
+_YOUNG_OBJECTS = 50_000  # after so many new ones they are gone through
 
 DEFAULT_PROMPT = "evidence-v1"
 """Used where a backend needs a prompt and none was named."""
@@ -156,7 +157,7 @@ class _Run:
     def work(self) -> dict[str, Any]:
         """Ask, verify, write; returns the summary."""
         began = time.perf_counter()
-        with ExitStack() as stack, out_of_collection():
+        with ExitStack() as stack, rare_collection():
             pool = self._start_workers(stack)
             log = stack.enter_context(AnswerLog(self.out / RAW))  # from here on no other process writes to this folder
             for left in self.out.glob(".*.tmp"):  # by a run that was killed while it wrote
@@ -236,8 +237,8 @@ class _Run:
 
 
 @contextmanager
-def out_of_collection() -> Iterator[None]:
-    """Keep what is in memory now out of the cyclic garbage collection inside the block.
+def rare_collection() -> Iterator[None]:
+    """Collect cyclic garbage seldom inside the block, and none of what is in memory before.
 
     The libraries are hundreds of thousands of objects, which a collection goes through, and copies where processes
     share them, while reading makes next to no cycles.
@@ -245,10 +246,13 @@ def out_of_collection() -> Iterator[None]:
     if gc.get_freeze_count() > _STARTUP_OBJECTS:  # somebody else has done so, for longer
         yield
         return
+    threshold = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, *threshold[1:])
     try:
         yield
     finally:
+        gc.set_threshold(*threshold)
         gc.unfreeze()
 
 

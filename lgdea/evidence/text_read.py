@@ -38,10 +38,9 @@ def count_text(text: str, *, by_layout: bool, is_rejected: bool) -> Counter[str]
     return counts
 
 
-def count_headings(text: str) -> Counter[tuple[str, str]]:
-    """Count each heading of a report once, as (name, kind); the kind of a name nobody knows is empty."""
-    met = {(" ".join(h.name.upper().split())[:_LONGEST_NAME], h.kind or "") for h in lay_out(text).headings}
-    return Counter(met)
+def headings_of(text: str) -> set[tuple[str, str]]:
+    """The headings of a report, each once, as (name, kind); the kind of a name nobody knows is empty."""
+    return {(" ".join(h.name.upper().split())[:_LONGEST_NAME], h.kind or "") for h in lay_out(text).headings}
 
 
 def forget_rare(headings: Counter[tuple[str, str]]) -> None:

@@ -55,7 +55,8 @@ class Layout(NamedTuple):
             result.append(Span(section.start, section.end, name, None if name in EVIDENCE_SECTIONS else name))
             at = section.end
         result.append(Span(at, len(self.plain), name, "heading"))
-        return list(_without_markup([span for span in result if span.start < span.end], self.markup))
+        result = [span for span in result if span.start < span.end]
+        return list(_without_markup(result, self.markup)) if self.markup else result
 
     def sentences(self, section: Section) -> list[tuple[int, int]]:
         """List the sentences of a section, in order, as offsets into the raw text.

@@ -18,6 +18,7 @@ _STOP = re.compile(
     r"""|(?<=\s\.)(?=[A-Za-z]{2})|(?<=[a-z]{3}\.)(?=[a-z]{2}|\d[\s.)])|(?<=\w\?)\?*["')\]*]*(?=\s|$))"""
 )
 _ABBREVIATION = re.compile(r"\b(?:drs?|mr|mrs|ms|prof|vs|approx|ca|e\.g|i\.e|eg|figs?|resp|cf|incl)\Z", re.IGNORECASE)
+_LONGEST_ABBREVIATION = 8  # characters, with the one before it
 _BEFORE_LOWER_CASE = re.compile(
     r"\b(?:rt|lt|bilat|post|ant|lat|med|sup|inf|mod|min|max|sm|a\.m|p\.m|am|pm|hrs?|yrs?|ser|im|img|esp|prob|poss|pt"
     r"|diff|resid|consol|eff|pulm|perf|neg|pos|occ|prev|assoc|hx|dx|fx|st|ext|int|op|subseg|lg|w|[a-z]\.\s?[a-z])\Z",
@@ -136,7 +137,7 @@ def _cuts(plain: str, begin: int, stop: int) -> Iterator[int]:
             is_cut = True
         elif match.re is _STOP:
             is_value = match[0].endswith(("?", "...")) and _VALUE.match(plain, end) is not None
-            is_cut = not is_value and _is_stop(plain, at, match)
+            is_cut = end < stop and not is_value and _is_stop(plain, at, match)
         else:
             is_cut = _parts_statements(plain, at, match, stop)
         if is_cut:
@@ -157,11 +158,12 @@ def _is_stop(plain: str, at: int, match: re.Match[str]) -> bool:
     if is_leader or is_list_mark:  # "Emphysema ..... no", "1. No emphysema"
         return False
     before = plain[max(at, start - 40) : start]
-    if _ABBREVIATION.search(before) or _ADDRESS.search(before) or _ENDING.match(plain, start):
+    in_address = ("http" in before or "www." in before) and _ADDRESS.search(before)
+    if in_address or _ABBREVIATION.search(before[-_LONGEST_ABBREVIATION:]) or _ENDING.match(plain, start):
         return False
     after = plain[end : end + 24].lstrip()
     side_alone = after[:1].isupper() and _SIDE_ALONE.fullmatch(plain, at, start) is not None
-    is_initial = _INITIAL.search(before) is not None and after[:1].isupper() and not _OPENS.match(after)
+    is_initial = after[:1].isupper() and _INITIAL.search(before) is not None and not _OPENS.match(after)
     is_number = before[-2:].lower() == "no" and after[:1].isdigit() and not before[-3:-2].isalnum()
     is_dotted = _LETTER.search(before) is not None and _DOTTED.match(after) is not None
     if side_alone or is_initial or is_number or is_dotted:

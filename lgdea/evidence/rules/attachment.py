@@ -19,6 +19,7 @@ _MOSTLY = frozenset({
 _EXPLAINS = frozenset({"represent", "reflect", "suggest", "suggesting", "suggestive", "compatible", "consistent",
                        "representing", "reflecting", "likely"})  # fmt: skip
 _NAMES = frozenset({"finding", "head"})
+_GIVES = _NAMES | {"prepositions"}
 _STOPS = VERBS | {"no", "with", "without", "not", "new"}
 
 
@@ -27,19 +28,23 @@ class Attachment:
 
     def __init__(self, clause: ClauseContext) -> None:
         self.clause = clause
-        self.tokens, self.hits, self.lexicon = clause.tokens, clause.hits, clause.lexicon
+        self.words, self.hits, self.lexicon = clause.words, clause.hits, clause.lexicon
         self.sides = Sides(clause)
+        self._at_span = {hit[:2]: hit for hit in reversed(self.hits)}
+        self._prepositions = {k for hit in clause.tagged.get("prepositions", ()) for k in range(hit.i, hit.j)}
 
     def attach(self, found: list[Mention], walls: list[int]) -> None:
         """Attach to each mention what belongs to it; nothing reaches over a token in ``walls``."""
         for number, mention in enumerate(found):
-            left = max([self.clause.start, *(w for w in walls if w < mention.i)])
-            if number:
-                left = max(left, found[number - 1].j)
-            right = min([self.clause.end, *(w for w in walls if w >= mention.j)])
-            if number + 1 < len(found):
-                right = min(right, found[number + 1].i)
-            self._find_place(mention, left, right, found[:number])
+            left = found[number - 1].j if number else self.clause.start
+            right = found[number + 1].i if number + 1 < len(found) else self.clause.end
+            for wall in walls:
+                if wall < mention.i:
+                    left = max(left, wall)
+                elif wall >= mention.j:
+                    right = min(right, wall)
+            if self.sides.spots:
+                self._find_place(mention, left, right, found[:number])
             self.sides.find(mention, (left, right))
             mention.severity = self._find_nearest(mention, "severity", left, right) or "unspecified"
             mention.change = self._find_nearest(mention, "change", left, right) or "unspecified"
@@ -58,17 +63,17 @@ class Attachment:
 
     def _share_stability(self, found: list[Mention]) -> None:
         """Let a whole list be unchanged: "no change in A, B or C", "A, B and C are stable", "unchanged A and B"."""
-        for hit in self.hits if len(found) > 1 else ():
-            if hit.tags.get("change") not in {"stable", "worse", "better"}:
+        for hit in self.clause.tagged.get("change", ()) if len(found) > 1 else ():
+            if hit.tags["change"] not in {"stable", "worse", "better"}:
                 continue
-            words = [token.lemma for token in self.tokens[hit.i : hit.j + 1]]
+            words = self.words[hit.i : hit.j + 1]
             listed = [m for m in found if m.i >= hit.j] if hit.i < found[0].i else []
             if {"in", "of"}.isdisjoint(words[-2:]) and hit.tags["change"] != "stable":
                 listed = []
             if hit.i >= found[-1].j and self._is_predicate_of_all(hit, found):
                 listed = found
             for first, second in pairwise(listed):
-                gap = [token.lemma for token in self.tokens[first.j : second.i]]
+                gap = self.words[first.j : second.i]
                 if _JOINS.isdisjoint(gap) or not _STOPS.isdisjoint(gap):
                     break
                 if second.change == "unspecified" or listed is found:
@@ -76,14 +81,14 @@ class Attachment:
 
     def _is_predicate_of_all(self, change: Hit, found: list[Mention]) -> bool:
         """Return whether a plural verb makes a change the predicate of the list before it."""
-        verbs = {token.lemma for token in self.tokens[found[-1].j : change.j]}
+        verbs = set(self.words[found[-1].j : change.j])
         return not verbs.isdisjoint({"are", "were", "have", "remain", "all"}) and all(
             m.change in {"unspecified", change.tags["change"]} for m in found
         )
 
     def _apply_own_words(self, mention: Mention) -> None:
         """Fill in the structure and side that stand in the finding's own words."""
-        hit = next((h for h in self.hits if (h.i, h.j) == (mention.i, mention.j)), None)
+        hit = self._at_span.get((mention.i, mention.j))
         if hit is None:
             return
         inner = hit.tags.get("inner_place")
@@ -99,14 +104,14 @@ class Attachment:
 
     def _take_inner_side(self, mention: Mention) -> None:
         """Fill in the side that stands in the finding's own words ("bibasilar atelectasis")."""
-        hit = next((h for h in self.hits if (h.i, h.j) == (mention.i, mention.j)), None)
+        hit = self._at_span.get((mention.i, mention.j))
         if mention.laterality == "unspecified" and hit is not None and "inner_laterality" in hit.tags:
             mention.laterality = hit.tags["inner_laterality"]
 
     def _add_joined_before(self, mention: Mention) -> None:
         """Note the first structure of "right hilar and mediastinal lymphadenopathy"."""
         spot = self.sides.spot_at.get(mention.i - 2)
-        if spot is None or spot.j != mention.i - 1 or self.tokens[spot.j].lemma not in {"and", "or", "/"}:
+        if spot is None or spot.j != mention.i - 1 or self.words[spot.j] not in {"and", "or", "/"}:
             return
         if spot.place not in {mention.place, "chest"} and len(spot.siblings) == 1 and not self._is_taken(spot):
             mention.more.append((spot.place, spot.side or "unspecified", None))
@@ -115,7 +120,9 @@ class Attachment:
     def _is_taken(self, spot: Spot) -> bool:
         """Return whether the words before a structure give it to another finding ("mass in the hilum and ...")."""
         ahead = [h for h in self.hits if h.j <= spot.i and spot.i - h.j <= 3]
-        return spot.hit.i in self.sides.taken or any(_NAMES & h.tags.keys() or "prepositions" in h.tags for h in ahead)
+        return spot.hit.i in self.sides.taken or any(
+            not _NAMES.isdisjoint(h.tags) or "prepositions" in h.tags for h in ahead
+        )
 
     @staticmethod
     def _forget_chest(mention: Mention) -> None:
@@ -137,9 +144,9 @@ class Attachment:
             None,
         )
         if before is not None and any(m.place_hit is before.hit for m in earlier):
-            gap = {t.lemma for t in self.tokens[before.j : mention.i]}
+            gap = set(self.words[before.j : mention.i])
             before = None if gap & _EXPLAINS else before  # left to share_explained
-        if after is not None and before is not None and before.side is None and self.tokens[before.j].lemma == ":":
+        if after is not None and before is not None and before.side is None and self.words[before.j] == ":":
             before = None  # the label of a row: "airways: opacity in the right base"
         whole = self.lexicon.without_side(before.hit) if before is not None else None
         if after is not None and (before is None or whole in self.lexicon.up.get(after.place, ())):
@@ -169,10 +176,10 @@ class Attachment:
         spot = next((s for s in self.sides.spots if mention.j <= s.i < right and s.hit.i not in self.sides.taken), None)
         if spot is None:
             return None
-        gap = _without_numbers([t.lemma for t in self.tokens[mention.j : spot.i]])
+        gap = _without_numbers(self.words[mention.j : spot.i])
         if "and" in gap or "or" in gap or ("," in gap and len(gap) > 3 and not _MOSTLY & set(gap)):
             return None
-        leads_on = any(h.i in {spot.j, spot.j + 1} and _NAMES & h.tags.keys() for h in self.hits)
+        leads_on = any(h.i in {spot.j, spot.j + 1} and not _NAMES.isdisjoint(h.tags) for h in self.hits)
         if leads_on and gap in ([","], ["with"]):
             return None  # "left hilar mass, right paratracheal adenopathy"
         if gap == ["with"] and mention.finding in self.lexicon.sideless:
@@ -184,7 +191,7 @@ class Attachment:
         place = spot.hit
         if place.i in self.sides.taken:
             return False
-        gap = [t.lemma for t in self.tokens[place.j : mention.i]]
+        gap = self.words[place.j : mention.i]
         if not any(word in LIST or word == "with" for word in gap):
             return not {"the", "a", "an"} & set(gap) or any(word in VERBS or word == ":" for word in gap)
         if any(spot.siblings[-1] is s for s in (self.sides.spot_at.get(mention.i - 1),)):
@@ -196,22 +203,22 @@ class Attachment:
 
     def is_preposition(self, k: int) -> bool:
         """Return whether token ``k`` belongs to a preposition."""
-        return any("prepositions" in h.tags and h.i <= k < h.j for h in self.hits)
+        return k in self._prepositions
 
     def _find_nearest(self, mention: Mention, category: str, left: int, right: int) -> str | None:
         best: tuple[int, Hit] | None = None
-        for hit in self.hits:
-            if category not in hit.tags or hit.i in mention.used or not left <= hit.i < right:
+        for hit in self.clause.tagged.get(category, ()):
+            if hit.i in mention.used or not left <= hit.i < right:
                 continue
             if hit.i < mention.i:
-                gap = [t.lemma for t in self.tokens[hit.j : mention.i]]
+                gap = self.words[hit.j : mention.i]
                 if category == "severity" and (len(gap) > 6 or any(w in LIST for w in gap)):
                     continue
                 if category == "change" and (_EXPLAINS & set(gap) or self._is_said_of_before(hit, left, gap)):
                     continue
                 distance = len(gap)
             elif hit.i >= mention.j:
-                gap = [t.lemma for t in self.tokens[mention.j : hit.i]]
+                gap = self.words[mention.j : hit.i]
                 if category == "severity" and (len(gap) > 4 or any(w in {"and", "or"} for w in gap)):
                     continue
                 if self.sides.leads_on(hit) and hit.i > mention.j:
@@ -247,11 +254,11 @@ class Attachment:
     def _share(self, giver: Mention, taker: Mention) -> None:
         """Let joined mentions share what one of them was given: "scarring or atelectasis in the left base"."""
         first, second = (giver, taker) if giver.i < taker.i else (taker, giver)
-        gap = [t.lemma for t in self.tokens[first.j : second.i]]
-        joined = not gap or (len(gap) <= 3 and any(word in _JOINS for word in gap) and "," not in gap[1:])
-        if giver is second and any(first.j <= k < second.i for k in giver.used):
+        gap = self.words[first.j : second.i]
+        joined = not gap or (len(gap) <= 3 and not _JOINS.isdisjoint(gap) and "," not in gap[1:])
+        if giver is second and not giver.used.isdisjoint(range(first.j, second.i)):
             return  # "edema and small bilateral effusions"
-        if not joined or any(h.i >= first.j and h.j <= second.i and "negated" in h.tags for h in self.hits):
+        if not joined or any(h.i >= first.j and h.j <= second.i for h in self.clause.tagged.get("negated", ())):
             return
         self._take_inner_side(taker)
         if (giver.finding in self.lexicon.sideless) != (taker.finding in self.lexicon.sideless):

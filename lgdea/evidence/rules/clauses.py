@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +30,7 @@ _LUNG_PARTS = frozenset({
 _CAUSES = frozenset({"due", "secondary", "because", "related"})
 _JOINTS = frozenset({",", "and", "with"})
 _NAMES = frozenset({"finding", "head"})
+_STATES = frozenset({"finding", "head", "normal"})
 _GRADES = frozenset({"severity", "change", "laterality"})
 _EXPLAINS = frozenset({"consistent", "compatible", "suggesting", "suggestive", "representing", "reflecting"})
 _SUPPOSES = frozenset({
@@ -42,16 +43,19 @@ _KEEPING = ["in", "keeping"]
 _DEFINITE = frozenset({"definite", "definitely", "known", "old", "obvious", "apparent", "healed", "status"})
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ClauseContext:
     """One clause, tokens ``start`` to ``end`` of its sentence, with what all its readers need.
 
-    ``tokens`` and their spellings ``raw`` are the sentence's, ``hits`` the clause's alone.
+    ``tokens``, their lemmas ``words`` and their spellings ``raw`` are the sentence's, ``hits`` the clause's alone;
+    ``tagged`` lists the hits of each category that there is.
     """
 
     tokens: Sequence[Token]
+    words: list[str]
     raw: Sequence[str]
     hits: list[Hit]
+    tagged: Mapping[str, list[Hit]]
     start: int
     end: int
     lexicon: Lexicon
@@ -61,10 +65,20 @@ def read_clauses(
     tokens: Sequence[Token], raw: Sequence[str], hits: Sequence[Hit], lexicon: Lexicon
 ) -> list[ClauseContext]:
     """Split a sentence into its clauses, each with its own hits."""
-    return [
-        ClauseContext(tokens, raw, [hit for hit in hits if start <= hit.i < end], start, end, lexicon)
-        for start, end in split_clauses(tokens, hits, lexicon)
-    ]
+    words = [token.lemma for token in tokens]
+    result = []
+    for start, end in split_clauses(tokens, hits, lexicon):
+        own = [hit for hit in hits if start <= hit.i < end]
+        result.append(ClauseContext(tokens, words, raw, own, _by_tag(own), start, end, lexicon))
+    return result
+
+
+def _by_tag(hits: Sequence[Hit]) -> Mapping[str, list[Hit]]:
+    tagged: dict[str, list[Hit]] = {}
+    for hit in hits:
+        for tag in hit.tags:
+            tagged.setdefault(tag, []).append(hit)
+    return tagged
 
 
 def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon) -> list[tuple[int, int]]:
@@ -112,7 +126,7 @@ def _says_that(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
 def _is_denied_before(hits: Sequence[Hit], end: Hit) -> bool:
     """Return whether a terminator divides a denied finding from another: "no effusion after removal of the drain"."""
     denied = next((hit.i for hit in hits if negates_ahead(hit)), end.i)
-    named = [hit.i for hit in hits if _NAMES & hit.tags.keys()]
+    named = [hit.i for hit in hits if not _NAMES.isdisjoint(hit.tags)]
     return any(denied < i < end.i for i in named) and any(i > end.i for i in named)
 
 
@@ -145,7 +159,7 @@ class _Joint:
             return any(map(negates_ahead, self.before))
         if any("normal" in hit.tags for hit in self.after) and any("place" in hit.tags for hit in self.after):
             return True
-        return any(_NAMES & hit.tags.keys() for hit in self.after) and self._is_outside()
+        return any(not _NAMES.isdisjoint(hit.tags) for hit in self.after) and self._is_outside()
 
     def _has_own_verb(self, verb: int) -> bool:
         if _joins_subjects(self.tokens, self.before, self.after, self.at, self.at + 1 + verb):
@@ -229,7 +243,7 @@ def _joins_subjects(tokens: Sequence[Token], before: list[Hit], after: list[Hit]
 
 
 def _is_statement(hit: Hit) -> bool:
-    return any(key in hit.tags for key in ("finding", "head", "normal")) or negates_ahead(hit)
+    return not _STATES.isdisjoint(hit.tags) or negates_ahead(hit)
 
 
 def negates_ahead(hit: Hit) -> bool:

@@ -9,7 +9,7 @@ from lgdea.evidence.rules.hit import Hit
 LIST = frozenset({",", "and", "or", "/", "nor"})
 
 
-@dataclass
+@dataclass(slots=True)
 class Mention:
     """A finding at tokens ``i`` to ``j``; ``used`` holds the tokens of everything that was attached to it."""
 

@@ -15,6 +15,7 @@ _LOBES = {
     ("lower_lobe", "right"): "right_lower_lobe",
 }
 _TURNS = frozenset({"not", "longer", "near", "nearly", "previously", "formerly", "cannot", "never", "far", "hardly"})
+_DIVIDES = LIST | VERBS | {"with"}
 _REACH = 4  # tokens
 
 
@@ -23,10 +24,10 @@ class Clause:
 
     def __init__(self, context: ClauseContext) -> None:
         self.context = context
-        self.tokens, self.hits, self.lexicon = context.tokens, context.hits, context.lexicon
+        self.words, self.hits, self.lexicon = context.words, context.hits, context.lexicon
         self.attachment = Attachment(context)
         self.places = [spot.hit for spot in self.attachment.sides.spots]
-        self.place_hits = [hit for hit in self.hits if "place" in hit.tags]
+        self.place_hits = context.tagged.get("place", ())
 
     def mentions(self) -> list[Mention]:
         """All mentions in order, with attributes."""
@@ -68,7 +69,7 @@ class Clause:
         while k < min(self.context.end, limit):
             other = at.get(k)
             if other is None:
-                word = self.tokens[k].lemma
+                word = self.words[k]
                 joined = word == "and" and k + 1 in at and "head" in at[k + 1].tags
                 if word in VERBS or (word in LIST and not joined) or word in {"with", "(", ":"}:
                     return None
@@ -120,12 +121,8 @@ class Clause:
         return result
 
     def _adjoins(self, i: int, j: int) -> bool:
-        between = self.tokens[i:j]
-        return (
-            len(between) <= 1
-            and not any(t.lemma in LIST or t.lemma in VERBS or t.lemma == "with" for t in between)
-            and not any(i <= hit.i < j for hit in self.hits)
-        )
+        between = self.words[i:j]
+        return len(between) <= 1 and _DIVIDES.isdisjoint(between) and not any(i <= hit.i < j for hit in self.hits)
 
     def _merge_calcified(self, found: list[Mention]) -> list[Mention]:
         """Join an adjective head and the finding that it makes special: "calcified left hilar granuloma"."""
@@ -136,8 +133,7 @@ class Clause:
                 special = self.lexicon.specialise.get(mention.finding, {}).get(before.head)
                 gap = range(before.j, mention.i)
                 apart = any(
-                    self.tokens[k].lemma in LIST or self.tokens[k].lemma in VERBS or self.attachment.is_preposition(k)
-                    for k in gap
+                    self.words[k] in LIST or self.words[k] in VERBS or self.attachment.is_preposition(k) for k in gap
                 )
                 if special and len(gap) <= 5 and not apart:
                     result.pop()
@@ -151,8 +147,8 @@ class Clause:
     def _find_normals(self, found: list[Mention]) -> list[Mention]:
         made: list[Mention] = []
         consumed: set[int] = set()
-        edges = sorted(m.i for m in found)
-        for hit in (h for h in self.hits if "normal" in h.tags or "denial" in h.tags):
+        edges = sorted([m.i for m in found])
+        for hit in [h for h in self.hits if "normal" in h.tags or "denial" in h.tags]:
             if self._is_turned(hit):
                 continue
             wall = max([e for e in edges if e < hit.i], default=-1)
@@ -188,7 +184,7 @@ class Clause:
         "Apart from a nodule in the lingula | the chest is normal."
         """
         for k in range(end - 1, self.context.start, -1):
-            if self.tokens[k].lemma == "the" and any(p.j == k for p in self.place_hits):
+            if self.words[k] == "the" and any(p.j == k for p in self.place_hits):
                 return k
         return self.context.start
 
@@ -211,9 +207,9 @@ class Clause:
         """Return whether the words before say the contrary: "not entirely clear", "the previously clear base"."""
         k = normal.i - 1
         while k >= max(self.context.start, normal.i - _REACH):
-            if self.tokens[k].lemma in _TURNS:
+            if self.words[k] in _TURNS:
                 return True
-            if self.tokens[k].lemma in LIST or any(h.i <= k < h.j and "place" in h.tags for h in self.hits):
+            if self.words[k] in LIST or any(h.i <= k < h.j and "place" in h.tags for h in self.hits):
                 return False
             k -= 1
         return False

@@ -9,7 +9,6 @@ from itertools import pairwise
 from lgdea.evidence.rules.clauses import ClauseContext
 from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.lexicon import Lexicon
-from lgdea.evidence.rules.tokens import Token
 
 PLURALS = frozenset({
     "lungs", "bases", "apices", "hila", "hemidiaphragms", "diaphragms", "angles", "sulci", "lobes", "fields", "zones",
@@ -26,7 +25,7 @@ _VAGUE = frozenset({"pulmonary_vasculature", "chest", "chest_wall"})  # "aortic 
 _PARTS = frozenset({"upper", "lower", "middle", "mid"})  # "right [middle] and lower lobes"
 
 
-@dataclass
+@dataclass(slots=True)
 class Spot:
     """One structure with its side; ``hit`` holds its name, tokens ``i`` to ``j`` also the words around it."""
 
@@ -43,7 +42,7 @@ class Spot:
         return self.hit.tags["place"]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Segment:
     """Words between two joiners: side, names of structures, and a part of a name ("upper" of "upper lobe")."""
 
@@ -69,19 +68,19 @@ def find_spots(clause: ClauseContext) -> list[Spot]:
 
 def _find_phrases(clause: ClauseContext) -> list[list[_Segment]]:
     """Find the phrases as lists of segments; only those that name a structure."""
-    tokens, hits = clause.tokens, clause.hits
-    at = {hit.i: hit for hit in hits if "prepositions" not in hit.tags or "pseudo" in hit.tags}
-    spatial = [h for h in hits if "place" in h.tags or ("laterality" in h.tags and not _NAMES & h.tags.keys())]
-    if not any("place" in hit.tags for hit in spatial):
+    words, hits = clause.words, clause.hits
+    if "place" not in clause.tagged:
         return []
+    at = {hit.i: hit for hit in hits if "prepositions" not in hit.tags or "pseudo" in hit.tags}
+    spatial = [hit for hit in hits if _is_spatial(hit)]
     runs: list[list[_Segment]] = []
     run: list[_Segment] = []
     k = max(clause.start, spatial[0].i - 1)  # one for "upper" in "upper and lower lobes"
     while k < spatial[-1].j:
         hit = at.get(k)
-        word = tokens[k].lemma
+        word = words[k]
         if hit is not None:
-            if "place" in hit.tags or ("laterality" in hit.tags and not _NAMES & hit.tags.keys()):
+            if _is_spatial(hit):
                 if not run:
                     run.append(_Segment(k))
                 _add(run[-1], hit)
@@ -99,6 +98,10 @@ def _find_phrases(clause: ClauseContext) -> list[list[_Segment]]:
             runs, run = _end_phrase(runs, run)
         k += 1
     return _end_phrase(runs, run)[0]
+
+
+def _is_spatial(hit: Hit) -> bool:
+    return "place" in hit.tags or ("laterality" in hit.tags and _NAMES.isdisjoint(hit.tags))
 
 
 def _add(segment: _Segment, hit: Hit) -> None:
@@ -121,7 +124,7 @@ def _distribute(run: list[_Segment], clause: ClauseContext) -> list[Spot]:
     spots: list[Spot] = []
     ahead: Hit | None = None  # the structure that a segment without one borrows
     for segment in reversed(run):
-        hit = _most_specific(segment.places, lexicon) or _borrow(segment, ahead, clause.tokens, lexicon)
+        hit = _most_specific(segment.places, lexicon) or _borrow(segment, ahead, clause.words, lexicon)
         if hit is None:
             continue
         ahead = hit
@@ -157,14 +160,14 @@ def _most_specific(places: list[Hit], lexicon: Lexicon) -> Hit | None:
     return best
 
 
-def _borrow(segment: _Segment, ahead: Hit | None, tokens: Sequence[Token], lexicon: Lexicon) -> Hit | None:
+def _borrow(segment: _Segment, ahead: Hit | None, lemmas: Sequence[str], lexicon: Lexicon) -> Hit | None:
     """The structure of a segment that names none or a part of one, from the next segment."""
     if ahead is None:
         return None
     if segment.part is None:
         return None if segment.side is None else Hit(ahead.i, ahead.j, {"place": lexicon.without_side(ahead)})
     k, word = segment.part
-    words = [token.lemma for token in tokens[ahead.i : ahead.j]]
+    words = lemmas[ahead.i : ahead.j]
     for n in range(len(words)):
         place = lexicon.places.get((word, *words[n:]))
         if place is not None:

@@ -154,7 +154,7 @@ def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tu
         tokens = mask(tokens, vocabulary.site.ignore)
     tokens = lexicon.correct(tokens, sentence)
     hits = lexicon.match(tokens)
-    if not any(_NAMES & hit.tags.keys() for hit in hits):
+    if all(_NAMES.isdisjoint(hit.tags) for hit in hits):
         return ()
     hits = complete_shared_nouns(tokens, hits, lexicon)
     named = {k for hit in hits if "finding" in hit.tags or "place" in hit.tags for k in range(hit.i, hit.j)}
@@ -221,17 +221,17 @@ def _make_matches(
         anatomy, laterality = clause.anatomy(place, side)
         items.append(
             RuleMatch(
-                section="",
-                start=tokens[min(used)].start,
-                end=tokens[max(used)].end,
-                finding=_finding_at(mention, place),
-                finding_text=sentence[tokens[mention.i].start : tokens[mention.j - 1].end],
-                assertion=str(decision.assertion),
-                anatomy=anatomy if anatomy in known else None,
-                laterality=laterality,
-                severity=severity or mention.severity,
-                change=decision.change,
-                refers_to_prior=decision.refers_to_prior,
+                "",  # the section is its caller's to know
+                tokens[min(used)].start,
+                tokens[max(used)].end,
+                _finding_at(mention, place),
+                sentence[tokens[mention.i].start : tokens[mention.j - 1].end],
+                str(decision.assertion),
+                anatomy if anatomy in known else None,
+                laterality,
+                severity or mention.severity,
+                decision.change,
+                decision.refers_to_prior,
             )
         )
     return items
@@ -247,6 +247,8 @@ def _finding_at(mention: Mention, place: str | None) -> str:
 
 def _without_repeats(items: list[RuleMatch]) -> list[RuleMatch]:
     """One item for the same words said of the same place; the first stands."""
+    if len(items) < 2:
+        return items
     seen: set[tuple[object, ...]] = set()
     result = []
     for item in items:

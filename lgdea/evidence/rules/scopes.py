@@ -14,7 +14,8 @@ from lgdea.evidence.rules.clauses import VERBS, ClauseContext
 from lgdea.evidence.rules.hit import Hit
 from lgdea.evidence.rules.mention import LIST, Mention
 
-KINDS = ("hypothetical", "advice", "history", "resolved", "negated", "uncertain", "hedged", "prior")
+KINDS = frozenset({"hypothetical", "advice", "history", "resolved", "negated", "uncertain", "hedged", "prior"})
+_NOT_NOW = frozenset({"hypothetical", "advice", "history"})
 _ALTERNATIVES = frozenset({"versus", "vs"})  # both sides are uncertain
 # "Opacity compatible with pneumonia in the appropriate clinical setting": the opacity is there.
 _EXPLAINS = frozenset({"represent", "representing", "reflect", "reflecting", "compatible", "consistent", "suggest",
@@ -53,9 +54,9 @@ def decide_assertions(clause: ClauseContext, mentions: Sequence[Mention]) -> lis
 
 
 def _decide(mention: Mention, found: Mapping[str, int]) -> AssertionDecision:
-    if found.keys() & {"hypothetical", "advice", "history"} or (mention.normal and "prior" in found):
+    if not _NOT_NOW.isdisjoint(found) or (mention.normal and "prior" in found):
         return AssertionDecision(None, mention.change, "prior" in found, ())
-    triggers = tuple(found[key] for key in ("resolved", "negated", "uncertain", "hedged") if key in found)
+    triggers = tuple([found[key] for key in ("resolved", "negated", "uncertain", "hedged") if key in found])
     if mention.normal:
         return AssertionDecision("absent", "unspecified", False, triggers)
     if "resolved" in found:
@@ -77,14 +78,14 @@ class Scopes:
 
     def __init__(self, clause: ClauseContext, mentions: Sequence[Mention]) -> None:
         self.clause = clause
-        self.words = [token.lemma for token in clause.tokens]
+        self.words = clause.words
         self.at = {hit.i: hit for hit in clause.hits}
         self.mentions = mentions
         self.number_at = {k: n for n, m in enumerate(mentions) for k in range(m.i, m.j)}
         self.effects: list[dict[str, int]] = [{} for _ in mentions]
         for hit in clause.hits:
-            for kind in KINDS:
-                if kind in hit.tags:
+            for kind in hit.tags:
+                if kind in KINDS:
                     for number in self._reached(hit, kind):
                         nearest = hit.i if hit.j <= mentions[number].i else hit.j - 1
                         self.effects[number].setdefault(kind, nearest)

@@ -15,6 +15,8 @@ _PARTS = frozenset({
     "due", "consistent", "compatible", ";", "=", "(", ")",
 })  # fmt: skip
 """Words between what was seen and another finding."""
+_DIVIDES = LIST | VERBS
+_ENDS_SIDE = _DIVIDES | _PARTS
 _SHOWS = frozenset({"show", "demonstrate", "reveal", "contain", "have", "has", "with"})
 
 
@@ -27,7 +29,8 @@ class Sides:
 
     def __init__(self, clause: ClauseContext) -> None:
         self.clause = clause
-        self.tokens, self.hits, self.lexicon = clause.tokens, clause.hits, clause.lexicon
+        self.words, self.hits, self.lexicon = clause.words, clause.hits, clause.lexicon
+        self.lateral = clause.tagged.get("laterality", ())
         self.spots = find_spots(clause)
         self.spot_at = {k: spot for spot in self.spots for k in range(spot.i, spot.j)}
         self.taken: set[int] = set()
@@ -57,8 +60,8 @@ class Sides:
 
     def _nearest_side(self, mention: Mention, spot: Spot | None, bounds: tuple[int, int]) -> Hit | None:
         best: tuple[int, Hit] | None = None
-        for hit in self.hits:
-            if "laterality" not in hit.tags or not (bounds[0] <= hit.i < bounds[1]):
+        for hit in self.lateral:
+            if not bounds[0] <= hit.i < bounds[1]:
                 continue
             other = self.spot_at.get(hit.i, spot)
             if other is not spot and other is not None and other.j != mention.i:
@@ -71,14 +74,14 @@ class Sides:
         return best[1] if best is not None else None
 
     def _is_parted(self, i: int, j: int) -> bool:
-        return any(token.lemma == "with" for token in self.tokens[i:j])
+        return "with" in self.words[i:j]
 
     def _add_other_side(self, mention: Mention, side: Hit) -> None:
         """Note the first side of "a small left and a moderate right effusion"."""
         if side.i >= mention.i or mention.normal:
             return
         k = side.i - 1
-        while k > self.clause.start and self.tokens[k].lemma not in {"and", "or", ","} and side.i - k <= 3:
+        while k > self.clause.start and self.words[k] not in {"and", "or", ","} and side.i - k <= 3:
             k -= 1
         other = next((h for h in self.hits if h.j == k and h.tags.get("laterality") in _OPPOSITE), None)
         between = [h for h in self.hits if k < h.i < side.i]
@@ -92,19 +95,15 @@ class Sides:
 
     def _is_said_before(self, mention: Mention, spot: Spot) -> bool:
         """Return whether "bilateral" stands before the finding, so that the structure is only where it is most seen."""
-        before = next((h for h in reversed(self.hits) if h.j <= mention.i and "laterality" in h.tags), None)
+        before = next((h for h in reversed(self.lateral) if h.j <= mention.i), None)
         if before is None or spot.i < mention.i or before.i in self.spot_at:
             return False
-        gap = self.tokens[before.j : mention.i]
-        return (
-            before.tags["laterality"] == "bilateral"
-            and len(gap) <= 4
-            and not any(t.lemma in LIST or t.lemma in VERBS for t in gap)
-        )
+        gap = self.words[before.j : mention.i]
+        return before.tags["laterality"] == "bilateral" and len(gap) <= 4 and _DIVIDES.isdisjoint(gap)
 
     def _speaks_of_both(self, mention: Mention, place: Hit) -> bool:
         """Return whether a plural means both sides: "in the lung bases", but not "the lungs show a nodule"."""
-        shown = any(token.lemma in _SHOWS for token in self.tokens[place.j : mention.i])
+        shown = not _SHOWS.isdisjoint(self.words[place.j : mention.i])
         return self.clause.raw[place.j - 1].lower() in PLURALS and not shown
 
     def _add_siblings(self, mention: Mention, spot: Spot) -> None:
@@ -130,12 +129,12 @@ class Sides:
                 anchors = anchors[:1]
         for i, j in anchors:
             if hit.j <= i:
-                gap = self.tokens[hit.j : i]
-                if len(gap) <= 6 and not any(t.lemma in LIST or t.lemma in VERBS for t in gap):
+                gap = self.words[hit.j : i]
+                if len(gap) <= 6 and _DIVIDES.isdisjoint(gap):
                     distances.append(len(gap))
             elif hit.i >= j:
-                gap = self.tokens[j : hit.i]
-                apart = any(t.lemma in {"and", "or", "with"} for t in gap) or self.leads_on(hit)
+                gap = self.words[j : hit.i]
+                apart = not {"and", "or", "with"}.isdisjoint(gap) or self.leads_on(hit)
                 if len(gap) <= 5 and not apart and not mention.normal:
                     distances.append(len(gap) + 2)
         return min(distances, default=None)
@@ -145,8 +144,8 @@ class Sides:
         for hit in self.hits:
             is_size = hit.i == side.j and "severity" in hit.tags  # "effusion: left small"
             if hit.i >= side.j and not is_size and ("finding" in hit.tags or "head" in hit.tags):
-                gap = self.tokens[side.j : hit.i]
-                return len(gap) <= 2 and not any(t.lemma in LIST or t.lemma in VERBS or t.lemma in _PARTS for t in gap)
+                gap = self.words[side.j : hit.i]
+                return len(gap) <= 2 and _ENDS_SIDE.isdisjoint(gap)
         return False
 
     def attach_leftover_sides(self, found: list[Mention]) -> None:
@@ -154,6 +153,8 @@ class Sides:
 
         "Surgical clips, perhaps from an operation, in the right upper quadrant."
         """
+        if not self.spots and not self.lateral:
+            return
         bare = [mention for mention in found if mention.laterality == "unspecified" and self.may_have_side(mention)]
         if not bare:
             return
@@ -171,7 +172,7 @@ class Sides:
                         mention.used.update(range(i, j))
                 continue
             last = next((m for m in reversed(bare) if m.j <= i and m.laterality == "unspecified"), None)
-            if last is None or (i > 0 and self.tokens[i - 1].lemma in {"than", "to"}) or self.leads_on(hit):
+            if last is None or (i > 0 and self.words[i - 1] in {"than", "to"}) or self.leads_on(hit):
                 continue
             last.laterality = side
             last.used.update(range(i, j))
@@ -183,13 +184,13 @@ class Sides:
     def _opens_clause(self, i: int, j: int) -> bool:
         """Return whether a side is the theme of its clause: "on the left, there is ...", "the left lung shows ..."."""
         start = self.clause.start
-        while start < i and self.tokens[start].lemma in _THEMES | {"the", ",", "and"}:
+        while start < i and self.words[start] in _THEMES | {"the", ",", "and"}:
             start += 1
         if start < i or j >= self.clause.end:
             return False
-        if self.tokens[j].lemma == "," and any(t.lemma in _THEMES for t in self.tokens[self.clause.start : i]):
+        if self.words[j] == "," and not _THEMES.isdisjoint(self.words[self.clause.start : i]):
             return True
-        ahead = [token.lemma for token in self.tokens[j : j + 3] if token.lemma not in {",", "now", "also", "side"}]
+        ahead = [word for word in self.words[j : j + 3] if word not in {",", "now", "also", "side"}]
         return bool(ahead) and ahead[0] in VERBS | _SHOWS | {":"}
 
     def may_have_side(self, mention: Mention) -> bool:
