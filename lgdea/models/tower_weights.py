@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -25,6 +26,8 @@ from lgdea.models.image_tower import PyramidTower, TokenTower, build_whole
 Weights = dict[str, Tensor]
 LEAST_SHARE = 0.5
 """A file that fills less of the tower than this is of another architecture."""
+NEARLY_ALL = 0.9
+"""A mapping that names so much of the tower is the one; no other is looked at."""
 AVERAGED = re.compile(r"(?:^|[._])(?:teacher|ema|averaged|target)")
 """Names of the averaged of two models in one file, which is the one to use."""
 COUNTERS = "num_batches_tracked"
@@ -76,8 +79,7 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        # Training scripts save their arguments beside the weights; a Namespace is plain data.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_plain_data()):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
@@ -95,6 +97,15 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
             f"holds a {type(content).__name__}, no tensors by name", file=file, remedy="save the model's state_dict"
         )
     return content
+
+
+def _plain_data() -> list[Any]:
+    """What training scripts save beside weights, and what can run nothing: their arguments, and numbers of numpy."""
+    kinds: list[Any] = [argparse.Namespace, np.dtype, *{type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "?")}]
+    scalar = np.float64(0).__reduce__()[0]
+    if torch.__version__ >= (2, 6):  # which knows them by the names of older versions of numpy too
+        return [*kinds, *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core"))]
+    return [*kinds, scalar]
 
 
 def load_published(tower: nn.Module, content: Mapping[str, Any], file: Path) -> Report:
@@ -115,8 +126,7 @@ def load_published(tower: nn.Module, content: Mapping[str, Any], file: Path) -> 
     name = str(tower.name)
     whole = build_whole(tower) if isinstance(tower, PyramidTower | TokenTower) else backbone
     places = _published_names(backbone, whole)  # published name -> name in the backbone
-    weights, prefix = _choose(content, set(whole.state_dict()), file)
-    weights = _convert(weights, whole)
+    weights, prefix = _find(content, whole, file)
     taken, report = _match(weights, places, backbone, prefix)
     if report.loaded < LEAST_SHARE * report.expected:
         raise DataError(
@@ -143,18 +153,29 @@ def _published_names(backbone: nn.Module, whole: nn.Module) -> dict[str, str]:
     return names
 
 
-def _choose(content: Mapping[str, Any], expected: set[str], file: Path) -> tuple[Weights, str]:
-    """The mapping of tensors, and the prefix of their names, that name most of what is expected."""
-    found: list[tuple[int, bool, int, Weights, str]] = []
+def _find(content: Mapping[str, Any], whole: nn.Module, file: Path) -> tuple[Weights, str]:
+    """The weights in a file, under the names of ``whole``, and the prefix that was taken off.
+
+    Of all mappings of tensors and all prefixes of their names, that is taken which names most of what is expected,
+    as it is or after timm's conversion of other projects' names.
+    """
+    expected = set(whole.state_dict())
+    candidates: list[tuple[int, bool, int, Weights, str]] = []
     for path, tensors in _mappings(content):
         prefixes = Counter(prefix for name in tensors for prefix in _prefixes(name, expected))
-        for prefix, count in prefixes.items() or [(_common_prefix(tensors), 0)]:
+        for prefix in {**prefixes, "": 0, _common_prefix(tensors): 0}:
             averaged = bool(AVERAGED.search(f"{'.'.join(path)}.{prefix}"))
-            found.append((count, averaged, -len(prefix), tensors, prefix))
-    if not found:
+            candidates.append((prefixes[prefix], averaged, -len(prefix), tensors, prefix))
+    if not candidates:
         raise DataError("holds no tensors by name", file=file, remedy="save the model's state_dict")
-    *_, tensors, prefix = max(found, key=lambda item: item[:3])
-    return {name.removeprefix(prefix): value for name, value in tensors.items()}, prefix
+    candidates.sort(key=lambda candidate: candidate[:3], reverse=True)
+    found: list[tuple[Weights, str]] = []
+    for count, _, _, tensors, prefix in candidates:
+        stripped = {name.removeprefix(prefix): value for name, value in tensors.items()}
+        found.append((_convert(stripped, whole), prefix))
+        if count >= NEARLY_ALL * len(expected):
+            break
+    return max(found, key=lambda pair: len(expected & set(pair[0])))
 
 
 def _mappings(content: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Weights]]:

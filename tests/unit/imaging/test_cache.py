@@ -194,3 +194,16 @@ def test_runs_that_share_a_folder_take_turns(items, tmp_path):
         assert builder.communicate()[1] == b""
         assert builder.returncode == 0
     check(ImageCache(tmp_path / "cache"), items)
+
+
+def test_the_fingerprint_of_frames_is_of_their_files_and_their_shape(items, tmp_path):
+    ids = [image_id for image_id, _ in items]
+    first = build_cache(items, tmp_path / "cache", 24, 1).frames(ids).fingerprint()
+    assert build_cache(items, tmp_path / "cache", 24, 1).frames(ids).fingerprint() == first
+    assert build_cache(items, tmp_path / "cache", 24, 1).frames(ids[:-1]).fingerprint() != first
+    assert build_cache(items, tmp_path / "other", 16, 1).frames(ids).fingerprint() != first
+    assert build_cache(items, tmp_path / "crop", 24, 1, mode="center_crop").frames(ids).fingerprint() != first
+    bits = dict.fromkeys(ids, 12)
+    assert build_cache(items, tmp_path / "deep", 24, 1, bits=bits).frames(ids).fingerprint() != first
+    Image.fromarray(np.zeros((30, 40), dtype=np.uint8)).save(items[0][1])
+    assert build_cache(items, tmp_path / "cache", 24, 1).frames(ids).fingerprint() != first

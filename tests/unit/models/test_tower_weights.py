@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -79,6 +80,7 @@ WAYS: dict[str, Callable[[Weights], object]] = {
         "teacher": {f"backbone.{k}": v for k, v in w.items()} | {"head.mlp.0.weight": torch.zeros(3, 3)},
         "args": argparse.Namespace(arch="vit"),
     },
+    "with numbers of numpy": lambda w: {"state_dict": w, "best_acc1": np.float64(0.7), "epoch": np.int64(3)},
     "averaged": lambda w: {"state_dict": {k: torch.zeros_like(v) for k, v in w.items()}, "state_dict_ema": w},
     "contrastive": lambda w: {
         "model": {f"visual.trunk.{k}": v for k, v in w.items()} | {"logit_scale": torch.ones(())}
@@ -179,3 +181,51 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path, content: bytes, suffix
 def test_a_file_without_named_tensors_is_one_clear_line(tmp_path: Path, content) -> None:
     with pytest.raises(DataError, match="no tensors by name"):
         load_image_tower(build_image_tower("test_resnet", False, 64, 16), in_file(tmp_path, content))
+
+
+def test_original_names_are_converted_as_timm_does(tmp_path: Path) -> None:
+    """A CLIP file of OpenAI's or open_clip's names, text side and all, under a prefix or not."""
+    torch.manual_seed(0)
+    width, layers, names = 64, 6, {}
+    visual = {
+        "class_embedding": (width,),
+        "positional_embedding": (101, width),
+        "conv1.weight": (width, 3, 16, 16),
+        **{f"{norm}.{part}": (width,) for norm in ("ln_pre", "ln_post") for part in ("weight", "bias")},
+        "proj": (width, 32),
+    }
+    for i in range(layers):
+        block = f"transformer.resblocks.{i}"
+        visual |= {f"{block}.{norm}.{part}": (width,) for norm in ("ln_1", "ln_2") for part in ("weight", "bias")}
+        visual |= {f"{block}.attn.in_proj_weight": (3 * width, width), f"{block}.attn.in_proj_bias": (3 * width,)}
+        visual |= {f"{block}.attn.out_proj.weight": (width, width), f"{block}.attn.out_proj.bias": (width,)}
+        visual |= {f"{block}.mlp.c_fc.weight": (4 * width, width), f"{block}.mlp.c_fc.bias": (4 * width,)}
+        visual |= {f"{block}.mlp.c_proj.weight": (width, 4 * width), f"{block}.mlp.c_proj.bias": (width,)}
+    names = {f"visual.{name}": torch.randn(shape) for name, shape in visual.items()}
+    names |= {
+        "text_projection": torch.zeros(3, 3),
+        "token_embedding.weight": torch.zeros(5, 3),
+        "logit_scale": torch.ones(1),
+    }
+    for content in (names, {"state_dict": {f"module.{k}": v for k, v in names.items()}}):
+        options = {"embed_dim": width, "depth": layers, "num_heads": 2, "pre_norm": True, "no_embed_class": False}
+        tower = build_image_tower("vit_base_patch16_clip_224", False, 160, options=options)
+        load_image_tower(tower, in_file(tmp_path, content))
+        state = tower.backbone.state_dict()
+        wanted = names["visual.conv1.weight"].sum(dim=1, keepdim=True)
+        torch.testing.assert_close(state["patch_embed.proj.weight"], wanted)
+        torch.testing.assert_close(
+            state["blocks.3.mlp.fc1.weight"], names["visual.transformer.resblocks.3.mlp.c_fc.weight"]
+        )
+        torch.testing.assert_close(state["norm_pre.weight"], names["visual.ln_pre.weight"])
+
+
+def test_momentum_contrast_gives_its_query_encoder(tmp_path: Path) -> None:
+    weights = published("test_resnet")
+    content = {f"module.encoder_q.{k}": v for k, v in weights.items()}
+    content |= {f"module.encoder_k.{k}": torch.zeros_like(v) for k, v in weights.items()} | {
+        "module.queue": torch.zeros(4, 4)
+    }
+    tower = build_image_tower("test_resnet", False, 64, 16)
+    load_image_tower(tower, in_file(tmp_path, {"state_dict": content}))
+    torch.testing.assert_close(got(tower, 64), expected(tower, weights, 64), rtol=1e-4, atol=1e-4)
