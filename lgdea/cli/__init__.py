@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lgdea.cli import (
+    answers,
     change,
     compare,
     comparison,
@@ -76,6 +77,7 @@ app.add_typer(extract.app, name="extract")
 app.add_typer(prompts.app, name="prompts")
 app.command("pretrain")(pretrain.pretrain)
 change.register(comparison.app)
+answers.register(comparison.app)
 finetune.register(comparison.app)
 references.register(comparison.app)
 app.add_typer(comparison.app, name="compare")

@@ -51,6 +51,7 @@ VERBS = [
     ("compare", "finetune"),
     ("compare", "read"),
     ("compare", "questions"),
+    ("compare", "answer"),
     ("compare", "score"),
     ("compare", "references"),
     ("compare", "ask"),

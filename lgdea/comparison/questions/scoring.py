@@ -31,13 +31,15 @@ def read_answers(file: str | Path) -> dict[str, str]:
     """Read a file of answers: JSON lines with an id (:data:`IDS`) and a text (:data:`TEXTS`).
 
     Args:
-        file: What a model wrote, an answer a line.
+        file: What a model wrote, an answer a line; or a folder of ``lgdea compare answer``.
 
     Raises:
         UsageError: There is no such file.
         DataError: A line is no answer, or ids are answered twice; the message counts them.
     """
     file = Path(file)
+    if file.is_dir():
+        file /= "answers.jsonl"
     if not file.is_file():
         raise UsageError("no such file of answers", file=file, remedy="check the path")
     found: dict[str, str] = {}

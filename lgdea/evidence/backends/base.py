@@ -19,7 +19,8 @@ class Request:
     """One report to read, or one question about images.
 
     ``prompt`` holds the chat messages of a language model, empty for a backend that needs none; their contents may hold
-    images (:mod:`lgdea.evidence.backends.parts`). With ``choices`` the answer is one of these. ``attempt`` counts how
+    images (:mod:`lgdea.evidence.backends.parts`). With ``choices`` the answer is one of these, without them and without
+    ``json_schema`` it is free text. ``attempt`` counts how
     often this is asked: a language model gives each further attempt twice the tokens of the one before. ``language`` is
     the tag that the archive states, empty where it states none.
     """
@@ -31,6 +32,11 @@ class Request:
     attempt: int = 1
     language: str = ""
     choices: tuple[str, ...] = ()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the answer has to follow a schema or be one of some choices."""
+        return bool(self.json_schema or self.choices)
 
 
 @dataclass(frozen=True)

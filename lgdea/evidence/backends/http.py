@@ -87,11 +87,11 @@ class HttpBackend:
         """
         if self._identity is None:
             self._identity = session.call(session.connect())
-        if not self._is_proven:
+        if request.is_held and not self._is_proven:
             session.call(session.check_structured_output())
             self._is_proven = True
         schema = json.dumps(request.json_schema)
-        if schema not in self._schemas:
+        if request.is_held and schema not in self._schemas:
             session.call(session.try_schema(dict(request.json_schema)))
             self._schemas.add(schema)
         if count_images(request.prompt) > self._images:

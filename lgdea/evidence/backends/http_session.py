@@ -248,6 +248,8 @@ class Session:
 
         A model that has learned to answer with a bare word is thrown by JSON, so vLLM is told the choices themselves.
         """
+        if not request.is_held:
+            return {}
         schema = {"name": "answer", "schema": request.json_schema, "strict": True}
         held = {"response_format": {"type": "json_schema", "json_schema": schema}}
         if not request.choices:

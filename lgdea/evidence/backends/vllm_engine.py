@@ -21,16 +21,20 @@ _MEMORY = (
 
 @lru_cache(maxsize=64)
 def sampling_params(schema: str, budget: int, temperature: float, choices: tuple[str, ...] = ()) -> Any:
-    """``vllm.SamplingParams`` of one schema (JSON text), or of choices, and one budget in tokens, made once."""
+    """``vllm.SamplingParams`` of one schema (JSON text), or of choices, and one budget in tokens, made once.
+
+    An empty schema holds the answer to nothing.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
+    held = StructuredOutputsParams(choice=list(choices)) if choices else None
+    if held is None and schema != "{}":
+        held = StructuredOutputsParams(json=schema)
     return SamplingParams(
         temperature=temperature,
         max_tokens=budget,
-        structured_outputs=StructuredOutputsParams(choice=list(choices))
-        if choices
-        else StructuredOutputsParams(json=schema),
+        structured_outputs=held,
         logprobs=TOP_TOKENS if choices else None,
     )
 

@@ -1,0 +1,58 @@
+"""``lgdea compare answer``: a vision-language model answers a question set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgdea.cli.console import JsonFlag, SetOption, console, show_json, stage_bar
+from lgdea.cli.references import _backend
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to ``lgdea compare``."""
+    app.command()(answer)
+
+
+def answer(
+    questions: Annotated[Path, typer.Argument(help="Folder of a question set.")],
+    out: Annotated[Path, typer.Option(help="Folder of the answers (answers.jsonl); an unfinished one is resumed.")],
+    *,
+    backend: Annotated[str, typer.Option(help="Who answers: vllm, http, or an installed plug-in.")] = "http",
+    model: Annotated[
+        str | None, typer.Option(help="Vision-language model: hub name or folder, or served name.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Server of the http backend.")] = None,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let images leave this machine.")] = False,
+    side: Annotated[int | None, typer.Option(min=16, help="Longest side of the pictures that are sent.")] = None,
+    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures, if they were moved.")] = None,
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Let a vision-language model answer a question set in its own words; `lgdea compare score` scores them.
+
+    Example: `lgdea compare answer questions --url http://127.0.0.1:8000/v1 --out answers`
+    """
+    from lgdea.comparison.questions.ask import ask_questions
+    from lgdea.comparison.questions.files import read_questions
+
+    most = max((len(question.images) for question in read_questions(questions)), default=1)
+    named = {
+        "backend": backend,
+        "options.model": model,
+        "options.url": url,
+        "options.allow_remote": allow_remote or None,
+    }
+    made = _backend(named, overrides or [], most)
+    with stage_bar() as progress:
+        summary = ask_questions(questions, made, out, side=side, image_root=image_root, progress=progress)
+    if json:
+        show_json(summary)
+        return
+    told = f"{summary['questions']:,} questions to {summary['model']}, {summary['asked']:,} asked now"
+    console.print(told, highlight=False)
+    if summary["unanswered"]:
+        console.print(f"note: {summary['unanswered']:,} have no answer, cut or refused", highlight=False)
+    console.print(f"answers: {out}", highlight=False)

@@ -1,0 +1,110 @@
+"""Ask a vision-language model the questions of a set, through a backend of extraction; its words are kept as they are.
+
+What is answered is on disk before it is looked at, and the same call asks only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgdea import runs
+from lgdea.comparison.questions.files import QUESTIONS, REPORT, chat_row, read_questions
+from lgdea.comparison.questions.question import Question
+from lgdea.comparison.references.occlusion import to_png
+from lgdea.errors import EvidenceError, UsageError
+from lgdea.evidence.answer_log import AnswerLog
+from lgdea.evidence.backends.base import ExtractorBackend
+from lgdea.evidence.backends.parts import image_part, text_part
+from lgdea.evidence.io import RAW
+from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, is_unanswered, run_requests
+from lgdea.imaging.read import read_image
+
+ANSWERS = "answers.jsonl"
+_CACHED = 1024  # pictures; one stands in several questions
+
+
+def ask_questions(
+    folder: str | Path,
+    backend: ExtractorBackend,
+    out: str | Path,
+    *,
+    side: int | None = None,
+    image_root: str | Path | None = None,
+    max_attempts: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Ask every question of a set; answers are free text.
+
+    Args:
+        folder: Folder of the set.
+        backend: Who answers; one whose model reads several images.
+        out: Folder of the answers, with ``answers.jsonl``; an unfinished one is resumed.
+        side: Longest side of the pictures that are sent, pixels; None for their own.
+        image_root: Where the pictures stand; where they stood when the set was made, by default.
+        max_attempts: Number of times that a question is asked whose answer is cut; each has twice the tokens.
+        progress: Called with what is being done, done and all questions.
+
+    Returns:
+        Summary: ``model``, ``questions``, ``asked``, ``unanswered``.
+
+    Raises:
+        UsageError: There is no set, a backend reads no images, or its model takes fewer in one message.
+        EvidenceError: The backend broke, or failed on some questions; what it answered is kept.
+    """
+    folder, out = Path(folder), Path(out)
+    asked_for = read_questions(folder)
+    if not backend.needs_prompt:
+        raise UsageError(f"backend {backend.name!r} reads no images", remedy="use --backend vllm or http")
+    root = Path(image_root or json.loads((folder / REPORT).read_text(encoding="utf-8"))["image_root"])
+    described = backend.describe()
+    config = {"backend": described, "side": side}
+    runs.start(out, stage="compare answer", config=config, inputs={"questions": folder / QUESTIONS})
+    asker = _Asker(root, side)
+    with AnswerLog(out / RAW) as log:
+        questions = Questions(lambda: ([asker.request(q)] for q in asked_for), len(asked_for), {}, "asking")
+        asked = run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
+        records = [log.read(asker.key(q)) for q in asked_for]
+    known = [(q.qid, r.text) for q, r in zip(asked_for, records, strict=True) if r is not None and r.text is not None]
+    lines = "".join(json.dumps({"qid": qid, "answer": text}, ensure_ascii=False) + "\n" for qid, text in known)
+    runs.write_text(out / ANSWERS, lines)
+    model = str(described.get("model", described.get("backend")))
+    summary = {"model": model, "questions": len(asked_for), "asked": asked, "unanswered": len(asked_for) - len(known)}
+    failed = sum(record is None or is_unanswered(record) for record in records)
+    if failed:
+        runs.record(out, summary=summary)
+        remedy = "run the same command again to ask only these"
+        raise EvidenceError(f"the backend failed on {failed} of {len(asked_for)} questions", file=out, remedy=remedy)
+    runs.finish(out, summary=summary)
+    return summary
+
+
+class _Asker:
+    """Makes the requests; pictures are read when they are needed."""
+
+    def __init__(self, root: Path, side: int | None) -> None:
+        self._root, self._side = root, side
+        self._png = lru_cache(_CACHED)(self._read_png)
+
+    def key(self, question: Question) -> str:
+        """Hash of all that decides the answer, but for the pictures' contents: 24 hexadecimal digits."""
+        content = json.dumps([chat_row(question)["messages"], self._side])
+        return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+    def request(self, question: Question) -> PendingRequest:
+        messages = tuple(
+            {"role": message["role"], "content": [self._part(part) for part in message["content"]]}
+            for message in chat_row(question)["messages"]
+        )
+        return PendingRequest(self.key(question), question.qid, "", messages, str)
+
+    def _part(self, part: dict[str, Any]) -> dict[str, Any]:
+        return text_part(part["text"]) if part["type"] == "text" else image_part(self._png(part["image_url"]["url"]))
+
+    def _read_png(self, path: str) -> bytes:
+        return to_png(np.asarray(read_image(self._root / path).pixels, np.float32), self._side)
