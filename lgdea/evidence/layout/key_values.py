@@ -25,7 +25,8 @@ _ATTRIBUTES = re.compile(
     re.IGNORECASE,
 )
 _EMPTY = frozenset({"null", "none", "na", "nan", "unknown", "unspecified", "not", ""})
-_YES_NO = {"1": "y", "0": "n"}
+_YES_NO = {"1": "y", "0": "n", "1.0": "y", "0.0": "n", "-1": "?", "-1.0": "?"}
+"""Numbers of labels, in the way of CheXpert's: -1 is uncertain."""
 
 
 def flatten_key_values(text: str) -> str:
@@ -60,7 +61,7 @@ def _show(entry: re.Match[str]) -> str:
     room = len(entry[0]) - len(value)
     if said == value and said.lower() in {"null", "nan"}:
         return "\n".ljust(len(entry[0]))
-    shown = _YES_NO[said] if is_number else value.replace('"', " ").replace("'", " ")
+    shown = _YES_NO[said].ljust(len(said)) if is_number else value.replace('"', " ").replace("'", " ")
     if name in _NAMES and value:
         return "\n".ljust(room) + shown
     if name in _ASSERTS and value:

@@ -71,7 +71,9 @@ _VALUE_BEGIN = re.compile(
     r"\n(?:[ \t]{0,4}(?:A|Ans|Answer)[:.)])?"
     r"(?=[ \t]{0,20}(?:(?:none|no|nil|yes|absent|present|negative|positive|normal|clear"
     r"|abnormal|not (?:seen|identified|present|enlarged)|unremarkable|intact|enlarged|small|mild|moderate|severe|trace"
-    r"|minimal|large|left|right|bilateral|true|false|n/a)\b[ ,/]{0,3}){1,6}(?:seen|identified)?\.?[ \t]{0,20}$)",
+    r"|minimal|large|left|right|bilateral|true|false|n/a)\b[ ,/-]{0,3}){1,6}"
+    r"(?:seen|identified|\([^()\n]{0,40}\))?\.?[ \t]{0,20}$"
+    r"|(?<=\?\n)[ \t]{0,20}(?:yes|none|nil|absent|present|no(?=[ \t]*(?:[.,;:(-]|$)))\b)",
     re.IGNORECASE | re.MULTILINE,
 )
 _VALUE_LINE = re.compile(r"(?<=[a-z)?:])[ \t]{0,20}" + _VALUE_BEGIN.pattern, re.IGNORECASE | re.MULTILINE)

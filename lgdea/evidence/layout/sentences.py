@@ -68,7 +68,7 @@ _PIECE_END = re.compile(r"[.;\n]|\s[-\u2013\u2014]\s")
 _ITEM = re.compile(
     r"(?<=\s)(?:[(\[]?(?P<number>\d{1,2})(?P<sign>[.)\]])(?=\s*[A-Za-z(])(?!\s*(?:mm|cm|ml)\b)|\#(?P<hash>\d{1,2})(?=\s+[A-Za-z])"
     r"|\(?(?P<roman>[ivx]{1,4})\)(?=\s*[A-Za-z])|\(?(?P<letter>[a-h])\)(?=\s*[A-Za-z]))"
-    rf"|(?P<bullet>[{BULLETS}])|(?<=\s)[*\u00b7](?=\s+[A-Za-z])"
+    rf"|(?P<bullet>[{BULLETS}])|(?<=\s)[*\u00b7](?=\s+[A-Za-z])|(?<=\s)\[\d{{1,2}}:\d\d(?::\d\d)?\](?=\s)"
 )
 _FIRST_ITEM = re.compile(
     r"\s*(?:[(\[]?(?P<number>\d{1,2})[.)\]]|\#(?P<hash>\d{1,2})\b|\(?(?P<roman>i)\)|\(?(?P<letter>[a-h])\))"
@@ -183,7 +183,7 @@ def _parts_statements(plain: str, at: int, gap: re.Match[str], stop: int) -> boo
     if gap["hard"]:
         return "." not in gap["hard"] or _NEGATED.match(before) is not None
     if gap["column"]:
-        return not before.endswith(":") and _begins_column(gap["column"], after)
+        return not before.endswith((":", ",")) and _begins_column(gap["column"], after)
     begins = _LIST_MARK.match(before)
     if _NEGATED.match(before, begins.end() if begins else 0) or _NEGATED.match(after):
         return True

@@ -17,11 +17,16 @@ _VALUE = (
     r"|unremarkable|intact|stable|unchanged|enlarged|true|false|neg|pos|trace|minimal|small|mild"
     r"|moderate|large|severe|\(?[+-]{1,3}\)?)"
 )
+_QUALIFIES = (
+    r"(?:[ ,-]{1,3}(?:left|right|bilateral|both|sides?|small|mild|moderate|large|severe|trace|minimal|basal|apical"
+    r"|upper|lower|mid|middle|lobes?|zones?|base|apex|[lr][uml][lz])\b)*+"
+)
 _ROW = re.compile(
     r"^(?P<lead>[ \t|]*+(?:[-*\u2022][ \t]++)?)(?P<label>(?!(?:no|nil|without|there|clear|normal|the|is|are)\b)"
     r"[A-Za-z][\w/&()'-]*+(?:[ ][A-Za-z(&][\w/&()'-]*+){0,4}?)"
     rf"(?P<gap>(?:[ ]{{3}}|[ ]{{0,2}}(?:[\t|\u2026]|\.\.|[ ]\.[ ]))[ \t|.\u2026]*+)(?=[^\s|])"
-    rf"(?P<value>{_VALUE}(?=[ \t.]{{0,9}}(?:\([^()\n]{{0,60}}\)[ .]{{0,9}})?(?:[\t|,;\n]|[ ]{{3}}|\Z)))?",
+    rf"(?P<value>{_VALUE}{_QUALIFIES}(?=[ \t.]{{0,9}}(?:\([^()\n]{{0,60}}\)[ .]{{0,9}})?(?:[\t|,;\n]|[ ]{{3}}|\Z))"
+    r"(?P<more>[ ]{3,}|[ ]{0,2}[\t|][ \t|]*+)?(?(more)(?=[^\s|][^:\n]*+(?:\n|\Z))|))?",
     re.IGNORECASE | re.MULTILINE,
 )
 _INNER_CELL = re.compile(rf"(?<=[A-Za-z)])[ ]*+[\t|](?=[ \t|]*+{_VALUE}[ \t.]*+(?:[\t|\n]|\Z))", re.IGNORECASE)
@@ -44,6 +49,12 @@ _HEADER = re.compile(
     rf"^[ \t|]*+{_HEADER_CELL}(?:(?:[ ]{{0,2}}[\t|]++|[ ]{{3}})[ \t|]*+{_HEADER_CELL}){{1,12}}[ \t|]*+$",
     re.IGNORECASE | re.MULTILINE,
 )
+_SPREADSHEET = re.compile(
+    rf"^{_HEADER_CELL}(?P<sign>[;,])[ ]?{_HEADER_CELL}(?:(?P=sign)[ ]?{_HEADER_CELL}){{0,9}}"
+    r"(?:\n[^\n]*(?P=sign)[^\n]*)++",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A header and rows whose cells a semicolon or a comma parts."""
 _CELL_TEXT = re.compile(r"[^\s|]++(?:[ ]{1,2}[^\s|]++)*+")
 _RULE = re.compile(r"[ \t|:+=-]*+\Z")
 _SIDES = {"left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right"}
@@ -74,8 +85,10 @@ def join_cells(plain: str) -> str:
     """Return the text with a colon between the label and the value of a table's rows, character for character.
 
     >>> join_cells("Pneumothorax | No\\nHeart ..... enlarged")
-    'Pneumothorax : No\\nHeart     : enlarged'
+    'Pneumothorax:  No\\nHeart:      enlarged'
     """
+    if "\n" in plain and (";" in plain or "," in plain):
+        plain = _SPREADSHEET.sub(lambda table: table[0].replace(table["sign"], "|"), plain)
     if not has_columns(plain):
         return plain
     plain = _LABELLED_CELL.sub("\n", plain)
@@ -94,9 +107,10 @@ def join_cells(plain: str) -> str:
 def _join_row(row: re.Match[str]) -> str:
     if row["value"] is None and load_headings().kind(row["label"]) != REGION:
         return row[0]
-    gap = row["gap"]
-    colon = ":".rjust(max(1, len(gap.rstrip(" "))))
-    return row["lead"] + row["label"] + colon.ljust(len(gap)) + (row["value"] or "")
+    value = row["value"] or ""
+    if row["more"]:  # a third column tells more of the same
+        value = value[: -len(row["more"])] + ",".ljust(len(row["more"]))
+    return row["lead"] + row["label"] + ":".ljust(len(row["gap"])) + value
 
 
 def _cells(plain: str, start: int, end: int) -> list[tuple[int, int]]:

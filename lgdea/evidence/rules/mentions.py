@@ -22,8 +22,10 @@ _REACH = 4  # tokens
 class Clause:
     """One clause with its hits; finds the mentions and attaches what belongs to them."""
 
-    def __init__(self, context: ClauseContext) -> None:
+    def __init__(self, context: ClauseContext, around: str | None = None) -> None:
         self.context = context
+        self.around = around
+        """The structure that the heading or the title names."""
         self.words, self.hits, self.lexicon = context.words, context.hits, context.lexicon
         self.attachment = Attachment(context)
         self.places = [spot.hit for spot in self.attachment.sides.spots]
@@ -53,7 +55,8 @@ class Clause:
         place = self._place_after(hit, table, adjacent=True) or self._place_before(hit, table, walls)
         place = place or self._place_after(hit, table, adjacent=False)
         if place is None:
-            alone = self.lexicon.alone.get(name)
+            known = self.lexicon.finding_at(table, self.around) if self.around is not None else None
+            alone = known or self.lexicon.alone.get(name)
             return None if alone is None else Mention(alone, hit.i, hit.j, head=name)
         finding = self.lexicon.finding_at(table, place.tags["place"])
         assert finding is not None

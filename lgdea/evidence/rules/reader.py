@@ -160,7 +160,7 @@ def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tu
     named = {k for hit in hits if "finding" in hit.tags or "place" in hit.tags for k in range(hit.i, hit.j)}
     hits = merge_hits(hits, load_cues().find([token.lemma for token in tokens], named))
     raw = [sentence[t.start : t.end] for t in tokens]
-    clauses = [Clause(context) for context in read_clauses(tokens, raw, hits, lexicon)]
+    clauses = [Clause(context, study.structure) for context in read_clauses(tokens, raw, hits, lexicon)]
     if study.structure is None and len(clauses) > 1:
         study = study._replace(structure=_only_organ(hits))
     read = [(clause, settle_organs(clause.mentions(), clause.context, study)) for clause in clauses]

@@ -87,7 +87,7 @@ def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]
         if kind == "title" and (match["end"] != "." or match["label"].isupper() or match.start() < _TITLE_AREA):
             study = structure
             found.append((match.start(), StudyContext(study, icd)))
-        elif match["end"] == ":":
+        elif match["end"] == ":" or (match["end"] == "\n" and match["label"].isupper()):
             place = _heading_place(match["label"], lexicon)
             if place == "lung" and study is not None and not _NAMES_LUNG.search(match["label"]):
                 place = study

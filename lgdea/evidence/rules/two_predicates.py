@@ -15,6 +15,7 @@ from lgdea.evidence.rules.tokens import Token
 
 _JOINS = frozenset({"and", "but", ",", ";", "while", "whereas", "though", "although"})
 _REMAINS = frozenset({"worse", "better", "stable", "new"})
+_LARGER, _SIDES = frozenset({"larger", "worse"}), frozenset({"left", "right"})
 _NAMES = frozenset({"finding", "head"})
 
 
@@ -38,7 +39,7 @@ def split_predicates(
         mention: The subject.
     """
     end = next((hit.i for hit in hits if hit.i >= mention.j and _is_named(hit)), len(tokens))
-    said = [hit for hit in hits if mention.j <= hit.i < end]
+    said = [part for hit in hits if mention.j <= hit.i < end for part in _parts(tokens, hit)]
     cues = [hit for hit in said if hit.tags.get("change") in _REMAINS or "resolved" in hit.tags]
     for first, second in pairwise(cues):
         joint = next((k for k in range(first.j, second.i) if tokens[k].lemma in _JOINS), None)
@@ -49,6 +50,14 @@ def split_predicates(
             gone, left = (one, other) if "resolved" in first.tags else (other, one)
             return gone._replace(change="resolved"), left
     return None
+
+
+def _parts(tokens: Sequence[Token], hit: Hit) -> list[Hit]:
+    """The change and the side of "larger on the right", which else says that both sides are meant."""
+    if tokens[hit.i].lemma not in _LARGER or tokens[hit.j - 1].lemma not in _SIDES or hit.j - hit.i < 3:
+        return [hit]
+    side = tokens[hit.j - 1].lemma
+    return [Hit(hit.i, hit.i + 1, {"change": "worse"}), Hit(hit.j - 1, hit.j, {"laterality": side})]
 
 
 def _is_named(hit: Hit) -> bool:

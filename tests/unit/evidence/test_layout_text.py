@@ -176,7 +176,7 @@ def test_a_label_and_its_value_on_lines_of_their_own():
 def test_check_boxes_belong_to_one_item():
     assert _sentences("[ ] Pneumothorax [x] Effusion") == ["[ ] Pneumothorax", "[x] Effusion"]
     assert _sentences("Effusion [x] left Pneumothorax [ ]") == ["Effusion [x] left", "Pneumothorax [ ]"]
-    assert _sentences("Effusion ..... none\nOedema .... mild") == ["Effusion : none", "Oedema : mild"]
+    assert _sentences("Effusion ..... none\nOedema .... mild") == ["Effusion: none", "Oedema: mild"]
     assert _sentences("Pneumothorax [ ] Effusion [x]") == ["Pneumothorax [ ]", "Effusion [x]"]
 
 
