@@ -44,8 +44,6 @@ COST = 0.01
 """Inverse penalty of the probe."""
 COMMON = 0.05
 """Share of test images from which on a finding counts as common."""
-LEAST_TEST = 20
-"""Test studies that must show a finding for the probe to score it."""
 
 
 class LinksBenchConfig(PairingBenchConfig):
@@ -57,6 +55,8 @@ class LinksBenchConfig(PairingBenchConfig):
     """Seeds of the probe."""
     trained: list[Strategy] = Field(default=["random", "images", "rare"])
     """Strategies whose links are pretrained on, with the seeds of the grid."""
+    least_shown: PositiveInt = 20
+    """Test studies that must show a finding for the probe to score it."""
     offered: float = Field(default=0.5, gt=0, le=1)
     """Share of the training patients that a seed offers to choose from."""
     wrong_share: float = Field(default=0.1, gt=0, lt=1)
@@ -215,7 +215,7 @@ def probe(
     images = archive.images.assign(split=archive.images["study_id"].map(studies["split"]))
     train, test = images[images["study_id"].isin(chosen)], images[images["split"] == "test"]
     truth = label_values(archive.labels, test)
-    shown = [str(finding) for finding in truth if (truth[finding] == 1).sum() >= LEAST_TEST]
+    shown = [str(finding) for finding in truth if (truth[finding] == 1).sum() >= config.least_shown]
     reports = archive.reports.set_index("study_id")["report_id"]
     said = finding_labels(material.evidence, reports[train["study_id"]], shown)
     vectors = features_of(material, images["image_id"]).astype(np.float64)
@@ -224,17 +224,11 @@ def probe(
     (_, (scores,)), *_ = LinearProbe().label_scores(
         scale(vectors[rows["a"]]), said, [scale(vectors[rows["b"]])], [COST]
     )
-    areas = [auroc(scores[:, c], truth[finding].to_numpy()) for c, finding in enumerate(shown)]
-    common = (truth[shown] == 1).sum().to_numpy() >= truth[shown].shape[0] * COMMON
-    return {
-        "linked": len(chosen),
-        "metrics": {
-            "auroc": float(np.mean(areas)),
-            "auroc_common": float(np.mean(np.array(areas)[common])),
-            "auroc_rare": float(np.mean(np.array(areas)[~common])),
-            "findings_shown": int((said == 1).any(axis=0).sum()),
-        },
-    }
+    areas = np.array([auroc(scores[:, c], truth[finding].to_numpy()) for c, finding in enumerate(shown)])
+    common = ((truth[shown] == 1).mean() >= COMMON).to_numpy()
+    parts = {"auroc": areas, "auroc_common": areas[common], "auroc_rare": areas[~common]}
+    metrics = {name: float(part.mean()) for name, part in parts.items() if len(part)}
+    return {"linked": len(chosen), "metrics": metrics | {"findings_shown": int((said == 1).any(axis=0).sum())}}
 
 
 def finding_labels(evidence: pd.DataFrame, report_ids: pd.Series, findings: list[str]) -> NDArray[np.float64]:

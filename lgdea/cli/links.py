@@ -22,7 +22,6 @@ class StrategyName(StrEnum):
 
     images = "images"
     k_centre = "k-centre"
-    reports = "reports"
     rare = "rare"
     both = "both"
     random = "random"

@@ -45,10 +45,12 @@ class Statements:
 
     Attributes:
         phrases: U phrases, a finding in general or on one side.
+        findings: Vocabulary id of each.
         status: (M, U) statuses of :mod:`lgdea.vocabulary.entailment`.
     """
 
     phrases: list[str]
+    findings: list[str]
     status: NDArray[np.int8]
 
     @property
@@ -78,7 +80,7 @@ def statements(corpus: Corpus) -> Statements:
             f"the reports of {len(status):,} linked pairs state no finding {LEAST} times or more",
             remedy="link more studies; heads cannot learn from so few",
         )
-    return Statements([table.texts[i] for i in kept], status[:, kept])
+    return Statements([table.texts[i] for i in kept], [table.keys[i][0] for i in kept], status[:, kept])
 
 
 def cross_fit(vectors: Floats, labels: Floats, folds: Ints) -> Floats:

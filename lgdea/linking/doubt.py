@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.encoders.protocol import model_name
-from lgdea.linking.agreement import agreement, cross_fit, most_wrong, probability_wrong, statements
-from lgdea.linking.inputs import archive_evidence, image_vectors, open_pairing, training_items
+from lgdea.linking.agreement import Statements, agreement, cross_fit, most_wrong, probability_wrong, statements
+from lgdea.linking.inputs import archive_evidence, first_unrelated, image_vectors, open_pairing, training_items
 from lgdea.linking.seen import refuse_seen_links
 from lgdea.pretraining.corpus import Corpus, build_corpus, without_images
 
@@ -101,7 +101,7 @@ def judge_pairs(
         score=found.score,
         p_wrong=probability_wrong(found.score, found.repaired, wrong_share).round(4),
         disagreement=(1 - np.searchsorted(sorted_null, found.score, side="right") / len(sorted_null)).round(4),
-        reason=_reasons(found.by_finding, probability, said.labels, said.phrases),
+        reason=_reasons(found.by_finding, probability, said),
         wrong="",
     )
     table = table.sort_values("score", kind="stable").reset_index(drop=True)
@@ -122,17 +122,14 @@ def judge_pairs(
     return table
 
 
-def _reasons(
-    by_finding: NDArray[np.float64], probability: NDArray[np.float64], labels: NDArray[np.float64], phrases: list[str]
-) -> list[str]:
+def _reasons(by_finding: NDArray[np.float64], probability: NDArray[np.float64], said: Statements) -> list[str]:
     """The findings that disagree most: what the report says, and how probable the image makes it."""
-    rate = np.nanmean(labels, axis=0)
-    reasons = []
-    for parts, p, said in zip(by_finding, probability, labels, strict=True):
-        worst = [u for u in np.argsort(parts, kind="stable")[:SHOWN] if parts[u] < 0]
+    labels, rate, reasons = said.labels, np.nanmean(said.labels, axis=0), []
+    for parts, p, stated in zip(by_finding, probability, labels, strict=True):
+        worst = np.argsort(parts, kind="stable")[: (parts < 0).sum()]
         told = [
-            f"{phrases[u]} {'stated' if said[u] == 1 else 'not stated'}, image {p[u]:.0%} (usual {rate[u]:.0%})"
-            for u in worst
+            f"{said.phrases[u]} {'stated' if stated[u] == 1 else 'not stated'}, image {p[u]:.0%} (usual {rate[u]:.0%})"
+            for u in first_unrelated(worst, said.findings, SHOWN)
         ]
         reasons.append("; ".join(told) or "nothing disagrees")
     return reasons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from lgdea.evidence.io import read_evidence
 from lgdea.pretraining.corpus import training_states
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import make_pairing, read_pairing
+from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.entailment import UNSPECIFIED
 from lgdea.vocabulary.phrases import canonical_phrase
 
@@ -139,10 +141,12 @@ class StatedFindings:
 
     Attributes:
         phrases: U canonical phrases, such as ``left pleural effusion``.
+        findings: Vocabulary id of each.
         present: (N, U), 1 where a report states the finding as present.
     """
 
     phrases: list[str]
+    findings: list[str]
     present: sparse.csr_array
 
 
@@ -166,4 +170,30 @@ def stated_findings(evidence: pd.DataFrame, report_ids: pd.Series) -> StatedFind
     where = (rows[keys["report_id"]].to_numpy(), codes)
     present = sparse.csr_array((np.ones(len(keys)), where), shape=(len(report_ids), len(phrases)))
     present.data[:] = 1  # two findings may have one phrase
-    return StatedFindings([str(phrase) for phrase in phrases], present)
+    of_phrase = dict(zip(names, keys["finding"], strict=True))
+    return StatedFindings([str(phrase) for phrase in phrases], [of_phrase[phrase] for phrase in phrases], present)
+
+
+def first_unrelated(order: Iterable[int], findings: Sequence[str], count: int) -> list[int]:
+    """The first of some findings that are no kinds of each other: that a granuloma is a calcification tells nothing.
+
+    Args:
+        order: Places in ``findings``, most important first.
+        findings: Vocabulary ids.
+        count: How many to take at most.
+
+    Example:
+        >>> first_unrelated([0, 1, 2], ["calcified_granuloma", "granuloma", "edema"], 2)
+        [0, 2]
+    """
+    vocabulary = load_vocabulary()
+    taken: list[int] = []
+    for place in order:
+        finding = findings[place]
+        known = finding in vocabulary.findings
+        kin = vocabulary.ancestors(finding) | vocabulary.descendants(finding) if known else {finding}
+        if not any(findings[other] in kin for other in taken):
+            taken.append(int(place))
+        if len(taken) == count:
+            break
+    return taken

@@ -18,6 +18,7 @@ from lgdea.linking.inputs import (
     StatedFindings,
     TrainingItems,
     archive_evidence,
+    first_unrelated,
     image_vectors,
     stated_findings,
     training_items,
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
     from lgdea.records.archive import Archive
 
-Strategy = Literal["images", "k-centre", "reports", "rare", "both", "random"]
-BY_IMAGES, BY_REPORTS = ("images", "k-centre", "both"), ("reports", "rare", "both")
+Strategy = Literal["images", "k-centre", "rare", "both", "random"]
+BY_IMAGES, BY_REPORTS = ("images", "k-centre", "both"), ("rare", "both")
 COLUMNS = ("rank", "patient_id", "study_id", "image_id", "report_id", "reason")
 NEIGHBOURS = (10, 200)
 """Fewest and most neighbours that an item can stand for; between them, so many that all links together reach all."""
+EDGES = 20_000_000
+"""Edges of a neighbour graph at most, about a gigabyte."""
 RANDOM_DRAWS = 20
 SHOWN = 3
 Ints = NDArray[np.int64]
@@ -103,13 +106,13 @@ def choose_links(
     if strategy in BY_REPORTS:
         assert findings is not None
         share = budget if strategy != "both" else budget - budget // 2
-        choices.append(_choose_reports(items.reports, findings, share, strategy, rng))
+        choices.append(_choose_reports(items.reports, findings, share, rng))
     if strategy in BY_IMAGES and (share := budget if strategy != "both" else budget // 2):
         assert vectors is not None
         taken = set(choices[0].items["study_id"]) if choices else set()
         choices.append(_choose_images(items.images, vectors, share, strategy, rng, taken))
     if strategy == "random":
-        side = items.images if (items.images["state"] != "paired").any() else items.reports
+        side = items.images if len(_open(items.images)) else items.reports
         drawn = side.iloc[_draw(side, _open(side), budget, rng)]
         choices.append(Choice(drawn, ["drawn at random"] * len(drawn)))
     parts = [choice.items.assign(reason=choice.reasons, place=range(len(choice.items))) for choice in choices]
@@ -143,18 +146,20 @@ def _strategy(strategy: str | None, model: object, evidence: object) -> Strategy
 def _check_budget(archive: Archive, items: TrainingItems, strategy: Strategy, budget: int) -> None:
     if budget < 1:
         raise UsageError(f"a budget of {budget} links chooses nothing", remedy="ask for at least one")
-    need = {"images": budget if strategy in BY_IMAGES else 0, "reports": budget if strategy in BY_REPORTS else 0}
-    if strategy == "both":
-        need = {"images": budget, "reports": budget - budget // 2}
+    by_images, by_reports = strategy in BY_IMAGES, strategy in BY_REPORTS
     if strategy == "random":
-        need = {"images": budget} if (items.images["state"] != "paired").any() else {"reports": budget}
+        by_images = bool(len(_open(items.images)))
+        by_reports = not by_images
+    need = {"images": budget * by_images, "reports": budget * by_reports}
+    if by_images and by_reports:
+        need = {"images": budget // 2, "reports": budget - budget // 2}
     for side, wanted in need.items():
         count = len(_open(getattr(items, side)))
         if wanted > count:
             raise UsageError(
-                f"{wanted:,} links are asked for, {count:,} training studies with {side} are not linked",
+                f"{wanted:,} links of {side} are asked for, {count:,} training studies with {side} are not linked",
                 file=archive.folder,
-                remedy=f"ask for at most {count:,}" if count else "all links are there already",
+                remedy="lower the budget" if count else "all links are there already",
             )
 
 
@@ -176,7 +181,7 @@ def _choose_images(
     pool, linked = _open(images), np.flatnonzero(images["state"] == "paired")
     free = pool[~images["study_id"].iloc[pool].isin(taken).to_numpy()]
     patients = pd.factorize(images["patient_id"])[0]
-    reach = -(-len(images) // (len(linked) + budget))
+    reach = min(-(-len(images) // (len(linked) + budget)), EDGES // len(images))
     weights = cover_graph(vectors, int(np.clip(reach, *NEIGHBOURS)))
     before = coverage(weights, linked)
     if strategy == "k-centre":
@@ -191,23 +196,15 @@ def _choose_images(
     return Choice(images.iloc[chosen], reasons, [measured])
 
 
-def _choose_reports(
-    reports: pd.DataFrame, findings: StatedFindings, budget: int, strategy: str, rng: np.random.Generator
-) -> Choice:
+def _choose_reports(reports: pd.DataFrame, findings: StatedFindings, budget: int, rng: np.random.Generator) -> Choice:
     pool, linked = _open(reports), np.flatnonzero(reports["state"] == "paired")
     patients = pd.factorize(reports["patient_id"])[0]
     stated = np.asarray(findings.present.sum(axis=0)).ravel()
     # A finding that one report alone states can be learned from no other, and is mostly an error of extraction.
     worth = np.where(stated >= 2, np.log(len(reports) / np.maximum(stated, 1)), 0.0)
     seen = np.asarray(findings.present[linked].sum(axis=0)).ravel()
-    if strategy == "reports":
-        weights = cover_graph((findings.present @ sparse.diags_array(worth)).toarray(), NEIGHBOURS[1])
-        before = coverage(weights, linked)
-        chosen, _ = facility_location(weights, budget, candidates=pool, covered=before, groups=patients)
-        reasons = _coverage_reasons(weights, before, chosen)
-    else:
-        chosen, _ = weighted_cover(findings.present, worth, budget, candidates=pool, counts=seen, groups=patients)
-        reasons = _finding_reasons(findings, stated, seen, worth, chosen)
+    chosen, _ = weighted_cover(findings.present, worth, budget, candidates=pool, counts=seen, groups=patients)
+    reasons = _finding_reasons(findings, stated, seen, worth, chosen)
     measured = []
     for least in (1, 5):
 
@@ -256,7 +253,7 @@ def _finding_reasons(
     for row in chosen:
         held = findings.present.indices[findings.present.indptr[row] : findings.present.indptr[row + 1]]
         value = worth[held] / (1 + counts[held])
-        best = [held[i] for i in np.argsort(-value, kind="stable")[:SHOWN] if value[i] > 0]
+        best = first_unrelated(held[np.argsort(-value, kind="stable")][: (value > 0).sum()], findings.findings, SHOWN)
         told = [f"{findings.phrases[u]} ({int(stated[u]):,} reports, {int(counts[u]):,} linked)" for u in best]
         reasons.append(", ".join(told) or "no finding that others share")
         counts[held] += 1
