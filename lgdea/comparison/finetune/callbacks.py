@@ -36,8 +36,9 @@ class RunLog(TrainerCallback):
         self._csv = CsvLogger(run / metrics)
         self._told = 0.0
 
-    def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any], **__: Any) -> None:  # noqa: ARG002
+    def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ARG002
         """Keep the numbers of some steps."""
+        logs: dict[str, Any] = more["logs"]
         if "loss" not in logs:
             return
         if not math.isfinite(float(logs["loss"])):
@@ -52,7 +53,7 @@ class RunLog(TrainerCallback):
             self._told = state.global_step
             _log.info("step %d of %d: loss %.3f", state.global_step, self.steps, float(logs["loss"]))
 
-    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Leave no pickle in a checkpoint that is not read with ``weights_only``."""
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / ARGUMENTS).unlink(missing_ok=True)
 

@@ -57,7 +57,7 @@ class FinetuneConfig(Config):
     """Rows that are held in memory at once; gradients of several passes add up to a step."""
     max_steps: PositiveInt = 500
     """Optimiser steps."""
-    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-4, weight_decay=0.0, betas=(0.9, 0.999))
+    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-4)
     """Optimiser: AdamW."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     """Linear warm-up of the learning rate, as a share of the steps; cosine decay to zero follows."""

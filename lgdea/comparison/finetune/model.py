@@ -43,19 +43,21 @@ def load_vlm(name: str, *, dtype: Any = None) -> tuple[Any, Any]:
     Raises:
         UsageError: There is no such model, weights are missing, it takes no images, or it has no chat template.
     """
-    from transformers import AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
     try:
+        AutoConfig.from_pretrained(name, trust_remote_code=False)  # the quickest way to learn that there is none
         processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
-        model, found = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             name, dtype=dtype or "auto", output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         problem = f"is no vision-language model that transformers loads ({first})"
         raise UsageError(
             problem, file=name, remedy="give a folder or a name on the Hub, such as Qwen/Qwen3-VL-4B-Instruct"
         ) from None
+    model, found = loaded
     if not isinstance(processor, ProcessorMixin) or not hasattr(processor, "image_processor"):
         raise UsageError("has no processor of images", file=name, remedy="choose a vision-language model")
     if found["missing_keys"]:
@@ -127,9 +129,10 @@ def quiet() -> Iterator[None]:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    log = logging.getLogger("trl")
-    before = log.level
-    log.setLevel(logging.ERROR)
+    logs = [logging.getLogger(name) for name in ("trl", "huggingface_hub")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="torch|transformers|trl|peft|accelerate")
@@ -139,4 +142,5 @@ def quiet() -> Iterator[None]:
         if bars:
             transformers.utils.logging.enable_progress_bar()
         datasets.enable_progress_bars()
-        log.setLevel(before)
+        for log, its in zip(logs, before, strict=True):
+            log.setLevel(its)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lgdea import runs
 from lgdea.comparison.finetune.batches import Collator, as_table, check_batches
@@ -44,6 +45,16 @@ _OURS = (
 _log = logging.getLogger(__name__)
 
 
+class _Loaded(NamedTuple):
+    """A model whose batches of the rows have been checked."""
+
+    model: Any
+    processor: Any
+    collator: Collator
+    longest: int
+    """Tokens of the longest row."""
+
+
 def finetune(config: FinetuneConfig, out: str | Path) -> Path:
     """Fine-tune a model; when ``out`` holds the same run, go on from its newest checkpoint.
 
@@ -70,16 +81,28 @@ def finetune(config: FinetuneConfig, out: str | Path) -> Path:
         inputs["model"] = Path(config.model)
     with quiet():
         arguments = _arguments(config, out)
-        resumed = runs.start(out, stage="compare finetune", config=settings, inputs=inputs, free=FREE_KEYS)
+        start = partial(runs.start, out, stage="compare finetune", config=settings, inputs=inputs, free=FREE_KEYS)
+        resumed = (out / runs.MANIFEST).exists() and start()
         if resumed and runs.is_finished(out):
             _log.info("%s is finished already", out)
         else:
-            _train(config, arguments, rows, out)
+            model = _load(config, rows)
+            start()  # not before: a model or rows that are refused leave no run behind
+            _train(config, arguments, rows, out, model)
         return _merged(config, out)
 
 
-def _train(config: FinetuneConfig, arguments: Any, rows: list[Row], out: Path) -> None:
+def _load(config: FinetuneConfig, rows: list[Row]) -> _Loaded:
     import torch
+
+    # half precision loses the small steps of weights that are trained themselves; adapters are kept in full anyway
+    weights = _dtype(config) if config.method == "lora" else torch.float32
+    model, processor = load_vlm(config.model, dtype=weights)
+    collator = Collator(processor)
+    return _Loaded(model, processor, collator, check_batches(collator, rows, model, processor, config.data))
+
+
+def _train(config: FinetuneConfig, arguments: Any, rows: list[Row], out: Path, loaded: _Loaded) -> None:
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTTrainer
 
@@ -87,33 +110,27 @@ def _train(config: FinetuneConfig, arguments: Any, rows: list[Row], out: Path) -
     from lgdea.training.csv_logger import truncate_after
     from lgdea.training.trainer import last_values
 
-    # half precision loses the small steps of weights that are trained themselves; adapters are kept in full anyway
-    weights = _dtype(config) if config.method == "lora" else torch.float32
-    model, processor = load_vlm(config.model, dtype=weights)
-    collator = Collator(processor)
-    longest = check_batches(collator, rows, model, processor, config.data)
     start, step = newest_checkpoint(out / CHECKPOINTS)
     truncate_after(out / METRICS, step + 1)
     trainer = SFTTrainer(
-        model=model,
+        model=loaded.model,
         args=arguments,
         train_dataset=as_table(rows),
-        data_collator=collator,
-        processing_class=processor,
+        data_collator=loaded.collator,
+        processing_class=loaded.processor,
         peft_config=_adapters(config),
         callbacks=[RunLog(out, METRICS, config.max_steps)],
     )
     trainer.remove_callback(PrinterCallback)
     trained = sum(part.numel() for part in trainer.model.parameters() if part.requires_grad)
-    _log.info(
-        f"training {trained:,} weights of {config.model} on {len(rows):,} rows, the longest of {longest:,} tokens"
-    )
+    on = f"{len(rows):,} rows, the longest of {loaded.longest:,} tokens"
+    _log.info(f"training {trained:,} weights of {config.model} on {on}")
     if start is not None:
         _log.info("resuming %s at step %d of %d", out, step, config.max_steps)
     trainer.train(resume_from_checkpoint=None if start is None else str(start))
     target = out / (ADAPTER if config.method == "lora" else FULL)
-    save_vlm(trainer.accelerator.unwrap_model(trainer.model), processor, target)
-    facts = {"rows": len(rows), "trained_weights": trained, "longest_row_tokens": longest}
+    save_vlm(trainer.accelerator.unwrap_model(trainer.model), loaded.processor, target)
+    facts = {"rows": len(rows), "trained_weights": trained, "longest_row_tokens": loaded.longest}
     runs.finish(out, steps=config.max_steps, counts=facts, metrics=last_values(out / METRICS))
 
 

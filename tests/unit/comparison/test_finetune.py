@@ -283,6 +283,7 @@ def test_the_command_line_trains_and_says_where_the_model_is(base, rows, tmp_pat
 def test_settings_that_cannot_be(more, error, message, base, rows, tmp_path):
     with pytest.raises(error, match=message):
         finetune(settings(base, rows, **more), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_whose_weights_are_not_whole_is_refused(base, tmp_path):
