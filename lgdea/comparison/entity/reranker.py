@@ -79,7 +79,8 @@ def strength(shares: Tensor, base_rate: Tensor) -> Tensor:
     """Logits of ``shares`` (..., K) above those of the base rates (K,).
 
     Example:
-        >>> strength(torch.tensor([0.5, 0.1]), torch.tensor([0.5, 0.5])).round(decimals=2).tolist()
+        >>> import torch
+        >>> [round(float(e), 1) for e in strength(torch.tensor([0.5, 0.1]), torch.tensor([0.5, 0.5]))]
         [0.0, -2.2]
     """
     return shares.logit(MARGIN) - base_rate.logit(MARGIN)

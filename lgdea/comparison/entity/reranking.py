@@ -51,12 +51,12 @@ def fit_reader(reader: EvidenceReader, pooled: Tensor, status: NDArray[np.int8],
     scaler = StandardScaler().fit(pooled.numpy())
     features = scaler.transform(pooled.numpy()) * pooled.shape[1] ** -0.5
     # There are many more numbers than images: the regression is solved in the products of images.
-    products = features.astype(np.float64) @ features.T.astype(np.float64)
+    products = (features @ features.T).astype(np.float64)
     ridges = [KernelRidge(alpha=penalty, kernel="precomputed") for penalty in PENALTIES]
     folds = GroupKFold(FOLDS)
     reads = [cross_val_predict(r, products, shares - base_rate, groups=patient, cv=folds) + base_rate for r in ridges]
     best = int(np.argmin([(np.square(read - shares) / spread).mean() for read in reads]))
-    dual = ridges[best].fit(products, shares - base_rate).dual_coef_
+    dual = ridges[best].fit(products, shares - base_rate).dual_coef_.astype(np.float32)
     weight = features.T @ dual * pooled.shape[1] ** -0.5
     values = {"mean": scaler.mean_, "scale": scaler.scale_, "weight": weight, "base_rate": base_rate}
     for name, value in values.items():
