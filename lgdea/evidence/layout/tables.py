@@ -49,6 +49,7 @@ _HEADER = re.compile(
     rf"^[ \t|]*+{_HEADER_CELL}(?:(?:[ ]{{0,2}}[\t|]++|[ ]{{3}})[ \t|]*+{_HEADER_CELL}){{1,12}}[ \t|]*+$",
     re.IGNORECASE | re.MULTILINE,
 )
+_TIGHT_COMMA = re.compile(r",(?<=\w,)(?=\w)")
 _SPREADSHEET = re.compile(
     rf"^{_HEADER_CELL}(?P<sign>[;,])[ ]?{_HEADER_CELL}(?:(?P=sign)[ ]?{_HEADER_CELL}){{0,9}}"
     r"(?:\n[^\n]*(?P=sign)[^\n]*)++",
@@ -87,7 +88,7 @@ def join_cells(plain: str) -> str:
     >>> join_cells("Pneumothorax | No\\nHeart ..... enlarged")
     'Pneumothorax:  No\\nHeart:      enlarged'
     """
-    if "\n" in plain and (";" in plain or "," in plain):
+    if "\n" in plain and (";" in plain or _TIGHT_COMMA.search(plain)):
         plain = _SPREADSHEET.sub(lambda table: table[0].replace(table["sign"], "|"), plain)
     if not has_columns(plain):
         return plain

@@ -45,6 +45,7 @@ _SIDE_LABEL = re.compile(
     r"[ \t]{0,9}\Z",
     re.IGNORECASE,
 )
+_LAST_LETTERS = frozenset("tTlLrReEdDgGyYxXsS \t")  # of such labels
 _LONGEST_SIDE = 32  # characters of a label
 _LONGEST_PART = 2000  # characters that a side alone on its line holds for
 _NEXT_PART = re.compile(r"\n[ \t]*+\n|\n[ \t]*+[A-Z][A-Z ]{3,40}(?:\n|\Z)")
@@ -103,6 +104,8 @@ def find_side_labels(text: str, lexicon: Lexicon) -> list[SideLabel]:
     """
     found: list[SideLabel] = []
     for label in _LABEL_END.finditer(text):
+        if label.start() == 0 or text[label.start() - 1] not in _LAST_LETTERS:
+            continue
         begin = max(0, label.start() - _LONGEST_SIDE)
         match = _SIDE_LABEL.search(text[begin : label.start()])
         if match is None or (match.start() == 0 < begin and match[0][0] not in ".;\n"):
