@@ -27,6 +27,8 @@ from lgdea.vocabulary.phrases import canonical_phrase
 if TYPE_CHECKING:
     from PIL import Image
 
+    from lgdea.reporting.cases import CaseSheet
+
     Maps = tuple[np.ndarray, np.ndarray]
 
 
@@ -49,12 +51,11 @@ class Beside:
     maps: Maps
     """Fall of the score where a cell is hidden, alone and beside references, (H, W) in source pixels."""
 
-    def draw(self, *, side: int = 224, most: int = 4) -> Image.Image:
-        """Draw the query with both maps, and its first references.
+    def sheet(self, *, most: int = 4) -> CaseSheet:
+        """The query with both maps, and its first references, side by side.
 
         Args:
-            side: Longer side of each picture in pixels.
-            most: References that are drawn.
+            most: References that are shown.
         """
         from lgdea.reporting.cases import CaseColumn, CasePicture, CaseSheet
 
@@ -73,7 +74,29 @@ class Beside:
             f"{self.image_id}; {len(self.references)} references, held fixed",
             "maps: fall of the score where a cell is hidden: filled with the mean, and with the mean of the references",
         )
-        return CaseSheet(canonical_phrase(self.finding), tuple(columns), notes).draw(side=side)
+        return CaseSheet(canonical_phrase(self.finding), tuple(columns), notes)
+
+    def draw(self, *, side: int = 224, most: int = 4) -> Image.Image:
+        """Draw :meth:`sheet`.
+
+        Args:
+            side: Longer side of each picture in pixels.
+            most: References that are drawn.
+        """
+        return self.sheet(most=most).draw(side=side)
+
+    def write(self, out: str | Path) -> Path:
+        """Write :meth:`sheet` as a picture (``.png``) or a self-contained page (``.html``).
+
+        Args:
+            out: The file.
+
+        Raises:
+            UsageError: Another ending.
+        """
+        from lgdea.reporting.case_page import write_sheet
+
+        return write_sheet(self.sheet(), out)
 
 
 def read_beside(

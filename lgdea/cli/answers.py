@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lgdea.cli.console import JsonFlag, SetOption, console, show_json, stage_bar
-from lgdea.cli.references import _backend
+from lgdea.cli.references import make_backend
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def answer(
         "options.url": url,
         "options.allow_remote": allow_remote or None,
     }
-    made = _backend(named, overrides or [], most)
+    made = make_backend(named, overrides or [], most)
     with stage_bar() as progress:
         summary = ask_questions(questions, made, out, side=side, image_root=image_root, progress=progress)
     if json:

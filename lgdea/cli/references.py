@@ -117,7 +117,7 @@ def ask(
         "options.url": url,
         "options.allow_remote": allow_remote or None,
     }
-    made = _backend(named, overrides or [], max(counts))
+    made = make_backend(named, overrides or [], max(counts))
     with stage_bar() as progress:
         summary = ask_model(
             triples, made, out, prompt=load_compare_prompt(prompt), counts=counts, side=side, image_root=image_root,
@@ -139,7 +139,7 @@ def beside(
     archive: Annotated[Path, typer.Argument(help="Archive folder.")],
     image: Annotated[str, typer.Option(help="Id of the query.")],
     finding: Annotated[str, typer.Option(help="Vocabulary id of the finding.")],
-    out: Annotated[Path, typer.Option(help="Picture (.png): the query with both occlusion maps, and its references.")],
+    out: Annotated[Path, typer.Option(help="Picture (.png) or page (.html): query, occlusion maps, references.")],
     strategy: Annotated[str, typer.Option(help="How references are chosen.")] = "demographic",
     k: Annotated[int, typer.Option("--count", "-k", min=1, help="References.")] = 5,
     pool: Annotated[str, typer.Option(help="Part of the healthy images.")] = "train",
@@ -152,14 +152,13 @@ def beside(
     Example: `lgdea compare beside runs/chest/model archives/phantom --image ID --finding nodule --out beside.png`
     """
     from lgdea.api.beside import read_beside
-    from lgdea.reporting.overlays import to_png
-    from lgdea.runs import atomic
+    from lgdea.reporting.case_page import check_ending
 
+    check_ending(out)  # before a model is loaded
     found = read_beside(
         model, archive, image, finding, strategy=strategy, k=k, pool_split=pool, evidence=evidence, grid=grid  # type: ignore[arg-type]
     )  # fmt: skip
-    with atomic(out) as temporary:
-        temporary.write_bytes(to_png(found.draw()))
+    found.write(out)
     rows = [
         {"image_id": i, "score": None if math.isnan(score) else score, "rule": rule}
         for (i, score), rule in zip(found.references.items(), found.rules, strict=True)
@@ -169,10 +168,10 @@ def beside(
         return
     cells = [(r["image_id"], "-" if r["score"] is None else f"{r['score']:.3f}", r["rule"]) for r in rows]
     show_table(f"{finding} in {image}: {found.score:.3f}", ["reference", "score", "rule"], cells)
-    console.print(f"picture: {out}", highlight=False)
+    console.print(f"sheet: {out}", highlight=False)
 
 
-def _backend(named: dict[str, Any], overrides: list[str], most: int) -> ExtractorBackend:
+def make_backend(named: dict[str, Any], overrides: list[str], most: int) -> ExtractorBackend:
     """Make the backend; vLLM is told how many images a message has, as it takes few by default."""
     from lgdea.config import load_config, nest
     from lgdea.evidence.backends.base import get_backend

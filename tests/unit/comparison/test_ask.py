@@ -210,6 +210,12 @@ def test_one_query_is_drawn_beside_its_references(bench, tmp_path, capsys):
     assert code == 0, err
     assert "years apart" in said.replace("\n", " ")
     assert Image.open(tmp_path / "b.png").height > 2 * 224
+    page = tmp_path / "b.html"
+    code, _, err = run_lgdea(capsys, *command, "-k", "2", "--image", image, "--out", str(page))
+    assert code == 0, err
+    assert page.read_text().count('class="heat"') == 2  # alone and beside
+    code, _, err = run_lgdea(capsys, *command, "--image", image, "--out", str(tmp_path / "b.jpg"))
+    assert (code, "end the file's name in .png or .html" in err) == (2, True)
     for arguments, problem in [
         (["--image", "nobody"], "has no image 'nobody'"),
         (["--image", image, "--finding", "x"], "x"),

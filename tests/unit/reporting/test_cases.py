@@ -12,7 +12,6 @@ from PIL import Image
 from lgdea.errors import UsageError
 from lgdea.reporting.case_page import page, write_sheet
 from lgdea.reporting.cases import GAP, CaseColumn, CasePicture, CaseSheet
-from lgdea.reporting.references import SHOWN, reference_sheet
 from tests.unit.reporting.conftest import ATTACK
 
 DARK, BRIGHT = np.zeros((80, 60)), np.ones((60, 60))
@@ -103,24 +102,3 @@ def test_the_ending_says_what_is_written(tmp_path, ending: str) -> None:
         assert file.read_text().startswith("<!doctype html>")
     with pytest.raises(UsageError, match=r"\.png or \.html"):
         write_sheet(sheet(), tmp_path / "a.jpg")
-
-
-def test_references_stand_beside_the_query_with_each_attribution() -> None:
-    references = [np.full((40 + k, 50), 0.3) for k in range(SHOWN + 3)]
-    found = reference_sheet(
-        BRIGHT, references, {"single": HEAT, "paired": HEAT[::-1]}, phrase="nodule", query_lines=("q",),
-        reference_lines=[(f"age {k}",) for k in range(len(references))], scores={"z": 1.5, "call": "present"},
-        boxes=[(1, 2, 3, 4)],
-    )  # fmt: skip
-    query, *others = found.columns
-    assert [p.caption for p in query.pictures] == ["image", "single", "paired"]
-    assert query.pictures[2].heat is not None
-    assert query.pictures[0].heat is None
-    assert all(p.boxes == ((1, 2, 3, 4),) for p in query.pictures)
-    assert [len(c.pictures) for c in others] == [3, 3, 3, 3]
-    assert others[1].lines == ("references 4 to 6",)
-    assert [p.caption for c in others for p in c.pictures] == [f"{k + 1}, age {k}" for k in range(SHOWN)]
-    assert all(p.heat is None for c in others for p in c.pictures)
-    assert found.rows == (("z", "1.500"), ("call", "present"))
-    assert found.notes == (f"{SHOWN} of {SHOWN + 3} references are shown.",)
-    assert page(found).count("data:image/jpeg") == SHOWN + 1
