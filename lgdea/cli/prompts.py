@@ -24,9 +24,11 @@ def list_prompts(json: JsonFlag = False) -> None:
     Example: `lgdea prompts list`
     """
     from lgdea.api import extraction
+    from lgdea.comparison.references.prompt import shipped_compare_prompts
     from lgdea.evidence.prompts import load_prompt
 
     facts = [_facts(load_prompt(prompt_id)) for prompt_id in extraction.list_prompts()]
+    facts += [_compare_facts(prompt_id) for prompt_id in shipped_compare_prompts()]
     if json:
         show_json(facts)
         return
@@ -40,8 +42,16 @@ def show(prompt: PromptArgument, json: JsonFlag = False) -> None:
 
     Example: `lgdea prompts show evidence-v1`
     """
+    from lgdea.comparison.references.prompt import load_compare_prompt, shipped_compare_prompts
     from lgdea.evidence.prompts import load_prompt
 
+    if prompt in shipped_compare_prompts():
+        texts = load_compare_prompt(prompt).texts.model_dump()
+        if json:
+            show_json({**_compare_facts(prompt), "texts": texts})
+        else:
+            show_table(None, ["prompt", prompt], list(texts.items()))
+        return
     found = load_prompt(prompt)
     facts = _facts(found)
     second = found.verifier
@@ -97,6 +107,24 @@ def _facts(prompt: Prompt) -> dict[str, Any]:
         **({"verify_examples": len(second.examples), "verify_tokens": count_tokens(second.prefix)} if second else {}),
         "sha256": prompt.sha256,
         "files_sha256": prompt.files_sha256,
+    }
+
+
+def _compare_facts(prompt_id: str) -> dict[str, Any]:
+    """What there is to say of a comparative prompt, which reads images and has no examples."""
+    from lgdea.comparison.references.prompt import load_compare_prompt
+    from lgdea.evidence.prompts.coverage import count_tokens
+
+    found = load_compare_prompt(prompt_id)
+    words = ({"role": "user", "content": " ".join(part["text"] for part in found.parts("nodule", [], {"text": ""}))},)
+    return {
+        "prompt_id": prompt_id,
+        "about": found.texts.about,
+        "reads": "images",
+        "passes": 1,
+        "examples": 0,
+        "prefix_tokens": count_tokens(words),
+        "files_sha256": found.files_sha256,
     }
 
 

@@ -30,12 +30,22 @@ def test_list(capsys):
     assert code == 0
     facts = {fact["prompt_id"]: fact for fact in json.loads(out)}
     assert {k: (v["reads"], v["passes"]) for k, v in facts.items()} == {
+        "compare-v1": ("images", 1),
         "evidence-multilingual-v1": ("report", 1),
         "evidence-v1": ("report", 1),
         "evidence-v1-verified": ("report", 2),
         "sentence-v1": ("sentence", 1),
     }
     assert _run(capsys, "list")[0] == 0
+
+
+def test_show_prints_a_comparative_prompt(capsys):
+    code, out, _ = _run(capsys, "show", "compare-v1")
+    assert code == 0
+    assert "Image {number} is healthy." in out
+    assert (
+        json.loads(_run(capsys, "show", "compare-v1", "--json")[1])["texts"]["query"] == "Image {number} is the query."
+    )
 
 
 def test_show_prints_what_a_model_sees(capsys):
