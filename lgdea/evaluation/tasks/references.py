@@ -120,7 +120,6 @@ def _of_answers(answers: Answers, archive: Archive, config: ReferencesConfig) ->
     for name in names:
         scored.scores[name] = np.nan_to_num(fill(wide["score"][name]))
         scored.calls[name] = (scored.scores[name] >= 0.5).astype(np.float64)
-    scored.notes += answers.notes
     if lost:
         scored.notes.append(f"{lost} of {len(wide)} questions have no answer in every setting and are left out")
     return scored
