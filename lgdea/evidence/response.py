@@ -27,6 +27,9 @@ MAX_UNITS = 100
 _WORDS = r'^[^"\\\x00-\x1f\x7f]+$'
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 class ResponseUnit(BaseModel):
     """One unit as a backend states it; ``quote`` must stand in the report word for word."""
 
@@ -133,4 +136,4 @@ def _make_schema(vocabulary: Vocabulary, unit: type[BaseModel], maximum: int) ->
 
 def dump_response(units: list[dict[str, Any]]) -> str:
     """The answer of a backend that makes its units in code, compact."""
-    return json.dumps({"units": units}, ensure_ascii=False, separators=(",", ":"))
+    return _COMPACT.encode({"units": units})

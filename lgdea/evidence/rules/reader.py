@@ -65,23 +65,22 @@ def read_report(text: str) -> list[RuleMatch]:
     """
     items: list[RuleMatch] = []
     normal: tuple[str, int, int] | None = None
-    layout = lay_out(text)
-    contexts = find_contexts(layout.plain, load_lexicon())
-    side_labels = find_side_labels(layout.plain, load_lexicon())
+    layout, vocabulary, lexicon = lay_out(text), load_vocabulary(), load_lexicon()
+    contexts, side_labels = find_contexts(layout.plain, lexicon), find_side_labels(layout.plain, lexicon)
     for section in layout.sections:
         if section.name not in EVIDENCE_SECTIONS:
             continue
         before: list[RuleMatch] = []
         for start, end, sentence, side in _readings(layout, section):
             context = _context_at(contexts, start) if contexts else NO_CONTEXT
-            label = _covering(side_labels, start)
+            label = _covering(side_labels, start) if side_labels else None
             if label is not None:
                 context = context._replace(side=label.side, structure=label.structure or context.structure)
             if side is not None:
                 context = context._replace(side=side)
             found = [
                 RuleMatch(section.name, item.start + start, item.end + start, *item[3:])
-                for item in _read_sentence(sentence, context)
+                for item in _read_sentence(vocabulary, sentence, context)
             ]
             if found and before and _BACKWARD.match(sentence):
                 found = [_placed_like(before, item) for item in found]
@@ -104,7 +103,7 @@ def _readings(layout: Layout, section: Section) -> Iterator[tuple[int, int, str,
     """Yield the sentences of a section with their texts; a row with a column for each side is read once per side."""
     row_end = -1
     for start, end in layout.sentences(section):
-        row = _covering(layout.side_rows, start)
+        row = _covering(layout.side_rows, start) if layout.side_rows else None
         if row is None:
             yield start, end, layout.plain[start:end], None
         elif start >= row_end:
@@ -115,7 +114,7 @@ def _readings(layout: Layout, section: Section) -> Iterator[tuple[int, int, str,
 
 def _covering(spans: Sequence[_Spanning], at: int) -> _Spanning | None:
     """The last of some spans, in order, that begins at or before a character and reaches over it."""
-    number = bisect_right(spans, at, key=attrgetter("start")) - 1 if spans else -1
+    number = bisect_right(spans, at, key=attrgetter("start")) - 1
     return spans[number] if number >= 0 and at < spans[number].end else None
 
 
@@ -140,14 +139,12 @@ def _placed_like(before: list[RuleMatch], item: RuleMatch) -> RuleMatch:
     return item
 
 
-def _read_sentence(sentence: str, study: StudyContext = NO_CONTEXT) -> tuple[RuleMatch, ...]:
-    """Evidence of one sentence, offsets into it."""
-    return _read_with(load_vocabulary(), sentence, study)
-
-
 @lru_cache(maxsize=16384)
-def _read_with(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tuple[RuleMatch, ...]:
-    """Read with the vocabulary in use. Cached: archives repeat their normal sentences thousands of times."""
+def _read_sentence(vocabulary: Vocabulary, sentence: str, study: StudyContext) -> tuple[RuleMatch, ...]:
+    """Evidence of one sentence, offsets into it, by the vocabulary in use.
+
+    Cached: archives repeat their normal sentences thousands of times.
+    """
     lexicon = load_lexicon()
     tokens = tokenise(sentence)
     if vocabulary.site is not None and vocabulary.site.ignore:
