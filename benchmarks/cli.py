@@ -40,7 +40,7 @@ def extract(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Hub name or folder (vllm), served name (http).", **_MODEL)] = None,
     url: Annotated[str | None, typer.Option(help="Server on this machine (http).", **_MODEL)] = None,
-    prompt: Annotated[str, typer.Option(help="Prompt id or folder.", **_MODEL)] = "evidence-v1",
+    prompt: Annotated[str, typer.Option(help="Prompt id or folder.", **_MODEL)] = "evidence-v2",
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.", **_MODEL)] = 2048,
     json: JsonFlag = False,
 ) -> None:

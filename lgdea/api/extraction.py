@@ -58,7 +58,7 @@ def extract(
             ``replay`` or an installed plug-in's, see :func:`lgdea.list_backends`.
         model: Language model: a hub name or folder (``vllm``), a served name (``http``).
         url: Server of the ``http`` backend, e.g. ``http://127.0.0.1:8000/v1``.
-        prompt: Id or folder of a prompt for a language model (default ``evidence-v1``), see
+        prompt: Id or folder of a prompt for a language model (default ``evidence-v2``), see
             :func:`lgdea.list_prompts`.
         out: Evidence folder to write; an unfinished one is resumed. None keeps the evidence in memory, without the
             raw answers.
@@ -176,7 +176,7 @@ def list_prompts() -> list[str]:
 
     Example:
         >>> lgdea.list_prompts()
-        ['evidence-multilingual-v1', 'evidence-v1', 'evidence-v1-verified', 'sentence-v1']
+        ['evidence-multilingual-v1', 'evidence-multilingual-v2', 'evidence-v1', ..., 'sentence-v1', 'sentence-v2']
     """
     return shipped_prompts()
 

@@ -53,7 +53,7 @@ def run(
         bool, typer.Option("--allow-remote", help="Let report text leave this machine (http backend).", **_WHO)
     ] = False,
     prompt: Annotated[
-        str | None, typer.Option(help="Prompt id or folder for a language model (default: evidence-v1).", **_WHO)
+        str | None, typer.Option(help="Prompt id or folder for a language model (default: evidence-v2).", **_WHO)
     ] = None,
     lexicon: Annotated[
         Path | None, typer.Option(help="lexicon.yaml with your site's headings, words and findings.", **_WHO)
@@ -71,6 +71,10 @@ def run(
     max_rejected: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Allowed share of rejected reports and units (default: 0.05); more is exit 3."),
+    ] = None,
+    max_empty: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Allowed share of answers without a unit (language models); more is exit 3."),
     ] = None,
     accept_unanswered: Annotated[
         bool,
@@ -109,6 +113,7 @@ def run(
         "runner": runner,
         "limit": limit,
         "max_rejected": max_rejected,
+        "max_empty": max_empty,
         "accept_unanswered": accept_unanswered or None,
     }
     flags = nest({key: value for key, value in named.items() if value is not None})

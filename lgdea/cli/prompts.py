@@ -40,7 +40,7 @@ def list_prompts(json: JsonFlag = False) -> None:
 def show(prompt: PromptArgument, json: JsonFlag = False) -> None:
     """Show a prompt as a model sees it: instruction, template, examples, second pass; with `--json` its schema too.
 
-    Example: `lgdea prompts show evidence-v1`
+    Example: `lgdea prompts show evidence-v2`
     """
     from lgdea.comparison.references.prompt import load_compare_prompt, shipped_compare_prompts
     from lgdea.evidence.prompts import load_prompt

@@ -35,7 +35,7 @@ class ExtractConfig(Config):
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Passed to the backend's ``create``."""
     prompt: str | None = None
-    """Prompt id or folder; a language model without one gets ``evidence-v1``."""
+    """Prompt id or folder; a language model without one gets ``evidence-v2``."""
     runner: Literal["local", "ray"] = "local"
     """In this process, or on a Ray cluster."""
     ray: RayConfig = Field(default_factory=lambda: RayConfig.model_validate({}))
@@ -50,5 +50,7 @@ class ExtractConfig(Config):
     """Number of times that a question is asked whose answer is cut or unreadable; each time with twice the tokens."""
     max_rejected: float = Field(0.05, ge=0, le=1)
     """Allowed share of rejected reports, of lost questions, and of units whose quote is not in the report."""
+    max_empty: float = Field(1.0, ge=0, le=1)
+    """Allowed share of questions that a language model answers with no unit; from 0.9 on there is a warning."""
     accept_unanswered: bool = False
     """Finish although the backend failed on some questions."""

@@ -30,6 +30,8 @@ class ReportResult:
     report: RawReport
     questions: int = 0
     lost_questions: int = 0
+    empty_answers: int = 0
+    """Questions that were answered with no unit."""
     unanswered: int = 0
     """Questions, of either pass, that the backend failed on; the next run asks them again."""
     units: list[Unit] = field(default_factory=list)
@@ -98,6 +100,7 @@ class ReportProcessor:
                     Reject(report.report_id, stated.reason, stated.detail, start=question.start, end=question.end)
                 )
             else:
+                result.empty_answers += not stated
                 self._align(result, question, stated, sections)
         if self._prompt is None:
             result.misspelt = find_misspelt(unit.finding_text for unit in result.units)
@@ -127,6 +130,14 @@ class ReportProcessor:
         aligner = Aligner(report.text[question.start : question.end])
         seen = {unit.unit_id for unit in result.units}
         for item in stated:
+            if _is_normality(item) and item.assertion != "present":
+                detail = f"{item.finding} cannot be {item.assertion}"
+                result.rejects.append(
+                    Reject(
+                        report.report_id, "contradicts_itself", detail, item.model_dump(), question.start, question.end
+                    )
+                )
+                continue
             unit = self._locate(report, question.start, item, aligner, sections)
             if unit is not None and unit.unit_id not in seen:
                 seen.add(unit.unit_id)
@@ -186,7 +197,7 @@ def _drop_contradicted_normal(result: ReportResult) -> None:
     result.units = [unit for unit in result.units if not _is_normality(unit)]
 
 
-def _is_normality(unit: Unit) -> bool:
+def _is_normality(unit: Unit | ResponseUnit) -> bool:
     return load_vocabulary().findings[unit.finding].kind == "normality"
 
 

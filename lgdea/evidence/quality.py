@@ -32,6 +32,7 @@ class Quality:
         counts["incomplete"] += bool(result.lost_questions) and not result.nothing_read
         counts["questions"] += result.questions
         counts["rejected_questions"] += result.lost_questions
+        counts["empty_answers"] += result.empty_answers
         counts["unanswered"] += result.unanswered
         counts["units"] += len(result.units)
         for unit in result.units:
@@ -65,7 +66,8 @@ class Quality:
         """All counts.
 
         ``rejected`` are reports of which nothing could be read, ``incomplete`` those that lost some of their questions;
-        ``unanswered`` are questions that the backend failed on. ``share_aligned`` is the share of all stated units
+        ``unanswered`` are questions that the backend failed on, ``empty_answers`` those that it answered with
+        no unit. ``share_aligned`` is the share of all stated units
         whose quote stands in its report, ``rejected_languages`` the languages that the backend does not read,
         ``words_read_as_misspelt`` the words of findings that the rules took for other ones.
 
@@ -76,7 +78,7 @@ class Quality:
         """
         names = (
             "reports", "reports_with_units", "units", "rejected", "incomplete", "rejected_units", "questions",
-            "rejected_questions", "unanswered",
+            "rejected_questions", "empty_answers", "unanswered",
         )  # fmt: skip
         findings: dict[str, Counter[str]] = {}
         for (finding, assertion), count in self._stated.items():

@@ -23,6 +23,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,8 +60,12 @@ _IDENTITY = ("lgdea_version", "config", "input_hashes")
 _STARTUP_OBJECTS = 10_000  # more than Python itself keeps out of a collection
 _YOUNG_OBJECTS = 50_000  # after so many new ones they are gone through
 
-DEFAULT_PROMPT = "evidence-v1"
+DEFAULT_PROMPT = "evidence-v2"
 """Used where a backend needs a prompt and none was named."""
+SUSPICIOUS_SHARE = 0.9
+"""Share of empty answers that is warned of; a model too weak for its prompt has more, also with every report normal."""
+
+_log = logging.getLogger(__name__)
 
 
 def extract(
@@ -72,6 +77,7 @@ def extract(
     limit: int | None = None,
     max_attempts: int = 2,
     max_rejected: float = 0.05,
+    max_empty: float = 1.0,
     accept_unanswered: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
@@ -89,6 +95,7 @@ def extract(
         limit: Read only the first so many reports.
         max_attempts: Number of times that a question is asked whose answer is cut or cannot be read.
         max_rejected: Allowed share of reports, of questions, and of units whose quote is not in the report.
+        max_empty: Allowed share of questions that a language model answers with no unit.
         accept_unanswered: Finish although the backend failed on some questions; they are among the rejects.
         workers: Number of processes that share the work, of a backend that allows it (``multiprocess = True``).
         progress: Called with what is being done, done and all reports.
@@ -101,12 +108,12 @@ def extract(
         UsageError: ``out`` holds another run, the source does not exist, workers do not apply to the backend, or it
             reads no report's language.
         EvidenceError: The backend broke, or left questions unanswered; what it answered is kept.
-        RejectedShareError: Finished and written, but too much was rejected.
+        RejectedShareError: Finished and written, but too much was rejected or answered with nothing.
     """
     out = Path(out)
     reports = Reports(source, limit)
     if backend.needs_prompt and prompt is None:
-        raise EvidenceError(f"backend {backend.name!r} needs a prompt", remedy="give a prompt id, e.g. evidence-v1")
+        raise EvidenceError(f"backend {backend.name!r} needs a prompt", remedy="give a prompt id, e.g. evidence-v2")
     if workers > 1 and (prompt is not None or not getattr(backend, "multiprocess", False)):
         raise UsageError(
             f"the backend {backend.name!r} does not share its work between processes",
@@ -127,6 +134,7 @@ def extract(
         summary = _read_summary(out)
         if not summary.get("unanswered") or accept_unanswered:
             _check_share(summary, max_rejected, out)
+            _check_empty(summary, max_empty, out)
             return summary
         (out / SUCCESS).unlink()
     run = _Run(reports, backend, prompt, out, max_attempts, workers, progress)
@@ -141,6 +149,7 @@ def extract(
         )
     finish(out, summary=summary, run_id=run.run_id)
     _check_share(summary, max_rejected, out)
+    _check_empty(summary, max_empty, out)
     return summary
 
 
@@ -192,6 +201,7 @@ class _Run:
             "seconds": round(seconds, 3),
             "reports_per_second": round(read / seconds, 1),
             "tokens": tokens,
+            "prompted": self.prompt is not None,
         }
 
     @property
@@ -284,6 +294,23 @@ def _check_share(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
             )
 
 
+def _check_empty(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
+    """Tell a model that reads from one that answers everything with nothing: both reject nothing."""
+    if not summary.get("prompted"):
+        return
+    empty, questions = summary["empty_answers"], summary["questions"]
+    share, silent = empty / max(1, questions), summary["reports"] - summary["reports_with_units"]
+    what = f"{share:.1%} of the questions were answered with no unit"
+    what += f", {silent:,} of {summary['reports']:,} reports have none"
+    remedy = "look at some answers, and try a larger model or another prompt"
+    if share > allowed:
+        raise RejectedShareError(
+            f"{what}; allowed are {allowed:.1%}", file=out / QUALITY, remedy=f"{remedy}, or allow more with --max-empty"
+        )
+    if share >= SUSPICIOUS_SHARE:
+        _log.warning("%s; %s", what, remedy)
+
+
 def extract_from_config(
     config: ExtractConfig, source: Archive | pd.DataFrame, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
@@ -317,6 +344,7 @@ def extract_from_config(
             limit=config.limit,
             max_attempts=config.max_attempts,
             max_rejected=config.max_rejected,
+            max_empty=config.max_empty,
             accept_unanswered=config.accept_unanswered,
             workers=config.workers,
             progress=progress,

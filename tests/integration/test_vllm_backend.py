@@ -145,7 +145,17 @@ def archive(tmp_path_factory) -> Path:
 def _command(archive: Path, out: Path, model: Path, *more: str) -> list[str]:
     options = {"max_tokens": BUDGET, "engine_enforce_eager": True, "engine_max_num_seqs": 4}
     sets = [word for key, value in options.items() for word in ("--set", f"options.{key}={value}")]
-    called = [str(PYTHON.parent / "lgdea"), "extract", str(archive), "--out", str(out), "--config", "vllm"]
+    called = [
+        str(PYTHON.parent / "lgdea"),
+        "extract",
+        str(archive),
+        "--out",
+        str(out),
+        "--config",
+        "vllm",
+        "--prompt",
+        "evidence-v1",
+    ]
     return [*called, "--model", str(model), *sets, *more]
 
 

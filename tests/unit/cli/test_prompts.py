@@ -32,7 +32,10 @@ def test_list(capsys):
     assert {k: (v["reads"], v["passes"]) for k, v in facts.items()} == {
         "compare-v1": ("images", 1),
         "evidence-multilingual-v1": ("report", 1),
+        "evidence-multilingual-v2": ("report", 1),
         "evidence-v1": ("report", 1),
+        "evidence-v2": ("report", 1),
+        "sentence-v2": ("sentence", 1),
         "evidence-v1-verified": ("report", 2),
         "sentence-v1": ("sentence", 1),
     }

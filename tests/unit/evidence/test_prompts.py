@@ -18,9 +18,12 @@ from lgdea.vocabulary import load_vocabulary
 # A released prompt is never edited: results name it. A change gets a new id, and a line here.
 RELEASED = {
     "evidence-multilingual-v1": "2ba741c0a172ae7778a146655279aaa6f8553c0234482acff2b21a59bef82b0f",
+    "evidence-multilingual-v2": "a14c61ea46fbe40fb39d1de273faf78a6a0ceb0a51876a36e8962682956541a9",
     "evidence-v1": "c1ca3f7e2e16a64718e3b7f56bc260f0866ad328f3698cffbf409c129dc251ba",
     "evidence-v1-verified": "ca7d4725cc7977036a6d474ffa95b94cb3562420b8cb856948f3cc1cec927bf8",
+    "evidence-v2": "3c1cb9f35eb41676e4368eeabc4b633154b0db921d7a8808e2541196c188d76b",
     "sentence-v1": "9a0e5c7c3d8b00724aafc7555bf07b231649300290ef48514447106ad9417e5a",
+    "sentence-v2": "eb96a25e7bb739efe5c8c2ba61d483cc43c25b5556f9f1c3c7fa111f79e1e828",
 }
 REPORT = "INDICATION: Rule out edema.\nFINDINGS: Clear lungs. 1. No effusion.\n\nIMPRESSION: Normal chest."
 
@@ -29,6 +32,14 @@ REPORT = "INDICATION: Rule out edema.\nFINDINGS: Clear lungs. 1. No effusion.\n\
 def test_a_released_prompt_is_not_edited(prompt_id):
     assert RELEASED.get(prompt_id) == load_prompt(prompt_id).files_sha256
     assert (shipped("prompts") / prompt_id / "CHANGELOG.md").is_file()
+
+
+@pytest.mark.parametrize("prompt_id", ["evidence-v2", "evidence-multilingual-v2", "sentence-v2"])
+def test_a_prompt_ends_on_an_example_that_states_something(prompt_id):
+    examples = load_prompt(prompt_id).examples
+    assert json.loads(examples[-1][-1])["units"]
+    earlier = load_prompt(prompt_id.replace("v2", "v1")).examples
+    assert sorted(map(str, examples)) == sorted(map(str, earlier))
 
 
 def test_a_prompt_for_whole_reports():
@@ -85,7 +96,7 @@ def test_the_answer_about_a_sentence_quotes_it_and_finds_its_words():
 
 
 def test_the_model_is_told_the_ids_that_the_schema_allows():
-    for prompt_id in ("evidence-v1", "evidence-multilingual-v1", "sentence-v1"):
+    for prompt_id in ("evidence-v2", "evidence-multilingual-v2", "sentence-v2"):
         prompt = load_prompt(prompt_id)
         told = set(re.findall(r"[a-z0-9_]+", prompt.system.partition("\nFindings:")[2]))
         properties = prompt.json_schema()["properties"]["units"]["items"]["properties"]
@@ -103,7 +114,7 @@ def test_examples_show_all_that_matters_and_the_shared_part_is_short(prompt_id):
 
 
 def test_quotes_stay_in_the_language_of_the_report():
-    for prompt_id in ("evidence-v1", "evidence-multilingual-v1"):
+    for prompt_id in ("evidence-v2", "evidence-multilingual-v2"):
         assert "stays in the report's own language" in load_prompt(prompt_id).system
     examples = load_prompt("evidence-multilingual-v1").examples
     assert {detect_language(report) for report, _ in examples} == {"de", "es", "fr"}

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from lgdea.errors import EvidenceError
+from lgdea.errors import EvidenceError, RejectedShareError
 from lgdea.evidence.backends.base import Response, get_backend
 from lgdea.evidence.io import iter_raw, iter_rejects, read_evidence
 from lgdea.evidence.prompts import load_prompt
@@ -73,6 +73,32 @@ def test_one_question_per_sentence_and_offsets_of_the_report(by_sentence, tmp_pa
     assert list(units["section"]) == ["findings", "findings", "findings", "impression"]
     assert list(units["assertion"]) == ["present", "absent", "absent", "present"]
     assert (summary["questions"], summary["reports"], summary["units"]) == (4, 1, 4)
+
+
+def test_a_model_that_answers_nothing_is_noticed(by_sentence, tmp_path, caplog):
+    silent = Model(lambda _: json.dumps({"units": []}))
+    summary = extract(_reports(TEXT, TEXT), silent, tmp_path / "silent", prompt=by_sentence)
+    assert (summary["empty_answers"], summary["questions"]) == (8, 8)
+    assert json.loads((tmp_path / "silent" / "quality.json").read_text())["empty_answers"] == 8
+    assert "100.0% of the questions were answered with no unit, 2 of 2 reports have none" in caplog.text
+    with pytest.raises(RejectedShareError, match=r"allowed are 95\.0%.*--max-empty"):
+        extract(_reports(TEXT, TEXT), silent, tmp_path / "silent", prompt=by_sentence, max_empty=0.95)
+    caplog.clear()
+    summary = extract(_reports(TEXT), Model(_by_sentence), tmp_path / "speaks", prompt=by_sentence, max_empty=0.0)
+    assert summary["empty_answers"] == 0
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("assertion", "kept"), [("present", 4), ("absent", 0), ("uncertain", 0)])
+def test_a_normal_report_is_never_absent_or_uncertain(by_sentence, tmp_path, assertion, kept):
+    def answer(request):
+        content = json.loads(_by_sentence(request))
+        content["units"][0].update(finding="no_finding", assertion=assertion)
+        return json.dumps(content)
+
+    summary = extract(_reports(TEXT), Model(answer), tmp_path / "e", prompt=by_sentence, max_rejected=1.0)
+    assert summary["units"] == kept
+    assert summary["rejected_by_reason"].get("contradicts_itself", 0) == 4 - kept
 
 
 def test_a_lost_sentence_is_listed_and_the_others_stay(by_sentence, tmp_path):
