@@ -134,7 +134,8 @@ def extract(
         summary = _read_summary(out)
         if not summary.get("unanswered") or accept_unanswered:
             _check_share(summary, max_rejected, out)
-            _check_empty(summary, max_empty, out)
+            if prompt is not None:
+                _check_empty(summary, max_empty, out)
             return summary
         (out / SUCCESS).unlink()
     run = _Run(reports, backend, prompt, out, max_attempts, workers, progress)
@@ -149,7 +150,8 @@ def extract(
         )
     finish(out, summary=summary, run_id=run.run_id)
     _check_share(summary, max_rejected, out)
-    _check_empty(summary, max_empty, out)
+    if prompt is not None:
+        _check_empty(summary, max_empty, out)
     return summary
 
 
@@ -201,7 +203,6 @@ class _Run:
             "seconds": round(seconds, 3),
             "reports_per_second": round(read / seconds, 1),
             "tokens": tokens,
-            "prompted": self.prompt is not None,
         }
 
     @property
@@ -296,9 +297,7 @@ def _check_share(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
 
 def _check_empty(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
     """Tell a model that reads from one that answers everything with nothing: both reject nothing."""
-    if not summary.get("prompted"):
-        return
-    empty, questions = summary["empty_answers"], summary["questions"]
+    empty, questions = summary.get("empty_answers", 0), summary["questions"]  # earlier versions did not count them
     share, silent = empty / max(1, questions), summary["reports"] - summary["reports_with_units"]
     what = f"{share:.1%} of the questions were answered with no unit"
     what += f", {silent:,} of {summary['reports']:,} reports have none"
