@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from lgdea.errors import DataError, EvidenceError, RejectedShareError, UsageErro
 from lgdea.evidence.backends.base import ExtractorBackend, Response, get_backend
 from lgdea.evidence.backends.replay import text_hash
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.runner import extract
+from lgdea.evidence.runner import extract, rare_collection
 
 UNIT = {"quote": "nodule", "finding": "nodule", "finding_text": "nodule", "assertion": "present"}
 
@@ -244,3 +245,15 @@ def test_backends_are_found_by_name():
         get_backend("no-such")
     with pytest.raises(UsageError, match="options"):
         get_backend("rules", model="x")
+
+
+def test_garbage_collection_is_as_before_a_run_and_after_one_that_failed():
+    before = gc.get_threshold(), gc.get_freeze_count()
+    with pytest.raises(ZeroDivisionError), rare_collection():
+        assert gc.get_freeze_count() > before[1]
+        assert gc.get_threshold()[0] > before[0][0]
+        with rare_collection():  # a run inside a run changes nothing, and ends nothing
+            pass
+        assert gc.get_freeze_count() > before[1]
+        raise ZeroDivisionError
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
