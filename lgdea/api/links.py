@@ -45,8 +45,9 @@ def suggest_links(
         evidence: Evidence of the archive's reports, or its folder.
         pairing: Links that are there; None: all that the archive has.
         strategy: ``images``: facility location over the images' neighbours; ``k-centre``: images farthest from all
-            linked ones; ``rare``: reports whose findings few links show, rare ones first; ``both``: half ``rare``,
-            half ``images``; ``random``. None: ``both``, ``images`` or ``rare``, by what is given.
+            linked ones; ``rare``: reports whose findings few links show, rare ones first, and between them as many by
+            chance; ``both``: such reports, and between them as many of ``images``; ``random``. None: ``both``,
+            ``images`` or ``rare``, by what is given.
         seed: Seed of ``random`` and of the random links that the coverage is compared with.
         out: CSV file to write, in which the empty one of ``image_id`` and ``report_id`` is to be filled in; then
             :func:`link_archive`, or `lgdea data pair --links`, reads it.

@@ -105,8 +105,9 @@ def choose_links(
     choices: list[Choice] = []
     if strategy in BY_REPORTS:
         assert findings is not None
-        share = budget if strategy != "both" else budget - budget // 2
-        choices.append(_choose_reports(items.reports, findings, share, rng))
+        share = budget - budget // 2
+        by_chance = budget // 2 if strategy == "rare" else 0
+        choices.append(_choose_reports(items.reports, findings, share, by_chance, rng))
     if strategy in BY_IMAGES and (share := budget if strategy != "both" else budget // 2):
         assert vectors is not None
         taken = set(choices[0].items["study_id"]) if choices else set()
@@ -196,7 +197,9 @@ def _choose_images(
     return Choice(images.iloc[chosen], reasons, [measured])
 
 
-def _choose_reports(reports: pd.DataFrame, findings: StatedFindings, budget: int, rng: np.random.Generator) -> Choice:
+def _choose_reports(
+    reports: pd.DataFrame, findings: StatedFindings, budget: int, by_chance: int, rng: np.random.Generator
+) -> Choice:
     pool, linked = _open(reports), np.flatnonzero(reports["state"] == "paired")
     patients = pd.factorize(reports["patient_id"])[0]
     stated = np.asarray(findings.present.sum(axis=0)).ravel()
@@ -205,6 +208,16 @@ def _choose_reports(reports: pd.DataFrame, findings: StatedFindings, budget: int
     seen = np.asarray(findings.present[linked].sum(axis=0)).ravel()
     chosen, _ = weighted_cover(findings.present, worth, budget, candidates=pool, counts=seen, groups=patients)
     reasons = _finding_reasons(findings, stated, seen, worth, chosen)
+    if by_chance:
+        # Reports with rare findings have many findings. Heads that learn from them alone mistake what comes together
+        # for what belongs together, and are worse than those of random links (docs/benchmarks.md).
+        rest = pool[~np.isin(patients[pool], patients[chosen])]
+        if len(rest) < by_chance:
+            rest = np.setdiff1d(pool, chosen)
+        drawn = _draw(reports, rest, by_chance, rng)
+        order = np.argsort([*range(0, 2 * len(chosen), 2), *range(1, 2 * len(drawn), 2)])
+        chosen = np.concatenate([chosen, drawn])[order]
+        reasons = [[*reasons, *["drawn at random"] * len(drawn)][place] for place in order]
     measured = []
     for least in (1, 5):
 
@@ -212,7 +225,7 @@ def _choose_reports(reports: pd.DataFrame, findings: StatedFindings, budget: int
             counts = seen + np.asarray(findings.present[extra].sum(axis=0)).ravel()
             return int(((counts >= least) & (stated >= max(2, least))).sum())
 
-        random = [reached(_draw(reports, pool, budget, rng)) for _ in range(RANDOM_DRAWS)]
+        random = [reached(_draw(reports, pool, len(chosen), rng)) for _ in range(RANDOM_DRAWS)]
         name = f"findings with {least} linked report{'s' if least > 1 else ''} or more"
         measured.append(_measured(name, reached([]), reached(chosen), random))
     return Choice(reports.iloc[chosen], reasons, measured)
