@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lgdea.api.extraction import load_evidence as load_evidence
     from lgdea.api.heat_maps import show_heat_map as show_heat_map
     from lgdea.api.heat_maps import write_heat_maps as write_heat_maps
+    from lgdea.api.integrity import verify_folder as verify_folder
     from lgdea.api.links import doubt_links as doubt_links
     from lgdea.api.links import link_archive as link_archive
     from lgdea.api.links import suggest_links as suggest_links
@@ -75,6 +76,7 @@ _EXPORTS = {
     "show_heat_map": "lgdea.api.heat_maps",
     "suggest_links": "lgdea.api.links",
     "train_comparison": "lgdea.api.comparison",
+    "verify_folder": "lgdea.api.integrity",
     "write_heat_maps": "lgdea.api.heat_maps",
 }
 _MODULES = ("data", "losses", "metrics")

@@ -75,6 +75,21 @@ class TrainingError(LgdeaError):
     """Training cannot go on: collapse, NaN loss, a checkpoint of another model."""
 
 
+class StoppedError(LgdeaError):
+    """The process was asked to end; what it had done is saved.
+
+    Args:
+        signal: Number of the signal; the exit code is 128 more, as a shell has it.
+        problem: As of :class:`LgdeaError`.
+        file: As of :class:`LgdeaError`.
+        remedy: As of :class:`LgdeaError`.
+    """
+
+    def __init__(self, signal: int, problem: str, *, file: str | Path | None = None, remedy: str | None = None) -> None:
+        super().__init__(problem, file=file, remedy=remedy)
+        self.exit_code = 128 + signal
+
+
 class RejectedShareError(LgdeaError):
     """The stage finished, but more items were rejected than the allowed share."""
 

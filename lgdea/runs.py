@@ -2,31 +2,40 @@
 
 A stage opens its folder with :func:`start`, writes files through the ``atomic`` helpers and calls
 :func:`finish` last. A folder without ``_SUCCESS`` is unfinished and may be resumed; one whose inputs
-or configuration have changed since is refused instead of silently mixed.
+or configuration have changed since is refused instead of silently mixed. What a finished stage made has its sha256 in
+``run.json``; a file that is gone is made again, one that was changed is refused.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 from lgdea.errors import DataError, UsageError
+from lgdea.manifests import REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
 from lgdea.version import __version__
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
 
 SUCCESS = "_SUCCESS"
 MANIFEST = "run.json"
 CONFIG = "config.yaml"
+ENVIRONMENT = "env.json"
 INPUTS = "inputs"
 """Folder in a run for inputs that its caller had only in memory; it may be written before the run is started."""
 
@@ -53,14 +62,16 @@ def start(
         there (the caller resumes), False for a new folder.
 
     Raises:
-        UsageError: The folder holds something else, or a run with other inputs or configuration.
+        UsageError: The folder holds something else, or a run with other inputs or configuration, or a finished run of
+            which a file was changed.
+        DataError: The manifest of the run that is there is damaged.
     """
     folder = Path(folder)
     manifest_file = folder / MANIFEST
     hashes = {name: fingerprint(path) for name, path in inputs.items()}
     plain = json.loads(json.dumps(dict(config), default=str))
     if manifest_file.exists():
-        old = json.loads(manifest_file.read_text(encoding="utf-8"))
+        old = read_manifest(manifest_file, remedy="choose a new --out, or restore the folder")
         old["config"] = _drop_keys(old.get("config"), free)
         for key, new in (("stage", stage), ("config", _drop_keys(plain, free)), ("input_hashes", hashes)):
             if old.get(key) != new:
@@ -69,11 +80,14 @@ def start(
                     file=folder,
                     remedy="choose a new --out, or repeat the command as it was to resume",
                 )
+        changed = changed_files(old, folder) if (folder / SUCCESS).exists() else []
+        if changed:
+            raise UsageError("is not as it was written", file=folder / changed[0], remedy=REMEDY)
         return True
     _require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-    write_json(folder / "env.json", environment())
+    write_json(folder / ENVIRONMENT, environment())
     manifest = {
         "stage": stage,
         "lgdea_version": __version__,
@@ -82,7 +96,7 @@ def start(
         "inputs": {name: str(path) for name, path in inputs.items()},
         "input_hashes": hashes,
     }
-    write_json(manifest_file, manifest)  # last: its presence says that the folder is opened
+    write_json(manifest_file, seal(manifest))  # last: its presence says that the folder is opened
     return False
 
 
@@ -101,27 +115,61 @@ def inputs_folder(folder: str | Path) -> Path:
 def _require_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError("the output is a file, not a folder", file=folder, remedy="choose another --out")
-    if folder.exists() and any(file.name != INPUTS for file in folder.iterdir()):
+    if folder.exists() and not all(_is_of_a_start(file) for file in folder.iterdir()):
         raise UsageError("is not empty and holds no lgdea run", file=folder, remedy="choose a new --out")
+
+
+def _is_of_a_start(file: Path) -> bool:
+    """Whether a start that was killed before it wrote ``run.json`` can have left this."""
+    return file.name in {INPUTS, CONFIG, ENVIRONMENT} or (file.name.startswith(".") and file.name.endswith(".tmp"))
 
 
 def record(folder: str | Path, **facts: Any) -> None:
     """Add ``facts`` to ``run.json``; the run stays as finished or unfinished as it is."""
+    _record(Path(folder), facts)
+
+
+def _record(folder: Path, facts: Mapping[str, Any], files: Iterable[str] = ()) -> None:
+    write_json(folder / MANIFEST, seal({**read_manifest(folder / MANIFEST), **facts}, folder, files))
+
+
+def finish(folder: str | Path, files: Iterable[str] = (), **summary: Any) -> None:
+    """Add ``summary`` and the hashes of what was made to ``run.json``, and write ``_SUCCESS``.
+
+    Args:
+        folder: The stage's folder.
+        files: What the stage was run for, relative to ``folder``: without one of them it is not finished, and readers
+            refuse one that has changed.
+        summary: Facts about the run, plain data.
+    """
     folder = Path(folder)
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    manifest.update(facts)
-    write_json(folder / MANIFEST, manifest)
-
-
-def finish(folder: str | Path, **summary: Any) -> None:
-    """Add ``summary`` to ``run.json`` and write ``_SUCCESS``."""
-    record(folder, **summary, finished=now())
-    write_text(Path(folder) / SUCCESS, "")
+    _record(folder, {**summary, "finished": now()}, files)
+    write_text(folder / SUCCESS, "")
 
 
 def is_finished(folder: str | Path) -> bool:
-    """Check that the stage that wrote ``folder`` came to its end."""
-    return (Path(folder) / SUCCESS).exists()
+    """Check that the stage that wrote ``folder`` came to its end and that what it made is still there."""
+    return (Path(folder) / SUCCESS).exists() and not _missing(Path(folder))
+
+
+def _missing(folder: Path) -> list[str]:
+    return missing_files(read_manifest(folder / MANIFEST), folder) if (folder / MANIFEST).exists() else []
+
+
+def check_output(file: str | Path) -> Path:
+    """Compare a file of a finished stage's folder with the stage's ``run.json``, if there is one.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: The file, or ``run.json``, is not as it was written.
+    """
+    file = Path(file)
+    manifest_file = file.parent / MANIFEST
+    if manifest_file.exists():
+        check_file(file, read_manifest(manifest_file), file.parent)
+    return file
 
 
 def require_finished(folder: str | Path, *, what: str, made_by: str) -> Path:
@@ -129,8 +177,12 @@ def require_finished(folder: str | Path, *, what: str, made_by: str) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"no such {what}", file=folder, remedy=f"make it with `{made_by}` or check the path")
-    if not is_finished(folder):
+    if not (folder / SUCCESS).exists():
         raise UsageError(f"this {what} is unfinished", file=folder, remedy=f"run `{made_by}` again to resume it")
+    if missing := _missing(folder):
+        raise UsageError(
+            f"this {what} lacks {missing[0]}", file=folder, remedy=f"restore it, or run `{made_by}` again to make it"
+        )
     return folder
 
 
@@ -143,14 +195,55 @@ def fingerprint(path: str | Path) -> str:
     if not path.exists():
         raise UsageError("no such input", file=path, remedy="check the path")
     if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hash_file(path)
     digest = hashlib.sha256()
     for file in sorted(p for p in path.iterdir() if p.is_file()):
-        if file.name in {MANIFEST, SUCCESS, "env.json"}:
+        if file.name in {MANIFEST, SUCCESS, ENVIRONMENT} or file.name.startswith("."):
             continue
         digest.update(f"{file.name} {fingerprint(file)}\n".encode())
     return digest.hexdigest()
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Hold a folder for this process, so that a second one does not write into it; a kill lets go of it.
+
+    Processes that this one starts do not hold it. Where the system or the file system has no locks, none is held.
+
+    Raises:
+        UsageError: Another process holds it.
+    """
+    file = Path(folder).absolute()
+    file = file.with_name(f".{file.name}.writing")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    stream = _open_lock(file, Path(folder))
+    try:
+        yield
+    finally:
+        if stream is not None:
+            file.unlink(missing_ok=True)
+            stream.close()
+
+
+def _open_lock(file: Path, folder: Path) -> IO[bytes] | None:
+    while fcntl is not None:
+        try:
+            stream = file.open("ab")
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            if error.errno == errno.EACCES and not os.access(file.parent, os.W_OK):
+                return None
+            raise UsageError(
+                "another process is writing into this folder",
+                file=folder,
+                remedy="wait for it, or choose another --out",
+            ) from None
+        except OSError:
+            return None
+        if file.exists() and os.fstat(stream.fileno()).st_ino == file.stat().st_ino:
+            return stream
+        stream.close()  # its last holder has removed the file meanwhile
+    return None
 
 
 def environment() -> dict[str, Any]:

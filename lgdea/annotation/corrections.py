@@ -19,12 +19,12 @@ from lgdea.annotation.export_review import report_texts
 from lgdea.annotation.gold_standards import GoldCounts, compare_units
 from lgdea.annotation.parse_review import Review, read_review
 from lgdea.errors import DataError, UsageError
-from lgdea.evidence.io import EVIDENCE, REVIEWED, read_evidence
+from lgdea.evidence.io import EVIDENCE, REVIEWED, read_evidence, written_files
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.records.archive import Archive
 from lgdea.records.csv_io import write_spreadsheet
 from lgdea.records.tables import read_table, write_table
-from lgdea.runs import finish, start
+from lgdea.runs import check_output, finish, start
 
 CONFLICTS = "conflicts.csv"
 
@@ -111,7 +111,7 @@ def import_corrections(files: Sequence[str | Path], archive: Archive, out: str |
     unfinished = sorted({r for review in reviews for r in review.unfinished} - {r.report_id for r in reviewed})
     left_out = len({c.report_id for c in conflicts})
     counts = {"reports": len(reviewed), "units": len(units), "unfinished": len(unfinished), "in_conflict": left_out}
-    finish(out, summary=counts)
+    finish(out, written_files(out), summary=counts)
     return ImportResult(len(reviewed), len(units), tuple(unfinished), tuple(conflicts))
 
 
@@ -127,7 +127,7 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
         UsageError: No report was reviewed, or ``folder`` holds no corrections.
         DataError: The archive lacks a reviewed report, or has another text for it.
     """
-    reviewed = read_table(Path(folder) / REVIEWED, ReviewedReport)
+    reviewed = read_table(check_output(Path(folder) / REVIEWED), ReviewedReport)
     if reviewed.empty:
         raise UsageError("holds no completely reviewed report", file=folder, remedy="give report rows a verdict")
     texts = report_texts(archive)

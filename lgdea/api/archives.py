@@ -12,6 +12,7 @@ from lgdea.records import pairing as pairings
 from lgdea.records.adapters.base import get_adapter, list_adapters
 from lgdea.records.archive import Archive
 from lgdea.records.from_frames import write_frames
+from lgdea.runs import locked
 
 
 def open_archive(folder: str | Path) -> Archive:
@@ -96,11 +97,13 @@ def build_archive(
             raise UsageError(
                 f"the dataset {name!r} has no source", remedy="give its folder, or data frames: images=, reports= ..."
             )
-        return get_adapter(name).build(Path(source), Path(out), **options)
+        with locked(out):
+            return get_adapter(name).build(Path(source), Path(out), **options)
     if source is not None or options:
         extra = "source" if source is not None else min(options)
         raise UsageError(f"{extra!r} does not go with data frames", remedy="leave it out, or leave out the frames")
-    return write_frames(frames, out, name=name, image_root=image_root)
+    with locked(out):
+        return write_frames(frames, out, name=name, image_root=image_root)
 
 
 def make_pairing(

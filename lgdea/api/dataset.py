@@ -17,7 +17,8 @@ from lgdea.api.extraction import load_evidence
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.schema import Unit
-from lgdea.imaging.cache import ImageCache, build_cache
+from lgdea.imaging.cache import build_cache
+from lgdea.imaging.frames import ImageCache
 from lgdea.imaging.geometry import fit
 from lgdea.imaging.read import read_image
 from lgdea.imaging.transforms import Preprocess

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -13,11 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import pandas as pd
 
 from lgdea.errors import UsageError
-from lgdea.evidence.io import EVIDENCE, QUALITY, REJECTS, Reject, iter_rejects, read_evidence, rejects_writer
+from lgdea.evidence.io import (
+    EVIDENCE,
+    QUALITY,
+    REJECTS,
+    Reject,
+    iter_rejects,
+    read_evidence,
+    rejects_writer,
+    written_files,
+)
 from lgdea.evidence.report_reader import Reports
 from lgdea.evidence.schema import Unit
 from lgdea.records.streams import TableWriter
-from lgdea.runs import MANIFEST, atomic, finish, is_finished, record, start, write_json
+from lgdea.runs import atomic, finish, is_finished, record, start, write_json
 from lgdea.vocabulary import Vocabulary, using_vocabulary
 from lgdea.vocabulary.extension import vocabulary_of, write_lexicon
 
@@ -277,7 +285,7 @@ class Evidence(Sequence[Unit]):
             write_rejects(self.rejects)
         write_json(folder / QUALITY, {k: v for k, v in self.summary.items() if k not in _SUMMARY})
         record(folder, inputs=manifest["inputs"], input_hashes=manifest["input_hashes"])
-        finish(folder, summary=self.summary, run_id=self.run_id)
+        finish(folder, written_files(folder), summary=self.summary, run_id=self.run_id)
         return folder
 
     # -- shown ---------------------------------------------------------------------------------------------------
@@ -355,9 +363,3 @@ def _to_units(table: pd.DataFrame) -> Iterator[Unit]:
         part = table.iloc[at : at + 4096].astype(object)
         for row in part.where(part.notna(), None).to_dict("records"):
             yield Unit.model_validate(row)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the ``run.json`` of an evidence folder."""
-    content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return content

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lgdea.api.evidence import Evidence, read_manifest
+from lgdea.api.evidence import Evidence
 from lgdea.config import load_config
 from lgdea.errors import LgdeaError, UsageError
 from lgdea.evidence.backends.base import GROUP
@@ -23,9 +23,10 @@ from lgdea.evidence.prompts import shipped_prompts
 from lgdea.evidence.report_reader import Reports
 from lgdea.evidence.runner import extract_from_config, rejected_shares
 from lgdea.evidence.schema import Unit
+from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
 from lgdea.records.streams import TableReader
-from lgdea.runs import fingerprint, require_finished
+from lgdea.runs import MANIFEST, check_output, fingerprint, require_finished
 from lgdea.shipped import config_files
 from lgdea.vocabulary.extension import vocabulary_of
 
@@ -121,7 +122,7 @@ def extract(
         return Evidence(
             read_evidence(folder),
             tuple(iter_rejects(folder)),
-            manifest=read_manifest(folder),
+            manifest=read_manifest(folder / MANIFEST),
             reports=Reports(source, loaded.limit),
             vocabulary=vocabulary_of(folder),
         )
@@ -151,8 +152,10 @@ def load_evidence(folder: str | Path, reports: ReportSource | None = None) -> Ev
         Evidence(1 report, ...
     """
     folder = require_finished(folder, what="evidence", made_by=MADE_BY)
-    TableReader(folder / EVIDENCE, Unit, ["unit_id"])  # the table is read when it is needed, but checked now
-    manifest = read_manifest(folder)
+    TableReader(
+        check_output(folder / EVIDENCE), Unit, ["unit_id"]
+    )  # the table is read when it is needed, but checked now
+    manifest = read_manifest(folder / MANIFEST)
     if reports is None:
         return _open(folder, _find_reports(manifest))
     texts = Reports(_to_source(reports), manifest.get("config", {}).get("limit"))
@@ -182,7 +185,7 @@ def list_prompts() -> list[str]:
 
 
 def _open(folder: Path, reports: Reports | None) -> Evidence:
-    return Evidence(manifest=read_manifest(folder), reports=reports, folder=folder)
+    return Evidence(manifest=read_manifest(folder / MANIFEST), reports=reports, folder=folder)
 
 
 def _to_source(reports: ReportSource) -> Archive | pd.DataFrame:

@@ -31,6 +31,7 @@ from lgdea.cli import (
     report,
     review,
     suites,
+    verify,
 )
 from lgdea.cli.console import printable, start_logging
 from lgdea.errors import LgdeaError
@@ -89,6 +90,7 @@ suites.register(evaluate.app)
 app.add_typer(evaluate.app, name="eval")
 app.command("heatmap")(heatmap.heatmap)
 app.command("report")(report.report)
+app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from torch import nn
 
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
+from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_model
 from lgdea.version import __version__
@@ -63,10 +63,12 @@ def save_head(folder: str | Path, name: str, head: nn.Module, content: dict[str,
     """
     folder = Path(folder)
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
+    (folder / f"{name}_head.json").unlink(missing_ok=True)  # it seals the weights
     with runs.atomic(folder / f"{name}_head.safetensors") as temporary:
-        save_file(weights, temporary, metadata={"format": "pt", "lgdea_version": __version__})
+        save_file(weights, temporary, metadata={"format": "pt"})
     head_file = {"format_version": FORMAT_VERSION, "lgdea_version": __version__, **content}
-    runs.write_json(folder / f"{name}_head.json", head_file)  # last: without it there is no head
+    # Last: without it there is no head.
+    runs.write_json(folder / f"{name}_head.json", seal(head_file, folder, [f"{name}_head.safetensors"]))
 
 
 def read_head(folder: str | Path, name: str) -> dict[str, Any]:
@@ -83,10 +85,8 @@ def read_head(folder: str | Path, name: str) -> dict[str, Any]:
             file=folder,
             remedy=f"train one: `lgdea compare train --config {name} MODEL ARCHIVE ...`",
         )
-    try:
-        content = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, OSError) as error:
-        raise DataError(f"cannot be read ({error})", file=file, remedy="copy the folder again") from None
+    content = read_manifest(file, what="head's file", remedy="copy the folder again")
+    check_file(file.with_suffix(".safetensors"), content, file.parent)
     version = content.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise UsageError(

@@ -10,7 +10,8 @@ from lgdea.comparison.config import ComparisonData
 from lgdea.errors import DataError
 from lgdea.evidence.coverage import require_all_reports
 from lgdea.evidence.io import read_evidence
-from lgdea.imaging.cache import ImageCache, build_cache
+from lgdea.imaging.cache import build_cache
+from lgdea.imaging.frames import ImageCache
 from lgdea.imaging.transforms import Preprocess
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 from lgdea import runs
 from lgdea.comparison.config import ComparisonConfig
 from lgdea.errors import TrainingError, UsageError
+from lgdea.models.serialization import model_files
 from lgdea.training.callbacks import checkpoint_step, newest_checkpoint
 from lgdea.training.csv_logger import truncate_after
 from lgdea.training.process_info import ProcessInfo, exclusive_lock
@@ -70,11 +72,13 @@ def train_head(
         if not path.exists():
             raise UsageError(f"no such {name}", file=path, remedy="check the path")
     start = newest_checkpoint(out / CHECKPOINTS)
-    with quiet():
+    with quiet(), ExitStack() as stack:
         callbacks = make_callbacks(config.trainer.get("callbacks"))
         what, checkpoint_steps = f"training the {config.task} head", config.checkpoint.every_steps
         trainer = make_trainer(config.trainer, out, what=what, checkpoint_steps=checkpoint_steps, callbacks=callbacks)
         process = ProcessInfo(trainer.global_rank, trainer.world_size)
+        if trainer.is_global_zero:
+            stack.enter_context(runs.locked(out))
         with exclusive_lock(out, process):
             settings = config.model_dump(mode="json")
             resumed = runs.start(out, stage=f"compare {config.task}", config=settings, inputs=inputs, free=FREE_KEYS)
@@ -86,7 +90,8 @@ def train_head(
         _fit(trainer, training, config, out, start)
         if trainer.is_global_zero:
             training.save(out / "model")
-            runs.finish(out, steps=config.max_steps, counts=training.counts, metrics=last_values(out / METRICS))
+            files = [f"model/{name}" for name in model_files(out / "model")]
+            runs.finish(out, files, steps=config.max_steps, counts=training.counts, metrics=last_values(out / METRICS))
         trainer.strategy.barrier()
     return out / "model"
 

@@ -7,8 +7,10 @@ NaN and the reason in ``error``. An encoder without a text side leaves no report
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -30,6 +32,7 @@ from lgdea.evaluation.encoders.protocol import (
     notes_of,
 )
 from lgdea.evaluation.images import ImageSource, track
+from lgdea.records.tables import writing
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
@@ -76,11 +79,25 @@ def embed_archive(
     out, name, encoder = Path(out), model_name(model), as_image_encoder(model)
     if not len(archive.images) and not len(archive.reports):
         raise DataError("has neither images nor reports", file=archive.folder, remedy="choose another archive")
+    with runs.locked(out):
+        _embed(encoder, name, archive, out, batch_size, workers, model_folder)
+    _check_share(out, max_unreadable)
+    return out
+
+
+def _embed(
+    encoder: ImageEncoder,
+    name: str,
+    archive: Archive,
+    out: Path,
+    batch_size: int,
+    workers: int,
+    model_folder: str | Path | None,
+) -> None:
     inputs = {"archive": archive.folder} | ({} if model_folder is None else {"model": model_folder})
-    runs.start(out, stage="embed", config={"model": name}, inputs=inputs)
+    runs.start(out, stage="embed", config={"model": name, "pictures": _stamp_pictures(archive)}, inputs=inputs)
     if runs.is_finished(out):
-        _check_share(out, max_unreadable)
-        return out
+        return
     reader = encoder if isinstance(encoder, EvaluableModel) else None
     black = np.zeros((64, 64), np.float32)
     dim = np.shape(encoder.encode_images([black]) if reader is None else reader.encode_texts(["normal chest"]))[1]
@@ -112,14 +129,13 @@ def embed_archive(
                 yield l2_normalize(reader.encode_texts(block), "report embeddings"), {}
 
         counts["reports"] = _fill(out, "report", list(texts), dim, batch_size, embed_reports)
-    runs.finish(out, not_embedded=counts, notes=notes_of(encoder))
-    _check_share(out, max_unreadable)
-    return out
+    files = [f"{side}.{end}" for side in counts for end in ("npy", "parquet")]
+    runs.finish(out, files, not_embedded=counts, notes=notes_of(encoder))
 
 
 def missing_images(folder: str | Path) -> pd.DataFrame:
     """Rows of ``images.parquet`` (``image_id, error``) of the images that could not be read."""
-    rows = pd.read_parquet(Path(folder) / "images.parquet")
+    rows = pd.read_parquet(runs.check_output(Path(folder) / "images.parquet"))
     return rows[rows["error"].notna()].reset_index(drop=True)
 
 
@@ -134,11 +150,31 @@ def read_embeddings(folder: str | Path, side: str) -> tuple[Vectors, pd.DataFram
     folder = runs.require_finished(folder, what="embeddings folder", made_by="lgdea embed")
     if not (folder / f"{side}s.npy").exists():
         raise UsageError(f"holds no {side} embeddings", file=folder, remedy="its encoder has no text side")
-    ids = pd.read_parquet(folder / f"{side}s.parquet")
+    ids = pd.read_parquet(runs.check_output(folder / f"{side}s.parquet"))
     missing = int(ids["error"].notna().sum())
     if missing:
         _log.warning("%d of %d %s embeddings are NaN; the column error says why", missing, len(ids), side)
-    return np.load(folder / f"{side}s.npy", mmap_mode="r"), ids
+    return np.load(runs.check_output(folder / f"{side}s.npy"), mmap_mode="r"), ids
+
+
+def _allocate(file: Path, shape: tuple[int, int]) -> None:
+    """Make the array with all its disk blocks: writing into a hole of a full disk would kill the process (SIGBUS)."""
+    np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with writing(file), file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+
+
+def _stamp_pictures(archive: Archive) -> str:
+    """Hash the size and time of every picture: whoever replaces some and resumes is not to get stale rows."""
+    digest = hashlib.sha256()
+    for image_id, path in zip(archive.images["image_id"], archive.images["path"], strict=True):
+        try:
+            state = (archive.image_root / path).stat()
+            digest.update(f"{image_id} {state.st_size} {state.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{image_id} missing\n".encode())
+    return digest.hexdigest()
 
 
 def _check_share(out: Path, allowed: float) -> None:
@@ -157,13 +193,13 @@ def _fill(
 ) -> int:
     """Write ``<side>s.npy`` block by block and the ids last; returns how many items were not embedded."""
     table, progress_file, array_file = (out / f"{side}s.{end}" for end in _ENDS)
-    if table.exists():
+    if table.exists() and array_file.exists():
         return int(pd.read_parquet(table)["error"].notna().sum())
     done, errors = 0, {}
     if progress_file.exists():
         done, errors = json.loads(progress_file.read_text(encoding="utf-8")).values()
     elif ids:
-        np.lib.format.open_memmap(array_file, mode="w+", dtype=np.float32, shape=(len(ids), dim)).flush()
+        _allocate(array_file, (len(ids), dim))
     else:
         np.save(array_file, np.zeros((0, dim), np.float32))  # an empty file cannot be mapped
     starts = range(done, len(ids), batch_size)

@@ -16,7 +16,7 @@ from lgdea.errors import DataError
 from lgdea.evaluation.encoders.protocol import Pixels
 
 if TYPE_CHECKING:
-    from lgdea.imaging.cache import ImageCache
+    from lgdea.imaging.frames import ImageCache
     from lgdea.records.archive import Archive
 
 T = TypeVar("T")

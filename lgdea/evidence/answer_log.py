@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from array import array
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Response
-from lgdea.evidence.io import RawLine, RawRecord, raw_shards, scan_shard
+from lgdea.evidence.io import RawLine, RawRecord, raw_line, raw_shards, scan_shard
 from lgdea.records.tables import writing
 
 try:
@@ -134,7 +133,7 @@ class AnswerLog:
         if response.logprobs is not None:
             record["logprobs"] = dict(response.logprobs)
         with writing(self._file):
-            line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
+            line = raw_line(record)
             self._stream.write(line)
             self._stream.flush()
         self._index.append(response.request_id, RecordLocation(self._number, self._end))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from lgdea.errors import UsageError
 from lgdea.evidence.io import MADE_BY, REVIEWED
 from lgdea.evidence.report_reader import Reports
+from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
 from lgdea.records.tables import read_frame
-from lgdea.runs import MANIFEST, fingerprint, require_finished
+from lgdea.runs import MANIFEST, check_output, fingerprint, require_finished
 
 
 def reports_asked(folder: str | Path, archive: Archive) -> list[str]:
@@ -23,7 +23,7 @@ def reports_asked(folder: str | Path, archive: Archive) -> list[str]:
     """
     folder = require_finished(folder, what="evidence", made_by=MADE_BY)
     file = folder / MANIFEST
-    manifest = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    manifest = read_manifest(file) if file.is_file() else {}
     if not _is_of(manifest, archive):
         raise UsageError(
             "was extracted from other reports than this archive's",
@@ -33,7 +33,7 @@ def reports_asked(folder: str | Path, archive: Archive) -> list[str]:
     ids = [str(i) for i in archive.reports["report_id"]]
     limit = manifest.get("config", {}).get("limit")
     if (folder / REVIEWED).is_file():
-        asked = set(read_frame(folder / REVIEWED)["report_id"])
+        asked = set(read_frame(check_output(folder / REVIEWED))["report_id"])
     elif limit is not None:
         asked = {report.report_id for report in Reports(Archive.open(archive.folder), limit)}
     else:

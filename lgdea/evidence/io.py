@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ import pandas as pd
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.schema import Unit
 from lgdea.records.tables import read_table, writing
-from lgdea.runs import atomic, require_finished
+from lgdea.runs import atomic, check_output, require_finished
+from lgdea.vocabulary.extension import LEXICON
 
 EVIDENCE = "evidence.parquet"
 REJECTS = "rejects.jsonl"
@@ -23,6 +26,7 @@ REVIEWED = "reviewed.parquet"
 """In a folder of corrections: the reports that were reviewed."""
 RAW = "raw"
 RAW_VERIFY = "raw-verify"
+_CRC = re.compile(rb', "crc": "([0-9a-f]{8})"\}\s*$')
 MADE_BY = "lgdea extract"
 
 
@@ -82,7 +86,7 @@ def read_evidence(folder: str | Path) -> pd.DataFrame:
         DataError: The table is damaged or of another schema version.
     """
     folder = require_finished(folder, what="evidence", made_by=MADE_BY)
-    return read_table(folder / EVIDENCE, Unit)
+    return read_table(check_output(folder / EVIDENCE), Unit)
 
 
 def iter_rejects(folder: str | Path) -> Iterator[Reject]:
@@ -92,13 +96,18 @@ def iter_rejects(folder: str | Path) -> Iterator[Reject]:
         UsageError: There is no such folder, or the extraction is unfinished.
         DataError: A line is no reject.
     """
-    file = require_finished(folder, what="evidence", made_by=MADE_BY) / REJECTS
+    file = check_output(require_finished(folder, what="evidence", made_by=MADE_BY) / REJECTS)
     with file.open(encoding="utf-8") as stream:
         for row, line in enumerate(stream, start=1):
             try:
                 yield Reject(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise DataError(f"is not a reject ({error})", file=file, row=row) from None
+
+
+def written_files(folder: Path) -> list[str]:
+    """List the files of an evidence folder for its ``run.json``; raw answers have a checksum in each line."""
+    return [name for name in (EVIDENCE, REJECTS, QUALITY, REVIEWED, LEXICON) if (folder / name).is_file()]
 
 
 @contextmanager
@@ -151,6 +160,19 @@ def scan_shard(file: Path) -> Iterator[tuple[int, RawRecord]]:
             offset += len(line)
 
 
+def raw_line(record: Mapping[str, Any]) -> bytes:
+    """Write a raw answer as a line that ends with the CRC-32 of what is before it."""
+    text = json.dumps(record, ensure_ascii=True).encode()
+    return b'%s, "crc": "%08x"}\n' % (text[:-1], zlib.crc32(text[:-1]))
+
+
+def _check_crc(line: bytes) -> None:
+    """Lines of earlier versions have none."""
+    found = _CRC.search(line)
+    if found is not None and zlib.crc32(line[: found.start()]) != int(found[1], 16):
+        raise ValueError("its checksum differs")
+
+
 def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
     """One line of a shard.
 
@@ -158,6 +180,7 @@ def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
         DataError: It is no raw response; ``file`` and ``row`` are named.
     """
     try:
+        _check_crc(line)
         record = json.loads(line)
         key = record["request_id"]
         if len(bytes.fromhex(key)) != 12:

@@ -54,7 +54,7 @@ class Reports:
             self._table: _Frame | TableReader = _Frame(source)
         else:
             archive = source if isinstance(source, Archive) else Archive.open(source)
-            self._table = TableReader(archive.folder / "reports.parquet", Report, _COLUMNS)
+            self._table = TableReader(archive.table_file("reports"), Report, _COLUMNS)
             self.inputs["reports"] = self._table.file
         self._check_ids()
 

@@ -38,7 +38,7 @@ from lgdea.errors import EvidenceError, RejectedShareError, UsageError
 from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
-from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer
+from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer, written_files
 from lgdea.evidence.language_check import OTHER_LANGUAGES, list_languages, require_language
 from lgdea.evidence.postprocess import ReportProcessor
 from lgdea.evidence.prompts import Prompt, load_prompt
@@ -49,6 +49,7 @@ from lgdea.evidence.result_tables import BATCH_ITEMS, ResultTables, in_batches, 
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.verification import Verification
 from lgdea.evidence.workers import WorkerPool
+from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
 from lgdea.records.streams import TableWriter
 from lgdea.runs import MANIFEST, SUCCESS, finish, is_finished, record, start, write_json
@@ -148,7 +149,7 @@ def extract(
             file=out / REJECTS,
             remedy="run the same command again to ask only these, or accept their loss with --accept-unanswered",
         )
-    finish(out, summary=summary, run_id=run.run_id)
+    finish(out, written_files(out), summary=summary, run_id=run.run_id)
     _check_share(summary, max_rejected, out)
     if prompt is not None:
         _check_empty(summary, max_empty, out)
@@ -208,7 +209,7 @@ class _Run:
     @property
     def run_id(self) -> str:
         """Hash of what made the units: the same reports, backend and prompt give the same id, and so the same table."""
-        manifest = json.loads((self.out / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(self.out / MANIFEST)
         content = json.dumps([manifest[name] for name in _IDENTITY], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -268,7 +269,7 @@ def rare_collection() -> Iterator[None]:
 
 
 def _read_summary(out: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["summary"]
+    summary: dict[str, Any] = read_manifest(out / MANIFEST)["summary"]
     return summary
 
 

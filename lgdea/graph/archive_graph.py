@@ -18,6 +18,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.graph.diffusion import diffuse, seed_matrix
 from lgdea.graph.links import propagate
 from lgdea.graph.neighbours import AFFINITY_POWER, Index, Mode, affinity, knn
+from lgdea.manifests import check_file, read_manifest, seal
 
 FORMAT_VERSION = 1
 TENSORS = "graph.safetensors"
@@ -117,6 +118,7 @@ def save_graph(graph: ArchiveGraph, folder: str | Path) -> Path:
         shapes[name] = [int(n) for n in matrix.shape]
         for part in ("data", "indices", "indptr"):
             tensors[f"{name}.{part}"] = np.ascontiguousarray(getattr(matrix, part))
+    (folder / DESCRIPTION).unlink(missing_ok=True)  # it seals the tensors
     with runs.atomic(folder / TENSORS) as temporary:
         save_file(tensors, temporary)
     description = {
@@ -126,7 +128,8 @@ def save_graph(graph: ArchiveGraph, folder: str | Path) -> Path:
         "image_ids": graph.image_ids,
         "report_ids": graph.report_ids,
     }
-    runs.write_text(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False, allow_nan=False) + "\n")
+    sealed = seal(description, folder, [TENSORS])
+    runs.write_text(folder / DESCRIPTION, json.dumps(sealed, ensure_ascii=False, allow_nan=False) + "\n")
     return folder
 
 
@@ -142,9 +145,10 @@ def load_graph(folder: str | Path) -> ArchiveGraph:
         raise UsageError("no graph here", file=folder, remedy="`lgdea pretrain` writes one into its run folder")
     remedy = "delete the folder; resuming the run builds the graph again"
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        description = read_manifest(folder / DESCRIPTION, what="graph's description", remedy=remedy)
         if description["format_version"] > FORMAT_VERSION:
             raise UsageError("a newer lgdea wrote this graph", file=folder / DESCRIPTION, remedy="upgrade lgdea")
+        check_file(folder / TENSORS, description, folder)
         tensors = load_file(folder / TENSORS)
         matrices = {
             name: sparse.csr_array(

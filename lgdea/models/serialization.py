@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from lgdea import runs
 from lgdea.errors import DataError, LgdeaError, UsageError
+from lgdea.manifests import FILES, check_file, read_manifest, seal
 from lgdea.models.card import model_card
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
 from lgdea.models.tower_weights import load_published, read_checkpoint
 from lgdea.version import __version__
-from lgdea.vocabulary.extension import using_vocabulary_of, write_lexicon
+from lgdea.vocabulary.extension import LEXICON, using_vocabulary_of, write_lexicon
 
 FORMAT_VERSION = 5
 CONFIG = "config.json"
@@ -62,14 +63,22 @@ def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any
         "model": model.settings,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    (folder / CONFIG).unlink(missing_ok=True)  # it seals the other files
     with runs.atomic(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary, metadata={"format": "pt", "lgdea_version": __version__})
+        # One key only: safetensors writes several in any order, and equal weights are to give equal files.
+        save_file(weights, temporary, metadata={"format": "pt"})
     runs.write_json(folder / PREPROCESS, model.preprocess.to_dict())
-    model.tokenizer.save_pretrained(str(folder))
+    tokenizer = {Path(file).name for file in model.tokenizer.save_pretrained(str(folder))}
     write_lexicon(model.vocabulary.site, folder)
     runs.write_text(folder / CARD, model_card(config, weights, card_fields or {}))
-    runs.write_json(folder / CONFIG, config)  # last: a folder without it is not yet a model
+    computed_with = [n for n in {WEIGHTS, PREPROCESS, LEXICON, *tokenizer} if (folder / n).is_file()]  # not the card
+    runs.write_json(folder / CONFIG, seal(config, folder, computed_with))  # last: without it a folder is no model yet
     return folder
+
+
+def model_files(folder: str | Path) -> list[str]:
+    """List the files of a model folder that decide what the model computes: all but its card."""
+    return sorted(file.name for file in Path(folder).iterdir() if file.is_file() and file.name != CARD)
 
 
 def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
@@ -100,7 +109,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError("no such model folder", file=folder, remedy="check the path; `lgdea pretrain` makes one")
-    config = _read_json(folder / CONFIG)
+    config = read_manifest(folder / CONFIG, what="model's file", remedy="copy the whole folder")
     version = config.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise UsageError(
@@ -108,6 +117,8 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
             file=folder / CONFIG,
             remedy=f"upgrade lgdea (the model was written by {config.get('lgdea_version', 'an unknown version')})",
         )
+    for name in config.get(FILES, ()):
+        check_file(folder / name, config, folder)
     _read_json(folder / "tokenizer.json")
     preprocess = _read_json(folder / PREPROCESS)
     try:

@@ -15,7 +15,7 @@ from PIL import Image as Picture
 from threadpoolctl import threadpool_limits
 
 from lgdea.config import validate
-from lgdea.errors import ConfigError, UsageError
+from lgdea.errors import ConfigError
 from lgdea.evidence.schema import Unit
 from lgdea.phantom.config import PhantomConfig, catalogue, presets
 from lgdea.phantom.film import render
@@ -23,8 +23,9 @@ from lgdea.phantom.marks import Lesion, Mark, bounding_box
 from lgdea.phantom.patients import Appointment, count_visits, plan_patient
 from lgdea.phantom.reports import write_report
 from lgdea.phantom.wording import place_words, severity_word, wording
-from lgdea.records.archive import Archive, write_archive
+from lgdea.records.archive import Archive, require_free, write_archive
 from lgdea.records.schema import Box, Image, Report, Study
+from lgdea.runs import SUCCESS
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.phrases import canonical_phrase
 
@@ -127,11 +128,9 @@ def generate(
 
 
 def _clear(out: Path) -> None:
-    """Remove the pictures of an older phantom; refuse a folder that holds anything else."""
-    if out.exists() and not out.is_dir():
-        raise UsageError("is a file, not a folder", file=out, remedy="choose another --out")
-    if (out / "archive.json").exists() and Archive.open(out).name != NAME:
-        raise UsageError("holds another archive", file=out, remedy="choose another --out")
+    """Remove the pictures of an older phantom, finished or not; refuse a folder that holds anything else."""
+    require_free(out, NAME)
+    (out / SUCCESS).unlink(missing_ok=True)  # killed from here on, the archive is unfinished and says so
     for name in ("images", "masks"):
         shutil.rmtree(out / name, ignore_errors=True)
 

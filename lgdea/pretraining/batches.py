@@ -24,7 +24,7 @@ from lgdea.vocabulary.entailment import PRESENT, UNCERTAIN
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from lgdea.imaging.cache import Frames
+    from lgdea.imaging.frames import Frames
     from lgdea.training.feature_cache import FeatureCache
 
 Batch = dict[str, Tensor]

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from lgdea.imaging.cache import Frames
+from lgdea.imaging.frames import Frames
 from lgdea.imaging.transforms import Augment, Preprocess
 from lgdea.models.create import create_model
 from lgdea.models.image_tower import names_weights

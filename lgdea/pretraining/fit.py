@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 
 from lgdea import runs
 from lgdea.errors import TrainingError
-from lgdea.models.serialization import save_model
+from lgdea.models.serialization import model_files, save_model
 from lgdea.pretraining.build import build_training
 from lgdea.pretraining.callbacks import CollapseCheck, Validation
 from lgdea.pretraining.config import PretrainConfig
@@ -33,6 +34,7 @@ from lgdea.training.trainer import CHECKPOINTS, LOG_EVERY_N_STEPS, METRICS, last
 from lgdea.vocabulary.extension import using_vocabulary_of
 
 STAGE = "pretrain"
+MODEL = "model"
 FREE_KEYS = (
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.logger"),
     *(
@@ -76,8 +78,10 @@ def fit(
         TrainingError: The loss is not a number, the evidence space collapsed, or no checkpoint can be read.
     """
     check_inputs(config)
-    with quiet(), using_vocabulary_of(config.data.evidence):
+    with quiet(), using_vocabulary_of(config.data.evidence), ExitStack() as stack:
         run = PretrainRun(config, out, logger=logger, callbacks=callbacks)
+        if run.trainer.is_global_zero:
+            stack.enter_context(runs.locked(out))
         run.prepare()
         if not run.finished:
             run.train()
@@ -120,7 +124,7 @@ class PretrainRun:
     @property
     def model_folder(self) -> Path:
         """Folder of the trained model."""
-        return self.out / "model"
+        return self.out / MODEL
 
     def prepare(self) -> None:
         """Open the run folder, read the inputs, build module and data; only the first where the run is finished."""
@@ -198,6 +202,7 @@ class PretrainRun:
             save_model(model.cpu(), self.model_folder, self._card_fields())
             runs.finish(
                 self.out,
+                [f"{MODEL}/{name}" for name in model_files(self.model_folder)],
                 steps=self.config.max_steps,
                 counts=self.inputs.corpus.counts(),
                 metrics=last_values(self.out / METRICS),

@@ -13,7 +13,8 @@ from lgdea.errors import DataError, UsageError
 from lgdea.evidence.coverage import require_all_reports
 from lgdea.evidence.io import read_evidence
 from lgdea.evidence.schema import Unit
-from lgdea.imaging.cache import Frames, ImageCache, build_cache
+from lgdea.imaging.cache import build_cache
+from lgdea.imaging.frames import Frames, ImageCache
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, training_states, without_images
 from lgdea.pretraining.validation import ValidationSet, validation_set

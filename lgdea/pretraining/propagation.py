@@ -18,6 +18,7 @@ from lgdea.graph.archive_graph import ArchiveGraph, build_graph, load_graph, sav
 from lgdea.graph.diffusion import confidence_weight
 from lgdea.graph.links import link_weights, propagate, propagated_histograms
 from lgdea.graph.neighbours import node_vectors
+from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.pretraining.config import GraphConfig
 from lgdea.vocabulary.entailment import PRESENT, UNCERTAIN
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 PROPAGATED = "propagated.safetensors"
+MANIFEST = "propagated.json"
 OLD_PROPAGATED = "said.safetensors"
 """Its name in format version 1."""
 TARGET_NAMES = ("image_histograms", "image_weight", "report_histograms", "report_weight")
@@ -159,9 +161,11 @@ def quality(propagated: Propagated, corpus: Corpus, targets: sparse.csr_array) -
 def save(propagated: Propagated, folder: Path, step: int) -> None:
     """Write the graph of ``step`` and its targets; a resumed run reads them instead of making them anew."""
     place = folder / _name(step)
+    (place / MANIFEST).unlink(missing_ok=True)  # killed before the end, the folder has no hash rather than a wrong one
     save_graph(propagated.graph, place)
     with runs.atomic(place / PROPAGATED) as temporary:
         save_file({name: np.ascontiguousarray(getattr(propagated, name)) for name in TARGET_NAMES}, temporary)
+    runs.write_json(place / MANIFEST, seal({}, place, [PROPAGATED]))
 
 
 def load(folder: Path, step: int) -> Propagated:
@@ -180,6 +184,8 @@ def load(folder: Path, step: int) -> Propagated:
         )
     graph = load_graph(place)
     try:
+        manifest = place / MANIFEST
+        check_file(place / PROPAGATED, read_manifest(manifest) if manifest.exists() else {}, place)
         saved = load_file(place / PROPAGATED)
         targets = {name: saved[name] for name in TARGET_NAMES}
         return Propagated(graph=graph, links=_row_normalised(graph.links), **targets)

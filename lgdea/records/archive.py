@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lgdea.errors import DataError, UsageError
+from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.records import tables as t
 from lgdea.records.schema import SCHEMA_VERSION, TABLES, Split
 from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text
@@ -49,6 +50,7 @@ class Archive:
         self.info: dict[str, Any] = dict(manifest.get("info", {}))
         self.extra_names = tuple(manifest.get("extra_tables", {}))
         self._listed: dict[str, int] = {name: int(manifest["tables"][name]) for name in TABLES}
+        self._manifest = manifest
         self.is_part = False
 
     @classmethod
@@ -64,10 +66,10 @@ class Archive:
         if not file.is_file():
             raise UsageError("holds no archive (archive.json is missing)", file=folder, remedy="check the path")
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
+            manifest = read_manifest(file, what="archive's description")
             version = str(manifest["schema_version"])
             archive = cls(folder.resolve(), manifest)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"is not an archive description ({error})", file=file, remedy="build it again") from None
         if version != SCHEMA_VERSION:
             raise DataError(
@@ -109,7 +111,17 @@ class Archive:
         Returns:
             The table, None when this archive has none of that name.
         """
-        return t.read_frame(self.folder / f"{name}.parquet") if name in self.extra_names else None
+        return t.read_frame(self.table_file(name)) if name in self.extra_names else None
+
+    def table_file(self, name: str) -> Path:
+        """The file of a table, compared with the hash that it was written with.
+
+        Raises:
+            DataError: It is not as it was written.
+        """
+        file = self.folder / f"{name}.parquet"
+        check_file(file, self._manifest, self.folder)
+        return file
 
     def with_tables(self, **tables: pd.DataFrame) -> Archive:
         """Copy the archive with some of its five tables replaced in memory; what is on disk stays.
@@ -168,7 +180,7 @@ class Archive:
         return dict(zip(self.images["image_id"], self.images["path"], strict=True))
 
     def _table(self, name: str) -> pd.DataFrame:
-        return t.read_table(self.folder / f"{name}.parquet", TABLES[name])
+        return t.read_table(self.table_file(name), TABLES[name])
 
     def _counts(self) -> dict[str, int]:
         """Rows of each table; from the manifest where the table has not been read or replaced."""
@@ -229,7 +241,7 @@ def write_archive(
     unknown = (set(tables) - set(TABLES)) | (set(extra) & set(TABLES))
     if unknown:
         raise UsageError(f"table name {min(unknown)!r} is not one of {list(TABLES)}, or is taken", file=folder)
-    old = _old_manifest(folder, name)
+    old = require_free(folder, name)
     whole = {n: t.to_arrow(tables.get(n, []), model, file=folder / f"{n}.parquet") for n, model in TABLES.items()}
     more = {n: t.frame_to_arrow(frame, file=folder / f"{n}.parquet") for n, frame in extra.items()}
     manifest = {
@@ -243,9 +255,10 @@ def write_archive(
     }
     with t.writing(folder), _staging(folder) as staging:
         for n, table in {**whole, **more}.items():
-            pq.write_table(table, staging / f"{n}.parquet", compression="zstd")
-        write_json(staging / ARCHIVE, manifest)
-        write_json(staging / MANIFEST, {"stage": "data build", "finished": now(), "environment": environment()})
+            pq.write_table(table, staging / f"{n}.parquet", compression="zstd", write_page_checksum=True)
+        files = [f"{n}.parquet" for n in (*whole, *more)]
+        write_json(staging / ARCHIVE, seal(manifest, staging, files))
+        write_json(staging / MANIFEST, seal({"stage": "data build", "finished": now(), "environment": environment()}))
         (folder / SUCCESS).unlink(missing_ok=True)
         for stale in set(old.get("extra_tables", {})) - set(extra):
             (folder / f"{stale}.parquet").unlink(missing_ok=True)
@@ -271,18 +284,29 @@ def _staging(folder: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
-def _old_manifest(folder: Path, name: str) -> dict[str, Any]:
+def require_free(folder: str | Path, name: str) -> dict[str, Any]:
+    """Check that a build of the archive ``name`` may write into ``folder``.
+
+    Returns:
+        The ``archive.json`` of an earlier build, finished or not, of the same name; empty when there is none.
+
+    Raises:
+        UsageError: ``folder`` is a file, or holds another archive.
+    """
+    folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError("is a file, not a folder", file=folder, remedy="choose another --out")
     try:
         old = json.loads((folder / ARCHIVE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
+    if not isinstance(old, dict):
+        return {}
     if old.get("name") != name:
         raise UsageError(
             f"holds the archive {old.get('name')!r} already", file=folder, remedy="choose another --out or remove it"
         )
-    return dict(old)
+    return old
 
 
 def _portable(image_root: Path, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,9 @@ from lgdea.errors import DataError, UsageError
 from lgdea.records.archive import Archive
 from lgdea.records.schema import Pairing
 from lgdea.records.split import patient_position
-from lgdea.records.tables import read_table, write_table
+from lgdea.records.tables import read_metadata, read_table, to_arrow, write_table
+
+_SEAL = "rows_sha256"
 
 
 def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFrame:
@@ -58,9 +61,33 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
 
 def write_pairing(pairing: pd.DataFrame, file: str | Path) -> None:
     """Write a pairing; the recipe that :func:`make_pairing` left in ``attrs`` stands in the file's metadata."""
-    write_table(file, pairing, Pairing, metadata={str(key): str(value) for key, value in pairing.attrs.items()})
+    recipe = {str(key): str(value) for key, value in pairing.attrs.items()}
+    rows = to_arrow(pairing, Pairing, file=file).to_pandas()
+    write_table(file, pairing, Pairing, metadata={**recipe, _SEAL: _digest(rows)})
 
 
 def read_pairing(file: str | Path) -> pd.DataFrame:
-    """Read what :func:`write_pairing` wrote."""
-    return read_table(file, Pairing)
+    """Read what :func:`write_pairing` wrote.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: It is no pairing, or is not as it was written.
+    """
+    pairing = read_table(file, Pairing)
+    expected = read_metadata(file).get(_SEAL)  # none in files of earlier versions
+    if expected not in {None, _digest(pairing)}:
+        raise DataError("is not as it was written", file=file, remedy="restore it, or make it again: `lgdea data pair`")
+    return pairing
+
+
+def is_pairing(file: str | Path) -> bool:
+    """Tell whether a Parquet file is a pairing."""
+    try:
+        return read_metadata(file).get("lgdea_schema") == Pairing.__name__
+    except DataError:
+        return False
+
+
+def _digest(pairing: pd.DataFrame) -> str:
+    """Hash of the rows: a pairing is a file by itself, without a manifest that could hold the file's hash."""
+    return hashlib.sha256(pairing.to_csv(index=False).encode()).hexdigest()

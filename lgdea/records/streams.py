@@ -51,7 +51,9 @@ class TableReader:
 
     def _open(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self.file, buffer_size=_READ_BUFFER, pre_buffer=False)
+            return pq.ParquetFile(
+                self.file, buffer_size=_READ_BUFFER, pre_buffer=False, page_checksum_verification=True
+            )
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
 
@@ -79,7 +81,9 @@ class TableWriter:
     def __enter__(self) -> TableWriter:
         with writing(self._file):
             temporary = self._stack.enter_context(atomic(self._file))
-            self._writer = pq.ParquetWriter(temporary, arrow_schema(self._row_model), compression="zstd")
+            self._writer = pq.ParquetWriter(
+                temporary, arrow_schema(self._row_model), compression="zstd", write_page_checksum=True
+            )
         return self
 
     def write(self, rows: Sequence[BaseModel]) -> None:

@@ -188,14 +188,14 @@ def _row_error(error: ValidationError, done: int, file: str | Path) -> DataError
 
 def _write(table: pa.Table, file: Path) -> None:
     with writing(file), atomic(file) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def _read(file: Path) -> pa.Table:
     if not file.is_file():
         raise UsageError("no such table", file=file, remedy="check the path")
     try:
-        return pq.ParquetFile(file).read()
+        return pq.ParquetFile(file, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"cannot be read ({_first_line(error)})", file=file, remedy="build it again, or restore the file"

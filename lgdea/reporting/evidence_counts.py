@@ -15,6 +15,7 @@ import pandas as pd
 from lgdea.annotation.compare_runs import is_actionable
 from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.evidence.io import QUALITY, REJECTS, Reject, iter_rejects
+from lgdea.manifests import read_manifest
 from lgdea.runs import MANIFEST
 
 _EXAMPLES = 3
@@ -117,7 +118,7 @@ def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> Ext
     """
     # A folder of corrections has refused nothing.
     rejects = tuple(iter_rejects(folder)) if (folder / REJECTS).is_file() else ()
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_manifest(folder / MANIFEST)
     summary = dict(manifest.get("summary") or {})
     counts = (
         ("reports", int(summary.get("reports", reports))),

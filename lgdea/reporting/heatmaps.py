@@ -200,8 +200,8 @@ def _write(
             message = "%d images cannot be read and have no heat map, such as %s: %s"
             _log.warning(message, len(skipped), skipped[0]["id"], skipped[0]["reason"])
         runs.write_json(out / "boxes.json", entries)
-        runs.finish(out, maps=len(entries), skipped=skipped)
-    content: list[Entry] = json.loads((out / "boxes.json").read_text(encoding="utf-8"))
+        runs.finish(out, ["boxes.json"], maps=len(entries), skipped=skipped)
+    content: list[Entry] = json.loads(runs.check_output(out / "boxes.json").read_text(encoding="utf-8"))
     return content
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from lgdea.errors import DataError, UsageError
+from lgdea.manifests import read_manifest
 from lgdea.reporting.curves import read_metrics
 from lgdea.runs import CONFIG, MANIFEST, is_finished
 
@@ -61,7 +62,7 @@ def read_run(label: str, folder: Path) -> PretrainingRun:
         config_text=text,
         config=config if isinstance(config, dict) else {},
         environment=_read_json(folder / "env.json"),
-        manifest=_read_json(folder / MANIFEST),
+        manifest=read_manifest(folder / MANIFEST) if (folder / MANIFEST).exists() else {},
         metrics=read_metrics(curves) if curves.exists() else {},
         finished=is_finished(folder),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from lgdea.errors import TrainingError
+from lgdea.errors import StoppedError, TrainingError
 
 KEEP_CHECKPOINTS = 2
 SUFFIX = ".ckpt"
@@ -49,6 +52,67 @@ class Checkpoints(Callback):
                 old.unlink()
 
 
+class StopOnSignal(Callback):
+    """Save a checkpoint and stop when the process is asked to end: by SIGTERM, or by SIGUSR1 as SLURM may send it.
+
+    Args:
+        run: The run folder, named in the error.
+        checkpoints: The callback that saves.
+        every_steps: How often several processes ask each other.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGUSR1) if hasattr(signal, "SIGUSR1") else (signal.SIGTERM,)
+
+    def __init__(self, run: Path, checkpoints: Checkpoints, every_steps: int) -> None:
+        self.run = run
+        self.checkpoints = checkpoints
+        self.every_steps = every_steps
+        self._received = 0
+        self._earlier: dict[int, Any] = {}
+
+    def on_train_start(self, *_: Any) -> None:
+        """Listen, in place of Lightning, which would lose the steps since the last checkpoint."""
+        if threading.current_thread() is threading.main_thread():
+            self._earlier = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save and stop.
+
+        Raises:
+            StoppedError: This process, or another of the run, was asked to end.
+        """
+        if not self._is_to_stop(trainer):
+            return
+        self.checkpoints.save(trainer)
+        number = self._received or signal.SIGTERM
+        raise StoppedError(
+            number,
+            f"stopped by {signal.Signals(number).name} at step {trainer.global_step} of {trainer.max_steps}, saved",
+            file=self.run,
+            remedy="repeat the command to resume",
+        )
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leave the signals as they were."""
+        for number, earlier in self._earlier.items():
+            signal.signal(number, earlier)
+        self._earlier = {}
+
+    def on_exception(self, *_: Any) -> None:
+        """Leave the signals as they were."""
+        self.on_train_end()
+
+    def _receive(self, number: int, _: Any) -> None:
+        self._received = number
+
+    def _is_to_stop(self, trainer: L.Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self._received != 0
+        if trainer.global_step % self.every_steps:
+            return False
+        return trainer.strategy.reduce_boolean_decision(self._received != 0, all=False)
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """List the complete checkpoints, newest first."""
     return sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True)
@@ -63,10 +127,13 @@ def newest_checkpoint(folder: Path) -> Path | None:
     files = list_checkpoints(folder)
     for file in files:
         try:
+            with zipfile.ZipFile(file) as records:
+                whole = records.testzip() is None  # torch.load compares no checksum
             torch.load(file, map_location="meta", weights_only=True)
         except Exception:
             continue
-        return file
+        if whole:
+            return file
     if files:
         raise TrainingError("no checkpoint can be read", file=folder, remedy="remove the run folder and start anew")
     return None

@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lgdea.errors import ConfigError
-from lgdea.training.callbacks import Checkpoints, LossCheck, ProgressLine
+from lgdea.training.callbacks import Checkpoints, LossCheck, ProgressLine, StopOnSignal
 from lgdea.training.csv_logger import CsvLogger
 
 METRICS = "metrics.csv"
@@ -53,12 +53,15 @@ def make_trainer(
         "enable_model_summary": False,
         **{key: value for key, value in block.items() if key not in ("logger", "callbacks")},
     }
+    log_steps = settings["log_every_n_steps"]
+    checkpoints = Checkpoints(out / CHECKPOINTS, checkpoint_steps)
     every: list[L.Callback] = [
         *own,
-        LossCheck(out, settings["log_every_n_steps"], checkpoint_steps),
+        LossCheck(out, log_steps, checkpoint_steps),
         *callbacks,
-        Checkpoints(out / CHECKPOINTS, checkpoint_steps),  # after all whose state it saves
+        checkpoints,  # after all whose state it saves
         ProgressLine(what),
+        StopOnSignal(out, checkpoints, log_steps),
     ]
     try:
         trainer = L.Trainer(

@@ -59,6 +59,7 @@ VERBS = [
     ("find",),
     ("heatmap",),
     ("report",),
+    ("verify",),
     ("doctor",),
 ]
 

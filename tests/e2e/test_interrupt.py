@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from lgdea.records.archive import write_archive
 from lgdea.records.schema import Report, Study
 
 REPORTS = 6000
+STEPS = 30
 INTERRUPTED = 130
 
 
@@ -32,12 +34,14 @@ def _lgdea(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def _interrupt_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> tuple[int, str]:
+def _interrupt_when(
+    process: subprocess.Popen[str], ready: Callable[[], bool], number: signal.Signals = signal.SIGINT
+) -> tuple[int, str]:
     deadline = time.monotonic() + 120
     while process.poll() is None and not ready():
         assert time.monotonic() < deadline, "the work never started"
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=120)
     return process.returncode, err
 
@@ -77,29 +81,44 @@ def test_extraction_is_interrupted_and_resumed(reports: Path, tmp_path: Path) ->
     assert read_evidence(out)["report_id"].nunique() == REPORTS
 
 
-def test_pretraining_is_interrupted_and_resumed(tmp_path: Path) -> None:
-    archive, evidence, pairing, run = (tmp_path / name for name in ("archive", "evidence", "pairing.parquet", "run"))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_pretraining_is_interrupted_and_resumed(
+    pretraining: list[str | Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    command = [*pretraining, "--out", run]
+
+    code, err = _interrupt_when(_lgdea(*command), lambda: any(run.glob("checkpoints/*.ckpt")), number)
+    assert code == (INTERRUPTED if number == signal.SIGINT else 128 + number), err
+    assert "repeat the command to resume" in _last_line(err)
+    assert "Traceback" not in err
+    assert not (run / "_SUCCESS").exists()
+    if number != signal.SIGINT:  # no step is lost
+        step = re.search(rf"stopped by {number.name} at step (\d+) of {STEPS}, saved", err)
+        assert step is not None, err
+        assert (run / "checkpoints" / f"step-{int(step[1]):07d}.ckpt").exists()
+
+    again = _lgdea(*command)
+    _, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert f"of {STEPS}" in err  # from which step it went on
+    assert (run / "model" / "model.safetensors").exists()
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert metrics["step"].max() <= STEPS
+    assert not metrics.duplicated(["step", "name"]).any()
+
+
+@pytest.fixture(scope="module")
+def pretraining(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """The command, without its ``--out``."""
+    tmp_path = tmp_path_factory.mktemp("inputs")
+    archive, evidence, pairing = (tmp_path / name for name in ("archive", "evidence", "pairing.parquet"))
     for command in (
         ("data", "build", "phantom", "default", "--out", archive, "--option", "studies=80", "--option", "size=96"),
         ("extract", archive, "--out", evidence),
         ("data", "pair", archive, "--fraction", "0.5", "--out", pairing),
     ):
         assert _lgdea(*command).wait(timeout=300) == 0, command
-    steps = 30
     settings = [f"data.archive={archive}", f"data.evidence={evidence}", f"data.pairing={pairing}"]
-    settings += [f"trainer.max_steps={steps}", "checkpoint.every_steps=5", "validation.max_images=0"]
-    command = ["pretrain", "--config", "demo-lgdea", "--out", run, *(x for s in settings for x in ("--set", s))]
-
-    code, err = _interrupt_when(_lgdea(*command), lambda: any(run.glob("checkpoints/*.ckpt")))
-    assert code == INTERRUPTED, err
-    assert "repeat the command to resume" in _last_line(err)
-    assert "Traceback" not in err
-    assert not (run / "_SUCCESS").exists()
-
-    again = _lgdea(*command)
-    _, err = again.communicate(timeout=300)
-    assert again.returncode == 0, err
-    assert (run / "model" / "model.safetensors").exists()
-    metrics = pd.read_csv(run / "metrics.csv")
-    assert metrics["step"].max() <= steps
-    assert not metrics.duplicated(["step", "name"]).any()
+    settings += [f"trainer.max_steps={STEPS}", "checkpoint.every_steps=5", "validation.max_images=0"]
+    return ["pretrain", "--config", "demo-lgdea", *(x for s in settings for x in ("--set", s))]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lgdea import runs
-from lgdea.errors import LgdeaError, UsageError
+from lgdea.errors import DataError, LgdeaError, UsageError
 
 
 def _start(folder: Path, source: Path, **config: object) -> bool:
@@ -81,6 +84,71 @@ def test_the_fingerprint_of_a_folder_ignores_times_but_no_table(tmp_path: Path) 
     assert runs.fingerprint(tmp_path / "a") == runs.fingerprint(tmp_path / "b")
     (tmp_path / "b" / "units.parquet").write_text("other")
     assert runs.fingerprint(tmp_path / "a") != runs.fingerprint(tmp_path / "b")
+
+
+def test_a_start_that_was_killed_at_any_write_can_be_repeated(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text, left = runs.write_text, 0
+
+    def die_after(count: int) -> None:
+        def write(file: Path, text: str) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                (file.parent / f".{file.name}.{os.getpid()}.tmp").write_text(text[:5])  # a kill cleans nothing up
+                raise KeyboardInterrupt
+            write_text(file, text)
+
+        nonlocal left
+        left = count
+        monkeypatch.setattr(runs, "write_text", write)
+
+    for count in range(3):
+        folder = tmp_path / f"run{count}"
+        die_after(count)
+        with pytest.raises(KeyboardInterrupt):
+            _start(folder, source, seed=3)
+        monkeypatch.undo()
+        assert _start(folder, source, seed=3) is False
+        assert _start(folder, source, seed=3) is True
+
+
+def test_what_a_finished_run_made_is_watched(tmp_path: Path, source: Path) -> None:
+    folder = tmp_path / "run"
+    _start(folder, source)
+    (folder / "units.parquet").write_text("units")
+    runs.finish(folder, ["units.parquet"], units=5)
+    assert runs.is_finished(folder)
+    runs.check_output(folder / "units.parquet")
+    (folder / "units.parquet").write_text("Units")
+    with pytest.raises(DataError, match=r"units\.parquet: is not as it was written"):
+        runs.check_output(folder / "units.parquet")
+    with pytest.raises(UsageError, match=r"units\.parquet: is not as it was written"):
+        _start(folder, source)
+    (folder / "units.parquet").unlink()
+    assert not runs.is_finished(folder)
+    with pytest.raises(UsageError, match=r"this evidence lacks units.parquet; .*`lgdea extract` again"):
+        runs.require_finished(folder, what="evidence", made_by="lgdea extract")
+    assert _start(folder, source) is True
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    code = "import sys, time; from lgdea import runs\n"
+    code += "with runs.locked(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    first = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="another process is writing into this folder"), runs.locked(folder):
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    with runs.locked(folder):
+        pass
+    assert list(tmp_path.iterdir()) == []  # and nothing is left
 
 
 def test_an_error_is_one_line_with_file_row_and_remedy() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lgdea.comparison.change.labels import EVENTS
 from lgdea.comparison.change.pairs import COLUMNS
-from lgdea.imaging.cache import ImageCache
+from lgdea.imaging.frames import ImageCache
 
 ABSENT = EVENTS.index("absent")
 

@@ -13,7 +13,7 @@ from lgdea.comparison.change.labels import study_facts
 from lgdea.graph.archive_graph import build_graph
 from lgdea.graph.diffusion import confidence_weight
 from lgdea.graph.neighbours import node_vectors
-from lgdea.imaging.cache import ImageCache
+from lgdea.imaging.frames import ImageCache
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.vocabulary.entailment import PRESENT, UNCERTAIN
 from lgdea.vocabulary.phrases import canonical_phrase

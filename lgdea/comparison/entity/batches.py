@@ -17,7 +17,7 @@ from lgdea.comparison.entity.config import EntityData
 from lgdea.comparison.entity.entities import Entity, entities_of
 from lgdea.comparison.entity.grades import EntityFacts, StudyFacts, agreement
 from lgdea.errors import DataError
-from lgdea.imaging.cache import Frames
+from lgdea.imaging.frames import Frames
 from lgdea.statistics.overlap import jaccard
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.confusable import confusable_with

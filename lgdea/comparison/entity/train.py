@@ -24,7 +24,7 @@ from lgdea.comparison.heads import load_with_head, save_head
 from lgdea.comparison.images import cache_images, linked_images, read_units
 from lgdea.comparison.run import Training, step_loader, train_head
 from lgdea.errors import DataError
-from lgdea.imaging.cache import Frames, ImageCache
+from lgdea.imaging.frames import Frames, ImageCache
 from lgdea.imaging.transforms import Preprocess
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_model, save_model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.results.identity import ids_sha256, item_ids
+from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.version import __version__
 
 
@@ -108,10 +108,11 @@ def write_result(result: Result, folder: str | Path) -> Path:
     The JSON file is last, so its presence says that the result is whole.
     """
     folder = Path(folder)
-    with runs.atomic(folder / f"{result.task}.parquet") as temporary:
-        result.items.to_parquet(temporary, index=False)
     file = folder / f"{result.task}.json"
-    runs.write_json(file, result.to_dict())
+    file.unlink(missing_ok=True)  # it seals the table
+    with runs.atomic(file.with_suffix(".parquet")) as temporary:
+        result.items.to_parquet(temporary, index=False)
+    runs.write_json(file, seal(result.to_dict(), folder, [f"{result.task}.parquet"]))
     return file
 
 
@@ -128,18 +129,19 @@ def read_result(path: str | Path, task: str | None = None) -> Result:
     """
     path = Path(path)
     file = path if path.suffix == ".json" else _only_result(path, task)
+    if not file.exists():
+        raise UsageError("no such result", file=file, remedy="make it with `lgdea eval`")
+    table = file.with_suffix(".parquet")
+    content = read_manifest(file, what="result", remedy="make it again with `lgdea eval`")
+    check_file(table, content, file.parent)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
         parts = {key: content[key] for key in ("task", "definition", "model", "archive", "split", "config")}
         metrics = {name: _value_from_dict(value) for name, value in content["metrics"].items()}
         per_class = {
             c: {m: _value_from_dict(v) for m, v in values.items()} for c, values in content["per_class"].items()
         }
-    except FileNotFoundError:
-        raise UsageError("no such result", file=file, remedy="make it with `lgdea eval`") from None
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"is not a result of lgdea ({error})", file=file, remedy="make it with `lgdea eval`") from None
-    table = file.with_suffix(".parquet")
     return Result(
         **parts,
         metrics=metrics,

@@ -55,7 +55,7 @@ def image_source(archive: Archive, config: EvaluationConfig, model: object = Non
     """The images of ``archive``, through the cache that ``config`` names, else in the frame of ``model``."""
     if config.image_cache is None:
         return ImageSource(archive, workers=config.workers, frame=frame_of(model))
-    from lgdea.imaging.cache import ImageCache
+    from lgdea.imaging.frames import ImageCache
 
     return ImageSource(archive, cache=ImageCache(config.image_cache), workers=config.workers)
 

@@ -1,0 +1,161 @@
+"""Whole folders compared with the hashes that they were written with."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lgdea.errors import LgdeaError, UsageError
+from lgdea.evidence.io import scan_shard
+from lgdea.imaging.frames import RECIPE, ImageCache
+from lgdea.manifests import FILES, SEAL, changed_files, missing_files, read_manifest, seal
+from lgdea.records.pairing import is_pairing, read_pairing
+from lgdea.runs import write_json
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """Outcome of :func:`verify_folder`.
+
+    Attributes:
+        checked: Number of files that were compared.
+        problems: Path relative to the folder, and what is wrong there.
+    """
+
+    checked: int
+    problems: list[tuple[str, str]]
+
+
+def verify_folder(folder: str | Path) -> FolderReport:
+    """Compare every file below a folder with what lgdea wrote there; pictures have checksums of their own.
+
+    Args:
+        folder: What any stage wrote (archive, evidence, run, model, embeddings, results), or a folder of several.
+
+    Returns:
+        How many files were compared and which are changed, damaged or missing.
+
+    Raises:
+        UsageError: There is no such folder, or nothing in it can be compared.
+
+    Example:
+        >>> model = lgdea.create_model("test_resnet", texts=["No pneumothorax."], image_size=64, hidden=32)
+        >>> place = lgdea.save_model(model, folder / "sealed")
+        >>> lgdea.verify_folder(place).problems
+        []
+        >>> _ = (place / "preprocess.json").write_text("{}")
+        >>> lgdea.verify_folder(place).problems
+        [('preprocess.json', 'is not as it was written')]
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError("no such folder", file=folder, remedy="check the path")
+    checked, problems = 0, []
+    for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+        check = _CHECKS.get(file.suffix)
+        for name, problem in check(file) if check else ():
+            checked += 1
+            if problem:
+                problems.append((str((file.parent / name).relative_to(folder)), problem))
+    if not checked:
+        raise UsageError("holds nothing that lgdea has sealed", file=folder, remedy="check the path")
+    return FolderReport(checked, problems)
+
+
+def accept_changes(folder: str | Path) -> list[str]:
+    """Seal manifests anew whose own content, or whose files, were changed on purpose.
+
+    Args:
+        folder: As of :func:`verify_folder`.
+
+    Returns:
+        The manifests that were written, relative to the folder.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError("no such folder", file=folder, remedy="check the path")
+    written = []
+    for file in sorted(folder.rglob("*.json")):
+        content = _read(file)
+        if isinstance(content, dict) and SEAL in content:
+            kept = [name for name in content.get(FILES, {}) if (file.parent / name).is_file()]
+            new = seal({**content, **({FILES: {}} if FILES in content else {})}, file.parent, kept)
+            if new != content:
+                write_json(file, new)
+                written.append(str(file.relative_to(folder)))
+    return written
+
+
+Found = Iterator[tuple[str, str]]
+"""Names relative to the checked file's folder, and what is wrong; nothing where all is well."""
+
+
+def _check_json(file: Path) -> Found:
+    content = _read(file)
+    if content is None:
+        yield file.name, "is no JSON, it was cut or damaged"
+    if not isinstance(content, dict) or SEAL not in content:
+        return
+    try:
+        read_manifest(file)
+    except LgdeaError as error:
+        yield file.name, error.problem
+        return
+    yield file.name, ""
+    missing, changed = missing_files(content, file.parent), changed_files(content, file.parent)
+    for name in content.get(FILES, {}):
+        yield name, "is missing" if name in missing else "is not as it was written" if name in changed else ""
+    if file.name == RECIPE and not missing and not changed:
+        yield from _checked("pixels.npy", lambda: ImageCache(file.parent)[:])
+
+
+def _check_shard(file: Path) -> Found:
+    if file.parent.name.startswith("raw"):
+        yield from _checked(file.name, lambda: sum(1 for _ in scan_shard(file)))
+
+
+def _check_checkpoint(file: Path) -> Found:
+    def read() -> None:
+        with zipfile.ZipFile(file) as records:
+            if records.testzip() is not None:
+                raise ValueError("a checksum differs")
+
+    yield from _checked(file.name, read)
+
+
+def _check_table(file: Path) -> Found:
+    if is_pairing(file):
+        yield from _checked(file.name, lambda: read_pairing(file))
+
+
+def _checked(name: str, read: Callable[[], Any]) -> Found:
+    try:
+        read()
+    except LgdeaError as error:
+        yield name, error.problem
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        yield name, f"cannot be read ({error})"
+    else:
+        yield name, ""
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+_CHECKS: dict[str, Callable[[Path], Found]] = {
+    ".json": _check_json,
+    ".jsonl": _check_shard,
+    ".ckpt": _check_checkpoint,
+    ".parquet": _check_table,
+}
