@@ -295,7 +295,7 @@ def test_a_damaged_or_missing_folder_is_said_at_once(tmp_path: Path) -> None:
     folder = lgdea.extract("Edema.", out=tmp_path / "e").folder
     assert folder is not None
     (folder / "evidence.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is not as it was written"):
         lgdea.load_evidence(folder)
     with pytest.raises((UsageError, DataError)):
         read_evidence(folder)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import lgdea
 from lgdea.errors import DataError, LgdeaError, UsageError
+from lgdea.manifests import FILES, SEAL
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_image_tower, load_model, save_model
@@ -81,7 +82,8 @@ def test_a_cut_file_is_named(folder: Path, name: str) -> None:
 
 def edit(folder: Path, **changes: object) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    unsealed = {name: value for name, value in config.items() if name not in (FILES, SEAL)}  # as earlier versions wrote
+    (folder / "config.json").write_text(json.dumps({**unsealed, **changes}))
 
 
 def test_weights_of_another_shape_are_refused(folder: Path) -> None:
@@ -95,6 +97,9 @@ def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["extra"] = weights.pop("presence_bias")
     save_file(weights, folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"model\.safetensors: is not as it was written"):
+        load_model(folder)
+    edit(folder)
     with pytest.raises(DataError, match="presence_bias is missing and 1 more"):
         load_model(folder)
 
@@ -108,6 +113,7 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
 def test_a_model_of_the_first_format_ranks_by_its_pooled_embeddings(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file({n: v for n, v in weights.items() if not n.startswith("retrieval_head.")}, folder / "model.safetensors")
+    edit(folder)
     with pytest.raises(DataError, match=r"retrieval_head\.\w+ is missing"):
         load_model(folder)
     edit(folder, format_version=1)
