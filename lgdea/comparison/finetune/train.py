@@ -131,7 +131,8 @@ def _train(config: FinetuneConfig, arguments: Any, rows: list[Row], out: Path, l
     target = out / (ADAPTER if config.method == "lora" else FULL)
     save_vlm(trainer.accelerator.unwrap_model(trainer.model), loaded.processor, target)
     facts = {"rows": len(rows), "trained_weights": trained, "longest_row_tokens": loaded.longest}
-    runs.finish(out, steps=config.max_steps, counts=facts, metrics=last_values(out / METRICS))
+    files = [f"{target.name}/{file.name}" for file in target.iterdir() if file.is_file()]
+    runs.finish(out, files, steps=config.max_steps, counts=facts, metrics=last_values(out / METRICS))
 
 
 def _merged(config: FinetuneConfig, out: Path) -> Path:

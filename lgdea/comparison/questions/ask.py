@@ -80,7 +80,7 @@ def ask_questions(
         runs.record(out, summary=summary)
         remedy = "run the same command again to ask only these"
         raise EvidenceError(f"the backend failed on {failed} of {len(asked_for)} questions", file=out, remedy=remedy)
-    runs.finish(out, summary=summary)
+    runs.finish(out, [ANSWERS], summary=summary)
     return summary
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
-from lgdea.runs import MANIFEST, is_finished
+from lgdea.manifests import read_manifest
+from lgdea.runs import MANIFEST, check_output, is_finished
 
 TABLE = "answers.parquet"
 COLUMNS = ["query_id", "class", "label", "strategy", "k", "answer", "score"]
@@ -57,11 +57,11 @@ def read_answers(folder: str | Path) -> Answers:
     folder = Path(folder)
     if not is_finished(folder):
         raise UsageError("holds unfinished answers", file=folder, remedy=f"finish them with `{MADE_BY}`")
-    table = pd.read_parquet(folder / TABLE)
+    table = pd.read_parquet(check_output(folder / TABLE))
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise DataError(f"has no column {missing[0]}", file=folder / TABLE, remedy=f"make it with `{MADE_BY}`")
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = read_manifest(folder / MANIFEST)
     summary = manifest.get("summary", {})
-    hidden = pd.read_parquet(folder / HIDDEN)
+    hidden = pd.read_parquet(check_output(folder / HIDDEN))
     return Answers(folder, str(summary.get("model", "")), table, hidden, list(summary.get("notes", [])))

@@ -131,7 +131,7 @@ def ask(
             f"the backend failed on {len(failed)} questions", file=out,
             remedy="run the same command again to ask only these",
         )  # fmt: skip
-    runs.finish(out, summary=summary)
+    runs.finish(out, [files.TABLE, files.HIDDEN], summary=summary)
     return summary
 
 

@@ -8,7 +8,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from lgdea import runs
 from lgdea.errors import DataError, UsageError
+from lgdea.manifests import seal
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.schema import Box, Label, Report, Study
 from lgdea.records.tables import read_table, write_table
@@ -118,7 +120,7 @@ def test_reading_says_what_is_wrong(tmp_path, make_archive):
         Archive.open(tmp_path / "nowhere")
     archive = make_archive()
     (archive.folder / "labels.parquet").write_bytes(b"PAR1 cut short")
-    with pytest.raises(DataError, match=r"labels.parquet: cannot be read"):
+    with pytest.raises(DataError, match=r"labels\.parquet: is not as it was written"):
         _ = Archive.open(archive.folder).labels
     (archive.folder / "boxes.parquet").unlink()
     with pytest.raises(UsageError, match=r"boxes.parquet: no such table"):
@@ -133,11 +135,11 @@ def test_reading_says_what_is_wrong(tmp_path, make_archive):
 def test_an_archive_of_another_schema_version_is_refused(make_archive):
     archive = make_archive()
     file = archive.folder / "archive.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": "0"}))
+    runs.write_json(file, seal({**json.loads(file.read_text()), "schema_version": "0"}))
     with pytest.raises(DataError, match="has schema version 0, this lgdea reads 1; build it again"):
         Archive.open(archive.folder)
     file.write_text("{")
-    with pytest.raises(DataError, match=r"archive.json: is not an archive description"):
+    with pytest.raises(DataError, match=r"archive\.json: the archive's description cannot be read"):
         Archive.open(archive.folder)
 
 
