@@ -103,7 +103,7 @@ def _plain_data() -> list[Any]:
     """What training scripts save beside weights, and what can run nothing: their arguments, and numbers of numpy."""
     kinds: list[Any] = [argparse.Namespace, np.dtype, *{type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "?")}]
     scalar = np.float64(0).__reduce__()[0]
-    if torch.__version__ >= (2, 6):  # which knows them by the names of older versions of numpy too
+    if not torch.__version__.startswith("2.5."):  # newer ones also know what older versions of numpy call it
         return [*kinds, *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core"))]
     return [*kinds, scalar]
 
