@@ -261,8 +261,8 @@ def frozen(
         show_json(result)
         return
     for name, rate in result["steps_per_cpu_second"].items():
-        console.print(f"{name}: {rate:.3f} steps per CPU second", highlight=False)
-    console.print(f"cached features: {result['ratio']:.1f} times the steps of the trained tower", highlight=False)
+        ratio = result["ratios"][name]
+        console.print(f"{name}: {rate:.3f} steps per CPU second, {ratio:.1f} times", highlight=False)
 
 
 @app.command("eval")

@@ -22,6 +22,7 @@ WAYS = {
     "trained": ("image.freeze=none",),
     "frozen, run in every step": ("image.freeze=all", "image.cached_views=0"),
     "frozen, cached features": ("image.freeze=all", "image.cached_views=2"),
+    "both towers frozen, cached features": ("image.freeze=all", "image.cached_views=2", "text.freeze=all"),
 }
 
 
@@ -50,7 +51,7 @@ def run_frozen(config: FrozenBenchConfig, out: Path, say: Callable[[str], Any]) 
         say: Called with a line of text now and then.
 
     Returns:
-        ``steps_per_cpu_second`` by way of training, ``ratio`` of the cached to the trained one, and what the cache
+        ``steps_per_cpu_second`` by way of training, ``ratios`` of it to the trained tower's, and what the cache
         costs: ``cache_cpu_seconds`` (of a run of one step) and ``cache_bytes`` for ``cache_rows`` views of images.
     """
     from lgdea.pretraining.inputs import read_inputs
@@ -70,12 +71,12 @@ def run_frozen(config: FrozenBenchConfig, out: Path, say: Callable[[str], Any]) 
         say(f"preparing: {name}")
         work, cost = _prepare(settings(*overrides), inputs, out)
         works.append(work)
-        costs |= cost
+        costs = cost | costs
     say("measuring")
     seconds = alternate(works, range(config.steps + WARM_UP), clock=time.process_time)
     rates = {name: 1 / value for name, value in zip(WAYS, seconds, strict=True)}
-    trained, _, cached = rates.values()
-    return {"steps_per_cpu_second": rates, "ratio": cached / trained, **costs}
+    ratios = {name: rate / rates["trained"] for name, rate in rates.items()}
+    return {"steps_per_cpu_second": rates, "ratios": ratios, **costs}
 
 
 def _prepare(config: PretrainConfig, inputs: Any, out: Path) -> tuple[Callable[[int], None], dict[str, float]]:
@@ -90,10 +91,10 @@ def _prepare(config: PretrainConfig, inputs: Any, out: Path) -> tuple[Callable[[
         precision = str(config.trainer.get("precision", "32-true"))
         caches = plan_caches(config, module, data, out / "feature_cache", precision)
         images: Any = caches.images
-        if not images.finished:
+        if not images.finished or (caches.texts is not None and not caches.texts.finished):
             short = config.model_copy(update={"trainer": {**config.trainer, "max_steps": 1}})
             began = time.process_time()
-            fit(short, out / "fill")
+            fit(short, out / f"fill-{config.text.freeze}")
             cost = {"cache_cpu_seconds": time.process_time() - began}
         cost |= {"cache_bytes": images.bytes, "cache_rows": images.rows}
         use_caches(caches, module, data)
