@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.extract import run_extract
 from lgdea.evidence.layout import split_sections, split_sentences
+from lgdea.manifests import FILES, seal
 from lgdea.phantom.config import PhantomConfig
 from lgdea.phantom.patients import plan_patient
 from lgdea.phantom.reports import write_report
@@ -54,7 +55,7 @@ def write_generated(folder: Path, count: int, seed: int = 0) -> Archive:
         table.write(batch)
     manifest = json.loads((folder / ARCHIVE).read_text(encoding="utf-8"))
     manifest["tables"]["reports"] = count
-    write_json(folder / ARCHIVE, manifest)
+    write_json(folder / ARCHIVE, seal(manifest, folder, manifest[FILES]))
     return Archive.open(folder)
 
 

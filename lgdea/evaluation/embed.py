@@ -116,8 +116,8 @@ def _embed(
     counts = {"images": _fill(out, "image", archive.images["image_id"].tolist(), dim, batch_size, embed_images)}
     if counts["images"] == len(archive.images) > 0:
         reason = missing_images(out)["error"].iloc[0]
-        for end in _ENDS:  # the next run tries them again
-            (out / f"images.{end}").unlink(missing_ok=True)
+        for left in (*(f"images.{end}" for end in _ENDS), runs.MANIFEST):  # the next run begins anew, mended or not
+            (out / left).unlink(missing_ok=True)
         problem = f"none of {len(archive.images):,} images can be read ({reason})"
         remedy = "`lgdea data verify` names all"
         raise DataError(problem, file=archive.folder, remedy=remedy)

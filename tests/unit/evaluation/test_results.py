@@ -70,10 +70,16 @@ def test_what_is_no_result_is_refused(tmp_path):
         read_result(tmp_path, "probe")
 
 
+TASKS = (
+    *("zero-shot", "retrieval", "grounding", "probe", "features", "change", "entity-retrieval", "references"),
+    "answers",
+)
+
+
 def test_definitions_have_versions_and_sentences():
     for name, sentence in definitions.DEFINITIONS.items():
         task, metric = name.split("/")
-        assert task in ("zero-shot", "retrieval", "grounding", "probe", "features", "change", "entity-retrieval")
+        assert task in TASKS
         assert metric.rsplit("-v", 1)[1].isdigit()
         assert sentence.endswith(".")
     assert "ROC" in definitions.meaning("zero-shot/auroc-v1")

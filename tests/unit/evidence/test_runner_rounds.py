@@ -196,7 +196,7 @@ def test_the_share_of_lost_questions_is_judged_when_the_tables_are_written(many,
 
 
 def test_a_prompt_is_asked_for(many, tmp_path):
-    with pytest.raises(EvidenceError, match="evidence-v1"):
+    with pytest.raises(EvidenceError, match="evidence-v2"):
         extract(many, Talker(None), tmp_path / "e")
 
 
