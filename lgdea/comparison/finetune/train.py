@@ -122,14 +122,15 @@ def _train(config: FinetuneConfig, arguments: Any, rows: list[Row], out: Path, l
         callbacks=[RunLog(out, METRICS, config.max_steps)],
     )
     trainer.remove_callback(PrinterCallback)
-    trained = sum(part.numel() for part in trainer.model.parameters() if part.requires_grad)
+    model: Any = trainer.model  # an adapter around it by now, if there is one
+    trained = sum(part.numel() for part in model.parameters() if part.requires_grad)
     on = f"{len(rows):,} rows, the longest of {loaded.longest:,} tokens"
     _log.info(f"training {trained:,} weights of {config.model} on {on}")
     if start is not None:
         _log.info("resuming %s at step %d of %d", out, step, config.max_steps)
     trainer.train(resume_from_checkpoint=None if start is None else str(start))
     target = out / (ADAPTER if config.method == "lora" else FULL)
-    save_vlm(trainer.accelerator.unwrap_model(trainer.model), loaded.processor, target)
+    save_vlm(trainer.accelerator.unwrap_model(model), loaded.processor, target)
     facts = {"rows": len(rows), "trained_weights": trained, "longest_row_tokens": loaded.longest}
     files = [f"{target.name}/{file.name}" for file in target.iterdir() if file.is_file()]
     runs.finish(out, files, steps=config.max_steps, counts=facts, metrics=last_values(out / METRICS))
