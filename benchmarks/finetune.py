@@ -1,9 +1,10 @@
 """Does a reader that sees a healthy reference tell more than one that does not? ``python -m benchmarks.finetune``.
 
 A tiny Qwen3-VL is trained whole by ``lgdea compare finetune`` on phantom patients, the curriculum ends with subtle
-findings: the query alone, beside a healthy film of the same patient (prior), beside one of another patient (other). The
-reader with a prior is then adapted (LoRA) to another site and to other findings. One JSON file per run in
-``OUT/results``; a run that is there is not done again, and one that was stopped goes on.
+findings: the query alone, beside a healthy film of the same patient (prior), beside one of another patient (other). Or
+patients have old findings too, and the question is for a new one, alone or beside the film before (new-single,
+new-prior). The reader with a healthy prior is then adapted (LoRA) to another site and to other findings. One JSON file
+per run in ``OUT/results``; a run that is there is not done again, and one that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import numpy as np
 
 from benchmarks.finetune_pictures import (
     ANSWERS,
-    WORDS,
+    READINGS,
     Level,
     Patients,
     draw_patients,
+    references,
     row,
     write_curriculum,
     write_films,
@@ -45,6 +47,14 @@ CURRICULUM = (
     (SUBTLE, 1000, 350),
 )
 """Level, patients, steps."""
+NEW_FINDINGS = ("consolidation",)
+NEW = Level(0.3, 1.4, (0.2, 0.7), old=3)
+NEW_CURRICULUM = (
+    (Level(0.0, 2.0, (0.2, 0.7), old=0), 300, 100),
+    (Level(0.0, 1.4, (0.2, 0.7), old=1), 600, 150),
+    (Level(0.1, 1.4, (0.2, 0.7), old=2), 800, 250),
+    (NEW, 1200, 500),
+)
 TARGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "other-site": (FINDINGS, "hillside"),
     "other-findings": (OTHER_FINDINGS, "harbour"),
@@ -56,7 +66,7 @@ def main() -> None:
     """Make what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--readings", nargs="+", default=["prior", "single", "other"])
+    parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--targets", nargs="*", default=list(TARGETS), choices=list(TARGETS))
     arguments = parser.parse_args()
@@ -73,19 +83,21 @@ def train_reader(out: Path, reading: str, seed: int) -> None:
     result = out / "results" / f"{reading}-{seed}.json"
     if result.exists():
         return
-    levels = []
-    for number, (level, patients, steps) in enumerate(CURRICULUM):
-        drawn = _films(out, f"level-{number}", patients, level, FINDINGS, "harbour", 100 + number)
-        levels.append((f"level-{number}", drawn, steps))
+    is_new = reading.startswith("new")
+    curriculum, findings, hardest = (NEW_CURRICULUM, NEW_FINDINGS, NEW) if is_new else (CURRICULUM, FINDINGS, SUBTLE)
+    prefix, levels = "new-" if is_new else "", []
+    for number, (level, patients, steps) in enumerate(curriculum):
+        name = f"{prefix}level-{number}"
+        levels.append((name, _films(out, name, patients, level, findings, "harbour", 100 + number), steps))
     rows = write_curriculum(out / "films" / f"{reading}-{seed}.jsonl", levels, reading, rows_per_step=ROWS, seed=seed)
-    base = out / "random" / str(seed)
+    base = out / "random" / f"{reading}-{seed}"
     if not (base / "config.json").exists():
-        build_tiny_vlm(base, WORDS, side=SIDE, width=WIDTH, initializer_range=0.06, seed=seed)
+        build_tiny_vlm(base, (READINGS[reading], *ANSWERS), side=SIDE, width=WIDTH, initializer_range=0.06, seed=seed)
     steps = sum(steps for _, _, steps in levels)
     settings = {"method": "full", "max_steps": steps, "optimizer": {"lr": 1e-3, "weight_decay": 0.01}}
     model, seconds = _finetune(base, rows, out / "runs" / f"{reading}-{seed}", seed, settings)
-    test = _films(out, "test", TEST_PATIENTS, SUBTLE, FINDINGS, "harbour", 999)
-    _write(result, model, out / "films", "test", test, reading, {"steps": steps, "training_seconds": seconds})
+    test = _films(out, f"{prefix}test", TEST_PATIENTS, hardest, findings, "harbour", 999)
+    _write(result, model, out / "films", f"{prefix}test", test, reading, {"steps": steps, "training_seconds": seconds})
 
 
 def adapt_reader(out: Path, target: str, seed: int) -> None:
@@ -152,8 +164,8 @@ def answer_margins(
     for start in range(0, number, batch):
         images = []
         for n in range(start, min(start + batch, number)):
-            reference = {"single": [], "prior": [n], "other": [(n + 1) % number]}[reading]
-            files = [f"{name}/{k}-healthy.png" for k in reference] + [f"{name}/{n}-{shown}.png"]
+            beside = references(reading, f"{name}/{n}-before.png", f"{name}/{(n + 1) % number}-before.png")
+            files = [*beside, f"{name}/{n}-{shown}.png"]
             images.append([open_picture(films / file) for file in files])
         inputs = processor(images=images, text=[text] * len(images), return_tensors="pt")
         with torch.no_grad():
@@ -169,9 +181,10 @@ def table(out: Path) -> str:
     for file in sorted((out / "results").glob("*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
         right = _right(content)
-        single = file.with_name(f"single-{file.stem.rpartition('-')[2]}.json")
-        beside = "-"
-        if content["reading"] != "single" and single.exists() and file.stem.startswith(content["reading"]):
+        reading, beside = content["reading"], "-"
+        twin = "new-single" if reading.startswith("new") else "single"
+        single = file.with_name(f"{twin}-{file.stem.rpartition('-')[2]}.json")
+        if reading != twin and single.exists() and file.stem.startswith(reading):
             beside = _interval(right - _right(json.loads(single.read_text(encoding="utf-8"))))
         labels = [0] * len(content["normal"]) + [1] * len(content["abnormal"])
         area = f"{auroc(content['normal'] + content['abnormal'], labels):.3f}"

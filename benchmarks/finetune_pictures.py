@@ -1,4 +1,4 @@
-"""Phantom patients with a healthy film, and later films with and without a finding, to learn comparison on.
+"""Phantom patients with an earlier film, and later films with and without a new finding, to learn comparison on.
 
 Films are the phantom's own. A level says how hard they are; level by level they make a curriculum, which is written as
 rows for ``lgdea compare finetune``, once with a reference beside each query and once with the query alone.
@@ -29,10 +29,11 @@ READINGS = {
     "single": "Image: <image> Does it show a finding?",
     "prior": "Healthy, the same patient: <image> Image: <image> Does it show a finding?",
     "other": "Healthy, another patient: <image> Image: <image> Does it show a finding?",
+    "new-single": "Image: <image> Is there a new finding?",
+    "new-prior": "Before: <image> Image: <image> Is there a new finding?",
 }
-"""What is asked, by what stands beside the query: nothing, or a healthy film of the same or of another patient."""
+"""What is asked, by what stands beside the query: nothing, a film of the same patient before, or one of another."""
 ANSWERS = ("no", "yes right", "yes left")
-WORDS = (*READINGS.values(), *ANSWERS)
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,15 @@ class Level:
     nuisance: float
     contrast: float
     severity: tuple[float, float]
+    old: int = 0
+    """Most findings that a patient has had for long, of the same kinds, on all films; 0: films before are healthy."""
 
 
 @dataclass(frozen=True)
 class Patients:
-    """Films of patients, (N, H, W) uint8 each: one healthy film before, one healthy and one with a finding after."""
+    """Films of patients, (N, H, W) uint8 each: one before, one after, and one after with a finding that is new."""
 
-    healthy: NDArray[np.uint8]
+    before: NDArray[np.uint8]
     normal: NDArray[np.uint8]
     abnormal: NDArray[np.uint8]
     finding: NDArray[np.int64]
@@ -102,8 +105,18 @@ def _patient(job: tuple[Level, tuple[str, ...], str, int, int]) -> tuple[list[ND
     zone = None if zones is None else ZONES[int(rng.choice(3, p=np.asarray(zones) / sum(zones)))]
     severity = float(rng.uniform(*level.severity))
     lesion = Lesion(findings[finding], SIDES[side], zone, severity, int(rng.integers(2**31)))
+    old = tuple(
+        Lesion(
+            findings[int(rng.integers(len(findings)))],
+            SIDES[int(rng.integers(2))],
+            ZONES[int(rng.integers(3))],
+            float(rng.uniform(*level.severity)),
+            int(rng.integers(2**31)),
+        )
+        for _ in range(int(rng.integers(level.old + 1)) if level.old else 0)
+    )
     films = []
-    for lesions in ((), (), (lesion,)):
+    for lesions in (old, old, (*old, lesion)):
         day = draw_visit(anatomy, rng, False, level.nuisance)
         films.append(render(Visit(day, lesions, site, False, int(rng.integers(2**31))), settings)[0])
     return films, finding, SIDES[side] == "left"
@@ -112,7 +125,7 @@ def _patient(job: tuple[Level, tuple[str, ...], str, int, int]) -> tuple[list[ND
 def write_films(patients: Patients, folder: Path, side: int) -> None:
     """Write the films as PNG files, by area averaging ``side`` pixels high."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, films in zip(("healthy", "normal", "abnormal"), astuple(patients)[:3], strict=True):
+    for kind, films in zip(("before", "normal", "abnormal"), astuple(patients)[:3], strict=True):
         for number, film in enumerate(films):
             width = round(side * film.shape[1] / film.shape[0])
             Image.fromarray(film).resize((width, side), Image.Resampling.BOX).save(folder / f"{number}-{kind}.png")
@@ -134,14 +147,19 @@ def write_curriculum(
     for name, patients, steps in levels:
         for _ in range(steps * rows_per_step):
             n, other, shown, swapped = (int(rng.integers(k)) for k in (len(patients.left), len(patients.left), 2, 2))
-            # the healthy films of two days are as good as each other
-            before, after = ("normal", "healthy") if swapped else ("healthy", "normal")
-            reference = {"single": [], "prior": [f"{name}/{n}-{before}.png"], "other": [f"{name}/{other}-{before}.png"]}
+            # two films of a patient without news are as good as each other
+            before, after = ("normal", "before") if swapped else ("before", "normal")
+            reference = references(reading, f"{name}/{n}-{before}.png", f"{name}/{other}-{before}.png")
             query = f"{name}/{n}-{'abnormal' if shown else after}.png"
             answer = ANSWERS[1 + int(patients.left[n])] if shown else ANSWERS[0]
-            rows.append(row([*reference[reading], query], reading, answer))
+            rows.append(row([*reference, query], reading, answer))
     file.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
     return file
+
+
+def references(reading: str, prior: str, other: str) -> list[str]:
+    """The pictures beside the query."""
+    return [] if reading.endswith("single") else [other if reading == "other" else prior]
 
 
 def row(images: list[str], reading: str, answer: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import finetune
-from benchmarks.finetune_pictures import READINGS, draw_patients, write_curriculum, write_films
+from benchmarks.finetune_pictures import Level, draw_patients, write_curriculum, write_films
 from lgdea.comparison.finetune.rows import read_rows
 
 
@@ -27,7 +27,7 @@ def test_twins_ask_about_the_same_queries_and_answers_say_what_was_drawn(tmp_pat
     assert (patients.abnormal != patients.normal).any((1, 2)).all()
     write_films(patients, tmp_path / "level-0", 32)
     rows = {}
-    for reading in READINGS:
+    for reading in ("single", "prior", "other"):
         levels = [("level-0", patients, 20)]
         file = write_curriculum(tmp_path / f"{reading}.jsonl", levels, reading, rows_per_step=4, seed=0)
         rows[reading] = read_rows(file)
@@ -43,6 +43,20 @@ def test_twins_ask_about_the_same_queries_and_answers_say_what_was_drawn(tmp_pat
         assert prior.images[0] != query
         assert not prior.images[0].stem.endswith("abnormal")
     assert any(row.images[0].stem.split("-")[0] != row.images[1].stem.split("-")[0] for row in rows["other"])
+
+
+def test_old_findings_are_on_every_film_of_a_patient(tmp_path):
+    level = Level(0.0, 2.0, (0.5, 1.0), old=3)
+    healthy = draw_patients(tmp_path / "a.npz", 6, Level(0.0, 2.0, (0.5, 1.0)), ["consolidation"], seed=2, workers=1)
+    marked = draw_patients(tmp_path / "b.npz", 6, level, ["consolidation"], seed=2, workers=1)
+    apart = [
+        np.abs(m.astype(float) - h.astype(float)).mean((1, 2))
+        for m, h in zip((marked.before, marked.normal), (healthy.before, healthy.normal), strict=True)
+    ]
+    has_old = apart[0] > 3
+    assert 0 < has_old.sum() < 6  # 0 to 3 of them
+    np.testing.assert_array_equal(has_old, apart[1] > 3)
+    assert (np.abs(marked.abnormal.astype(float) - marked.normal).mean((1, 2)) > 1).all()
 
 
 def test_runs_are_done_once_and_make_the_table(small, tmp_path, monkeypatch, capsys):
