@@ -312,3 +312,14 @@ def test_the_rows_of_a_question_set_find_their_pictures(rows, tmp_path):
 def test_a_folder_without_an_adapter_is_not_merged(base, tmp_path):
     with pytest.raises(UsageError, match="holds no adapter"):
         merge_adapter(base, tmp_path / "merged")
+
+
+def test_a_run_that_was_stopped_after_its_last_step_only_writes_what_is_missing(trained, base, rows, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    for folder in ("adapter", "merged"):
+        shutil.rmtree(run / folder)
+    (run / "_SUCCESS").unlink()
+    finetune(settings(base, rows), run)
+    ours, whole = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (run, trained))
+    for name, value in ours.items():
+        torch.testing.assert_close(value, whole[name], rtol=0, atol=0)
