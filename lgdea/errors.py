@@ -49,6 +49,16 @@ class LgdeaError(Exception):
         return " ".join(text.split())
 
 
+def first_line(error: BaseException, most: int = 160) -> str:
+    """Shorten another library's error for a message of one line.
+
+    Args:
+        error: The error; the name of its class stands for an empty message.
+        most: Characters that are kept.
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 class UsageError(LgdeaError):
     """The request itself makes no sense: a wrong path, a name that does not exist, flags that conflict."""
 

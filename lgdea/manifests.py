@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lgdea.errors import DataError
+from lgdea.errors import DataError, first_line
 
 SEAL = "sha256"
 FILES = "files"
@@ -64,7 +64,7 @@ def read_manifest(file: str | Path, *, what: str = "manifest", remedy: str = REM
     except FileNotFoundError:
         raise DataError(f"the {what} is missing", file=file, remedy=remedy) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"the {what} cannot be read ({_first_line(error)})", file=file, remedy=remedy) from None
+        raise DataError(f"the {what} cannot be read ({first_line(error)})", file=file, remedy=remedy) from None
     if not isinstance(content, dict):
         raise DataError(f"the {what} must hold a JSON object", file=file, remedy=remedy)
     if SEAL in content and content[SEAL] != _digest({key: value for key, value in content.items() if key != SEAL}):
@@ -98,10 +98,6 @@ def changed_files(manifest: Mapping[str, Any], folder: str | Path) -> list[str]:
     """List the files of a manifest that are there and not as they were written."""
     files = ((name, Path(folder) / name, expected) for name, expected in manifest.get(FILES, {}).items())
     return [name for name, file, expected in files if file.is_file() and hash_file(file) != expected]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _digest(content: Mapping[str, Any]) -> str:

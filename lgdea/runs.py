@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import yaml
 
-from lgdea.errors import DataError, UsageError
+from lgdea.errors import DataError, UsageError, first_line
 from lgdea.manifests import REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
 from lgdea.version import __version__
 
@@ -299,8 +299,12 @@ def atomic(file: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn a full disk, or another failure to write into ``folder``, into one line.
+def writing(file: str | Path, *, resumable: bool = False) -> Iterator[None]:
+    """Turn what the operating system refuses (disk full, no permission) into one clear line.
+
+    Args:
+        file: The file or folder that is written, named in the error.
+        resumable: Whether what is written of it counts when the work is repeated; else the old file stays as it was.
 
     Raises:
         DataError: It cannot be written.
@@ -308,11 +312,11 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"cannot be written ({error.strerror or error})",
-            file=folder,
-            remedy="free some space and run again; what is done is kept",
-        ) from None
+        reason = os.strerror(error.errno) if error.errno else first_line(error)  # Arrow's own strerror is long
+        remedy = "free some space or choose another --out, then run again; what was there is untouched"
+        if resumable:
+            remedy = "free some space and run again; what is done is kept"
+        raise DataError(f"cannot be written ({reason})", file=file, remedy=remedy) from None
 
 
 def write_text(file: str | Path, text: str) -> None:

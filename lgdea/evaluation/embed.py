@@ -32,7 +32,6 @@ from lgdea.evaluation.encoders.protocol import (
     notes_of,
 )
 from lgdea.evaluation.images import ImageSource, track
-from lgdea.records.tables import writing
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
@@ -161,7 +160,7 @@ def _allocate(file: Path, shape: tuple[int, int]) -> None:
     """Make the array with all its disk blocks: writing into a hole of a full disk would kill the process (SIGBUS)."""
     np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape).flush()
     if hasattr(os, "posix_fallocate"):
-        with writing(file), file.open("r+b") as stream:
+        with runs.writing(file), file.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Response
 from lgdea.evidence.io import RawLine, RawRecord, raw_line, raw_shards, scan_shard
-from lgdea.records.tables import writing
+from lgdea.runs import writing
 
 try:
     import fcntl

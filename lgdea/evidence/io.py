@@ -15,8 +15,8 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.schema import Unit
-from lgdea.records.tables import read_table, writing
-from lgdea.runs import atomic, check_output, require_finished
+from lgdea.records.tables import read_table
+from lgdea.runs import atomic, check_output, require_finished, writing
 from lgdea.vocabulary.extension import LEXICON
 
 EVIDENCE = "evidence.parquet"

@@ -83,7 +83,7 @@ def _build(
     if not waiting and (folder / SUCCESS).exists() and not read_lines(folder / REJECTS):
         return ImageCache(folder)
     (folder / SUCCESS).unlink(missing_ok=True)
-    with writing(folder):
+    with writing(folder, resumable=True):
         rejected = _append(folder, waiting, size, mode, workers, progress)
         _close(folder, size, rejected)
     return ImageCache(folder)
@@ -183,7 +183,7 @@ def _open_folder(folder: Path, recipe: dict[str, Any]) -> None:
         return
     if folder.exists() and any(folder.iterdir()):
         raise UsageError("is not empty and holds no image cache", file=folder, remedy="choose another folder")
-    with writing(folder):
+    with writing(folder, resumable=True):
         write_json(folder / RECIPE, recipe)
 
 

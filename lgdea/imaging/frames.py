@@ -71,7 +71,7 @@ class ImageCache:
         """Compare the checksum of each row once, when it is first read."""
         if self._crc is None:
             return
-        rows = np.atleast_1d(np.arange(len(self))[row])
+        rows = np.arange(*row.indices(len(self))) if isinstance(row, slice) else np.atleast_1d(row)
         for new in rows[~self._checked[rows]]:
             if zlib.crc32(self.pixels[new]) != self._crc[new]:
                 raise DataError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lgdea.errors import ImageError, UsageError
+from lgdea.errors import ImageError, UsageError, first_line
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -195,7 +195,7 @@ def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     except ImageError:
         raise
     except Exception as error:  # nibabel, zlib and numpy raise many kinds on a damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        reason = first_line(error, 120)
         raise ImageError(f"is damaged or no NIfTI file ({reason})", file=path, remedy="fetch it again") from None
     if not np.isfinite(volume).any():
         raise ImageError("has no voxel whose value is finite", file=path, remedy="fetch it again or leave it out")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from lgdea.errors import ImageError
+from lgdea.errors import ImageError, first_line
 from lgdea.imaging.depth import depth_of, significant_bits
 from lgdea.imaging.sniff import kind_of, name_other, read_head
 
@@ -136,5 +136,4 @@ def _is_wide_colour(path: Path) -> bool:
 
 
 def _damaged(path: Path, error: Exception) -> ImageError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return ImageError(f"is damaged ({reason})", file=path, remedy="fetch it again or leave it out")
+    return ImageError(f"is damaged ({first_line(error)})", file=path, remedy="fetch it again or leave it out")

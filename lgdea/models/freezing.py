@@ -48,11 +48,6 @@ def keep_frozen(tower: nn.Module) -> None:
         module.eval()
 
 
-def is_frozen(tower: nn.Module) -> bool:
-    """Return whether the whole backbone is frozen, so that its outputs can be computed beforehand."""
-    return getattr(tower, "freeze", "none") == "all"
-
-
 def copy_unfrozen(model: Module) -> Module:
     """Copy a model; the copy's frozen parameters are those of the original, which never change."""
     frozen = {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lgdea.errors import ConfigError, LgdeaError, UsageError
+from lgdea.errors import ConfigError, LgdeaError, UsageError, first_line
 from lgdea.models.cached_rows import unpack
 from lgdea.models.own_code import never_run
 
@@ -127,9 +127,8 @@ class HubTower(nn.Module):
             except LgdeaError:
                 raise
             except Exception as error:
-                first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
                 raise ConfigError(
-                    f"image tower {self.name!r} cannot encode a picture of {self.image_size} px ({first})",
+                    f"image tower {self.name!r} cannot encode a picture of {self.image_size} px ({first_line(error)})",
                     remedy="choose another image size, or a vision encoder with patch tokens",
                 ) from None
         self.backbone.train(training)
@@ -214,9 +213,8 @@ def build_hub_tower(
             backbone, pooler = _load(place, pretrained is None or pretrained)
             mean, std = _normalisation(place)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise UsageError(
-            f"image tower {name!r} cannot be loaded ({first})",
+            f"image tower {name!r} cannot be loaded ({first_line(error)})",
             remedy="check the name, the network or the Hugging Face cache",
         ) from None
     tower = HubTower(backbone, name=name, image_size=image_size, mean=mean, std=std, pooler=pooler)

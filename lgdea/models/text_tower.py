@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
-from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.errors import ConfigError, DataError, UsageError, first_line
 from lgdea.models.cached_rows import unpack
 from lgdea.models.own_code import never_run
 
@@ -237,8 +237,7 @@ def _pooling_of(config: Any) -> Literal["mean", "last"]:
 
 
 def _loading_error(what: str, name: str, error: Exception) -> UsageError:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     return UsageError(
-        f"{what} {name!r} cannot be loaded ({first})",
+        f"{what} {name!r} cannot be loaded ({first_line(error)})",
         remedy="check the name, the network or the Hugging Face cache; `small-bert` needs no download",
     )

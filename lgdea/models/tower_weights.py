@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from lgdea.errors import DataError, UsageError
+from lgdea.errors import DataError, UsageError, first_line
 from lgdea.models.image_tower import PyramidTower, TokenTower, build_whole
 
 Weights = dict[str, Tensor]
@@ -90,8 +90,9 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
             remedy="save its weights alone: torch.save(model.state_dict(), FILE), or as safetensors",
         ) from None
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise DataError(f"is damaged, or no file of weights ({first})", file=file, remedy="copy it again") from None
+        raise DataError(
+            f"is damaged, or no file of weights ({first_line(error, 120)})", file=file, remedy="copy it again"
+        ) from None
     if not isinstance(content, Mapping):
         raise DataError(
             f"holds a {type(content).__name__}, no tensors by name", file=file, remedy="save the model's state_dict"

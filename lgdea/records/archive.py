@@ -20,7 +20,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.records import tables as t
 from lgdea.records.schema import SCHEMA_VERSION, TABLES, Split
-from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text
+from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text, writing
 from lgdea.version import __version__
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def write_archive(
         "extra_tables": {n: table.num_rows for n, table in more.items()},
         "info": dict(info or {}),
     }
-    with t.writing(folder), _staging(folder) as staging:
+    with writing(folder), _staging(folder) as staging:
         for n, table in {**whole, **more}.items():
             pq.write_table(table, staging / f"{n}.parquet", compression="zstd", write_page_checksum=True)
         files = [f"{n}.parquet" for n in (*whole, *more)]

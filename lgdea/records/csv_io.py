@@ -13,8 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
-from lgdea.records.tables import writing
-from lgdea.runs import atomic
+from lgdea.runs import atomic, writing
 
 SEPARATORS = (",", ";", "\t", "|")
 # A cell that begins so is a formula to some spreadsheet (OWASP, "CSV Injection"); full-width forms count in some.

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from lgdea.errors import DataError, UsageError
+from lgdea.errors import DataError, UsageError, first_line
 from lgdea.records.schema import arrow_schema
-from lgdea.records.tables import check_schema, to_arrow, writing
-from lgdea.runs import atomic
+from lgdea.records.tables import check_schema, to_arrow
+from lgdea.runs import atomic, writing
 
 _READ_BUFFER = 1 << 20  # bytes of one column that are read ahead
 _GROUP = 16_384  # rows of a written row group; fixed, so that equal rows give equal files
@@ -58,8 +58,9 @@ class TableReader:
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> DataError:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        return DataError(f"cannot be read ({reason})", file=self.file, remedy="build it again, or restore the file")
+        return DataError(
+            f"cannot be read ({first_line(error)})", file=self.file, remedy="build it again, or restore the file"
+        )
 
 
 class TableWriter:

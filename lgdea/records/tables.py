@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from lgdea.errors import DataError, UsageError
+from lgdea.errors import DataError, UsageError, first_line
 from lgdea.records.schema import SCHEMA_VERSION, arrow_schema
-from lgdea.runs import atomic
+from lgdea.runs import atomic, writing
 
 Rows = pd.DataFrame | Sequence[BaseModel | Mapping[str, Any]]
 
@@ -93,7 +91,7 @@ def read_metadata(file: str | Path) -> dict[str, str]:
     try:
         metadata = pq.read_schema(file).metadata or {}
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot be read ({_first_line(error)})", file=file, remedy="check the path") from None
+        raise DataError(f"cannot be read ({first_line(error)})", file=file, remedy="check the path") from None
     return {k.decode(): v.decode() for k, v in metadata.items() if not k.startswith((b"pandas", b"ARROW"))}
 
 
@@ -109,7 +107,7 @@ def frame_to_arrow(frame: pd.DataFrame, *, file: str | Path) -> pa.Table:
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except pa.ArrowException as error:
-        raise DataError(f"cannot become a Parquet table ({_first_line(error)})", file=file) from None
+        raise DataError(f"cannot become a Parquet table ({first_line(error)})", file=file) from None
     return table.replace_schema_metadata({**(table.schema.metadata or {}), "lgdea_schema_version": SCHEMA_VERSION})
 
 
@@ -135,27 +133,13 @@ def to_arrow(rows: Rows, row_model: type[BaseModel], *, file: str | Path) -> pa.
     return pa.concat_tables(parts)
 
 
-@contextmanager
-def writing(file: str | Path) -> Iterator[None]:
-    """Turn what the operating system refuses (disk full, no permission) into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else _first_line(error)  # Arrow's own strerror is long
-        raise DataError(
-            f"cannot be written ({reason})",
-            file=file,
-            remedy="free some space or choose another --out, then run again; what was there is untouched",
-        ) from None
-
-
 def _chunks(rows: Rows, row_model: type[BaseModel], file: str | Path) -> Iterator[list[Any]]:
     if isinstance(rows, pd.DataFrame):
         _check_columns(rows, row_model, file)
         try:
             table = pa.Table.from_pandas(rows, preserve_index=False)
         except pa.ArrowException as error:
-            raise DataError(f"a column mixes types ({_first_line(error)})", file=file) from None
+            raise DataError(f"a column mixes types ({first_line(error)})", file=file) from None
         for start in range(0, table.num_rows, _CHUNK):
             yield table.slice(start, _CHUNK).to_pylist()  # NaN has become None
         return
@@ -198,9 +182,5 @@ def _read(file: Path) -> pa.Table:
         return pq.ParquetFile(file, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"cannot be read ({_first_line(error)})", file=file, remedy="build it again, or restore the file"
+            f"cannot be read ({first_line(error)})", file=file, remedy="build it again, or restore the file"
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -90,7 +90,7 @@ class FeatureCache:
         """Make the folder where it is not yet there; what a killed computation left stays."""
         if self.finished:
             return
-        with writing(self.folder):
+        with writing(self.folder, resumable=True):
             self.folder.mkdir(parents=True, exist_ok=True)
             expected = self._header() + self.bytes
             whole = [(FEATURES, expected), (DONE, self.chunks)]
@@ -115,7 +115,7 @@ class FeatureCache:
     def write(self, number: int, values: NDArray[np.float16]) -> None:
         """Write the rows of a chunk; only then is it marked as done."""
         offset = self._header() + number * self.chunk * self.width * DTYPE.itemsize
-        with writing(self.folder):
+        with writing(self.folder, resumable=True):
             # Not through the memory map: a full disk would then end the process instead of raising an error.
             for name, start, content in (
                 (FEATURES, offset, np.ascontiguousarray(values, DTYPE).tobytes()),

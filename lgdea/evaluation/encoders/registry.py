@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lgdea.errors import LgdeaError, UsageError
+from lgdea.errors import LgdeaError, UsageError, first_line
 from lgdea.evaluation.encoders.load import LIBRARIES
 from lgdea.evaluation.encoders.parts import EncoderComponents, TextEncoder
 from lgdea.evaluation.encoders.preprocessing import Preprocessing
@@ -172,9 +172,8 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
     except ModuleNotFoundError as error:
         raise _missing(library, error) from None
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(
-            f"{name} cannot be loaded ({lines[0][:200]})",
+            f"{name} cannot be loaded ({first_line(error, 200)})",
             remedy=f"check the name, and the network or the Hugging Face cache; {library}:NAME@random needs no weights",
         ) from error
     if components.text is None:

@@ -18,7 +18,7 @@ from lgdea.records.adapters.source import require_folder, rows_of
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.csv_io import read_csv
 from lgdea.records.split import split_by_patient
-from lgdea.records.tables import writing
+from lgdea.runs import writing
 from lgdea.vocabulary import load_vocabulary
 
 NAME = "siim-acr"

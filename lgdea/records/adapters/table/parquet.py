@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lgdea.errors import DataError
+from lgdea.errors import DataError, first_line
 from lgdea.records.adapters.table.header import unique_names
 
 _EXACT = 2**53  # beyond it a float holds no longer each whole number
@@ -29,7 +29,7 @@ def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         # Of a structure the paths of its wanted fields are read, so that a column of pictures costs nothing.
         table = pq.ParquetFile(file).read(columns=wanted).flatten() if wanted else pa.table({})
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"cannot be read ({_first_line(error)})", file=file, remedy="write it again") from None
+        raise DataError(f"cannot be read ({first_line(error, 120)})", file=file, remedy="write it again") from None
     unique_names(schema.names, file)
     cells = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -84,7 +84,3 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         if whole in (True, None):
             column = column.cast(pa.int64())
     return column.cast(pa.string())
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
