@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lgdea.api.drawn import Drawn
 from lgdea.comparison.references.answers import Answers, is_answers, read_answers
 from lgdea.comparison.references.choose import Strategy, choose_references
 from lgdea.comparison.references.healthy import healthy_people, people
@@ -25,15 +26,17 @@ from lgdea.records.archive import Archive
 from lgdea.vocabulary.phrases import canonical_phrase
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from lgdea.reporting.cases import CaseSheet
 
     Maps = tuple[np.ndarray, np.ndarray]
 
 
+SHOWN_REFERENCES = 4
+"""References of a sheet."""
+
+
 @dataclass(frozen=True, eq=False)
-class Beside:
+class Beside(Drawn):
     """A query beside references."""
 
     image_id: str
@@ -51,12 +54,9 @@ class Beside:
     maps: Maps
     """Fall of the score where a cell is hidden, alone and beside references, (H, W) in source pixels."""
 
-    def sheet(self, *, most: int = 4) -> CaseSheet:
-        """The query with both maps, and its first references, side by side.
-
-        Args:
-            most: References that are shown.
-        """
+    @property
+    def sheet(self) -> CaseSheet:
+        """The query with both maps, and its first references, side by side."""
         from lgdea.reporting.cases import CaseColumn, CasePicture, CaseSheet
 
         boxes = finding_boxes(self.archive).get((self.image_id, self.finding), np.zeros((0, 4)))
@@ -67,36 +67,14 @@ class Beside:
             CaseColumn.with_map(pixels, self.maps[0], ("query alone", alone), drawn),
             CaseColumn.with_map(pixels, self.maps[1], ("beside references", f"score {self.score:.2f}"), drawn),
         ]
-        for (image, score), rule in list(zip(self.references.items(), self.rules, strict=True))[:most]:
-            said = ("healthy reference", *([] if np.isnan(score) else [f"score {score:.2f}"]), *rule.rsplit(", ", 1))
-            columns.append(CaseColumn(said, (CasePicture(self.archive.read_image(image).pixels),)))
+        for (image, score), rule in list(zip(self.references.items(), self.rules, strict=True))[:SHOWN_REFERENCES]:
+            lines = ("healthy reference", *([] if np.isnan(score) else [f"score {score:.2f}"]), *rule.rsplit(", ", 1))
+            columns.append(CaseColumn(lines, (CasePicture(self.archive.read_image(image).pixels),)))
         notes = (
             f"{self.image_id}; {len(self.references)} references, held fixed",
             "maps: fall of the score where a cell is hidden: filled with the mean, and with the mean of the references",
         )
         return CaseSheet(canonical_phrase(self.finding), tuple(columns), notes)
-
-    def draw(self, *, side: int = 224, most: int = 4) -> Image.Image:
-        """Draw :meth:`sheet`.
-
-        Args:
-            side: Longer side of each picture in pixels.
-            most: References that are drawn.
-        """
-        return self.sheet(most=most).draw(side=side)
-
-    def write(self, out: str | Path) -> Path:
-        """Write :meth:`sheet` as a picture (``.png``) or a self-contained page (``.html``).
-
-        Args:
-            out: The file.
-
-        Raises:
-            UsageError: Another ending.
-        """
-        from lgdea.reporting.case_page import write_sheet
-
-        return write_sheet(self.sheet(), out)
 
 
 def read_beside(

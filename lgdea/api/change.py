@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lgdea.api.drawn import Drawn
 from lgdea.errors import UsageError
 from lgdea.records.archive import Archive
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from lgdea.comparison.change.model import ChangeModel
     from lgdea.comparison.change.read import ReadChange
     from lgdea.reporting.cases import CaseSheet
 
 
 @dataclass(frozen=True, eq=False)
-class Changes:
+class Changes(Drawn):
     """What has become of each entity between two images of a patient; a sequence of its ``changes``."""
 
     changes: tuple[ReadChange, ...]
@@ -47,27 +46,6 @@ class Changes:
         from lgdea.reporting.change_sheet import change_sheet
 
         return change_sheet(self.changes, self.prior, self.current, self.pair)
-
-    def draw(self, *, side: int = 256) -> Image.Image:
-        """Draw :attr:`sheet`.
-
-        Args:
-            side: Longer side of each picture in pixels.
-        """
-        return self.sheet.draw(side=side)
-
-    def write(self, out: str | Path) -> Path:
-        """Write :attr:`sheet` as a picture (``.png``) or a self-contained page (``.html``).
-
-        Args:
-            out: The file.
-
-        Raises:
-            UsageError: Another ending.
-        """
-        from lgdea.reporting.case_page import write_sheet
-
-        return write_sheet(self.sheet, out)
 
 
 def read_change(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lgdea.api.drawn import Drawn
 from lgdea.comparison.entity.entities import Entity, parse_entity
 from lgdea.config import Config, load_config, read_yaml
 from lgdea.errors import ConfigError, DataError, UsageError
@@ -16,8 +17,6 @@ from lgdea.records.archive import Archive
 from lgdea.shipped import config_files
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from lgdea.comparison.config import ComparisonConfig
     from lgdea.comparison.entity.model import EntityModel
     from lgdea.comparison.entity.ranking import EntityViews
@@ -46,7 +45,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Cases:
+class Cases(Drawn):
     """The cases of an archive that are most like one of its images with respect to an entity."""
 
     entity: Entity
@@ -70,27 +69,6 @@ class Cases:
             pixels = read_image(self.archive.image_path(case.image_id)).pixels
             columns.append(CaseColumn.with_map(pixels, self.maps[case.image_id], lines))
         return CaseSheet(f"cases like the first with respect to: {self.entity.text}", tuple(columns))
-
-    def draw(self, *, side: int = 256) -> Image.Image:
-        """Draw :attr:`sheet`.
-
-        Args:
-            side: Longer side of each picture in pixels.
-        """
-        return self.sheet.draw(side=side)
-
-    def write(self, out: str | Path) -> Path:
-        """Write :attr:`sheet` as a picture (``.png``) or a self-contained page (``.html``).
-
-        Args:
-            out: The file.
-
-        Raises:
-            UsageError: Another ending.
-        """
-        from lgdea.reporting.case_page import write_sheet
-
-        return write_sheet(self.sheet, out)
 
 
 def train_comparison(

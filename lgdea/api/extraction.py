@@ -19,9 +19,10 @@ from lgdea.evidence.backends.base import GROUP
 from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.io import EVIDENCE, MADE_BY, iter_rejects, read_evidence
 from lgdea.evidence.language_check import list_languages
+from lgdea.evidence.limits import rejected_shares
 from lgdea.evidence.prompts import shipped_prompts
 from lgdea.evidence.report_reader import Reports
-from lgdea.evidence.runner import extract_from_config, rejected_shares
+from lgdea.evidence.runner import extract_from_config
 from lgdea.evidence.schema import Unit
 from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive

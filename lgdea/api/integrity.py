@@ -54,16 +54,15 @@ def verify_folder(folder: str | Path) -> FolderReport:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError("no such folder", file=folder, remedy="check the path")
-    checked, problems = 0, []
+    found: dict[str, str] = {}  # by path: a run and its model may seal the same file
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         check = _CHECKS.get(file.suffix)
         for name, problem in check(file) if check else ():
-            checked += 1
-            if problem:
-                problems.append((str((file.parent / name).relative_to(folder)), problem))
-    if not checked:
+            path = str((file.parent / name).relative_to(folder))
+            found[path] = found.get(path) or problem
+    if not found:
         raise UsageError("holds nothing that lgdea has sealed", file=folder, remedy="check the path")
-    return FolderReport(checked, problems)
+    return FolderReport(len(found), [(path, problem) for path, problem in found.items() if problem])
 
 
 def accept_changes(folder: str | Path) -> list[str]:
@@ -82,7 +81,8 @@ def accept_changes(folder: str | Path) -> list[str]:
     if not folder.is_dir():
         raise UsageError("no such folder", file=folder, remedy="check the path")
     written = []
-    for file in sorted(folder.rglob("*.json")):
+    # The innermost first: a run seals its model's manifest.
+    for file in sorted(folder.rglob("*.json"), key=lambda file: -len(file.parts)):
         content = _read(file)
         if isinstance(content, dict) and SEAL in content:
             kept = [name for name in content.get(FILES, {}) if (file.parent / name).is_file()]

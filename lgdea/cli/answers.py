@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from lgdea.cli.console import JsonFlag, SetOption, console, show_json, stage_bar
-from lgdea.cli.references import make_backend
+from lgdea.cli.vision_language import (
+    BackendOption,
+    ImageRootOption,
+    ModelOption,
+    RemoteOption,
+    SideOption,
+    UrlOption,
+    make_backend,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,14 +28,12 @@ def answer(
     questions: Annotated[Path, typer.Argument(help="Folder of a question set.")],
     out: Annotated[Path, typer.Option(help="Folder of the answers (answers.jsonl); an unfinished one is resumed.")],
     *,
-    backend: Annotated[str, typer.Option(help="Who answers: vllm, http, or an installed plug-in.")] = "http",
-    model: Annotated[
-        str | None, typer.Option(help="Vision-language model: hub name or folder, or served name.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Server of the http backend.")] = None,
-    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let images leave this machine.")] = False,
-    side: Annotated[int | None, typer.Option(min=16, help="Longest side of the pictures that are sent.")] = None,
-    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures, if they were moved.")] = None,
+    backend: BackendOption = "http",
+    model: ModelOption = None,
+    url: UrlOption = None,
+    allow_remote: RemoteOption = False,
+    side: SideOption = None,
+    image_root: ImageRootOption = None,
     overrides: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -39,13 +45,7 @@ def answer(
     from lgdea.comparison.questions.files import read_questions
 
     most = max((len(question.images) for question in read_questions(questions)), default=1)
-    named = {
-        "backend": backend,
-        "options.model": model,
-        "options.url": url,
-        "options.allow_remote": allow_remote or None,
-    }
-    made = make_backend(named, overrides or [], most)
+    made = make_backend(backend, model, url, allow_remote, overrides, images=most)
     with stage_bar() as progress:
         summary = ask_questions(questions, made, out, side=side, image_root=image_root, progress=progress)
     if json:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lgdea.cli.console import JsonFlag, console, show_json, show_table, stage_bar
-
-if TYPE_CHECKING:
-    from lgdea.evidence.backends.base import ExtractorBackend
+from lgdea.cli.vision_language import (
+    BackendOption,
+    ImageRootOption,
+    ModelOption,
+    RemoteOption,
+    SideOption,
+    UrlOption,
+    make_backend,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -82,18 +88,16 @@ def references(
 def ask(
     triples: Annotated[Path, typer.Argument(help="Folder of `lgdea compare references`.")],
     out: Annotated[Path, typer.Option(help="Folder of the answers; an unfinished one is resumed.")],
-    backend: Annotated[str, typer.Option(help="Who answers: vllm, http, or an installed plug-in.")] = "http",
-    model: Annotated[
-        str | None, typer.Option(help="Vision-language model: hub name or folder, or served name.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Server of the http backend.")] = None,
-    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let images leave this machine.")] = False,
+    backend: BackendOption = "http",
+    model: ModelOption = None,
+    url: UrlOption = None,
+    allow_remote: RemoteOption = False,
     count: Annotated[
         list[int] | None, typer.Option("--count", "-k", min=1, help="References beside a query; may be repeated.")
     ] = None,
     prompt: Annotated[str, typer.Option(help="Comparative prompt: id or folder.")] = "compare-v1",
-    side: Annotated[int | None, typer.Option(min=16, help="Longest side of the pictures that are sent.")] = None,
-    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures, if they were moved.")] = None,
+    side: SideOption = None,
+    image_root: ImageRootOption = None,
     attribution: Annotated[
         int, typer.Option(min=0, help="Also hide each cell of so many queries that show the finding.")
     ] = 0,
@@ -111,13 +115,7 @@ def ask(
     from lgdea.comparison.references.prompt import load_compare_prompt
 
     counts = sorted(set(count or [1, 5]))
-    named = {
-        "backend": backend,
-        "options.model": model,
-        "options.url": url,
-        "options.allow_remote": allow_remote or None,
-    }
-    made = make_backend(named, overrides or [], max(counts))
+    made = make_backend(backend, model, url, allow_remote, overrides, images=max(counts) + 1)
     with stage_bar() as progress:
         summary = ask_model(
             triples, made, out, prompt=load_compare_prompt(prompt), counts=counts, side=side, image_root=image_root,
@@ -169,15 +167,3 @@ def beside(
     cells = [(r["image_id"], "-" if r["score"] is None else f"{r['score']:.3f}", r["rule"]) for r in rows]
     show_table(f"{finding} in {image}: {found.score:.3f}", ["reference", "score", "rule"], cells)
     console.print(f"sheet: {out}", highlight=False)
-
-
-def make_backend(named: dict[str, Any], overrides: list[str], most: int) -> ExtractorBackend:
-    """Make the backend; vLLM is told how many images a message has, as it takes few by default."""
-    from lgdea.config import load_config, nest
-    from lgdea.evidence.backends.base import get_backend
-    from lgdea.evidence.config import ExtractConfig
-
-    given = {key: value for key, value in named.items() if value is not None}
-    config = load_config(ExtractConfig, [], [nest(given), *overrides])
-    limit = {"engine_limit_mm_per_prompt": f'{{"image": {most + 1}}}'} if config.backend == "vllm" else {}
-    return get_backend(config.backend, **{**limit, **config.options})

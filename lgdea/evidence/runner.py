@@ -23,7 +23,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,12 +33,13 @@ from typing import Any
 
 import pandas as pd
 
-from lgdea.errors import EvidenceError, RejectedShareError, UsageError
+from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer, written_files
-from lgdea.evidence.language_check import OTHER_LANGUAGES, list_languages, require_language
+from lgdea.evidence.language_check import require_language
+from lgdea.evidence.limits import check_empty, check_rejected
 from lgdea.evidence.postprocess import ReportProcessor
 from lgdea.evidence.prompts import Prompt, load_prompt
 from lgdea.evidence.quality import Quality
@@ -63,10 +63,6 @@ _YOUNG_OBJECTS = 50_000  # after so many new ones they are gone through
 
 DEFAULT_PROMPT = "evidence-v2"
 """Used where a backend needs a prompt and none was named."""
-SUSPICIOUS_SHARE = 0.9
-"""Share of empty answers that is warned of; a model too weak for its prompt has more, also with every report normal."""
-
-_log = logging.getLogger(__name__)
 
 
 def extract(
@@ -134,9 +130,9 @@ def extract(
     if is_finished(out):
         summary = _read_summary(out)
         if not summary.get("unanswered") or accept_unanswered:
-            _check_share(summary, max_rejected, out)
+            check_rejected(summary, max_rejected, out)
             if prompt is not None:
-                _check_empty(summary, max_empty, out)
+                check_empty(summary, max_empty, out)
             return summary
         (out / SUCCESS).unlink()
     run = _Run(reports, backend, prompt, out, max_attempts, workers, progress)
@@ -150,9 +146,9 @@ def extract(
             remedy="run the same command again to ask only these, or accept their loss with --accept-unanswered",
         )
     finish(out, written_files(out), summary=summary, run_id=run.run_id)
-    _check_share(summary, max_rejected, out)
+    check_rejected(summary, max_rejected, out)
     if prompt is not None:
-        _check_empty(summary, max_empty, out)
+        check_empty(summary, max_empty, out)
     return summary
 
 
@@ -271,44 +267,6 @@ def rare_collection() -> Iterator[None]:
 def _read_summary(out: Path) -> dict[str, Any]:
     summary: dict[str, Any] = read_manifest(out / MANIFEST)["summary"]
     return summary
-
-
-def rejected_shares(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the rejected share of the reports, of the questions, and of the units (quote not in the report)."""
-    return {
-        "reports": summary["rejected"] / max(1, summary["reports"]),
-        "questions": summary.get("rejected_questions", 0) / max(1, summary.get("questions", 0)),
-        "units": summary["share_unaligned"],
-    }
-
-
-def _check_share(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
-    for what, share in rejected_shares(summary).items():
-        if share > allowed:
-            languages = summary.get("rejected_languages") if what != "units" else None
-            why = f" ({list_languages(languages)})" if languages else ""
-            are_most = languages and 2 * sum(languages.values()) > summary["rejected"]
-            remedy = OTHER_LANGUAGES if are_most else "read the reasons there"
-            raise RejectedShareError(
-                f"{share:.1%} of the {what} were rejected{why}, allowed are {allowed:.1%}",
-                file=out / REJECTS,
-                remedy=f"{remedy}, or allow more with --max-rejected",
-            )
-
-
-def _check_empty(summary: Mapping[str, Any], allowed: float, out: Path) -> None:
-    """Tell a model that reads from one that answers everything with nothing: both reject nothing."""
-    empty, questions = summary.get("empty_answers", 0), summary["questions"]  # earlier versions did not count them
-    share, silent = empty / max(1, questions), summary["reports"] - summary["reports_with_units"]
-    what = f"{share:.1%} of the questions were answered with no unit"
-    what += f", {silent:,} of {summary['reports']:,} reports have none"
-    remedy = "look at some answers, and try a larger model or another prompt"
-    if share > allowed:
-        raise RejectedShareError(
-            f"{what}; allowed are {allowed:.1%}", file=out / QUALITY, remedy=f"{remedy}, or allow more with --max-empty"
-        )
-    if share >= SUSPICIOUS_SHARE:
-        _log.warning("%s; %s", what, remedy)
 
 
 def extract_from_config(

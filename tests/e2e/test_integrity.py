@@ -114,11 +114,14 @@ def test_verify_names_what_was_changed_and_accept_takes_it(
     cut = folder / "archive" / "reports.parquet"
     cut.write_bytes(cut.read_bytes()[:-1])
     (folder / "results" / "zero-shot.parquet").unlink()
+    weights = folder / "run" / "model" / "model.safetensors"  # sealed by the model and by its run
+    weights.write_bytes(weights.read_bytes()[:-1])
     code, out, err = run_lgdea(capsys, "verify", str(folder))
     assert code == 1
     assert "archive/reports.parquet: is not as it was written" in out
     assert "results/zero-shot.parquet: is missing" in out
-    assert "2 of" in err
+    assert out.count("model.safetensors: is not as it was written") == 1
+    assert "3 of" in err
     assert run_lgdea(capsys, "verify", str(folder), "--accept")[0] == 0
     assert run_lgdea(capsys, "verify", str(folder))[0] == 0
 
