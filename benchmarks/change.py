@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
+from benchmarks.cells import format_metric
 from lgdea.config import load_config
 from lgdea.shipped import config_files
-from lgdea.statistics.format import format_interval
 
 METRICS = (
     "balanced_accuracy",
@@ -50,16 +49,9 @@ def table(folder: Path) -> str:
     lines = ["| run | steps | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 2) + "|"]
     for file in sorted(folder.glob("*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
-        cells = [_cell(content["metrics"].get(metric)) for metric in METRICS]
+        cells = [format_metric(content["metrics"].get(metric)) for metric in METRICS]
         lines.append(f"| {file.stem} | {content['steps']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _cell(value: dict[str, float | None] | None) -> str:
-    """A metric with its interval; one that is missing or not defined (null in JSON) has none."""
-    if value is None:
-        return "-"
-    return format_interval(*(math.nan if (part := value[key]) is None else part for key in ("value", "low", "high")))
 
 
 def main() -> None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from lgdea.statistics.format import format_interval
+from benchmarks.cells import format_metric
 
 
 def runs_of(sites: list[str]) -> dict[str, dict[str, str]]:
@@ -49,25 +48,18 @@ def table(folder: Path) -> str:
         counts = content["config"]["counts"]
         rows = list(dict.fromkeys(name.rpartition("@")[0] for name in metrics if "@" in name))
         single = " ".join(
-            f"{m} {_cell(metrics.get(f'single/{m}_macro'))}" for m in ("balanced_accuracy", "f1", "auroc")
+            f"{m} {format_metric(metrics.get(f'single/{m}_macro'))}" for m in ("balanced_accuracy", "f1", "auroc")
         )
         parts += [f"{file.stem}: alone {single}", ""]
         parts += ["| gain in balanced accuracy | " + " | ".join(f"K = {k}" for k in counts) + " |"]
         parts += ["|---" * (len(counts) + 1) + "|"]
         for row in rows:
-            cells = [_cell(metrics.get(f"{row}@{k}/balanced_accuracy_gain")) for k in counts]
+            cells = [format_metric(metrics.get(f"{row}@{k}/balanced_accuracy_gain")) for k in counts]
             parts.append(f"| {row} | " + " | ".join(cells) + " |")
         measured = {name: value for name, value in metrics.items() if name.startswith("attribution/")}
-        parts += ["", *(f"{name.partition('/')[2]} {_cell(value)}" for name, value in measured.items())]
+        parts += ["", *(f"{name.partition('/')[2]} {format_metric(value)}" for name, value in measured.items())]
         parts += [*(f"note: {note}" for note in content["notes"]), ""]
     return "\n".join(parts)
-
-
-def _cell(value: dict[str, float | None] | None) -> str:
-    """A metric with its interval; one that is missing or not defined (null in JSON) has none."""
-    if value is None:
-        return "-"
-    return format_interval(*(math.nan if (part := value[key]) is None else part for key in ("value", "low", "high")))
 
 
 def main() -> None:

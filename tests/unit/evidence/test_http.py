@@ -16,28 +16,10 @@ from lgdea.errors import EvidenceError, LgdeaError, UsageError
 from lgdea.evidence.backends.base import ExtractorBackend, Request, Response, get_backend
 from lgdea.evidence.backends.http import create
 from lgdea.evidence.backends.http_session import pause_seconds
+from tests.helpers.http_questions import PATIENCE_SECONDS, SCHEMA, ask, make_backend, make_requests
 from tests.helpers.openai_server import EMPTY, OpenAIServer, Reply, Seen, error
 
-SCHEMA = {"type": "object", "properties": {"units": {"type": "array"}}}
 SAMPLING = {"temperature": 0.0, "seed": 0, "max_tokens": 2048}
-PATIENCE_SECONDS = 60.0  # only ever waited for when a test fails
-
-
-def _requests(count: int, **more) -> Iterator[Request]:
-    for n in range(count):
-        yield Request(f"id-{n}", f"r{n}", ({"role": "user", "content": f"r{n}"},), SCHEMA, **more)
-
-
-def _backend(server: OpenAIServer, **options) -> ExtractorBackend:
-    settings = {"concurrency": 8, "backoff_seconds": 0.01, "max_wait_seconds": PATIENCE_SECONDS, **options}
-    return create(server.url, **settings)
-
-
-def _ask(server: OpenAIServer, count: int, **options) -> dict[str, Response]:
-    responses = list(_backend(server, **options).respond(_requests(count)))
-    found = {r.request_id: r for r in responses}
-    assert len(found) == len(responses) == count, "each request has exactly one response"
-    return found
 
 
 def _first(count: int, reply: Reply) -> Callable[[Seen], Reply]:
@@ -57,7 +39,7 @@ def test_each_answer_goes_to_its_question_whatever_the_order():
         return Reply(f'"answer to {seen.key}"')
 
     with OpenAIServer(behave) as server:
-        responses = list(_backend(server).respond(_requests(40)))
+        responses = list(make_backend(server).respond(make_requests(40)))
     assert {r.request_id: r.text for r in responses} == {f"id-{n}": f'"answer to r{n}"' for n in range(40)}
     assert [r.request_id for r in responses] != [f"id-{n}" for n in range(40)]
     assert all(r.tokens == 7 and r.failure is None for r in responses)
@@ -79,7 +61,7 @@ def test_concurrency_is_used_and_bounded(concurrency):
         return Reply()
 
     with OpenAIServer(behave) as server:
-        answers = _ask(server, 5 * concurrency, concurrency=concurrency)
+        answers = ask(server, 5 * concurrency, concurrency=concurrency)
         assert server.most_at_once == concurrency
     assert {r.text for r in answers.values()} == {EMPTY}
 
@@ -89,12 +71,12 @@ def test_requests_are_taken_as_answers_leave():
 
     def endless() -> Iterator[Request]:
         nonlocal taken
-        for request in _requests(10**9):
+        for request in make_requests(10**9):
             taken += 1
             yield request
 
     with OpenAIServer() as server:
-        answers = _backend(server, concurrency=4).respond(endless())
+        answers = make_backend(server, concurrency=4).respond(endless())
         for given in range(1, 60):
             next(answers)
             assert taken <= given + 2 * 4
@@ -104,7 +86,7 @@ def test_requests_are_taken_as_answers_leave():
 def test_what_is_sent_is_what_was_asked():
     messages = ({"role": "system", "content": "Read."}, {"role": "user", "content": "Lungs \ud800 clear 肺 <|end|>"})
     with OpenAIServer() as server:
-        backend = _backend(server, max_tokens=100, temperature=0.5, seed=3)
+        backend = make_backend(server, max_tokens=100, temperature=0.5, seed=3)
         (response,) = backend.respond([Request("a", "x", messages, SCHEMA, attempt=3)])
         (seen,) = server.seen
     assert response.text == EMPTY
@@ -143,22 +125,22 @@ def test_no_request_costs_no_server():
 )
 def test_a_passing_fault_is_passed_over(reply):
     with OpenAIServer(_first(2, reply)) as server:
-        answers = _ask(server, 12)
+        answers = ask(server, 12)
         assert set(server.keys().values()) == {3}
     assert {k: r.text for k, r in answers.items()} == {f"id-{n}": f'"r{n}"' for n in range(12)}
 
 
 def test_a_hanging_connection_is_asked_again():
     with OpenAIServer(_first(1, Reply(hang=True))) as server:
-        answers = _ask(server, 6, timeout_seconds=0.5)
+        answers = ask(server, 6, timeout_seconds=0.5)
     assert {r.text for r in answers.values()} == {f'"r{n}"' for n in range(6)}
 
 
 def test_too_many_requests_are_repeated_for_longer_than_errors_are():
     with OpenAIServer(_first(9, error(429, "slow down"))) as server:
-        assert _ask(server, 1, retries=1, backoff_seconds=0.001)["id-0"].text == '"r0"'
+        assert ask(server, 1, retries=1, backoff_seconds=0.001)["id-0"].text == '"r0"'
     with OpenAIServer(_first(9, error(500, "oh"))) as server:
-        failed = _ask(server, 1, retries=1)["id-0"]
+        failed = ask(server, 1, retries=1)["id-0"]
         assert server.keys() == {"r0": 2}
     assert (failed.failure, failed.detail) == ("backend_error", "500 oh")
 
@@ -166,7 +148,7 @@ def test_too_many_requests_are_repeated_for_longer_than_errors_are():
 @pytest.mark.parametrize("tomorrow", ["86400", formatdate(time.time() + 86400, usegmt=True)], ids=["seconds", "date"])
 def test_a_wait_that_is_too_long_is_not_begun(tomorrow):
     with OpenAIServer(lambda _: error(429, "come back tomorrow", Retry_After=tomorrow)) as server:
-        failed = _ask(server, 1)["id-0"]
+        failed = ask(server, 1)["id-0"]
         assert server.keys() == {"r0": 1}
     assert (failed.failure, failed.detail) == ("backend_error", "429 come back tomorrow")
 
@@ -185,14 +167,14 @@ def test_one_bad_item_harms_no_other():
         return error(500, "boom") if seen.key in ("r3", "r4") else Reply()
 
     with OpenAIServer(behave) as server:
-        answers = _ask(server, 30, retries=2)
+        answers = ask(server, 30, retries=2)
         assert server.keys()["r3"] == 3
     assert {k for k, r in answers.items() if r.failure} == {"id-3", "id-4"}
 
 
 def test_a_server_that_fails_everything_ends_the_run():
     with OpenAIServer(lambda _: error(500, "CUDA out of memory")) as server:
-        answers = _backend(server, retries=0).respond(_requests(10_000))
+        answers = make_backend(server, retries=0).respond(make_requests(10_000))
         with pytest.raises(EvidenceError, match=r"failed 8 requests in a row \(500 CUDA out of memory\)"):
             list(answers)
         assert len(server.keys()) < 100
@@ -220,7 +202,7 @@ LLAMA_CPP_TOO_LONG = "the request exceeds the available context size. try increa
 )
 def test_a_failure_that_stands_is_typed_and_not_repeated(reply, failure):
     with OpenAIServer(lambda seen: reply if seen.key == "r2" else Reply()) as server:
-        answers = _ask(server, 9)
+        answers = ask(server, 9)
         assert set(server.keys().values()) == {1}
     assert {k: r.failure for k, r in answers.items() if r.failure} == {"id-2": failure}
     assert answers["id-2"].text is None
@@ -238,7 +220,7 @@ def test_a_failure_that_stands_is_typed_and_not_repeated(reply, failure):
 )
 def test_an_answer_that_would_not_fit_gets_the_room_there_is(message):
     with OpenAIServer(lambda seen: error(400, message) if seen.body["max_tokens"] > 100 else Reply()) as server:
-        assert _ask(server, 1)["id-0"].text == EMPTY
+        assert ask(server, 1)["id-0"].text == EMPTY
         assert [seen.body["max_tokens"] for seen in server.seen] == [2048, 100]
 
 
@@ -252,7 +234,7 @@ def test_a_server_that_dies_and_comes_back_loses_and_doubles_nothing(caplog):
 
     with OpenAIServer(behave) as first:
         lives.append(first)
-        answers = _backend(first, concurrency=8).respond(_requests(count))
+        answers = make_backend(first, concurrency=8).respond(make_requests(count))
         got = [next(answers) for _ in range(50)]
         first.kill()
         restart = threading.Timer(0.3, lambda: lives.append(OpenAIServer(behave, port=first.port)))
@@ -275,7 +257,7 @@ def test_a_server_that_dies_and_comes_back_loses_and_doubles_nothing(caplog):
 
 def _answers_around_a_restart(after: Callable[[int], OpenAIServer | None]) -> tuple[list[Response], LgdeaError]:
     with OpenAIServer() as first:
-        answers = _backend(first, concurrency=2, max_wait_seconds=1.0).respond(_requests(10_000))
+        answers = make_backend(first, concurrency=2, max_wait_seconds=1.0).respond(make_requests(10_000))
         got = [next(answers)]
         first.kill()
         second = after(first.port)
@@ -317,27 +299,27 @@ def test_a_web_page_is_no_server(content):
         OpenAIServer(page=content) as server,
         pytest.raises(EvidenceError, match="no OpenAI-compatible server answers"),
     ):
-        _backend(server).describe()
+        make_backend(server).describe()
 
 
 def test_a_wrong_key_is_one_line_that_does_not_hold_it(monkeypatch):
     with OpenAIServer(key="right-key") as server:
         with pytest.raises(UsageError, match=r"asks for a key \(401\)") as caught:
-            _backend(server).describe()
+            make_backend(server).describe()
         assert "LGDEA_API_KEY" in str(caught.value)
         monkeypatch.setenv("LGDEA_API_KEY", "wrong-key")
         with pytest.raises(UsageError, match=r"refuses the key \(401\)") as caught:
-            list(_backend(server).respond(_requests(3)))
+            list(make_backend(server).respond(make_requests(3)))
         assert "wrong-key" not in str(caught.value)
         monkeypatch.setenv("LGDEA_API_KEY", "right-key\n")
-        assert len(_ask(server, 3)) == 3
+        assert len(ask(server, 3)) == 3
 
 
 def test_a_key_that_the_server_repeats_is_struck_out(monkeypatch):
     monkeypatch.setenv("MY_KEY", "right-key")
     repeats = error(400, "you sent right-key")
     with OpenAIServer(lambda _: repeats, key="right-key") as server:
-        assert _ask(server, 1, api_key_env="MY_KEY")["id-0"].detail == "400 you sent ***"
+        assert ask(server, 1, api_key_env="MY_KEY")["id-0"].detail == "400 you sent ***"
 
 
 def test_a_wrong_model_name_lists_the_right_ones():
@@ -345,16 +327,16 @@ def test_a_wrong_model_name_lists_the_right_ones():
         with pytest.raises(
             UsageError, match=r"does not have the model 'huge'; name one of those it lists: tiny, small"
         ):
-            _backend(server, model="huge").describe()
+            make_backend(server, model="huge").describe()
         with pytest.raises(UsageError, match=r"more than one model or none; name one of those it lists: tiny, small"):
-            list(_backend(server).respond(_requests(1)))
+            list(make_backend(server).respond(make_requests(1)))
         assert not server.seen
-        assert _backend(server, model="small").describe()["model"] == "small"
+        assert make_backend(server, model="small").describe()["model"] == "small"
 
 
 def test_a_model_that_is_unloaded_in_the_middle_ends_the_run():
     with OpenAIServer(models=["tiny", "small"]) as server:
-        answers = _backend(server, model="tiny", concurrency=1).respond(_requests(100))
+        answers = make_backend(server, model="tiny", concurrency=1).respond(make_requests(100))
         next(answers)
         server.models.remove("tiny")
         with pytest.raises(UsageError, match=r"does not have the model 'tiny'; name one of those it lists: small"):
@@ -364,7 +346,7 @@ def test_a_model_that_is_unloaded_in_the_middle_ends_the_run():
 def test_a_server_that_ignores_the_schema_is_found_out_before_the_first_report():
     with OpenAIServer(constrains=False) as server:
         with pytest.raises(EvidenceError, match="does not hold its answers to the schema"):
-            list(_backend(server).respond(_requests(3)))
+            list(make_backend(server).respond(make_requests(3)))
         assert not server.seen
 
 
@@ -378,7 +360,7 @@ def test_a_schema_that_the_server_cannot_take_is_found_out_before_the_first_repo
 
         monkeypatch.setattr(server, "decide", picky)
         with pytest.raises(EvidenceError, match=r"does not take the schema .*uniqueItems"):
-            list(_backend(server).respond(_requests(3)))
+            list(make_backend(server).respond(make_requests(3)))
         assert not server.seen
 
 
@@ -387,7 +369,7 @@ def test_a_redirect_is_not_followed():
         sent_away = Reply(status=307, headers={"Location": f"{elsewhere.url}/chat/completions?token=x"})
         not_followed = r"redirects to 127\.0\.0\.1/v1/chat/completions; .*not followed"
         with OpenAIServer(lambda _: sent_away) as server, pytest.raises(EvidenceError, match=not_followed):
-            list(_backend(server).respond(_requests(3)))
+            list(make_backend(server).respond(make_requests(3)))
         assert not elsewhere.paths
 
 
@@ -398,7 +380,7 @@ def test_a_proxy_in_the_environment_sees_nothing(monkeypatch):
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         assert httpx.Client()._mounts, "the environment does name a proxy"
-        assert len(_ask(server, 4)) == 4
+        assert len(ask(server, 4)) == 4
         assert not proxy.paths
 
 
@@ -410,15 +392,15 @@ def test_a_server_without_a_list_of_models_is_taken_at_its_word():
         backend = create(no_list, model="tiny", backoff_seconds=0.01)
         assert backend.describe() == {"backend": "http", "model": "tiny", "sampling": SAMPLING}
         with pytest.raises(UsageError, match=r"has no /other/chat/completions; check the URL"):
-            list(backend.respond(_requests(1)))
+            list(backend.respond(make_requests(1)))
 
 
 def test_the_description_outlives_a_restart_at_another_port(monkeypatch):
     monkeypatch.setenv("LGDEA_API_KEY", "right-key")
     with OpenAIServer(key="right-key") as first:
-        before = _backend(first, concurrency=3).describe()
+        before = make_backend(first, concurrency=3).describe()
     with OpenAIServer(key="right-key") as second:
-        assert _backend(second, concurrency=5).describe() == before
+        assert make_backend(second, concurrency=5).describe() == before
     assert before == {
         "backend": "http",
         "model": "tiny",
@@ -430,7 +412,7 @@ def test_the_description_outlives_a_restart_at_another_port(monkeypatch):
 
 def test_leaving_early_ends_every_connection_and_thread():
     with OpenAIServer(lambda seen: Reply(hang=int(seen.key[1:]) > 2)) as server:
-        answers = _backend(server).respond(_requests(100))
+        answers = make_backend(server).respond(make_requests(100))
         next(answers)
         answers.close()  # what Ctrl-C does to the generator
         assert not [t for t in threading.enumerate() if t.name == "lgdea-http"]

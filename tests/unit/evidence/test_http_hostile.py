@@ -18,8 +18,8 @@ from lgdea.evidence.backends.http_address import check_address
 from lgdea.evidence.backends.http_client import Server, TransientServerError
 from lgdea.evidence.prompts import load_prompt
 from lgdea.evidence.response import InvalidResponse
+from tests.helpers.http_questions import ask, make_backend, make_requests
 from tests.helpers.openai_server import EMPTY, OpenAIServer, Reply, error
-from tests.unit.evidence.test_http import _ask, _backend, _requests
 
 
 @pytest.mark.parametrize("tokens", ["NaN", "Infinity", '"many"', "-3", "true", "[1]", "1e999"])
@@ -27,7 +27,7 @@ def test_a_count_of_tokens_that_is_none_does_no_harm(tokens):
     content = json.dumps({"choices": [{"message": {"content": EMPTY}, "finish_reason": "stop"}], "usage": "U"})
     raw = content.replace('"U"', f'{{"completion_tokens": {tokens}}}')
     with OpenAIServer(lambda _: Reply(raw=raw)) as server:
-        answers = _ask(server, 2)
+        answers = ask(server, 2)
     assert [(r.text, r.tokens) for r in answers.values()] == [(EMPTY, None)] * 2
 
 
@@ -38,7 +38,7 @@ def test_a_count_of_tokens_that_is_none_does_no_harm(tokens):
 def test_an_answer_of_another_kind_is_one_reports_failure(message):
     bad = Reply("", message=message)
     with OpenAIServer(lambda seen: bad if seen.key == "r2" else Reply()) as server:
-        answers = _ask(server, 6, retries=1)
+        answers = ask(server, 6, retries=1)
     assert {k: r.failure for k, r in answers.items() if r.failure} == {"id-2": "backend_error"}
 
 
@@ -47,7 +47,7 @@ def test_an_answer_of_deep_nesting_is_one_reports_failure(depth):
     nested = "[" * depth + "]" * depth
     envelope = Reply(raw=f'{{"choices": {nested}}}')
     with OpenAIServer(lambda seen: {"r1": envelope, "r2": Reply(nested)}.get(seen.key, Reply())) as server:
-        answers = _ask(server, 6, retries=1)
+        answers = ask(server, 6, retries=1)
     assert {k: r.failure for k, r in answers.items() if r.failure} == {"id-1": "backend_error"}
     with pytest.raises(InvalidResponse):
         load_prompt("evidence-v1").parse(answers["id-2"].text, "Clear lungs.")
@@ -95,7 +95,7 @@ def test_a_complaint_that_repeats_the_report_is_not_shown():
     request = Request("id", "", ({"role": "user", "content": f"Read this.\n{report}"},), {})
     for echo in (f"boom: {json.dumps(report)}", "in 'MODERATE left\\neffusion'", f"x{report}x"):
         with OpenAIServer(lambda _, echo=echo: error(500, echo)) as server:
-            (answer,) = _backend(server, retries=0).respond([request])
+            (answer,) = make_backend(server, retries=0).respond([request])
         assert answer.failure == "backend_error"
         assert answer.detail.startswith("500 (the server repeats the prompt")
         assert "effusion" not in answer.detail.lower()
@@ -104,5 +104,5 @@ def test_a_complaint_that_repeats_the_report_is_not_shown():
 def test_a_long_list_of_models_is_shown_in_part():
     models = [f"model-{n}-{'x' * 1000}" for n in range(5_000)]
     with OpenAIServer(models=models) as server, pytest.raises(UsageError, match="and 4,990 more") as error_info:
-        list(_backend(server, model="other").respond(_requests(1)))
+        list(make_backend(server, model="other").respond(make_requests(1)))
     assert len(str(error_info.value)) < 2_000
