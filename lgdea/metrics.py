@@ -1,7 +1,7 @@
 """Metrics as pure functions of NumPy arrays, with the bootstrap and the test behind every published interval.
 
 Letters: N items, C classes, Q queries, R rows of weights, (H, W) pixels. Labels are 1 present, 0 absent, NaN unknown.
-A metric that is not defined is NaN. Ties count by expectation. docs/evaluation.md has the formulas and sources.
+A metric that is not defined is NaN. Ties count by expectation. docs/metrics.md has the formulas and sources.
 
 >>> from lgdea import metrics
 >>> metrics.auroc([0.9, 0.1, 0.5], [1, 0, 0])

@@ -23,7 +23,7 @@ from lgdea.vocabulary.tables import Anatomy, Finding, Vocabulary, load_shipped_v
 LEXICON = "lexicon.yaml"
 """Name of the copy in a folder of evidence, and in a model folder."""
 
-_REMEDY = "see docs/extraction.md, 'Your own findings and words'"
+_REMEDY = "see docs/lexicon.md"
 
 
 def read_lexicon(file: str | Path) -> SiteLexicon:

@@ -277,7 +277,7 @@ def create(
     if importlib.util.find_spec("vllm") is None:
         raise UsageError(
             "backend 'vllm' needs vLLM, which is not installed here",
-            remedy="pip install 'lgdea[vllm]' in an environment of its own (docs/extraction.md)",
+            remedy="pip install 'lgdea[vllm]' in an environment of its own (docs/extraction-models.md)",
         )
     return VllmBackend(
         model=model,
