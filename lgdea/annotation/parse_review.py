@@ -13,7 +13,7 @@ from lgdea.annotation.export_review import COLUMNS, CORRECTED, SHOWN
 from lgdea.evidence.alignment.aligner import Aligned, Aligner
 from lgdea.evidence.layout import split_sections
 from lgdea.evidence.response import UNSPECIFIED
-from lgdea.evidence.schema import Assertion, Change, Severity, Unit
+from lgdea.evidence.schema import Assertion, Change, Severity, Unit, UnitRow
 from lgdea.records.csv_io import read_spreadsheet
 from lgdea.records.schema import Laterality
 from lgdea.vocabulary import load_vocabulary
@@ -202,20 +202,20 @@ class _ReportRowParser:
             name: _parse_choice(name, cells[name], choices) if cells[name] else UNSPECIFIED
             for name, choices in _CHOICES.items()
         }
-        unit = Unit.from_span(
+        unit = UnitRow.from_span(
             self._text,
             start,
             end,
+            alignment,
             report_id=self._report,
             sections=self._sections,
-            alignment=alignment,
             finding=finding,
             finding_text=self._text[start:end],
             anatomy=anatomy,
             refers_to_prior=_parse_yes_no("refers_to_prior", cells["refers_to_prior"]),
             run_id="corrections",
             **values,
-        )
+        ).check()
         for other in self.units:
             if other.unit_id != unit.unit_id:
                 continue

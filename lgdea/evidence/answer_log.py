@@ -105,6 +105,8 @@ class AnswerLog:
         self._index = AnswerIndex()
         self.tokens = 0
         """Tokens of all answers, as far as the backend says."""
+        self.appended = 0
+        """Answers that came since the log was opened."""
         with writing(self._file):
             folder.mkdir(parents=True, exist_ok=True)
             self._stream: IO[bytes] = self._file.open("ab")
@@ -138,6 +140,7 @@ class AnswerLog:
             self._stream.flush()
         self._index.append(response.request_id, RecordLocation(self._number, self._end))
         self._end += len(line)
+        self.appended += 1
         self.tokens += response.tokens or 0
 
     def update_index(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from lgdea.evidence.alignment.aligner import Aligner
+from lgdea.evidence.backends.base import Response
 from lgdea.evidence.io import RawRecord, Reject
 from lgdea.evidence.layout import Section, split_sections
 from lgdea.evidence.prompts import Prompt, Question
@@ -17,7 +18,7 @@ from lgdea.evidence.report_reader import RawReport
 from lgdea.evidence.request_loop import PendingRequest, is_unanswered
 from lgdea.evidence.response import UNSPECIFIED, InvalidResponse, ResponseUnit, parse_response
 from lgdea.evidence.rules.lexicon import find_misspelt
-from lgdea.evidence.schema import SCHEMA_VERSION, Unit
+from lgdea.evidence.schema import SCHEMA_VERSION, UnitRow
 from lgdea.vocabulary import load_vocabulary
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class ReportResult:
     """Questions that were answered with no unit."""
     unanswered: int = 0
     """Questions, of either pass, that the backend failed on; the next run asks them again."""
-    units: list[Unit] = field(default_factory=list)
+    units: list[UnitRow] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     misspelt: list[str] = field(default_factory=list)
     """Words of findings that the rules read as misspelt."""
@@ -50,7 +51,7 @@ class ReportResult:
 class Answers(Protocol):
     """Answers by request id, such as :class:`~lgdea.evidence.answer_log.AnswerLog`."""
 
-    def read(self, request_id: str) -> RawRecord | None:
+    def read(self, request_id: str) -> RawRecord | Response | None:
         """Return the answer to a request, None when there is none."""
         ...
 
@@ -82,26 +83,30 @@ class ReportProcessor:
         """List the requests about a report."""
         return [self._make_request(report, question) for question in self._list_questions(report.text)]
 
-    def process(self, report: RawReport) -> ReportResult:
-        """Parse, align and check the answers about a report; a question without an answer costs only its own units."""
+    def process(self, report: RawReport, requests: Sequence[PendingRequest] | None = None) -> ReportResult:
+        """Parse, align and check the answers about a report; a question without an answer costs only its own units.
+
+        Args:
+            report: The report.
+            requests: Its :meth:`pending_requests`, where they are at hand.
+        """
         result = ReportResult(report, by_layout=self._prompt is None or self._prompt.reads == "sentence")
         if not report.text.strip():
             result.rejects.append(Reject(report.report_id, "empty_report", start=0, end=len(report.text)))
             return result
         sections = split_sections(report.text)
-        for question in self._list_questions(report.text):
+        for item in self.pending_requests(report) if requests is None else requests:
             result.questions += 1
-            item = self._make_request(report, question)
             stated = parse_logged_answer(self._log, item.request_id, partial(self._parse, item.text))
             if isinstance(stated, NoAnswer):
                 result.lost_questions += 1
                 result.unanswered += stated.unanswered
                 result.rejects.append(
-                    Reject(report.report_id, stated.reason, stated.detail, start=question.start, end=question.end)
+                    Reject(report.report_id, stated.reason, stated.detail, start=item.start, end=item.end)
                 )
             else:
                 result.empty_answers += not stated
-                self._align(result, question, stated, sections)
+                self._align(result, item, stated, sections)
         if self._prompt is None:
             result.misspelt = find_misspelt(unit.finding_text for unit in result.units)
         elif self._prompt.reads == "sentence":
@@ -117,59 +122,51 @@ class ReportProcessor:
         text = report.text[question.start : question.end]
         key = hash_id(report.report_id, str(question.start), str(question.end), text, self._sha, SCHEMA_VERSION)
         parse = partial(self._parse, text)
-        return PendingRequest(key, report.report_id, text, question.messages, parse, report.language)
+        return PendingRequest(key, report.report_id, text, question.messages, parse, report.language, question.start)
 
     def _parse(self, text: str, answer: str) -> list[ResponseUnit]:
         return self._prompt.parse(answer, text) if self._prompt else parse_response(answer)
 
     def _align(
-        self, result: ReportResult, question: Question, stated: list[ResponseUnit], sections: list[Section]
+        self, result: ReportResult, asked: PendingRequest, stated: list[ResponseUnit], sections: list[Section]
     ) -> None:
         """Find each quote in the text of its own question, so that no answer can speak of another sentence."""
         report = result.report
-        aligner = Aligner(report.text[question.start : question.end])
+        aligner = Aligner(asked.text)
         seen = {unit.unit_id for unit in result.units}
         for item in stated:
-            if _is_normality(item) and item.assertion != "present":
-                detail = f"{item.finding} cannot be {item.assertion}"
-                result.rejects.append(
-                    Reject(
-                        report.report_id, "contradicts_itself", detail, item.model_dump(), question.start, question.end
-                    )
-                )
-                continue
-            unit = self._locate(report, question.start, item, aligner, sections)
-            if unit is not None and unit.unit_id not in seen:
+            if item.assertion != "present" and _is_normality(item):
+                reason, detail = "contradicts_itself", f"{item.finding} cannot be {item.assertion}"
+            elif (unit := self._locate(report, asked.start, item, aligner, sections)) is None:
+                reason, detail = "quote_not_in_report", aligner.why_not(item.quote)
+            elif unit.unit_id in seen:
+                reason, detail = "repeated_unit", ""
+            else:
                 seen.add(unit.unit_id)
                 result.units.append(unit)
                 continue
-            reason = "quote_not_in_report" if unit is None else "repeated_unit"
-            detail = aligner.why_not(item.quote) if unit is None else ""
-            result.rejects.append(
-                Reject(report.report_id, reason, detail, item.model_dump(), question.start, question.end)
-            )
+            result.rejects.append(Reject(report.report_id, reason, detail, item.model_dump(), asked.start, asked.end))
 
     def _locate(
         self, report: RawReport, offset: int, item: ResponseUnit, aligner: Aligner, sections: list[Section]
-    ) -> Unit | None:
+    ) -> UnitRow | None:
         found = aligner.align(item.quote, item.start, of=(item.finding, item.anatomy, item.laterality))
         if found is None:
             return None
         begin, end = found.start + offset, found.end + offset
-        anatomy = None if item.anatomy == UNSPECIFIED else item.anatomy
         quote = report.text[begin:end]
-        return Unit.from_span(
+        return UnitRow.from_span(
             report.text,
             begin,
             end,
+            found.alignment,
             report_id=report.report_id,
             sections=sections,
-            alignment=found.alignment,
             finding=item.finding,
             # A model's words for the finding are taken only if they are the report's.
             finding_text=aligner.verbatim(item.finding_text) or words_of(item.finding, quote) or quote,
             assertion=item.assertion,
-            anatomy=anatomy,
+            anatomy=None if item.anatomy == UNSPECIFIED else item.anatomy,
             laterality=item.laterality,
             severity=item.severity,
             change=item.change,
@@ -189,7 +186,7 @@ def _drop_contradicted_normal(result: ReportResult) -> None:
                 unit.report_id,
                 "contradicted_normal",
                 f"the report states {stated.finding} {stated.assertion}",
-                unit.model_dump(exclude={"run_id"}),
+                unit.content(),
                 unit.start,
                 unit.end,
             )
@@ -197,7 +194,7 @@ def _drop_contradicted_normal(result: ReportResult) -> None:
     result.units = [unit for unit in result.units if not _is_normality(unit)]
 
 
-def _is_normality(unit: Unit | ResponseUnit) -> bool:
+def _is_normality(unit: UnitRow | ResponseUnit) -> bool:
     return load_vocabulary().findings[unit.finding].kind == "normality"
 
 

@@ -35,17 +35,13 @@ class Quality:
         counts["empty_answers"] += result.empty_answers
         counts["unanswered"] += result.unanswered
         counts["units"] += len(result.units)
-        for unit in result.units:
-            self._alignment[unit.alignment] += 1
-            self._stated[unit.finding, unit.assertion] += 1
+        self._alignment.update([unit.alignment for unit in result.units])
+        self._stated.update([(unit.finding, unit.assertion) for unit in result.units])
         text = result.report.text
-        for name, n in count_text(text, by_layout=result.by_layout, is_rejected=result.nothing_read).items():
-            self._text[name] += n
+        self._text.update(count_text(text, by_layout=result.by_layout, is_rejected=result.nothing_read))
         if result.by_layout and not result.nothing_read:
-            for heading in headings_of(text):
-                self._headings[heading] += 1
-        for word in result.misspelt:
-            self._misspelt[word] += 1
+            self._headings.update(headings_of(text))
+        self._misspelt.update(result.misspelt)
         for reject in result.rejects:
             counts["rejected_units"] += reject.unit is not None
             self._reasons[reject.reason] += 1

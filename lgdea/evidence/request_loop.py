@@ -28,7 +28,8 @@ _PROGRESS_SECONDS = 0.1
 class PendingRequest:
     """One question that waits for its answer.
 
-    ``parse`` raises :class:`~lgdea.evidence.response.InvalidResponse` for an answer that cannot be used.
+    ``text`` begins at character ``start`` of the report; ``parse`` raises
+    :class:`~lgdea.evidence.response.InvalidResponse` for an answer that cannot be used.
     """
 
     request_id: str
@@ -37,6 +38,12 @@ class PendingRequest:
     messages: tuple[Mapping[str, Any], ...]
     parse: Callable[[str], object]
     language: str = ""
+    start: int = 0
+
+    @property
+    def end(self) -> int:
+        """Where ``text`` ends in the report."""
+        return self.start + len(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ def run_requests(
     *,
     max_attempts: int,
     progress: Progress | None = None,
-) -> int:
+) -> None:
     """Ask what the log does not answer yet; afterwards the log is indexed.
 
     Args:
@@ -69,21 +76,16 @@ def run_requests(
         max_attempts: Number of times that a question is asked whose answer is cut or cannot be read.
         progress: Called some times a second.
 
-    Returns:
-        The number of answers that came.
-
     Raises:
         EvidenceError: The backend broke; what it answered is in the log.
     """
     attempts = max_attempts if backend.needs_prompt else 1
-    answered = 0
     retry_attempts: dict[str, int] | None = None
     while retry_attempts is None or retry_attempts:
         this_round = _RetryRound(questions, log, attempts, retry_attempts)
-        answered += this_round.run(backend, progress)
+        this_round.run(backend, progress)
         log.update_index()
         retry_attempts = this_round.retry_attempts
-    return answered
 
 
 class _RetryRound:
@@ -99,26 +101,24 @@ class _RetryRound:
         self._in_flight: dict[str, tuple[PendingRequest, int]] = {}
         self._reports_seen = 0
 
-    def run(self, backend: ExtractorBackend, progress: Progress | None) -> int:
+    def run(self, backend: ExtractorBackend, progress: Progress | None) -> None:
         requests = self._make_requests()
         first = next(requests, None)
         if first is None:  # a backend that has nothing to do is not even started
-            return 0
-        answered, shown = 0, 0.0
-        for response in _respond_or_explain(backend, chain([first], requests)):
+            return
+        shown = 0.0
+        for response in respond_or_explain(backend, chain([first], requests)):
             waiting = self._in_flight.pop(response.request_id, None)
             if waiting is None:  # answered twice; the first answer stands
                 continue
             item, attempt = waiting
             self._log.append(response, item.report_id, attempt)
-            answered += 1
             if attempt < self._attempts and _is_worth_retry(response, item):
                 self.retry_attempts[item.request_id] = attempt + 1
             if progress is not None and time.monotonic() - shown > _PROGRESS_SECONDS:
                 shown = time.monotonic()
                 done = max(0, self._reports_seen - len(self._in_flight))
                 progress(self._questions.what, done, self._questions.reports)
-        return answered
 
     def _make_requests(self) -> Iterator[Request]:
         for items in self._questions.per_report():
@@ -159,7 +159,12 @@ def _is_worth_retry(answer: Response | RawRecord, item: PendingRequest) -> bool:
     return False
 
 
-def _respond_or_explain(backend: ExtractorBackend, requests: Iterable[Request]) -> Iterator[Response]:
+def respond_or_explain(backend: ExtractorBackend, requests: Iterable[Request]) -> Iterator[Response]:
+    """Hand on the responses of a backend.
+
+    Raises:
+        EvidenceError: The backend broke.
+    """
     try:
         yield from backend.respond(requests)
     except LgdeaError:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from lgdea.evidence.io import EVIDENCE, Reject
 from lgdea.evidence.postprocess import ReportResult
 from lgdea.evidence.quality import Quality
-from lgdea.evidence.schema import Unit
-from lgdea.records.tables import to_arrow
+from lgdea.evidence.schema import Unit, UnitRow
+from lgdea.records.tables import tuples_to_arrow
 
 T = TypeVar("T")
 
@@ -33,12 +33,12 @@ def to_tables(results: Iterable[ReportResult]) -> ResultTables:
     Raises:
         DataError: A unit is not valid.
     """
-    quality, units, rejects = Quality(), list[Unit](), list[Reject]()
+    quality, units, rejects = Quality(), list[UnitRow](), list[Reject]()
     for result in results:
         quality.add(result)
         units.extend(result.units)
         rejects.extend(result.rejects)
-    return ResultTables(to_arrow(units, Unit, file=EVIDENCE), rejects, quality)
+    return ResultTables(tuples_to_arrow(units, Unit, file=EVIDENCE), rejects, quality)
 
 
 def in_batches(items: Iterable[T], characters: Callable[[T], int]) -> Iterator[list[T]]:

@@ -15,7 +15,8 @@ One report's way; each numbered line is a walk over all reports::
 Every walk splits the reports into questions anew and finds their answers by request id, a hash of all that decides
 them. That costs some CPU time, but nothing has to be kept between walks: memory holds some batches of reports, the
 requests in flight and 22 bytes per answer, a kill loses at most the requests in flight, and a re-run asks only what is
-missing. With workers (:mod:`~lgdea.evidence.workers`) the backend's answers and the checks are made in other processes.
+missing. A backend that answers at once takes one walk for all (:mod:`~lgdea.evidence.direct`), if wanted in several
+processes (:mod:`~lgdea.evidence.workers`); a kill then loses the batches in flight.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
+from lgdea.evidence.direct import DirectReader, with_logged
 from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer, written_files
 from lgdea.evidence.language_check import require_language
 from lgdea.evidence.limits import check_empty, check_rejected
-from lgdea.evidence.postprocess import ReportProcessor
-from lgdea.evidence.prompts import Prompt, load_prompt
+from lgdea.evidence.postprocess import ReportProcessor, ReportResult
+from lgdea.evidence.prompts import Prompt, Verifier, load_prompt
 from lgdea.evidence.quality import Quality
-from lgdea.evidence.report_reader import Reports
+from lgdea.evidence.report_reader import RawReport, Reports
 from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, run_requests
 from lgdea.evidence.result_tables import BATCH_ITEMS, ResultTables, in_batches, to_tables
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
@@ -170,36 +172,30 @@ class _Run:
             log = stack.enter_context(AnswerLog(self.out / RAW))  # from here on no other process writes to this folder
             for left in self.out.glob(".*.tmp"):  # by a run that was killed while it wrote
                 left.unlink()
-            processor = ReportProcessor(self.prompt, log, self.run_id)
-            schema = self.prompt.json_schema() if self.prompt else {}
-            questions = self._questions(
-                "reading reports", lambda: map(processor.pending_requests, self.reports), schema
-            )
-            asked = self._ask(pool or self.backend, questions, log)
-            verified, tokens, check = 0, log.tokens, processor.process
-            if self.prompt is not None and self.prompt.verifier is not None:
-                second = stack.enter_context(AnswerLog(self.out / RAW_VERIFY))
-                verification = Verification(self.prompt.verifier, second)
-                questions = self._questions(
-                    "verifying units",
-                    lambda: (verification.pending_requests(processor.process(report)) for report in self.reports),
-                    self.prompt.verifier.json_schema(),
-                )
-                verified = self._ask(self.backend, questions, second)
-                tokens += second.tokens
-                check = lambda report: verification.drop_unsupported(processor.process(report))  # noqa: E731
-            batches = in_batches(self.reports, lambda report: len(report.text))
-            tables = (to_tables(map(check, batch)) for batch in batches)
-            counts = self._write(tables if pool is None else pool.process(self.reports, processor, log))
+            second: AnswerLog | None = None
+            if self._answers_at_once:
+                batches = in_batches(with_logged(self.reports, log), lambda item: len(item[0].text))
+                alone = DirectReader(self.backend, self.run_id, log.append)
+                tables = map(alone.read, batches) if pool is None else pool.read(batches, log.append)
+            else:
+                processor = ReportProcessor(self.prompt, log, self.run_id)
+                schema = self.prompt.json_schema() if self.prompt else {}
+                self._ask("reading reports", lambda: map(processor.pending_requests, self.reports), schema, log)
+                check: Callable[[RawReport], ReportResult] = processor.process
+                if self.prompt is not None and self.prompt.verifier is not None:
+                    second = stack.enter_context(AnswerLog(self.out / RAW_VERIFY))
+                    check = self._verify(self.prompt.verifier, processor, second)
+                tables = (to_tables(map(check, part)) for part in in_batches(self.reports, lambda item: len(item.text)))
+            counts = self._write(tables)
         seconds = time.perf_counter() - began
-        read = min(1.0, asked / max(1, counts["questions"])) * counts["reports"]
+        read = min(1.0, log.appended / max(1, counts["questions"])) * counts["reports"]
         return {
             **counts,
-            "asked": asked,
-            "verified": verified,
+            "asked": log.appended,
+            "verified": second.appended if second else 0,
             "seconds": round(seconds, 3),
             "reports_per_second": round(read / seconds, 1),
-            "tokens": tokens,
+            "tokens": log.tokens + (second.tokens if second else 0),
         }
 
     @property
@@ -218,13 +214,29 @@ class _Run:
         stack.callback(pool.close)
         return pool
 
-    def _questions(
-        self, what: str, items: Callable[[], Iterator[list[PendingRequest]]], schema: Mapping[str, Any]
-    ) -> Questions:
-        return Questions(items, len(self.reports), schema, what)
+    @property
+    def _answers_at_once(self) -> bool:
+        return self.prompt is None and getattr(self.backend, "multiprocess", False)
 
-    def _ask(self, backend: ExtractorBackend, questions: Questions, log: AnswerLog) -> int:
-        return run_requests(backend, questions, log, max_attempts=self.max_attempts, progress=self.progress)
+    def _verify(
+        self, verifier: Verifier, processor: ReportProcessor, log: AnswerLog
+    ) -> Callable[[RawReport], ReportResult]:
+        """Ask about each unit; returns what reads a report and drops its units that are not supported."""
+        verification = Verification(verifier, log)
+        read = processor.process
+        requests = lambda: (verification.pending_requests(read(report)) for report in self.reports)  # noqa: E731
+        self._ask("verifying units", requests, verifier.json_schema(), log)
+        return lambda report: verification.drop_unsupported(read(report))
+
+    def _ask(
+        self,
+        what: str,
+        requests: Callable[[], Iterator[list[PendingRequest]]],
+        schema: Mapping[str, Any],
+        log: AnswerLog,
+    ) -> None:
+        questions = Questions(requests, len(self.reports), schema, what)
+        run_requests(self.backend, questions, log, max_attempts=self.max_attempts, progress=self.progress)
 
     def _write(self, results: Iterable[ResultTables]) -> dict[str, Any]:
         """Write the tables in the order of the reports, whatever the order of the answers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,45 +54,85 @@ class Unit(BaseModel):
     refers_to_prior: bool = False
     run_id: str
 
+
+class UnitRow(NamedTuple):
+    """The fields of a :class:`Unit`, not yet checked: a run makes millions, and its tables check them by columns."""
+
+    unit_id: str
+    report_id: str
+    section: str
+    quote: str
+    start: int
+    end: int
+    alignment: Alignment
+    finding: str
+    finding_text: str
+    assertion: Assertion
+    anatomy: str | None
+    laterality: Laterality
+    severity: Severity
+    change: Change
+    refers_to_prior: bool
+    run_id: str
+
     @classmethod
     def from_span(
         cls,
         text: str,
         start: int,
         end: int,
+        alignment: Alignment,
         *,
         report_id: str,
         sections: Sequence[Section],
         finding: str,
+        finding_text: str,
+        assertion: Assertion,
         anatomy: str | None,
         laterality: Laterality,
-        **fields: Any,
-    ) -> Unit:
+        severity: Severity,
+        change: Change,
+        refers_to_prior: bool,
+        run_id: str,
+    ) -> UnitRow:
         """Make the unit whose quote is ``text[start:end]``; its id, section and quote follow from the place.
 
         Args:
             text: The raw report.
             start: First character of the quote.
             end: The character after its last.
+            alignment: How the quote was found.
             report_id: Id of the report.
             sections: Sections of ``text``, see :func:`~lgdea.evidence.layout.split_sections`.
             finding: Vocabulary id.
+            finding_text: The words of the report for it.
+            assertion: What is said of it.
             anatomy: Vocabulary id of the structure, None when not said.
             laterality: The patient's side.
-            fields: The other fields.
+            severity: Its severity.
+            change: Its change since the study before.
+            refers_to_prior: The report compares with a study before.
+            run_id: Id of the run.
         """
         return cls(
-            unit_id=unit_id(report_id, start, end, finding, anatomy, laterality),
-            report_id=report_id,
-            section=section_at(sections, start),
-            quote=text[start:end],
-            start=start,
-            end=end,
-            finding=finding,
-            anatomy=anatomy,
-            laterality=laterality,
-            **fields,
-        )
+            unit_id(report_id, start, end, finding, anatomy, laterality), report_id, section_at(sections, start),
+            text[start:end], start, end, alignment, finding, finding_text, assertion, anatomy, laterality, severity,
+            change, refers_to_prior, run_id,
+        )  # fmt: skip
+
+    def check(self) -> Unit:
+        """Return the unit itself.
+
+        Raises:
+            pydantic.ValidationError: A value is not allowed.
+        """
+        return Unit(**self._asdict())
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields that tell what is stated: all but the run's id."""
+        content = self._asdict()
+        del content["run_id"]
+        return content
 
 
 def unit_id(report_id: str, start: int, end: int, finding: str, anatomy: str | None, laterality: str) -> str:

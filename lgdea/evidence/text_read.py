@@ -33,8 +33,8 @@ def count_text(text: str, *, by_layout: bool, is_rejected: bool) -> Counter[str]
     if not by_layout:
         return Counter({READ: _letters(text)})
     counts: Counter[str] = Counter()
-    for span in lay_out(text).spans():
-        counts[span.reason or READ] += _letters(text[span.start : span.end])
+    for start, end, _, reason in lay_out(text).spans():
+        counts[reason or READ] += _letters(text[start:end])
     return counts
 
 

@@ -8,7 +8,7 @@ from lgdea.evidence.layout import report_sentences, sentence_around
 from lgdea.evidence.postprocess import NoAnswer, ReportResult, hash_id, parse_logged_answer
 from lgdea.evidence.prompts import Verifier
 from lgdea.evidence.request_loop import PendingRequest
-from lgdea.evidence.schema import SCHEMA_VERSION, Unit
+from lgdea.evidence.schema import SCHEMA_VERSION, UnitRow
 
 NOT_SUPPORTED = "not_supported"
 NOT_VERIFIED = "not_verified"
@@ -50,13 +50,12 @@ class Verification:
                 continue
             else:
                 reason, detail = NOT_SUPPORTED, verdict.reason
-            result.rejects.append(
-                Reject(unit.report_id, reason, detail, unit.model_dump(exclude={"run_id"}), unit.start, unit.end)
-            )
+            result.rejects.append(Reject(unit.report_id, reason, detail, unit.content(), unit.start, unit.end))
         result.units = kept
         return result
 
-    def _make_request(self, unit: Unit, sentence: str) -> PendingRequest:
+    def _make_request(self, row: UnitRow, sentence: str) -> PendingRequest:
+        unit = row.check()
         messages = self._verifier.messages(sentence, unit)
         stated = unit.model_dump_json(exclude={"run_id"})
         key = hash_id("verify", stated, sentence, self._verifier.sha256, SCHEMA_VERSION)

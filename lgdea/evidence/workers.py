@@ -1,4 +1,4 @@
-"""Worker processes of an extraction: they answer requests and check answers; the parent alone reads and writes files.
+"""Worker processes of an extraction: they answer and check batches of reports; the parent alone reads and writes files.
 
 Batches come back in the order in which they were given, so any number of workers writes the same bytes.
 """
@@ -10,37 +10,32 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from lgdea.errors import EvidenceError, UsageError
-from lgdea.evidence.answer_log import AnswerLog
-from lgdea.evidence.backends.base import ExtractorBackend, Request, Response
-from lgdea.evidence.io import RawLine, RawRecord
-from lgdea.evidence.postprocess import ReportProcessor
-from lgdea.evidence.report_reader import RawReport
-from lgdea.evidence.result_tables import ResultTables, in_batches, to_tables
+from lgdea.evidence.backends.base import ExtractorBackend, Response
+from lgdea.evidence.direct import DirectReader, Keep, LoggedReport
+from lgdea.evidence.result_tables import ResultTables
 from lgdea.vocabulary import Vocabulary, load_vocabulary, using_vocabulary
 from lgdea.vocabulary.extension import extend_vocabulary
 from lgdea.vocabulary.site_lexicon import SiteLexicon
 
-A = TypeVar("A")
 R = TypeVar("R")
+_Read = tuple[list[tuple[Response, str]], ResultTables]
+"""New answers, each with its report's id, and what all answers about a batch came to."""
 
 _AHEAD = 4  # batches in flight per worker: one is worked on, the others wait or are on their way back
 
-Answers = dict[str, RawLine]
-"""Answers to the requests about a report, by request id."""
-
 
 class WorkerPool:
-    """A pool of processes, each with a copy of the backend; it is a backend itself.
+    """A pool of processes, each with a copy of the backend and a reader of its own.
 
-    At most four batches per worker (:func:`~lgdea.evidence.result_tables.in_batches`) are in flight. The processes are
-    started in the platform's way (``multiprocessing.set_start_method``), at once, so that they hold none of the files
-    that the run opens later; they end with the parent, however it ends.
+    At most four batches per worker are in flight. The processes are started in the platform's way
+    (``multiprocessing.set_start_method``), at once, so that they hold none of the files that the run opens later; they
+    end with the parent, however it ends.
 
     Args:
         workers: Number of processes.
@@ -52,13 +47,9 @@ class WorkerPool:
         EvidenceError: The processes do not start.
     """
 
-    needs_prompt = False
-
     def __init__(self, workers: int, backend: ExtractorBackend, run_id: str) -> None:
         if multiprocessing.current_process().daemon:
             raise UsageError("a daemonic process cannot start workers", remedy="extract here with workers=1")
-        self.name = backend.name
-        self._describe = backend.describe
         self._ahead = _AHEAD * workers
         self._executor = ProcessPoolExecutor(
             workers, initializer=_start, initargs=(backend, run_id, load_vocabulary().site)
@@ -69,56 +60,37 @@ class WorkerPool:
             self.close()
             raise
 
-    def describe(self) -> dict[str, object]:
-        """Return the inner backend's own words: the number of workers decides nothing."""
-        return self._describe()
-
-    def respond(self, requests: Iterable[Request]) -> Iterator[Response]:
-        """Answer the requests in order.
-
-        Raises:
-            EvidenceError: A worker died. What was yielded before stands.
-        """
-        for responses in self._map(_respond, in_batches(requests, lambda request: len(request.text))):
-            yield from responses
-
-    def process(
-        self, reports: Iterable[RawReport], processor: ReportProcessor, log: AnswerLog
-    ) -> Iterator[ResultTables]:
-        """Parse, align and check the answers about ``reports``, as :meth:`ReportProcessor.process` does.
+    def read(self, batches: Iterable[list[LoggedReport]], keep: Keep) -> Iterator[ResultTables]:
+        """Read batches as :meth:`~lgdea.evidence.direct.DirectReader.read` does, in order.
 
         Args:
-            reports: In the order of the tables.
-            processor: Names the requests of a report.
-            log: The answers, indexed.
+            batches: The reports.
+            keep: Takes the answers, a batch before its tables.
 
         Raises:
-            EvidenceError: A worker died.
+            EvidenceError: A worker died, or the backend broke. What was yielded before stands.
         """
-
-        def read(report: RawReport) -> tuple[RawReport, Answers]:
-            ids = [request.request_id for request in processor.pending_requests(report)]
-            return report, {key: answer for key in ids if (answer := log.read_line(key)) is not None}
-
-        yield from self._map(_process, in_batches(map(read, reports), lambda item: len(item[0].text)))
+        for answers, tables in self._map(batches):
+            for answer in answers:
+                keep(*answer)
+            yield tables
 
     def close(self) -> None:
         """End the processes; each finishes the batch that it is at."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _map(self, function: Callable[[list[A]], R], batches: Iterable[list[A]]) -> Iterator[R]:
-        """Apply ``function`` to the batches in the workers; results in the order of the batches."""
-        waiting: deque[Future[R]] = deque()
+    def _map(self, batches: Iterable[list[LoggedReport]]) -> Iterator[_Read]:
+        waiting: deque[Future[_Read]] = deque()
         for batch in batches:
-            waiting.append(self._submit(function, batch))
+            waiting.append(self._submit(batch))
             if len(waiting) >= self._ahead:
                 yield self._result(waiting.popleft())
         while waiting:
             yield self._result(waiting.popleft())
 
-    def _submit(self, function: Callable[[list[A]], R], batch: list[A]) -> Future[R]:
+    def _submit(self, batch: list[LoggedReport]) -> Future[_Read]:
         try:
-            return self._executor.submit(function, batch)
+            return self._executor.submit(_read, batch)
         except BrokenProcessPool as error:
             raise self._died() from error
 
@@ -136,34 +108,21 @@ class WorkerPool:
         return EvidenceError("a worker process died", remedy=remedy)
 
 
-class _AnswersAtHand:
-    """The answers that a batch brought along, read as from a log."""
-
-    def __init__(self) -> None:
-        self.answers: Answers = {}
-
-    def read(self, request_id: str) -> RawRecord | None:
-        line = self.answers.get(request_id)
-        return None if line is None else line.parse()
-
-
 class _Worker:
     """What a worker process keeps between batches."""
 
-    backend: ExtractorBackend
     vocabulary: Vocabulary
-    answers: _AnswersAtHand
-    processor: ReportProcessor
+    reader: DirectReader
+    answers: list[tuple[Response, str]]
 
 
 def _start(backend: ExtractorBackend, run_id: str, lexicon: SiteLexicon | None) -> None:
     """Prepare a worker process: Ctrl-C is the parent's to handle, and a parent that was killed takes it along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Worker.backend = backend
     _Worker.vocabulary = extend_vocabulary(lexicon)
-    _Worker.answers = _AnswersAtHand()
-    _Worker.processor = ReportProcessor(None, _Worker.answers, run_id)
+    _Worker.answers = []
+    _Worker.reader = DirectReader(backend, run_id, lambda *answer: _Worker.answers.append(answer))
 
 
 def _end_with_parent() -> None:
@@ -173,11 +132,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _respond(requests: list[Request]) -> list[Response]:
-    return list(_Worker.backend.respond(requests))
-
-
-def _process(batch: list[tuple[RawReport, Answers]]) -> ResultTables:
-    _Worker.answers.answers = {key: answer for _, answers in batch for key, answer in answers.items()}
+def _read(batch: list[LoggedReport]) -> _Read:
+    _Worker.answers.clear()
     with using_vocabulary(_Worker.vocabulary):
-        return to_tables(_Worker.processor.process(report) for report, _ in batch)
+        return _Worker.answers, _Worker.reader.read(batch)

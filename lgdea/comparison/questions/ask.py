@@ -68,13 +68,18 @@ def ask_questions(
     asker = _Asker(root, side)
     with AnswerLog(out / RAW) as log:
         questions = Questions(lambda: ([asker.request(q)] for q in asked_for), len(asked_for), {}, "asking")
-        asked = run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
+        run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
         records = [log.read(asker.key(q)) for q in asked_for]
     known = [(q.qid, r.text) for q, r in zip(asked_for, records, strict=True) if r is not None and r.text is not None]
     lines = "".join(json.dumps({"qid": qid, "answer": text}, ensure_ascii=False) + "\n" for qid, text in known)
     runs.write_text(out / ANSWERS, lines)
     model = str(described.get("model", described.get("backend")))
-    summary = {"model": model, "questions": len(asked_for), "asked": asked, "unanswered": len(asked_for) - len(known)}
+    summary = {
+        "model": model,
+        "questions": len(asked_for),
+        "asked": log.appended,
+        "unanswered": len(asked_for) - len(known),
+    }
     failed = sum(record is None or is_unanswered(record) for record in records)
     if failed:
         runs.record(out, summary=summary)

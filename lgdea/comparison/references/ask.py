@@ -116,11 +116,11 @@ def ask(
         questions = Questions(
             lambda: ([asker.request(s)] for s in settings), len(settings), prompt.json_schema(), "asking", ANSWERS
         )
-        asked = run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
+        run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
         records = [log.read(asker.key(s)) for s in settings]
     table = _table(settings, records)
     failed = [r for r in records if r is None or r.failure == "backend_error"]
-    summary = _summary(table, described, asked)
+    summary = _summary(table, described, log.appended)
     with runs.atomic(out / files.TABLE) as temporary:
         table[table["cell"].isna()][files.COLUMNS].to_parquet(temporary, index=False)
     with runs.atomic(out / files.HIDDEN) as temporary:
