@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lgdea.errors import ConfigError
+from lgdea.errors import ConfigError, LgdeaError
+from lgdea.reading import DEEPEST, parse_yaml, read_text
 
 _COMMENT_WIDTH = 110
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -78,13 +79,11 @@ def validate(
 def read_yaml(file: str | Path) -> dict[str, Any]:
     """Read one YAML mapping; an empty file is an empty mapping."""
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError("no such configuration file", file=file, remedy="check the path") from None
-    except IsADirectoryError:
-        raise ConfigError("is a folder, not a configuration file", file=file) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is not valid YAML ({str(error).splitlines()[0]})", file=file) from None
+        content = parse_yaml(read_text(file, what="configuration file"))
+    except LgdeaError as error:
+        raise ConfigError(error.problem, file=file, row=error.row, remedy=error.remedy) from None
+    except ValueError as error:
+        raise ConfigError(f"is not valid YAML ({error})", file=file) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -131,7 +130,10 @@ def parse_override(override: str, cls: type[BaseModel]) -> dict[str, Any]:
     key, sign, text = override.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"cannot read override {override!r}", remedy="write it as key=value, e.g. optimizer.lr=1e-4")
-    kinds = _kinds_at(cls, key.strip().split("."))
+    parts = key.strip().split(".")
+    if len(parts) > DEEPEST:
+        raise ConfigError(f"override {key[:40]!r}... names a key below {len(parts):,} others", remedy="check the key")
+    kinds = _kinds_at(cls, parts)
     if _is_null(text):
         value: Any = None
     elif kinds and all(_is_text(kind) for kind in kinds):
@@ -141,8 +143,8 @@ def parse_override(override: str, cls: type[BaseModel]) -> dict[str, Any]:
     else:
         try:
             value = _parse_yaml(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"the value of override {override!r} is not valid YAML") from None
+        except ValueError as error:
+            raise ConfigError(f"the value of override {key.strip()!r} is not valid YAML ({error})") from None
     return nest({key.strip(): value})
 
 
@@ -156,7 +158,7 @@ def parse_value(text: str) -> Any:
         return None
     try:
         value = _parse_yaml(text)
-    except yaml.YAMLError:
+    except ValueError:
         return text
     if isinstance(value, list | dict):
         return value if text.lstrip()[0] in "[{" else text
@@ -170,7 +172,7 @@ def _is_null(text: str) -> bool:
 def _parse_yaml(text: str) -> Any:
     if _SCIENTIFIC.fullmatch(text.strip()):
         return float(text)  # YAML 1.1 reads 1e-4 as a string because it has no dot; people mean the number
-    return yaml.safe_load(text)
+    return parse_yaml(text)
 
 
 def _is_text(kind: Any) -> bool:

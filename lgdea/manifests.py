@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lgdea.errors import DataError, first_line
+from lgdea.errors import DataError, UsageError, first_line
+from lgdea.reading import parse_json, read_bytes, require_file
 
 SEAL = "sha256"
 FILES = "files"
@@ -24,7 +25,7 @@ REMEDY = "restore it from a copy or make it again; after a change on purpose: `l
 
 def hash_file(file: str | Path) -> str:
     """Compute the sha256 of a file, as hexadecimal digits."""
-    with Path(file).open("rb") as stream:
+    with require_file(file).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -59,11 +60,13 @@ def read_manifest(file: str | Path, *, what: str = "manifest", remedy: str = REM
         DataError: It is missing, is no JSON object, or is not as it was written.
     """
     file = Path(file)
+    if not file.exists():
+        raise DataError(f"the {what} is missing", file=file, remedy=remedy)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"the {what} is missing", file=file, remedy=remedy) from None
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_bytes(file, what=what, remedy=remedy))
+    except UsageError as error:
+        raise DataError(error.problem, file=file, remedy=remedy) from None
+    except ValueError as error:
         raise DataError(f"the {what} cannot be read ({first_line(error)})", file=file, remedy=remedy) from None
     if not isinstance(content, dict):
         raise DataError(f"the {what} must hold a JSON object", file=file, remedy=remedy)

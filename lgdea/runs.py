@@ -83,11 +83,12 @@ def start(
         changed = changed_files(old, folder) if (folder / SUCCESS).exists() else []
         if changed:
             raise UsageError("is not as it was written", file=folder / changed[0], remedy=REMEDY)
+        if _removed(folder):  # while an earlier process wrote
+            _describe_run(folder, plain)
         return True
     _require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-    write_json(folder / ENVIRONMENT, environment())
+    _describe_run(folder, plain)
     manifest = {
         "stage": stage,
         "lgdea_version": __version__,
@@ -98,6 +99,16 @@ def start(
     }
     write_json(manifest_file, seal(manifest))  # last: its presence says that the folder is opened
     return False
+
+
+def _describe_run(folder: Path, config: Mapping[str, Any]) -> None:
+    write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_json(folder / ENVIRONMENT, environment())
+
+
+def _removed(folder: Path) -> list[str]:
+    """What :func:`start` has written and is no longer there: somebody removes the folder while it is written."""
+    return [name for name in (CONFIG, ENVIRONMENT, MANIFEST) if not (folder / name).exists()]
 
 
 def inputs_folder(folder: str | Path) -> Path:
@@ -141,8 +152,14 @@ def finish(folder: str | Path, files: Iterable[str] = (), **summary: Any) -> Non
         files: What the stage was run for, relative to ``folder``: without one of them it is not finished, and readers
             refuse one that has changed.
         summary: Facts about the run, plain data.
+
+    Raises:
+        DataError: Files were removed from the folder since the stage was started.
     """
-    folder = Path(folder)
+    folder, files = Path(folder), list(files)
+    gone = _removed(folder) + [name for name in files if not (folder / name).is_file()]
+    if gone:
+        raise DataError(f"{gone[0]} was removed while the folder was written", file=folder, remedy="repeat the command")
     _record(folder, {**summary, "finished": now()}, files)
     write_text(folder / SUCCESS, "")
 
@@ -194,7 +211,7 @@ def fingerprint(path: str | Path) -> str:
     path = Path(path)
     if not path.exists():
         raise UsageError("no such input", file=path, remedy="check the path")
-    if path.is_file():
+    if not path.is_dir():
         return hash_file(path)
     digest = hashlib.sha256()
     for file in sorted(p for p in path.iterdir() if p.is_file()):

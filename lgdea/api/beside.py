@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from lgdea.evaluation.tasks.change_difference import finding_scores
 from lgdea.evaluation.tasks.graded import units_of
 from lgdea.evaluation.tasks.references_attribution import finding_boxes, maps_of_answers, maps_of_model
 from lgdea.evaluation.tasks.references_scores import truth_of
+from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
 from lgdea.vocabulary.phrases import canonical_phrase
 
@@ -170,7 +170,7 @@ def _references_of(answers: Answers, image_id: str, finding: str, strategy: str,
     """References and their rules, from the triples that were asked; none where these are no longer there."""
     from lgdea.comparison.references.triples import read_triples
 
-    manifest = json.loads((answers.folder / "run.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(answers.folder / "run.json")
     folder = Path(manifest["inputs"]["triples"]).parent
     if not folder.is_dir():
         return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +12,11 @@ from lgdea.errors import LgdeaError, UsageError
 from lgdea.evidence.io import scan_shard
 from lgdea.imaging.frames import RECIPE, ImageCache
 from lgdea.manifests import FILES, SEAL, changed_files, missing_files, read_manifest, seal
+from lgdea.reading import read_json
 from lgdea.records.pairing import is_pairing, read_pairing
-from lgdea.runs import write_json
+from lgdea.runs import SUCCESS, write_json
+from lgdea.training.feature_cache import FEATURES, check_features
+from lgdea.training.feature_cache import RECIPE as FEATURE_RECIPE
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def _check_json(file: Path) -> Found:
         yield name, "is missing" if name in missing else "is not as it was written" if name in changed else ""
     if file.name == RECIPE and not missing and not changed:
         yield from _checked("pixels.npy", lambda: ImageCache(file.parent)[:])
+    if file.name == FEATURE_RECIPE and (file.parent / SUCCESS).exists():
+        yield from _checked(FEATURES, lambda: check_features(file.parent))
 
 
 def _check_shard(file: Path) -> Found:
@@ -148,8 +152,8 @@ def _checked(name: str, read: Callable[[], Any]) -> Found:
 
 def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(file)
+    except LgdeaError:
         return None
 
 

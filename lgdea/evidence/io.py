@@ -15,6 +15,7 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.schema import Unit
+from lgdea.reading import parse_json, require_file
 from lgdea.records.tables import read_table
 from lgdea.runs import atomic, check_output, require_finished, writing
 from lgdea.vocabulary.extension import LEXICON
@@ -100,7 +101,7 @@ def iter_rejects(folder: str | Path) -> Iterator[Reject]:
     with file.open(encoding="utf-8") as stream:
         for row, line in enumerate(stream, start=1):
             try:
-                yield Reject(**json.loads(line))
+                yield Reject(**parse_json(line))
             except (ValueError, TypeError) as error:
                 raise DataError(f"is not a reject ({error})", file=file, row=row) from None
 
@@ -152,7 +153,7 @@ def scan_shard(file: Path) -> Iterator[tuple[int, RawRecord]]:
         DataError: A line is no raw response.
     """
     offset = 0
-    with file.open("rb") as stream:
+    with require_file(file).open("rb") as stream:
         for row, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
                 break
@@ -181,7 +182,7 @@ def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
     """
     try:
         _check_crc(line)
-        record = json.loads(line)
+        record = parse_json(line)
         key = record["request_id"]
         if len(bytes.fromhex(key)) != 12:
             raise ValueError(f"request id {key!r}")

@@ -21,6 +21,7 @@ import pandas as pd
 from lgdea.errors import DataError
 from lgdea.imaging.geometry import Geometry, Mode, geometry
 from lgdea.manifests import check_file, read_manifest
+from lgdea.reading import read_bytes
 from lgdea.runs import require_finished
 
 _log = logging.getLogger(__name__)
@@ -170,5 +171,5 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     """The whole lines of a JSONL file."""
     if not file.exists():
         return []
-    text = file.read_bytes()
+    text = read_bytes(file)
     return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].decode("utf-8").splitlines()]

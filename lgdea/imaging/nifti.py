@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lgdea.errors import ImageError, UsageError, first_line
+from lgdea.reading import require_file
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -179,6 +180,10 @@ def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Values (X, Y, Z) float32 in the closest axes to left-right, back-front, feet-head; and mm per axis."""
     nibabel = _nibabel()
     try:
+        require_file(path, what="volume")
+    except UsageError as error:
+        raise ImageError(error.problem, file=path, remedy=error.remedy) from None
+    try:
         image: Any = nibabel.load(path)
         shape = tuple(image.shape)
         _refuse_values(np.dtype(image.get_data_dtype()), path)
@@ -190,8 +195,6 @@ def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
         image = nibabel.as_closest_canonical(image)
         volume = np.asarray(image.dataobj, dtype=np.float32)
         x, y, z = (float(value) for value in image.header.get_zooms()[:3])
-    except FileNotFoundError:
-        raise ImageError("no such volume", file=path, remedy="check the path") from None
     except ImageError:
         raise
     except Exception as error:  # nibabel, zlib and numpy raise many kinds on a damaged file

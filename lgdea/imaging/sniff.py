@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from lgdea.errors import ImageError
+from lgdea.errors import ImageError, UsageError
+from lgdea.reading import require_file
 
 Kind = Literal["PNG", "JPEG", "DICOM"]
 
@@ -59,10 +60,11 @@ def read_head(path: Path) -> bytes:
         ImageError: As :func:`kind_of`.
     """
     try:
-        with path.open("rb") as stream:
+        file = require_file(path, what="image", remedy="check the path and the archive's image_root")
+        with file.open("rb") as stream:
             head = stream.read(_HEAD)
-    except FileNotFoundError:
-        raise ImageError("no such image", file=path, remedy="check the path and the archive's image_root") from None
+    except UsageError as error:
+        raise ImageError(error.problem, file=path, remedy=error.remedy) from None
     except OSError as error:
         raise ImageError(f"cannot be opened ({error.strerror})", file=path, remedy="check the path") from None
     if not head:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lgdea.errors import UsageError
+from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing
 from lgdea.runs import MANIFEST, fingerprint
@@ -55,7 +55,7 @@ def _pretraining_of(folder: Path) -> dict[str, Any] | None:
         file = place / MANIFEST
         if not file.is_file():
             continue
-        run: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        run = read_manifest(file)
         if run.get("stage") == "pretrain":
             return run
         if run.get("stage") == "embed" and "model" in run.get("inputs", {}):

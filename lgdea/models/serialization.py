@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
 from lgdea.models.tower_weights import load_published, read_checkpoint
+from lgdea.reading import read_json
 from lgdea.version import __version__
 from lgdea.vocabulary.extension import LEXICON, using_vocabulary_of, write_lexicon
 
@@ -209,12 +209,9 @@ def _fill(module: nn.Module, weights: dict[str, Tensor], file: Path, *, remedy: 
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("the model's file is missing", file=file, remedy="copy the whole folder") from None
-    except (ValueError, OSError) as error:
-        raise DataError(f"cannot be read ({error})", file=file, remedy="copy it again") from None
+    if not file.exists():
+        raise DataError("the model's file is missing", file=file, remedy="copy the whole folder")
+    content = read_json(file, remedy="copy it again")
     if not isinstance(content, dict):
         raise DataError("must hold a JSON object", file=file, remedy="copy it again")
     return content

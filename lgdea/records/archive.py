@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from lgdea.errors import DataError, UsageError
 from lgdea.manifests import check_file, read_manifest, seal
+from lgdea.reading import read_json
 from lgdea.records import tables as t
 from lgdea.records.schema import SCHEMA_VERSION, TABLES, Split
 from lgdea.runs import MANIFEST, SUCCESS, environment, now, require_finished, write_json, write_text, writing
@@ -296,9 +296,11 @@ def require_free(folder: str | Path, name: str) -> dict[str, Any]:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError("is a file, not a folder", file=folder, remedy="choose another --out")
+    if not (folder / ARCHIVE).exists():
+        return {}
     try:
-        old = json.loads((folder / ARCHIVE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        old = read_json(folder / ARCHIVE)
+    except DataError:
         return {}
     if not isinstance(old, dict):
         return {}

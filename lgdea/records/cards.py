@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lgdea.config import explain
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import parse_yaml
 from lgdea.shipped import shipped
 
 
@@ -43,10 +43,9 @@ def load_card(name: str) -> Card:
     file = f"data_cards/{name}.md"
     head, prose = _split(card_text(name), file)
     try:
-        fields = yaml.safe_load(head)
-    except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"its head is not valid YAML ({reason})", file=file, remedy="correct the head") from None
+        fields = parse_yaml(head)
+    except ValueError as error:
+        raise DataError(f"its head is not valid YAML ({error})", file=file, remedy="correct the head") from None
     if not isinstance(fields, dict):
         raise DataError("its head is no mapping", file=file, remedy="write key: value lines between the --- lines")
     try:

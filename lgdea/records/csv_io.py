@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lgdea.errors import DataError, UsageError
+from lgdea.errors import DataError, UsageError, first_line
+from lgdea.reading import read_bytes
 from lgdea.runs import atomic, writing
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -29,9 +30,14 @@ def read_utf8(file: Path, *, first_row: int = 1) -> str:
         first_row: Number of its first line in messages; a table's header is row 0.
 
     Raises:
-        DataError: It is not UTF-8.
+        UsageError: It is no file that can be read.
+        DataError: It is not UTF-8, or not gzip.
     """
-    content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    content = read_bytes(file)
+    try:
+        content = gzip.decompress(content) if file.suffix == ".gz" else content
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"cannot be unpacked ({first_line(error)})", file=file, remedy="fetch it again") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -169,7 +175,7 @@ def read_spreadsheet(file: str | Path, required: Sequence[str]) -> list[tuple[in
     file = Path(file)
     if not file.is_file():
         raise UsageError("no such file", file=file, remedy="check the path")
-    text = _decode_spreadsheet(file.read_bytes())
+    text = _decode_spreadsheet(read_bytes(file))
     skipped = 0
     if text.lower().startswith("sep="):  # Excel's own first line
         text, skipped = text.partition("\n")[2], 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from lgdea.annotation.compare_runs import is_actionable
 from lgdea.annotation.gold_standards import GoldCounts
 from lgdea.evidence.io import QUALITY, REJECTS, Reject, iter_rejects
 from lgdea.manifests import read_manifest
+from lgdea.reading import read_json
 from lgdea.runs import MANIFEST
 
 _EXAMPLES = 3
@@ -104,7 +104,7 @@ class GoldRow:
 def reads_by_layout(folder: Path) -> bool:
     """Return whether the run passed over the sections that are not about the study, as its counts tell."""
     file = folder / QUALITY
-    return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("headings") is not None
+    return file.is_file() and read_json(file).get("headings") is not None
 
 
 def count_run(name: str, folder: Path, units: pd.DataFrame, reports: int) -> ExtractionSummary:

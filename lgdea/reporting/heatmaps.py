@@ -7,7 +7,6 @@ pixels, NaN outside the crop), ``boxes/KEY.json`` and, when all is done, ``boxes
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from lgdea.evaluation.encoders.registry import local_folder
 from lgdea.evaluation.images import ImageSource, track
 from lgdea.evaluation.tasks import common
 from lgdea.imaging.boxes import LEVEL, boxes_of_map
+from lgdea.reading import read_json
 from lgdea.reporting.overlays import overlay, to_png, with_legend
 from lgdea.reporting.palette import BOX, FOUND_BOX
 
@@ -201,7 +201,7 @@ def _write(
             _log.warning(message, len(skipped), skipped[0]["id"], skipped[0]["reason"])
         runs.write_json(out / "boxes.json", entries)
         runs.finish(out, ["boxes.json"], maps=len(entries), skipped=skipped)
-    content: list[Entry] = json.loads(runs.check_output(out / "boxes.json").read_text(encoding="utf-8"))
+    content: list[Entry] = read_json(runs.check_output(out / "boxes.json"))
     return content
 
 
@@ -233,7 +233,7 @@ def _entries(wanted: Mapping[str, Sequence[str]], out: Path) -> Iterator[Entry]:
         for phrase in phrases:
             file = out / "boxes" / f"{_key(image_id, phrase)}.json"
             if file.exists():  # an image that cannot be read has none
-                yield json.loads(file.read_text(encoding="utf-8"))
+                yield read_json(file)
 
 
 def _key(image_id: str, phrase: str) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from lgdea.errors import DataError, UsageError
 from lgdea.manifests import read_manifest
+from lgdea.reading import parse_yaml, read_json, read_text
 from lgdea.reporting.curves import read_metrics
 from lgdea.runs import CONFIG, MANIFEST, is_finished
 
@@ -50,11 +49,11 @@ def read_run(label: str, folder: Path) -> PretrainingRun:
     config_file = folder / CONFIG
     if not config_file.exists() and not (folder / MANIFEST).exists():
         raise UsageError("holds no run", file=folder, remedy="point to a folder that `lgdea pretrain` wrote")
-    text = config_file.read_text(encoding="utf-8") if config_file.exists() else ""
+    text = read_text(config_file) if config_file.exists() else ""
     try:
-        config = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise DataError(f"is not valid YAML ({str(error).splitlines()[0]})", file=config_file) from None
+        config = parse_yaml(text) or {}
+    except ValueError as error:
+        raise DataError(f"is not valid YAML ({error})", file=config_file) from None
     curves = folder / "metrics.csv"
     return PretrainingRun(
         label=label,
@@ -71,8 +70,5 @@ def read_run(label: str, folder: Path) -> PretrainingRun:
 def _read_json(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"is not valid JSON ({error})", file=file) from None
+    content = read_json(file)
     return content if isinstance(content, dict) else {}

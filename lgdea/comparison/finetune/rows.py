@@ -6,12 +6,13 @@ it on every token. Picture paths are relative in the file, so that it can be han
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import read_json, read_json_lines
 
 REPORT = "report.json"
 Message = dict[str, Any]
@@ -52,10 +53,8 @@ def read_rows(file: str | Path, image_root: str | Path | None = None, *, max_ima
         raise UsageError("no such file of rows", file=file, remedy="make one with `lgdea compare questions`")
     root = _image_root(file, image_root)
     rows, there = [], set[Path]()
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        row = _row(line, root, file, number)
+    for number, content in read_json_lines(file, what="file of rows"):
+        row = _row(content, root, file, number)
         if max_images is not None and len(row.images) > max_images:
             raise DataError(
                 f"has {len(row.images)} images, the model takes {max_images}", file=file, row=number,
@@ -81,15 +80,14 @@ def _image_root(file: Path, image_root: str | Path | None) -> Path:
         return Path(image_root)
     report = file.parent / REPORT
     if report.is_file():
-        named = json.loads(report.read_text(encoding="utf-8")).get("image_root")
+        named = read_json(report).get("image_root")
         if named:
             return Path(named)
     return file.parent
 
 
-def _row(line: str, root: Path, file: Path, number: int) -> Row:
+def _row(content: Mapping[str, Any], root: Path, file: Path, number: int) -> Row:
     try:
-        content = json.loads(line)
         images = content["images"]
         if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
             raise TypeError("images is not a list of paths")

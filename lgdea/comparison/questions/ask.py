@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lgdea import runs
-from lgdea.comparison.questions.files import QUESTIONS, REPORT, chat_row, read_questions
+from lgdea.comparison.questions.files import QUESTIONS, REPORT, chat_row, image_root_of, read_questions
 from lgdea.comparison.questions.question import Question
 from lgdea.comparison.references.occlusion import to_png
 from lgdea.errors import EvidenceError, UsageError
@@ -61,7 +61,7 @@ def ask_questions(
     asked_for = read_questions(folder)
     if not backend.needs_prompt:
         raise UsageError(f"backend {backend.name!r} reads no images", remedy="use --backend vllm or http")
-    root = Path(image_root or json.loads((folder / REPORT).read_text(encoding="utf-8"))["image_root"])
+    root = Path(image_root) if image_root else image_root_of(folder / REPORT)
     described = backend.describe()
     config = {"backend": described, "side": side}
     runs.start(out, stage="compare answer", config=config, inputs={"questions": folder / QUESTIONS})

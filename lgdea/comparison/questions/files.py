@@ -18,6 +18,7 @@ from lgdea.comparison.questions.baselines import Baseline
 from lgdea.comparison.questions.build import describe
 from lgdea.comparison.questions.question import Question
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import read_json, read_json_lines
 
 QUESTIONS, TRL, CHAT, REPORT = "questions.jsonl", "trl.jsonl", "chat.jsonl", "report.json"
 MADE_BY = "lgdea compare questions"
@@ -91,9 +92,9 @@ def read_questions(folder: str | Path) -> list[Question]:
     """
     file = _file(folder, QUESTIONS)
     questions = []
-    for row, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for row, content in read_json_lines(file, what="set of questions"):
         try:
-            questions.append(Question(**json.loads(line)))
+            questions.append(Question(**content))
         except (ValueError, TypeError) as error:
             raise DataError(f"is not a question ({error})", file=file, row=row, remedy="make the set anew") from None
     return questions
@@ -111,14 +112,14 @@ def load_trl(folder: str | Path, image_root: str | Path | None = None) -> list[d
         DataError: A picture is not there.
     """
     root = _root(folder, image_root)
-    rows = [json.loads(line) for line in _file(folder, TRL).read_text(encoding="utf-8").splitlines()]
+    rows = [row for _, row in read_json_lines(_file(folder, TRL))]
     return [row | {"images": [str(_picture(root, image)) for image in row["images"]]} for row in rows]
 
 
 def load_chat(folder: str | Path, image_root: str | Path | None = None) -> list[dict[str, Any]]:
     """Requests for an OpenAI-compatible server with the pictures as data URLs; arguments as of :func:`load_trl`."""
     root = _root(folder, image_root)
-    rows = [json.loads(line) for line in _file(folder, CHAT).read_text(encoding="utf-8").splitlines()]
+    rows = [row for _, row in read_json_lines(_file(folder, CHAT))]
     for row in rows:
         for part in row["messages"][0]["content"]:
             if part["type"] == "image_url":
@@ -137,10 +138,22 @@ def _data_url(file: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
+def image_root_of(report: Path) -> Path:
+    """The folder of pictures that the report of a set names.
+
+    Raises:
+        DataError: It names none.
+    """
+    content = read_json(report)
+    if not isinstance(content, dict) or not isinstance(content.get("image_root"), str):
+        raise DataError("names no image_root", file=report, remedy="make the set anew")
+    return Path(content["image_root"])
+
+
 def _root(folder: str | Path, image_root: str | Path | None) -> Path:
     if image_root is not None:
         return Path(image_root)
-    return Path(json.loads(_file(folder, REPORT).read_text(encoding="utf-8"))["image_root"])
+    return image_root_of(_file(folder, REPORT))
 
 
 def _picture(root: Path, image: str) -> Path:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lgdea.comparison.change.sentences import change_sentence
 from lgdea.comparison.change.states import STATES
 from lgdea.comparison.questions.question import STATE_WORDS, WHICH_WORDS, Question
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.rules.reader import RuleMatch, read_report
+from lgdea.reading import read_json_lines
 from lgdea.vocabulary.phrases import canonical_phrase
 
 IDS = ("qid", "id", "study_id", "report_id")
@@ -44,10 +45,9 @@ def read_answers(file: str | Path) -> dict[str, str]:
         raise UsageError("no such file of answers", file=file, remedy="check the path")
     found: dict[str, str] = {}
     rows: dict[str, list[int]] = defaultdict(list)
-    for row, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        name, text = _parse(line, file, row)
+    remedy = f"write an id ({', '.join(IDS)}) and a text ({', '.join(TEXTS)})"
+    for row, content in read_json_lines(file, what="file of answers", remedy=remedy):
+        name, text = _parse(content, file, row)
         rows[name].append(row)
         found[name] = text
     doubled = {name: places for name, places in rows.items() if len(places) > 1}
@@ -61,13 +61,9 @@ def read_answers(file: str | Path) -> dict[str, str]:
     return found
 
 
-def _parse(line: str, file: Path, row: int) -> tuple[str, str]:
-    try:
-        content = json.loads(line)
-        name = next(content[key] for key in IDS if key in content)
-        text = next(content[key] for key in TEXTS if key in content)
-    except (ValueError, TypeError, StopIteration):
-        name = text = None
+def _parse(content: Mapping[str, Any], file: Path, row: int) -> tuple[str, str]:
+    name = next((content[key] for key in IDS if key in content), None)
+    text = next((content[key] for key in TEXTS if key in content), None)
     if not isinstance(name, str | int) or not isinstance(text, str):
         remedy = f"write an id ({', '.join(IDS)}) and a text ({', '.join(TEXTS)})"
         raise DataError("is no answer", file=file, row=row, remedy=remedy)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lgdea.config import explain
@@ -20,6 +19,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.evidence.backends.choices import choice_schema
 from lgdea.evidence.backends.parts import Part, image_part, text_part
 from lgdea.evidence.prompts.fence import fill, slots_of
+from lgdea.reading import parse_yaml
 from lgdea.shipped import shipped
 from lgdea.vocabulary.phrases import canonical_phrase
 
@@ -151,11 +151,11 @@ def load_compare_prompt(prompt_id: str = DEFAULT_PROMPT) -> ComparePrompt:
         )
     text = file.read_text(encoding="utf-8")
     try:
-        texts = Texts.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise DataError(f"is not YAML ({' '.join(str(error).split())})", file=str(file)) from None
+        texts = Texts.model_validate(parse_yaml(text))
     except ValidationError as error:
         raise DataError(explain(error), file=str(file), remedy="see prompts/README.md") from None
+    except ValueError as error:
+        raise DataError(f"is not YAML ({error})", file=str(file)) from None
     for name, slots in {"beside": (), "healthy": ("number",), "query": ("number",), "question": ("phrase",)}.items():
         found = slots_of(getattr(texts, name))
         missing = [slot for slot in slots if slot not in found]

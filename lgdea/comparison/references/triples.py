@@ -16,6 +16,8 @@ import pandas as pd
 from lgdea import runs
 from lgdea.comparison.references.prompt import ComparePrompt
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import read_json
+from lgdea.records.tables import read_frame
 
 TABLE, ROWS, REPORT = "triples.parquet", "trl.jsonl", "report.json"
 COLUMNS = [
@@ -122,8 +124,8 @@ def read_triples(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     file = Path(folder) / TABLE
     if not file.is_file() or not (Path(folder) / REPORT).is_file():
         raise UsageError("holds no triples", file=folder, remedy=f"make them with `{MADE_BY}`")
-    table = pd.read_parquet(file)
+    table = read_frame(file)
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise DataError(f"has no column {missing[0]}", file=file, remedy=f"make it with `{MADE_BY}`")
-    return table, json.loads((Path(folder) / REPORT).read_text(encoding="utf-8"))
+    return table, read_json(Path(folder) / REPORT)

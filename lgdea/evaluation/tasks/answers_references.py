@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from lgdea.comparison.questions.scoring import IDS
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.metrics.statements import Placed
 from lgdea.evaluation.tasks import common
+from lgdea.reading import read_json, read_json_lines
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -93,7 +93,7 @@ def read_references(
 def _of_questions(folder: Path, archive: Archive | None, evidence: pd.DataFrame | None) -> ReferenceSet:
     if (archive is None) != (evidence is None):
         raise UsageError("evidence needs the archive of its reports", file=folder, remedy="give both, or neither")
-    facts = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    facts = read_json(folder / REPORT)
     true = None if archive is None or evidence is None else _ImageUnits(archive, evidence)
     references = [
         Reference(
@@ -122,15 +122,12 @@ def _of_archive(archive: Archive, split: str, evidence: pd.DataFrame | None) -> 
 
 def _of_file(file: Path) -> list[Reference]:
     found: dict[str, Reference] = {}
-    for row, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    remedy = f"write an id ({', '.join(IDS)}) and a text ({', '.join(REFERENCES)})"
+    for row, content in read_json_lines(file, what="file of references", remedy=remedy):
         try:
-            content: dict[str, Any] = json.loads(line)
             name = str(next(content[key] for key in IDS if key in content))
             text = next(content[key] for key in REFERENCES if key in content)
-        except (ValueError, TypeError, StopIteration):
-            remedy = f"write an id ({', '.join(IDS)}) and a text ({', '.join(REFERENCES)})"
+        except StopIteration:
             raise DataError("is no reference", file=file, row=row, remedy=remedy) from None
         if not isinstance(text, str):
             raise DataError("the reference is no text", file=file, row=row, remedy="write it as a string")

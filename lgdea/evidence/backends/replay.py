@@ -10,6 +10,7 @@ from typing import Any
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.backends.base import Request, Response
+from lgdea.reading import parse_json, require_file
 
 
 class ReplayBackend:
@@ -53,10 +54,10 @@ class ReplayBackend:
         return {"backend": self.name, "records": len(self._records), "sha256": hashlib.sha256(content).hexdigest()[:16]}
 
     def _read(self, file: Path) -> None:
-        with file.open(encoding="utf-8") as stream:
+        with require_file(file).open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 try:
-                    record = json.loads(line)
+                    record = parse_json(line)
                     if record.get("failure") is None and not isinstance(record["text"], str):
                         raise ValueError("text is not a string")
                     for key in ("request_id", "text_sha256"):

@@ -8,13 +8,11 @@ look like. ``verify/`` holds the same three text files for the second pass. A pr
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lgdea.config import explain
@@ -24,6 +22,7 @@ from lgdea.evidence.prompts.fence import fill, slots_of
 from lgdea.evidence.prompts.prompt import Prompt, Reads
 from lgdea.evidence.prompts.verify import Verifier
 from lgdea.evidence.response import UNSPECIFIED
+from lgdea.reading import parse_json, parse_yaml
 from lgdea.shipped import shipped
 from lgdea.vocabulary import load_vocabulary
 
@@ -142,10 +141,10 @@ class _Reader:
         if text is None:
             return None
         try:
-            return Manifest.model_validate(yaml.safe_load(text))
+            return Manifest.model_validate(parse_yaml(text))
         except ValidationError as error:
             self._add_problem(self._folder / MANIFEST, explain(error))
-        except yaml.YAMLError as error:
+        except ValueError as error:
             self._add_problem(self._folder / MANIFEST, f"is not YAML ({error})")
         return None
 
@@ -212,11 +211,11 @@ class _Reader:
     def _read_examples(self, folder: Traversable, texts: dict[str, str], kind: str) -> list[Any]:
         read = {"report": read_report_example, "sentence": read_sentence_example, "verify": read_verify_example}[kind]
         examples = []
-        for number, line in enumerate(texts["examples.jsonl"].splitlines(), start=1):
+        for number, line in enumerate(texts["examples.jsonl"].split("\n"), start=1):
             if not line.strip():
                 continue
             try:
-                examples.append(read(json.loads(line)))
+                examples.append(read(parse_json(line)))
             except KeyError as error:
                 self._add_problem(folder / "examples.jsonl", f"is not a valid example (no {error})", number)
             except (ValueError, TypeError, AttributeError) as error:
@@ -225,6 +224,8 @@ class _Reader:
 
     def _read_text(self, file: Traversable) -> str | None:
         try:
+            if not file.is_file():
+                raise FileNotFoundError(file)
             text = file.read_text(encoding="utf-8")
         except OSError:
             self._add_problem(file, "is missing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import parse_json, require_file
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.chexpert import VALID, official_sides, with_ids
 from lgdea.records.adapters.columns import chexpert_classes, label_rows, on_disk, one_per, require, with_sizes
@@ -152,10 +152,10 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
     """
     expected = ["path_to_image", *chexpert_classes()]
     columns: dict[str, list[Any]] = {name: [] for name in expected}
-    with file.open("rb") as stream:
+    with require_file(file).open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
                 values = [entry[name] for name in expected]
             except (ValueError, KeyError, TypeError) as error:
                 reason = f"lacks {error}" if isinstance(error, KeyError) else "is no JSON object"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import parse_json
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.columns import CHEXPERT, dates_of, days_since_first, require, with_sizes
 from lgdea.records.adapters.mimic_cxr import METADATA
@@ -100,7 +100,7 @@ def read_coco(file: Path) -> pd.DataFrame:
         DataError: It is no such JSON; the row is the number of the annotation.
     """
     try:
-        content = json.loads(read_utf8(file))
+        content = parse_json(read_utf8(file))
         categories = {entry["id"]: entry["name"] for entry in content["categories"]}
         images = {entry["id"]: entry for entry in content["images"]}
         annotations = content["annotations"]

@@ -12,7 +12,7 @@ from lgdea.imaging.read import read_size
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.source import age_in_years, require_folder, required_number, rows_of, sex, whole
 from lgdea.records.archive import Archive, write_archive
-from lgdea.records.csv_io import read_csv
+from lgdea.records.csv_io import read_csv, read_utf8
 from lgdea.records.split import split_around_test, split_by_patient
 from lgdea.vocabulary import load_vocabulary
 
@@ -154,7 +154,7 @@ def _apply_official_test(studies: pd.DataFrame, file: Path) -> pd.DataFrame:
     """Make the official list's patients the test side, where it is there; the others keep train or val by hash."""
     if not file.is_file():
         return studies
-    listed = {f"nih-cxr14:{Path(line).stem}" for line in file.read_text(encoding="utf-8").split()}
+    listed = {f"nih-cxr14:{Path(line).stem}" for line in read_utf8(file).split()}
     return split_around_test(studies, studies["study_id"].isin(listed))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import parse_json
 from lgdea.records.adapters.base import refuse_options
 from lgdea.records.adapters.columns import dates_of, days_since_first, require, with_sizes
 from lgdea.records.adapters.padchest import NAME as PADCHEST
@@ -170,7 +170,7 @@ def _read_json(file: Path) -> list[dict[str, Any]]:
             number.
     """
     try:
-        entries = json.loads(read_utf8(file))
+        entries = parse_json(read_utf8(file))
     except ValueError as error:
         raise DataError(f"is no JSON ({error})", file=file, remedy="fetch it again") from None
     if not isinstance(entries, list) or not entries:

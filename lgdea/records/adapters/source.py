@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import parse_json
 from lgdea.records.csv_io import read_utf8
 from lgdea.vocabulary import load_vocabulary
 
@@ -58,11 +59,11 @@ def read_json_list(file: Path, *, card: str) -> list[dict[str, Any]]:
         remedy = f"check the folder; `lgdea data card {card}` shows the expected layout"
         raise UsageError("no such file", file=file, remedy=remedy)
     try:
-        entries = json.loads(read_utf8(file))
-    except json.JSONDecodeError as error:
-        raise DataError(f"is not JSON ({error.msg})", file=file, row=error.lineno, remedy="fetch it again") from None
-    except RecursionError:
-        raise DataError("is not JSON of this kind (nested too deeply)", file=file, remedy="fetch it again") from None
+        entries = parse_json(read_utf8(file))
+    except ValueError as error:
+        row = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise DataError(f"is not JSON ({reason})", file=file, row=row, remedy="fetch it again") from None
     if not isinstance(entries, list):
         raise DataError("is no list of entries", file=file, remedy=f"`lgdea data card {card}` shows the layout")
     for row, entry in enumerate(entries, start=1):

@@ -203,10 +203,10 @@ def test_an_answer_states_what_its_option_stands_for(worse):
     ("lines", "message"),
     [
         (["{}"], "row 1: is no answer"),
-        (['{"qid": "a", "answer": "x"}', "nonsense"], "row 2: is no answer"),
+        (['{"qid": "a", "answer": "x"}', "nonsense"], "row 2: is not JSON"),
         (['{"qid": "a", "answer": null}'], "row 1: is no answer"),
         (['{"qid": "a", "answer": ["x"]}'], "row 1: is no answer"),
-        (['"text"'], "row 1: is no answer"),
+        (['"text"'], "row 1: is no JSON object"),
         (
             ['{"qid": "a", "answer": "x"}'] * 3 + ['{"id": 1, "text": ""}'] * 2,
             r"2 ids .* first a \(rows 1 and 2 and 3\)",

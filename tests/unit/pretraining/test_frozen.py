@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 
+from lgdea.api.integrity import verify_folder
 from lgdea.config import dump_yaml
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.models.cached_rows import pack, unpack
@@ -177,12 +178,45 @@ def test_a_killed_computation_goes_on_with_what_is_missing(tmp_path) -> None:
     np.testing.assert_array_equal(np.load(cache.folder / "features.npy"), cache[:])
 
 
-@pytest.mark.parametrize("name", ["features.npy", "done.bin"])
+@pytest.mark.parametrize("name", ["features.npy", "checksums.bin"])
 def test_one_that_lost_a_file_is_made_anew(tmp_path, name: str) -> None:
     cache = make_cache(tmp_path)
     fill(cache, most=2)
     (cache.folder / name).write_bytes(b"x")
     assert fill(make_cache(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_flipped_bit_is_refused_or_computed_anew(tmp_path, finished: bool) -> None:
+    cache = make_cache(tmp_path)
+    fill(cache)
+    if finished:
+        cache.finish()
+    for name in ("features.npy", "checksums.bin"):
+        file = cache.folder / name
+        whole = file.read_bytes()
+        for bit in range(8 * len(whole)):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(flipped)
+            again = make_cache(tmp_path)
+            try:
+                if not finished:
+                    assert fill(again) <= (1 if name == "checksums.bin" or bit >= 8 * 128 else 3)
+                np.testing.assert_array_equal(again[:], np.arange(30).reshape(10, 3))
+            except DataError:
+                assert finished
+        file.write_bytes(whole)
+
+
+def test_verify_names_changed_features(tmp_path) -> None:
+    cache = make_cache(tmp_path)
+    fill(cache)
+    cache.finish()
+    assert not verify_folder(tmp_path).problems
+    file = cache.folder / "features.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert verify_folder(tmp_path).problems == [(f"{cache.folder.name}/features.npy", "is not as it was written")]
 
 
 def test_processes_share_the_chunks(tmp_path) -> None:
@@ -220,8 +254,8 @@ def test_a_run_that_is_killed_while_it_computes_features_goes_on(frozen, tmp_pat
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 120
         while time.monotonic() < end:
-            marks = list((tmp_path / "features").glob("*/done.bin"))
-            if any(1 in mark.read_bytes() for mark in marks) and process.poll() is None:
+            marks = list((tmp_path / "features").glob("*/checksums.bin"))
+            if any(any(mark.read_bytes()) for mark in marks) and process.poll() is None:
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)

@@ -77,8 +77,8 @@ def _from_files(cells: Cells, mapping: TableMapping, folder: Path, problems: Row
                 text = read_utf8(root / str(name))
             except DataError as error:
                 wrong[place] = f"the report {error.file}: {error.problem}"
-            except OSError as error:
-                wrong[place] = f"no report {name!r} under {root} ({error.strerror})"
+            except UsageError as error:
+                wrong[place] = f"no report {name!r} under {root} ({error.problem})"
         texts.append(text)
     bad = names.index[pd.Series(codes).isin(wrong).to_numpy()]
     problems.add(

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lgdea.errors import DataError, UsageError
+from lgdea.reading import require_file
 from lgdea.records.adapters.table.header import find_header, looks_like_data, unique_names
 from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.swallowed import find_swallowed
@@ -87,7 +88,7 @@ def read_text(file: Path, form: TextFormat, problems: RowProblems) -> tuple[pd.D
 
 def _open(file: Path, encoding: str) -> IO[str]:
     """The file as text with its line ends as they are; a byte-order mark says more than ``encoding``."""
-    packed = file.name.lower().endswith(".gz")
+    packed = require_file(file, what="table").name.lower().endswith(".gz")
     with gzip.open(file) if packed else file.open("rb") as stream:
         first = stream.read(4)
     encoding = next((name for mark, name in _BOMS if first.startswith(mark)), skip_bom(encoding))
