@@ -162,24 +162,25 @@ def _check_events(text: str, loader: Any) -> None:
     above: list[tuple[str | None, int]] = []  # anchor of each open collection, and the size when it began
     size = 0
     for event in yaml.parse(text, Loader=loader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.CollectionStartEvent):
             above.append((event.anchor, size))
             if len(above) > DEEPEST:
-                raise ValueError(f"nested deeper than {DEEPEST} levels, line {event.start_mark.line + 1}")
+                raise ValueError(f"nested deeper than {DEEPEST} levels, line {line}")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, start = above.pop()
             if anchor is not None:
                 sizes[anchor] = size - start
         elif isinstance(event, yaml.ScalarEvent):
             if len(event.value) > _LONGEST_NUMBER and _NUMBER.fullmatch(event.value):
-                raise ValueError(f"a number of {len(event.value):,} digits, line {event.start_mark.line + 1}")
+                raise ValueError(f"a number of {len(event.value):,} digits, line {line}")
             size += len(event.value)
             if event.anchor is not None:
                 sizes[event.anchor] = len(event.value)
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in {anchor for anchor, _ in above}:
-                raise ValueError(f"the alias *{event.anchor} holds itself, line {event.start_mark.line + 1}")
-            size += sizes.get(event.anchor, 0)
+                raise ValueError(f"the alias *{event.anchor} holds itself, line {line}")
+            size += sizes.get(event.anchor or "", 0)
         size += 1
         if size > MOST_CHARACTERS:
             raise ValueError(f"grows beyond {MOST_CHARACTERS:,} characters through its aliases")

@@ -8,6 +8,7 @@ goes on with the chunks that are not, or that are not as they were written; trai
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import io
 import json
@@ -195,7 +196,7 @@ class FeatureCache:
         with (self.folder / FEATURES).open("rb") as file:
             return file.read(len(header)) == header
 
-    def _header(self) -> bytes:
+    def _header(self) -> builtins.bytes:
         stream = io.BytesIO()
         header = {"descr": DTYPE.str, "fortran_order": False, "shape": (self.rows, self.width)}
         np.lib.format.write_array_header_1_0(stream, header)
