@@ -170,7 +170,7 @@ def read_spreadsheet(file: str | Path, required: Sequence[str]) -> list[tuple[in
 
     Raises:
         UsageError: There is no such file.
-        DataError: It is no such table: a column is missing, or a row has too many cells.
+        DataError: It is no such table: a column is missing, or a row has too many cells or too few.
     """
     file = Path(file)
     if not file.is_file():
@@ -193,7 +193,13 @@ def read_spreadsheet(file: str | Path, required: Sequence[str]) -> list[tuple[in
             continue
         if any(cell.strip() for cell in cells[len(header) :]):
             raise DataError("has more cells than the header", file=file, row=number, remedy="remove what is too much")
-        rows.append((number, {name: unprotect(cell) for name, cell in zip(header, cells, strict=False)}))
+        # Spreadsheets leave out empty cells at the end of a row.
+        filled = [*cells, *[""] * (len(header) - len(cells))]
+        row = {name: unprotect(cell) for name, cell in zip(header, filled, strict=False)}
+        if len(cells) < len(header) and required and not any(row[name].strip() for name in required):
+            problem = "has fewer cells than the header"
+            raise DataError(problem, file=file, row=number, remedy="a line break may have cut the row in two")
+        rows.append((number, row))
     return rows
 
 

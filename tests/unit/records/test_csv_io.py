@@ -69,3 +69,15 @@ def test_a_cell_too_long_for_a_spreadsheet_is_cut_in_the_open(tmp_path):
     ((_, row),) = read_spreadsheet(tmp_path / "t.csv", ["a"])
     assert len(row["a"]) < 32_767
     assert row["a"].endswith("…")
+
+
+def test_empty_cells_at_the_end_of_a_row_may_be_left_out_but_a_row_is_not_cut(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("rank,a,b\n1,x\n2,y,z\n")
+    assert [row for _, row in read_spreadsheet(file, ["a", "b"])] == [
+        {"rank": "1", "a": "x", "b": ""},
+        {"rank": "2", "a": "y", "b": "z"},
+    ]
+    file.write_bytes(b"rank,a,b\r\n1,x,\rcut\r\n")
+    with pytest.raises(DataError, match=r"row 3.*fewer cells"):
+        read_spreadsheet(file, ["a", "b"])
