@@ -79,11 +79,11 @@ def write_review(
     else:
         pool = [report for report in reports_asked(evidence, archive) if texts[report].strip()]
         chosen = _draw_reports(units, pool, select, count, seed)
-    names = _name_runs(evidence, against)
+    names = name_runs(evidence, against)
     mine, theirs = units_by_report(units), None if others is None else units_by_report(others)
     rows: list[dict[str, object]] = []
     for report in chosen:
-        rows += _report_rows(report, texts[report], mine.get(report, []), theirs, names)
+        rows += report_rows(report, texts[report], mine.get(report, []), theirs, names)
     write_spreadsheet(out, COLUMNS, rows)
     kinds = [row["row"] for row in rows]
     filled = {row["report_id"] for row in rows if row["row"] == "unit"}
@@ -124,16 +124,30 @@ def _draw_reports(units: pd.DataFrame, pool: list[str], select: str, count: int,
     return [pool[i] for i in order]
 
 
-def _name_runs(evidence: str | Path, against: str | Path | None) -> tuple[str, str]:
-    """The runs' names: their folders', or A and B when these are the same."""
+def name_runs(evidence: str | Path, against: str | Path | None) -> tuple[str, str]:
+    """The runs' names: their folders', or A and B when these are the same.
+
+    Args:
+        evidence: Evidence folder.
+        against: The other one, None where there is none.
+    """
     first = Path(evidence).resolve().name
     second = "" if against is None else Path(against).resolve().name
     return (first, second) if first != second else ("A", "B")
 
 
-def _report_rows(
+def report_rows(
     report: str, text: str, mine: list[Any], theirs: Mapping[str, list[Any]] | None, names: tuple[str, str]
 ) -> Iterator[dict[str, object]]:
+    """Rows of one report: its text, its units, and an empty one for what was missed.
+
+    Args:
+        report: Id of the report.
+        text: Its raw text.
+        mine: Its units, rows of :func:`~lgdea.annotation.unit_matching.units_by_report`.
+        theirs: Units of another run by report; None where there is none.
+        names: Of the two runs.
+    """
     yield {"report_id": report, "row": "report", "context": text}
     if theirs is None:
         pairs = [(Pair(report, "same", unit, unit), names[0]) for unit in mine]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -64,10 +64,21 @@ def read_review(file: str | Path, texts: Mapping[str, str]) -> Review:
         UsageError: There is no such file.
         DataError: It is no review file.
     """
+    needed = [name for name in COLUMNS if name not in ("pair", "run", "differs", "context", "section", "comment")]
+    return parse_rows(file, read_spreadsheet(file, needed), texts)
+
+
+def parse_rows(file: str | Path, rows: Iterable[tuple[int, Mapping[str, str]]], texts: Mapping[str, str]) -> Review:
+    """Parse the rows of a review file.
+
+    Args:
+        file: Name of the file in messages.
+        rows: Number and cells of each row.
+        texts: Raw text per report of the archive.
+    """
     review = Review(Path(file))
     by_report: dict[str, list[tuple[int, _Cells]]] = defaultdict(list)
-    needed = [name for name in COLUMNS if name not in ("pair", "run", "differs", "context", "section", "comment")]
-    for number, row in read_spreadsheet(file, needed):
+    for number, row in rows:
         report = row["report_id"].strip()
         if report in texts:
             by_report[report].append((number, row))
@@ -75,8 +86,8 @@ def read_review(file: str | Path, texts: Mapping[str, str]) -> Review:
             review.problems.append(
                 _format_line(review.file, number, f"the archive has no report {report!r}; do not change report_id")
             )
-    for report, rows in by_report.items():
-        _read_report(review, report, texts[report], rows)
+    for report, block in by_report.items():
+        _read_report(review, report, texts[report], block)
     return review
 
 

@@ -32,6 +32,7 @@ from lgdea.cli import (
     review,
     suites,
     verify,
+    web,
 )
 from lgdea.cli.console import printable, start_logging
 from lgdea.errors import LgdeaError
@@ -90,6 +91,7 @@ suites.register(evaluate.app)
 app.add_typer(evaluate.app, name="eval")
 app.command("heatmap")(heatmap.heatmap)
 app.command("report")(report.report)
+app.command("app")(web.app)
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
 

@@ -13,6 +13,7 @@ ABILITIES = [
     ("image towers", "timm", "pip install timm"),
     ("text towers", "transformers", "pip install transformers"),
     ("graph", "faiss", "pip install faiss-cpu"),
+    ("page for people (optional)", "gradio", "pip install 'lgdea[app]'"),
     ("language model extraction (optional)", "vllm", "pip install vllm in an environment of its own"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +51,17 @@ def load_with_head(folder: str | Path, name: str, device: str, build: Callable[[
         ) from None  # fmt: skip
     fill_head(folder, name, model.get_submodule("head"))
     return model.to(device).eval()
+
+
+def keep_heads(source: str | Path, folder: str | Path) -> None:
+    """Copy the heads of a model folder to that of a model with the same weights, so that one folder has them all.
+
+    Args:
+        source: Where the pretrained model came from; one that is no folder has none.
+        folder: Model folder of the same model.
+    """
+    for file in sorted(Path(source).glob("*_head.*")):
+        shutil.copyfile(file, Path(folder) / file.name)
 
 
 def save_head(folder: str | Path, name: str, head: nn.Module, content: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class HighlightSpan:
     label: str = ""
 
 
-def highlight(text: str, spans: Iterable[HighlightSpan]) -> Markup:
+def highlight(text: str, spans: Iterable[HighlightSpan], *, tags: bool = False) -> Markup:
     """Mark ``spans`` in ``text``.
 
     The text is cut at every span border, and each piece that some span covers becomes one ``<mark>``, so overlapping
@@ -33,6 +33,8 @@ def highlight(text: str, spans: Iterable[HighlightSpan]) -> Markup:
     Args:
         text: The raw report, untrusted.
         spans: Spans into ``text``; parts outside of it and empty spans are ignored.
+        tags: If true, what is asserted stands in words behind each span's end, as text of the page, for eyes and
+            programs that see no colours and open no tips.
     """
     clipped = [(max(0, s.start), min(len(text), s.end), s) for s in spans]
     placed = sorted(((a, b, s) for a, b, s in clipped if a < b), key=lambda item: (item[1] - item[0], item[0]))
@@ -42,6 +44,12 @@ def highlight(text: str, spans: Iterable[HighlightSpan]) -> Markup:
         covering = [item for item in placed if item[0] <= left and right <= item[1]]
         piece = escape(text[left:right])
         pieces.append(_mark(piece, covering, left, right) if covering else piece)
+        if tags:
+            pieces += [
+                Markup('<span class="ev-tag ev-{}">{}</span>').format(span.assertion, span.tip)
+                for _, end, span in covering
+                if end == right
+            ]
     return Markup("").join(pieces)
 
 

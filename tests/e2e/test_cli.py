@@ -58,6 +58,7 @@ VERBS = [
     ("compare", "beside"),
     ("find",),
     ("heatmap",),
+    ("app",),
     ("report",),
     ("verify",),
     ("doctor",),

@@ -17,7 +17,7 @@ from lgdea.comparison.change.model import ChangeModel
 from lgdea.comparison.change.module import ChangeTraining
 from lgdea.comparison.change.pairs import choose_priors
 from lgdea.comparison.change.propagated import propagate_findings
-from lgdea.comparison.heads import load_with_head, save_head
+from lgdea.comparison.heads import keep_heads, load_with_head, save_head
 from lgdea.comparison.images import cache_images, read_units
 from lgdea.comparison.run import Training, step_loader, train_head
 from lgdea.errors import DataError
@@ -114,6 +114,7 @@ def _prepare(config: ChangeTrainingConfig, out: Path, process: ProcessInfo) -> T
         model.eval().cpu()
         save_model(base, folder, {"name": f"{out.name} (change head)", "change head": counts})
         content = {"settings": model.head.settings, "findings": findings, "log_prior": model.log_prior}
+        keep_heads(config.model, folder)
         save_head(folder, HEAD, model.head, content)
 
     return Training(module, lambda start: step_loader(batches, start, config), counts, save)

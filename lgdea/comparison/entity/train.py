@@ -20,7 +20,7 @@ from lgdea.comparison.entity.model import EntityModel
 from lgdea.comparison.entity.module import EntityTraining
 from lgdea.comparison.entity.ranking import EntityViews, GradedQueries, choose_mix
 from lgdea.comparison.entity.reranking import fit_reader, fit_weights
-from lgdea.comparison.heads import load_with_head, save_head
+from lgdea.comparison.heads import keep_heads, load_with_head, save_head
 from lgdea.comparison.images import cache_images, linked_images, read_units
 from lgdea.comparison.run import Training, step_loader, train_head
 from lgdea.errors import DataError
@@ -113,6 +113,7 @@ def _prepare(config: EntityConfig, out: Path, process: ProcessInfo) -> Training:
             "entities": [entity.text for entity in batches.entities],
         }
         save_model(base, folder, {"name": f"{out.name} (entity head)", "entity head": counts | {"mix": mix}})
+        keep_heads(config.model, folder)
         save_head(folder, HEAD, model.head, {"settings": model.head.settings, "facts": facts})
 
     return Training(module, lambda start: step_loader(batches, start, config), counts, save)

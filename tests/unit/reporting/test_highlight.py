@@ -105,3 +105,11 @@ def test_a_label_stands_where_its_span_ends_and_is_escaped():
     )
     labels = re.findall(r'data-label="([^"]*)"[^>]*>(\w+)<', page)
     assert labels == [("&lt;one&gt;", "de"), ("two", "fgh")]
+
+
+def test_tags_say_in_words_what_the_colours_say():
+    spans = [HighlightSpan(0, 5, "present", "edema: present"), HighlightSpan(0, 8, "absent", "a <b>: absent")]
+    page = highlight("edema no", spans, tags=True)
+    assert '</mark><span class="ev-tag ev-present">edema: present</span>' in page
+    assert page.endswith('<span class="ev-tag ev-absent">a &lt;b&gt;: absent</span>')
+    assert page.count("ev-tag") == 2

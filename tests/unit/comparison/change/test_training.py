@@ -17,6 +17,7 @@ from lgdea.comparison.change.pairs import choose_priors
 from lgdea.comparison.change.sentences import change_sentence
 from lgdea.comparison.change.states import STATES
 from lgdea.comparison.change.train import load_change_model, train_change_head
+from lgdea.comparison.heads import keep_heads
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.rules.reader import read_report
 from lgdea.imaging.read import read_image
@@ -159,6 +160,14 @@ def test_one_folder_holds_model_and_head(bench, trained):
     content = json.loads((trained / "change_head.json").read_text())
     assert content["findings"]
     assert "no_finding" not in content["findings"]
+
+
+def test_heads_that_a_model_folder_has_are_kept(bench, trained, tmp_path):
+    model = lgdea.save_model(lgdea.load_model(trained), tmp_path / "model")
+    keep_heads("timm:resnet18", model)  # no folder
+    assert not list(model.glob("*_head.*"))
+    keep_heads(trained, model)
+    assert load_change_model(model).findings == load_change_model(trained).findings
 
 
 def test_the_evaluation_takes_the_folder_and_shows_both_baselines(visits, trained):

@@ -1,0 +1,1 @@
+"""One module per tab: its fields and buttons, and which function answers them."""

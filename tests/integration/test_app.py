@@ -1,0 +1,433 @@
+"""`lgdea app` as people meet it: a real server, a real browser, every page, and what is left when it ends.
+
+The browser resolves no name, so that a request to anywhere but the server fails. Needs gradio, playwright and a
+Chromium, which is looked for on the path and in LGDEA_CHROMIUM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+CHROMIUM = os.environ.get("LGDEA_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+)
+MISSING = [name for name in ("gradio", "playwright", "axe_playwright_python") if find_spec(name) is None]
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (pip install -e '.[dev]')"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path; name one in LGDEA_CHROMIUM"),
+]
+WAIT = 90_000
+TABS = ("Read a report", "Ask an image", "Find cases", "Compare", "Review", "Runs")
+
+
+@dataclass
+class Running:
+    """A started app."""
+
+    process: subprocess.Popen
+    url: str
+    folder: Path
+    temporary: Path
+    errors: Path = field(default_factory=Path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom, its evidence, an untrained model and a folder of runs."""
+    import torch
+
+    import lgdea
+    from lgdea.phantom import generate
+
+    folder = tmp_path_factory.mktemp("app")
+    archive = generate(folder / "archive", studies=60, size=64)
+    lgdea.extract(archive, out=folder / "evidence")
+    torch.manual_seed(0)
+    shape = {"image_size": 64, "hidden": 32, "layers": 1, "dim": 16, "prototypes": 4}
+    lgdea.save_model(lgdea.create_model("test_resnet", texts=archive.reports["text"], **shape), folder / "model")
+    run = folder / "runs" / "first"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("objective: lgdea\n")
+    (run / "metrics.csv").write_text("step,loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(20)))
+    return folder
+
+
+def start(folder: Path, temporary: Path, *more: str) -> Running:
+    """Start the app and wait until it answers."""
+    temporary.mkdir(parents=True, exist_ok=True)
+    errors = temporary.parent / f"{temporary.name}.log"
+    environment = {**os.environ, "TMPDIR": str(temporary), "HOME": str(temporary / "home"), "OMP_NUM_THREADS": "1"}
+    (temporary / "home").mkdir(exist_ok=True)
+    names = ["app", "model", "archive", "--evidence", "evidence", "--runs", "runs", "--port", "0", *more]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lgdea", *names], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=errors.open("w"),
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"app: (\S+)", line)
+    assert found, errors.read_text()
+    return Running(process, found[1], folder, temporary, errors)
+
+
+def end(app: Running, number: int = signal.SIGTERM) -> int:
+    """End the app by a signal; its exit code."""
+    app.process.send_signal(number)
+    return app.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def app(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = start(folder, tmp_path_factory.mktemp("t") / "tmp")
+    yield running
+    if running.process.poll() is None:
+        end(running)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Page:
+    """A page of the app, with all that went wrong in it.
+
+    Args:
+        browser: The browser.
+        url: Address of the app.
+        options: Of the browser's context: viewport, colour scheme.
+    """
+
+    def __init__(self, browser, url: str, **options) -> None:
+        options.setdefault("viewport", {"width": 1280, "height": 900})
+        self.context = browser.new_context(accept_downloads=True, **options)
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.problems: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda m: self.problems.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.set_default_timeout(WAIT)
+        self.page.goto(url)
+        self.page.get_by_role("tab", name=TABS[0]).wait_for()
+
+    def open(self, name: str) -> None:
+        """Open a tab; those that a narrow screen has no room for stand in a menu."""
+        tab = self.page.get_by_role("tab", name=name)  # the copy by which Gradio measures has no role
+        if tab.count() == 1 and tab.is_visible():
+            tab.click()
+        else:
+            self.page.locator(".overflow-menu > button").click()
+            self.page.locator(".overflow-dropdown button", has_text=name).click()
+        self.page.get_by_role("tab", name=name, selected=True).wait_for()
+
+    def press(self, name: str) -> None:
+        """Press a button of the open tab."""
+        self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
+
+    def see(self, what: str):
+        """Wait for a visible element."""
+        found = self.page.locator(f"{what} >> visible=true").first
+        found.wait_for()
+        return found
+
+    def close(self) -> None:
+        self.context.close()
+
+    @property
+    def left_loopback(self) -> list[str]:
+        """Requests to anywhere but the app."""
+        return [url for url in self.requests if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))]
+
+    def findings(self) -> list[str]:
+        """Serious and critical findings of axe-core, with the first element of each."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{v['id']}: {v['nodes'][0]['html'][:200]} ({len(v['nodes'])})"
+            for v in found
+            if v["impact"] in ("serious", "critical")
+        ]
+
+
+def use_every_page(page: Page, reviewer: str) -> dict[str, list[str]]:
+    """Use each tab; the accessibility findings of each."""
+    found = {}
+    page.press("Take an example")
+    page.see(".lg-report").get_by_text("pleural effusion: present").first.wait_for()
+    page.see(".lg-table").get_by_text("uncertain").first.wait_for()
+    found[TABS[0]] = page.findings()
+    page.open(TABS[1])
+    page.press("Show where")
+    page.see("img[alt*='heat map'], .image-container img")
+    page.see("p:has-text('not calibrated')")
+    page.press("List findings")
+    page.see("caption:has-text('most probable findings')")
+    found[TABS[1]] = page.findings()
+    page.open(TABS[2])
+    page.press("Find cases")
+    page.see("p:has-text('no entity head')")
+    page.see("figure:has-text('case 1') img")
+    found[TABS[2]] = page.findings()
+    page.open(TABS[3])
+    page.press("Compare with the prior")
+    page.see("p:has-text('no change head')")
+    page.see("figure img")
+    page.page.get_by_role("button", name="Query beside healthy references").click()
+    page.press("Compare with references")
+    page.see("p:has-text('one image at a time')")
+    found[TABS[3]] = page.findings()
+    page.open(TABS[4])
+    page.page.get_by_label("Who reviews").fill(reviewer)
+    page.press("Open the list")
+    page.see(".lg-report")
+    page.press("Right")
+    page.see(f"p:has-text('begun, saved in {reviewer.lower()}.csv')")
+    page.press("The rest is right: complete")
+    page.see(f"p:has-text('complete, saved in {reviewer.lower()}.csv')")
+    found[TABS[4]] = page.findings()
+    page.open(TABS[5])
+    page.press("Show")
+    page.see(".lg-chart svg")
+    found[TABS[5]] = page.findings()
+    return found
+
+
+LOOKS = {
+    "desktop": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_works_is_accessible_and_asks_nobody_else(app: Running, browser, look: str) -> None:
+    page = Page(browser, app.url, **LOOKS[look])
+    found = use_every_page(page, f"Reviewer {look}".replace(" ", "-"))
+    wide = page.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    page.close()
+    assert {name: items for name, items in found.items() if items} == {}
+    assert page.left_loopback == []
+    assert page.problems == []
+    assert wide == 0
+    assert len(page.requests) > 20
+
+
+def test_bad_files_and_words_are_one_line_in_the_page(app: Running, browser, tmp_path: Path) -> None:
+    (tmp_path / "report.png").write_bytes(b"no picture at all")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "small.png")
+    page = Page(browser, app.url)
+    page.press("Read")
+    assert "the report is empty" in page.see("[role=alert]").inner_text()
+    page.open(TABS[1])
+    page.page.locator("input[type=file]").first.set_input_files(tmp_path / "report.png")
+    page.see("text=report.png")
+    page.press("Show where")
+    alert = page.see("[role=alert]")
+    alert.get_by_text("report.png: is no PNG, JPEG or DICOM file").wait_for()
+    assert "Traceback" not in alert.inner_text()
+    assert str(app.temporary) not in alert.inner_text()
+    assert "\n" not in alert.inner_text().strip()
+    page.open(TABS[2])
+    page.page.get_by_label("Entity").fill("xyzzy")
+    page.press("Find cases")
+    page.see("[role=alert]:has-text('no word that the vocabulary')")
+    page.open(TABS[4])
+    page.page.get_by_label("Who reviews").fill("../x")
+    page.press("Open the list")
+    page.see("[role=alert]:has-text('cannot be a file')")
+    page.close()
+    assert page.problems == []
+    assert "Traceback" not in app.errors.read_text()
+
+
+def test_an_image_of_ones_own_and_the_files_of_a_report(app: Running, browser, tmp_path: Path) -> None:
+    Image.fromarray((np.random.default_rng(0).random((90, 70)) * 255).astype(np.uint8)).save(tmp_path / "film.png")
+    page = Page(browser, app.url)
+    page.page.get_by_label("Report").fill("Left effusion <img src=http://evil.example/x onerror=alert(1)>. No edema.")
+    page.press("Read")
+    page.see(".lg-report").get_by_text("onerror=alert(1)").first.wait_for()
+    assert page.page.locator(".lg-report img").count() == 0
+    with page.page.expect_download() as download:
+        page.press("Download JSON")
+    content = json.loads(Path(download.value.path()).read_text())
+    assert [unit["finding"] for unit in content["units"]] == ["pleural_effusion", "edema"]
+    assert download.value.suggested_filename == "evidence.json"
+    page.open(TABS[1])
+    page.page.locator("input[type=file]").first.set_input_files(tmp_path / "film.png")
+    page.see("text=film.png")
+    page.press("Show where")
+    page.see("p:has-text('your image: map from')")
+    shown = page.see(".image-container img, img[alt*='heat map']")
+    width = shown.evaluate("image => image.naturalWidth")
+    assert shown.get_attribute("src").endswith(".png")  # as it was drawn, without loss
+    assert width > 6 * 70  # six pixels for each of the source, and a legend
+    page.close()
+    assert page.left_loopback == []
+    assert page.problems == []
+
+
+def test_a_review_survives_a_reload_and_a_second_window_does_not_overwrite_it(app: Running, browser) -> None:
+    pages = [Page(browser, app.url) for _ in range(2)]
+    for page in pages:
+        page.open(TABS[4])
+        page.page.get_by_label("Who reviews").fill("Both")
+        page.press("Open the list")
+        page.see(".lg-report")
+    first, second = pages
+    first.press("Right")
+    first.see("p:has-text('begun, saved in both.csv')")
+    second.press("Wrong")
+    second.see("[role=alert]:has-text('changed in another window')")
+    first.page.reload()
+    first.page.get_by_role("tab", name=TABS[0]).wait_for()
+    first.open(TABS[4])
+    first.page.wait_for_function(
+        "document.querySelector('textarea[maxlength=\"40\"], input[maxlength=\"40\"]').value == 'Both'"
+    )
+    first.press("Open the list")
+    first.see("label:has-text('correct')")
+    first.page.get_by_label("Severity").click()
+    first.page.get_by_role("option", name="severe").click()
+    first.press("Save as corrected")
+    first.see("label:has-text('fixed')")
+    for page in pages:
+        page.close()
+    archive = ["--archive", str(app.folder / "archive")]
+    reviews = app.folder / "reviews" / "both.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "lgdea", "extract", "corrections", reviews, *archive, "--out", app.temporary / "none"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "no report has a verdict" in done.stderr  # begun, not complete
+
+
+def test_the_config_offers_no_sharing_and_no_history(app: Running) -> None:
+    config = httpx.get(f"{app.url}config").text
+    assert '"share"' not in config
+    assert '"run_history":true' not in config.replace(" ", "")
+    assert '"analytics_enabled":true' not in config.replace(" ", "")
+
+
+def test_other_hosts_files_and_routes_are_refused(app: Running) -> None:
+    picture = next(path for path in (app.folder / "archive" / "images").iterdir())
+    client = httpx.Client(base_url=app.url)
+    assert client.get("/").status_code == 200
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+    assert client.post("/gradio_api/queue/join", json={}, headers={"origin": "http://evil.example"}).status_code == 403
+    for path in (
+        picture,
+        "/etc/passwd",
+        "../../etc/passwd",
+        "model/config.json",
+        app.errors,
+        "%2e%2e/%2e%2e/etc/passwd",
+    ):
+        assert client.get(f"/gradio_api/file={path}").status_code in (403, 404), path
+    for path in ("gradio_api/info", "gradio_api/proxy=http://127.0.0.1:1/", "monitoring", "docs", "gradio_api/runs"):
+        assert client.get(f"/{path}").status_code == 404, path
+
+
+def test_a_request_for_a_file_of_the_server_gets_none(app: Running) -> None:
+    """A prepared request names a file of the server, or an address, in place of its upload."""
+    config = httpx.get(f"{app.url}config").json()
+    upload = next(c["id"] for c in config["components"] if c["type"] == "file")
+    job = next(d for d in config["dependencies"] if upload in d["inputs"])
+    picture = next((app.folder / "archive" / "images").iterdir())
+    for path in ("/etc/passwd", str(picture), "http://127.0.0.1:9/x.png"):
+        data = [None] * len(job["inputs"])
+        data[job["inputs"].index(upload)] = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        body = {"data": data, "fn_index": job["id"], "session_hash": "s", "trigger_id": None, "event_data": None}
+        joined = httpx.post(f"{app.url}gradio_api/queue/join", json=body)
+        if joined.status_code == 400:
+            continue
+        with httpx.stream("GET", f"{app.url}gradio_api/queue/data?session_hash=s", timeout=60) as stream:
+            told = next(line for line in stream.iter_lines() if "process_completed" in line)
+        assert '"success":false' in told.replace(" ", ""), told
+        assert "root:" not in told
+
+
+def test_a_long_upload_and_a_bomb_are_refused(app: Running) -> None:
+    files = {"files": ("a.png", b"\x89PNG" + b"0" * (70 * 2**20))}
+    try:
+        assert httpx.post(f"{app.url}gradio_api/upload", files=files, timeout=60).status_code == 413
+    except httpx.TransportError:
+        pass  # the server has closed the connection before all of it was sent
+    sent = httpx.post(f"{app.url}gradio_api/upload", files={"files": ("../../../x.png", b"0")})
+    if sent.status_code == 200:
+        assert all(Path(path).resolve().is_relative_to(app.temporary) for path in sent.json())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_pictures_are_private_and_gone_when_the_app_ends(folder: Path, browser, tmp_path: Path, number: int) -> None:
+    app = start(folder, tmp_path / "tmp")
+    page = Page(browser, app.url)
+    page.open(TABS[1])
+    page.press("Show where")
+    page.see("p:has-text('not calibrated')")
+    page.press("List findings")  # is still being answered when the signal comes
+    private = [path for path in app.temporary.iterdir() if path.name.startswith("lgdea-app-")]
+    assert len(private) == 1
+    assert private[0].stat().st_mode & 0o777 == 0o700
+    assert list(private[0].rglob("*.png"))
+    assert end(app, number) == (0 if number == signal.SIGINT else 128 + number)
+    page.close()
+    left = [path for path in app.temporary.rglob("*") if path.is_file()]
+    assert left == []
+    assert "Traceback" not in app.errors.read_text()
+
+
+def test_any_other_address_asks_for_a_token(folder: Path, tmp_path: Path) -> None:
+    app = start(folder, tmp_path / "tmp", "--host", "0.0.0.0")
+    try:
+        port = re.search(r":(\d+)/", app.url)[1]
+        token = app.url.partition("token=")[2]
+        here = f"http://127.0.0.1:{port}/"
+        assert len(token) >= 32
+        assert "unencrypted" in app.errors.read_text()
+        assert httpx.get(here).status_code == 401
+        assert httpx.get(f"{here}config").status_code == 401
+        assert httpx.get(f"{here}?token={token[:-1]}x").status_code == 401
+        with httpx.Client(base_url=here, follow_redirects=True) as client:
+            assert client.get(f"/?token={token}").status_code == 200
+            assert client.get("/config").status_code == 200
+    finally:
+        end(app)
+
+
+def test_a_start_that_cannot_be_is_one_line(folder: Path, app: Running) -> None:
+    port = re.search(r":(\d+)/", app.url)[1]
+    for arguments, said in (
+        (["model", "nothing"], "no such"),
+        (["model", "archive", "--port", port], "choose another --port"),
+        (["model", "archive", "--url", "http://films.example/v1"], "to this machine alone"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "lgdea", "app", *arguments], cwd=folder, capture_output=True, text=True,
+            check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
