@@ -67,14 +67,14 @@ class Tab:
             load = gr.Button("Open the list", variant="primary")
         self.said = gr.HTML()
         with gr.Row():
-            self.task = gr.Dropdown([], label="Report", interactive=True)
-            following = gr.Button("Next report")
+            self.task = gr.Dropdown([], label="Report", interactive=True, scale=4)
+            following = gr.Button("Next report", scale=1)
         with gr.Row():
             with gr.Column(scale=3):
                 self.shown = gr.HTML()
             with gr.Column(scale=2):
                 self.unit = gr.Radio([], label="Evidence", elem_classes="lg-units")
-        self._lay_out_form()
+                self._lay_out_form()
         with gr.Row():
             complete = gr.Button("The report is complete", variant="primary")
             rest = gr.Button("The rest is right: complete")
