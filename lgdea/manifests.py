@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from lgdea.reading import parse_json, read_bytes, require_file
 
 SEAL = "sha256"
 FILES = "files"
+_LINE_CRC = re.compile(rb', "(?:line_)?crc": "([0-9a-f]{8})"\}\s*$')
 REMEDY = "restore it from a copy or make it again; after a change on purpose: `lgdea verify FOLDER --accept`"
 
 
@@ -90,6 +93,29 @@ def check_file(file: str | Path, manifest: Mapping[str, Any], folder: str | Path
     expected = listed.get(Path(file).relative_to(folder).as_posix()) if isinstance(listed, dict) else None
     if expected is not None and Path(file).is_file() and hash_file(file) != expected:
         raise DataError("is not as it was written (its sha256 differs)", file=file, remedy=REMEDY)
+
+
+def seal_line(record: Mapping[str, Any], key: str = "crc") -> bytes:
+    """Write a record as a line of JSON that ends with the CRC-32 of what is before it.
+
+    Args:
+        record: It has a key already.
+        key: Of the checksum: ``crc`` or ``line_crc``.
+    """
+    text = json.dumps(record, ensure_ascii=True).encode()
+    return b'%s, "%s": "%08x"}\n' % (text[:-1], key.encode(), zlib.crc32(text[:-1]))
+
+
+def read_line(line: bytes) -> Any:
+    """Read a line of :func:`seal_line`; one without a checksum was written by an earlier lgdea.
+
+    Raises:
+        ValueError: Its checksum differs, or it is no JSON.
+    """
+    found = _LINE_CRC.search(line)
+    if found is not None and zlib.crc32(line[: found.start()]) != int(found[1], 16):
+        raise ValueError("its checksum differs")
+    return parse_json(line)
 
 
 def missing_files(manifest: Mapping[str, Any], folder: str | Path) -> list[str]:

@@ -329,6 +329,9 @@ def writing(file: str | Path, *, resumable: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+            problem = "was removed while it was written"
+            raise DataError(problem, file=file, remedy="repeat the command, or choose another --out") from None
         reason = os.strerror(error.errno) if error.errno else first_line(error)  # Arrow's own strerror is long
         remedy = "free some space or choose another --out, then run again; what was there is untouched"
         if resumable:

@@ -35,6 +35,7 @@ from lgdea.cli import (
     web,
 )
 from lgdea.cli.console import printable, start_logging
+from lgdea.cli.signals import Stopping
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
 
@@ -105,12 +106,14 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
     debug = DEBUG in given
     start_logging(logging.DEBUG if VERBOSE in given else logging.ERROR if QUIET in given else logging.INFO)
     code: object
+    stopping = Stopping()
     try:
-        code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
+        with stopping:
+            code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
-            _say("interrupted; repeat the command to resume", INTERRUPTED)
-    except typer.Abort:
-        code = _say("interrupted; repeat the command to resume", INTERRUPTED)
+            code = _say(stopping.message, 128 + stopping.received)
+    except (typer.Abort, KeyboardInterrupt):
+        code = _say(stopping.message, 128 + stopping.received)
     except typer.TyperException as error:
         code = _say(f"{_one_line(error.format_message())}; see `lgdea --help`", USAGE)
     except LgdeaError as error:
@@ -132,6 +135,10 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in FULL:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}the disk or its allowed share is full; free some space and repeat the command to resume"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; ask for less at a time, or take a machine with more"
+    if isinstance(error, RecursionError):
+        return "an input is nested too deeply to be read; repeat with --debug to see where"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or error}"
     what = _one_line(str(error)) or "no message"

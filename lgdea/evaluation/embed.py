@@ -8,9 +8,9 @@ NaN and the reason in ``error``. An encoder without a text side leaves no report
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea import runs
-from lgdea.errors import DataError, RejectedShareError, UsageError
+from lgdea.errors import DataError, RejectedShareError, UsageError, first_line
 from lgdea.evaluation.encoders.protocol import (
     EvaluableModel,
     ImageEncoder,
@@ -32,6 +32,8 @@ from lgdea.evaluation.encoders.protocol import (
     notes_of,
 )
 from lgdea.evaluation.images import ImageSource, track
+from lgdea.manifests import REMEDY, read_manifest, seal
+from lgdea.records.tables import read_frame
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
@@ -134,7 +136,7 @@ def _embed(
 
 def missing_images(folder: str | Path) -> pd.DataFrame:
     """Rows of ``images.parquet`` (``image_id, error``) of the images that could not be read."""
-    rows = pd.read_parquet(runs.check_output(Path(folder) / "images.parquet"))
+    rows = read_frame(runs.check_output(Path(folder) / "images.parquet"))
     return rows[rows["error"].notna()].reset_index(drop=True)
 
 
@@ -149,11 +151,15 @@ def read_embeddings(folder: str | Path, side: str) -> tuple[Vectors, pd.DataFram
     folder = runs.require_finished(folder, what="embeddings folder", made_by="lgdea embed")
     if not (folder / f"{side}s.npy").exists():
         raise UsageError(f"holds no {side} embeddings", file=folder, remedy="its encoder has no text side")
-    ids = pd.read_parquet(runs.check_output(folder / f"{side}s.parquet"))
+    ids = read_frame(runs.check_output(folder / f"{side}s.parquet"))
     missing = int(ids["error"].notna().sum())
     if missing:
         _log.warning("%d of %d %s embeddings are NaN; the column error says why", missing, len(ids), side)
-    return np.load(runs.check_output(folder / f"{side}s.npy"), mmap_mode="r"), ids
+    file = runs.check_output(folder / f"{side}s.npy")
+    try:
+        return np.load(file, mmap_mode="r"), ids
+    except Exception as error:  # numpy raises whatever Python's tokenizer does on a damaged header
+        raise DataError(f"cannot be read ({first_line(error)})", file=file, remedy=REMEDY) from None
 
 
 def _allocate(file: Path, shape: tuple[int, int]) -> None:
@@ -187,6 +193,19 @@ def _check_share(out: Path, allowed: float) -> None:
         )
 
 
+def _resume(progress_file: Path, array_file: Path, shape: tuple[int, int]) -> tuple[int, dict[str, str], int]:
+    """Rows that an interrupted run has written, its errors, and the checksum of the rows; none where they changed."""
+    try:
+        progress = read_manifest(progress_file)
+        done, errors, crc = int(progress["done"]), dict(progress["errors"]), int(progress["crc"])
+        rows = np.load(array_file, mmap_mode="r")
+        if rows.shape == shape and rows.dtype == np.float32 and zlib.crc32(rows[:done]) == crc:
+            return done, errors, crc
+    except Exception as error:  # numpy raises whatever Python's tokenizer does on a damaged header
+        _log.debug("embedding anew: %s", error)
+    return 0, {}, 0
+
+
 def _fill(
     out: Path, side: str, ids: list[str], dim: int, batch_size: int, embed: Callable[[list[str]], Iterator[Block]]
 ) -> int:
@@ -194,13 +213,11 @@ def _fill(
     table, progress_file, array_file = (out / f"{side}s.{end}" for end in _ENDS)
     if table.exists() and array_file.exists():
         return int(pd.read_parquet(table)["error"].notna().sum())
-    done, errors = 0, {}
-    if progress_file.exists():
-        done, errors = json.loads(progress_file.read_text(encoding="utf-8")).values()
-    elif ids:
-        _allocate(array_file, (len(ids), dim))
-    else:
+    done, errors, crc = _resume(progress_file, array_file, (len(ids), dim))
+    if not ids:
         np.save(array_file, np.zeros((0, dim), np.float32))  # an empty file cannot be mapped
+    elif not done:
+        _allocate(array_file, (len(ids), dim))
     starts = range(done, len(ids), batch_size)
     blocks = zip(starts, embed(ids[done:]), strict=True)
     for start, (vectors, wrong) in track(blocks, f"embedding {side}s", len(starts)):
@@ -208,7 +225,9 @@ def _fill(
         memory[start : start + len(vectors)] = vectors
         memory.flush()
         errors |= {str(start + row): reason for row, reason in wrong.items()}
-        runs.write_json(progress_file, {"done": start + len(vectors), "errors": errors})
+        crc = zlib.crc32(np.ascontiguousarray(vectors, np.float32), crc)
+        progress = {"done": start + len(vectors), "errors": errors, "crc": crc}
+        runs.write_json(progress_file, seal(progress))
     reasons = [errors.get(str(row)) for row in range(len(ids))]
     with runs.atomic(table) as temporary:
         pd.DataFrame({f"{side}_id": ids, "error": pd.array(reasons, dtype="str")}).to_parquet(temporary, index=False)

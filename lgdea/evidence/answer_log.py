@@ -11,7 +11,8 @@ import numpy as np
 
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Response
-from lgdea.evidence.io import RawLine, RawRecord, raw_line, raw_shards, scan_shard
+from lgdea.evidence.io import RawLine, RawRecord, raw_shards, scan_shard
+from lgdea.manifests import seal_line
 from lgdea.runs import writing
 
 try:
@@ -135,7 +136,7 @@ class AnswerLog:
         if response.logprobs is not None:
             record["logprobs"] = dict(response.logprobs)
         with writing(self._file):
-            line = raw_line(record)
+            line = seal_line(record)
             self._stream.write(line)
             self._stream.flush()
         self._index.append(response.request_id, RecordLocation(self._number, self._end))

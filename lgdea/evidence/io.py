@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.schema import Unit
+from lgdea.manifests import read_line
 from lgdea.reading import parse_json, require_file
 from lgdea.records.tables import read_table
 from lgdea.runs import atomic, check_output, require_finished, writing
@@ -27,7 +26,6 @@ REVIEWED = "reviewed.parquet"
 """In a folder of corrections: the reports that were reviewed."""
 RAW = "raw"
 RAW_VERIFY = "raw-verify"
-_CRC = re.compile(rb', "crc": "([0-9a-f]{8})"\}\s*$')
 MADE_BY = "lgdea extract"
 
 
@@ -161,19 +159,6 @@ def scan_shard(file: Path) -> Iterator[tuple[int, RawRecord]]:
             offset += len(line)
 
 
-def raw_line(record: Mapping[str, Any]) -> bytes:
-    """Write a raw answer as a line that ends with the CRC-32 of what is before it."""
-    text = json.dumps(record, ensure_ascii=True).encode()
-    return b'%s, "crc": "%08x"}\n' % (text[:-1], zlib.crc32(text[:-1]))
-
-
-def _check_crc(line: bytes) -> None:
-    """Lines of earlier versions have none."""
-    found = _CRC.search(line)
-    if found is not None and zlib.crc32(line[: found.start()]) != int(found[1], 16):
-        raise ValueError("its checksum differs")
-
-
 def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
     """One line of a shard.
 
@@ -181,8 +166,7 @@ def parse_raw(line: bytes, file: Path, row: int | None = None) -> RawRecord:
         DataError: It is no raw response; ``file`` and ``row`` are named.
     """
     try:
-        _check_crc(line)
-        record = parse_json(line)
+        record = read_line(line)
         key = record["request_id"]
         if len(bytes.fromhex(key)) != 12:
             raise ValueError(f"request id {key!r}")

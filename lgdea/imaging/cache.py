@@ -16,14 +16,24 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from lgdea.errors import ImageError, LgdeaError, UsageError
-from lgdea.imaging.frames import INDEX, LOG, PIXELS, RECIPE, REJECTS, ImageCache, read_lines, read_recipe
+from lgdea.errors import DataError, ImageError, LgdeaError, UsageError
+from lgdea.imaging.frames import (
+    HEADER,
+    INDEX,
+    LOG,
+    PIXELS,
+    RECIPE,
+    REJECTS,
+    ImageCache,
+    npy_header,
+    read_lines,
+    read_recipe,
+)  # fmt: skip
 from lgdea.imaging.geometry import Mode, fit
 from lgdea.imaging.read import read_image
-from lgdea.manifests import FILES, SEAL, seal
+from lgdea.manifests import FILES, SEAL, seal, seal_line
 from lgdea.runs import SUCCESS, atomic, write_json, write_text, writing
 
-_HEADER = 128  # bytes of an .npy header of this shape and type, whatever N is
 _FLUSH = 256  # images between two writes to the log
 Item = tuple[str, str, int | None]
 """Image id, path and, where it is said, bit depth."""
@@ -74,19 +84,36 @@ def _build(
     progress: Callable[[int, int], None] | None,
 ) -> ImageCache:
     _open_folder(folder, {"size": size, "mode": mode})
-    done = {entry["image_id"]: entry for entry in read_lines(folder / LOG)}
+    done = _read_log(folder)
     changed = any(_changed(done[i], *item) for i, item in wanted.items() if i in done)
     if not _trim_to_whole(folder, len(done), size) or changed:
         _discard(folder)
         done = {}
     waiting = [(i, str(path), depth) for i, (path, depth) in wanted.items() if i not in done]
-    if not waiting and (folder / SUCCESS).exists() and not read_lines(folder / REJECTS):
+    if not waiting and (folder / SUCCESS).exists() and (folder / INDEX).exists() and not _rejects(folder):
         return ImageCache(folder)
     (folder / SUCCESS).unlink(missing_ok=True)
     with writing(folder, resumable=True):
         rejected = _append(folder, waiting, size, mode, workers, progress)
         _close(folder, size, rejected)
     return ImageCache(folder)
+
+
+def _read_log(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is done, by image id; nothing where the log is damaged, so that all is read anew."""
+    try:
+        return {entry["image_id"]: entry for entry in read_lines(folder / LOG)}
+    except (DataError, KeyError, TypeError):
+        _discard(folder)
+        return {}
+
+
+def _rejects(folder: Path) -> list[dict[str, Any]]:
+    """Images to be tried again; a damaged list is written anew."""
+    try:
+        return read_lines(folder / REJECTS)
+    except DataError:
+        return [{}]
 
 
 def _append(
@@ -99,17 +126,17 @@ def _append(
 ) -> list[dict[str, str]]:
     """Add frames to the pixel file and, after each flush, their lines to the log; returns the rejects."""
     rejected: list[dict[str, str]] = []
-    with (folder / PIXELS).open("ab") as pixels, (folder / LOG).open("a", encoding="utf-8") as log:
+    with (folder / PIXELS).open("ab") as pixels, (folder / LOG).open("ab") as log:
         if pixels.tell() == 0:
-            pixels.write(_header(0, size))
-        lines: list[str] = []
+            pixels.write(npy_header(0, size))
+        lines: list[bytes] = []
         for count, ((image_id, path, _), outcome) in enumerate(_frames(waiting, size, mode, workers), start=1):
             if isinstance(outcome, str):
                 rejected.append({"image_id": image_id, "path": path, "reason": outcome})
             else:
                 frame, entry = outcome
                 pixels.write(frame.tobytes())
-                lines.append(json.dumps({"image_id": image_id, "path": path, **entry}) + "\n")
+                lines.append(seal_line({"image_id": image_id, "path": path, **entry}, "line_crc"))
             if count % _FLUSH == 0 or count == len(waiting):
                 _flush(pixels)
                 log.writelines(lines)
@@ -151,7 +178,7 @@ def _frame(item: Item, size: int, mode: Mode) -> tuple[np.ndarray, dict[str, Any
 def _close(folder: Path, size: int, rejected: list[dict[str, str]]) -> None:
     entries = read_lines(folder / LOG)
     with (folder / PIXELS).open("r+b") as pixels:
-        pixels.write(_header(len(entries), size))
+        pixels.write(npy_header(len(entries), size))
     columns = ["image_id", "path", "width", "height", "bytes", "mtime_ns", "depth"]
     columns += ["crc"] if all("crc" in entry for entry in entries) else []  # the log may be of an earlier version
     with atomic(folder / INDEX) as temporary:
@@ -160,12 +187,6 @@ def _close(folder: Path, size: int, rejected: list[dict[str, str]]) -> None:
     write_json(folder / RECIPE, seal(recipe, folder, [INDEX]))
     write_text(folder / REJECTS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rejected))
     write_text(folder / SUCCESS, "")
-
-
-def _header(rows: int, size: int) -> bytes:
-    """A version 1.0 ``.npy`` header of fixed length, so that the number of rows can be written at the end."""
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {size}, {size}), }}"
-    return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n"
 
 
 def _open_folder(folder: Path, recipe: dict[str, Any]) -> None:
@@ -190,7 +211,7 @@ def _open_folder(folder: Path, recipe: dict[str, Any]) -> None:
 def _trim_to_whole(folder: Path, logged: int, size: int) -> bool:
     """Cut off what a crash left: a broken line of the log, frames without a line. False when frames are missing."""
     log, pixels = folder / LOG, folder / PIXELS
-    expected = _HEADER + logged * size * size if logged else 0
+    expected = HEADER + logged * size * size if logged else 0
     if (pixels.stat().st_size if pixels.exists() else 0) < expected:
         return False
     if pixels.exists():

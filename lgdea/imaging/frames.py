@@ -8,8 +8,8 @@ frame), ``index.jsonl`` (the same, append-only: the log by which an interrupted 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
+import math
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lgdea.errors import DataError
+from lgdea.errors import DataError, UsageError, first_line
 from lgdea.imaging.geometry import Geometry, Mode, geometry
-from lgdea.manifests import check_file, read_manifest
-from lgdea.reading import read_bytes
+from lgdea.manifests import check_file, read_line, read_manifest
+from lgdea.reading import read_bytes, require_file
 from lgdea.runs import require_finished
 
 _log = logging.getLogger(__name__)
 
 PIXELS, INDEX, LOG, REJECTS, RECIPE = "pixels.npy", "index.parquet", "index.jsonl", "rejects.jsonl", "cache.json"
+HEADER = 128
+"""Bytes of the pixel file before its first frame, whatever N is."""
 REMEDY = "remove the folder; it is made again from the images"
 
 
@@ -54,12 +56,7 @@ class ImageCache:
         self._stamps = index.reindex(columns=["image_id", "bytes", "mtime_ns", "depth"])
         self._shapes = index[["width", "height"]].to_numpy()
         self._rows = {image_id: row for row, image_id in enumerate(self.ids)}
-        try:
-            self.pixels: np.ndarray = np.load(self.folder / PIXELS, mmap_mode="r") if self.ids else self._none()
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"cannot be read ({error})", file=self.folder / PIXELS, remedy="build the cache again"
-            ) from None
+        self.pixels: np.ndarray = self._map() if self.ids else self._none()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,6 +120,19 @@ class ImageCache:
             message = "%d of %d images cannot be read and are left out, such as %s; %s says why"
             _log.warning(message, len(missing), len(ids), missing[0], reasons)
 
+    def _map(self) -> np.ndarray:
+        """The pixel file as an array; its header is compared, not parsed."""
+        file, shape = self.folder / PIXELS, (len(self.ids), self.size, self.size)
+        header = npy_header(len(self.ids), self.size)
+        try:
+            with require_file(file).open("rb") as stream:
+                same = stream.read(len(header)) == header and file.stat().st_size == len(header) + math.prod(shape)
+            if not same:
+                raise DataError("is not as it was written", file=file, remedy=REMEDY)
+            return np.memmap(file, np.uint8, "r", len(header), shape)
+        except (OSError, UsageError) as error:
+            raise DataError(f"cannot be read ({first_line(error)})", file=file, remedy=REMEDY) from None
+
     def _none(self) -> np.ndarray:
         return np.zeros((0, self.size, self.size), dtype=np.uint8)
 
@@ -154,6 +164,12 @@ class Frames:
         return digest.hexdigest()
 
 
+def npy_header(rows: int, size: int) -> bytes:
+    """A version 1.0 ``.npy`` header of fixed length, so that the number of rows can be written at the end."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {size}, {size}), }}"
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.ljust(HEADER - 11).encode() + b"\n"
+
+
 def read_recipe(folder: Path) -> dict[str, Any]:
     """Size and mode of a cache's frames, from ``cache.json``."""
     return read_manifest(folder / RECIPE, what="image cache's description", remedy=REMEDY)
@@ -168,8 +184,15 @@ def _read_index(folder: Path) -> pd.DataFrame:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a JSONL file."""
+    """The whole lines of a JSONL file.
+
+    Raises:
+        DataError: One is not as it was written.
+    """
     if not file.exists():
         return []
     text = read_bytes(file)
-    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].decode("utf-8").splitlines()]
+    try:
+        return [read_line(line) for line in text[: text.rfind(b"\n") + 1].split(b"\n")[:-1]]
+    except ValueError as error:
+        raise DataError(f"is not as it was written ({first_line(error)})", file=file, remedy=REMEDY) from None

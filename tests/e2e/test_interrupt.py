@@ -60,14 +60,15 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_extraction_is_interrupted_and_resumed(reports: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_extraction_is_interrupted_and_resumed(reports: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "evidence"
 
     def written() -> int:
         return sum(file.stat().st_size for file in out.glob("raw/*.jsonl"))
 
-    code, err = _interrupt_when(_lgdea("extract", reports, "--out", out), lambda: written() > 100_000)
-    assert code == INTERRUPTED, err
+    code, err = _interrupt_when(_lgdea("extract", reports, "--out", out), lambda: written() > 100_000, number)
+    assert code == 128 + number, err
     assert "repeat the command to resume" in _last_line(err)
     assert "Traceback" not in err
     assert not (out / "_SUCCESS").exists()

@@ -23,7 +23,7 @@ def kill_at_writes(work: Workspace, log: Log, most: int) -> None:
         every = range(1, writes + 1)
         chosen = every if writes <= most else sorted(random.Random(stage).sample(every, most))
         for at in chosen:
-            with _Place(work, log, f"kill, {stage}, at a write", f"write {at} of {writes}") as trial:
+            with Place(work, log, f"kill, {stage}, at a write", f"write {at} of {writes}") as trial:
                 if trial is not None:
                     trial.disturb(stage, Fault(str(trial.out), "kill", at))
 
@@ -45,7 +45,7 @@ def _signal_at_random(work: Workspace, log: Log, stage: str, number: signal.Sign
     seconds, draw = work.undisturbed(stage)[1], random.Random(f"{stage} {number}")
     for turn in range(count):
         after = draw.uniform(0.05, 1.0) * seconds
-        with _Place(work, log, kind, f"{stage} {turn}") as trial:
+        with Place(work, log, kind, f"{stage} {turn}") as trial:
             if trial is not None:
                 trial.send(stage, number, after)
 
@@ -55,7 +55,7 @@ def delete_folder(work: Workspace, log: Log, count: int) -> None:
     for stage in STAGES:
         writes = work.undisturbed(stage)[2]
         for at in sorted({2 + (writes - 2) * turn // count for turn in range(1, count + 1)}):
-            with _Place(work, log, "output folder removed in mid-run", f"{stage}, write {at}") as trial:
+            with Place(work, log, "output folder removed in mid-run", f"{stage}, write {at}") as trial:
                 if trial is not None:
                     ended = run(
                         work.stages[stage].into(trial.out), trial.log, fault=Fault(str(trial.out), "delete", at)
@@ -69,7 +69,7 @@ def pairs(work: Workspace, log: Log, count: int) -> None:
     for stage in STAGES:
         seconds = work.undisturbed(stage)[1]
         for turn in range(count):
-            with _Place(work, log, "two processes in one folder", f"{stage} {turn}") as trial:
+            with Place(work, log, "two processes in one folder", f"{stage} {turn}") as trial:
                 if trial is not None:
                     both = [Running(work.stages[stage].into(trial.out), trial.log / "first")]
                     time.sleep(seconds * turn / (count + 1))
@@ -133,7 +133,7 @@ class _Trial:
                 self.detail = detail
 
 
-class _Place:
+class Place:
     """A fresh folder for a trial, None where it was made before; the outcome is logged at the end."""
 
     def __init__(self, work: Workspace, log: Log, kind: str, name: str) -> None:

@@ -14,13 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.process import Fault, run
+from tests.helpers.openai_server import OpenAIServer
 
 STUDIES = 40
 STEPS = 4
 UNSTABLE = {".ckpt"}
 """Files that hold how often a run was stopped; what they are for is compared as the model."""
 _SMALL = ["data.batch_size_per_device=8", "data.unpaired_reports_per_device=4", "image.size=32", "text.hidden=32"]
-_RUN = ["--set", f"trainer.max_steps={STEPS}", "--set", "checkpoint.every_steps=2"]
+_RUN = [
+    "--set",
+    f"trainer.max_steps={STEPS}",
+    "--set",
+    "trainer.log_every_n_steps=1",
+    "--set",
+    "checkpoint.every_steps=2",
+]
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,11 @@ class Workspace:
 
     Args:
         folder: Where they stand; what is there already is used.
-        url: Of a server that answers as ``extract http`` asks, or empty.
+        server: Answers ``extract http``.
     """
 
-    def __init__(self, folder: Path, url: str = "") -> None:
-        self.folder, self.url = folder, url
+    def __init__(self, folder: Path, server: OpenAIServer) -> None:
+        self.folder, self.server = folder, server
         self.inputs = folder / "inputs"
         self.trials = folder / "trials"
 
@@ -83,7 +91,7 @@ class Workspace:
         sets = [part for setting in [*data, "validation.max_images=0", *_SMALL] for part in ("--set", setting)]
         frozen = ["image.freeze=all", "image.cached_views=1", "text.freeze=all"]
         commands = {
-            "build": ["data", "build", "phantom", "default", *_options(studies=STUDIES, size=32, workers=1)],
+            "build": ["data", "build", "phantom", "default", *_options(studies=STUDIES, size=64, workers=1)],
             "extract": ["extract", str(archive), "--backend", "rules"],
             "extract http": [
                 "extract",
@@ -91,7 +99,7 @@ class Workspace:
                 "--backend",
                 "http",
                 "--url",
-                self.url,
+                self.server.url,
                 "--prompt",
                 "evidence-v1",
             ],

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.faults import kills
+from tests.faults import corruption, disk, inputs, kills, servers
 from tests.faults.servers import answer
 from tests.faults.stages import Workspace
 from tests.faults.trials import Log, table
@@ -14,6 +14,11 @@ from tests.helpers.openai_server import OpenAIServer
 
 Run = Callable[[Workspace, Log, int], None]
 _SUITE: dict[str, tuple[Run, int]] = {
+    "flips": (corruption.flip_bits, 20),
+    "truncations": (corruption.truncate, 6),
+    "server": (servers.hostile, 99),
+    "inputs": (inputs.bad_inputs, 999),
+    "disk": (disk.fill_disk, 4),
     "kill-writes": (kills.kill_at_writes, 40),
     "kill-random": (kills.kill_at_random, 12),
     "signals": (kills.send_signals, 3),
@@ -36,7 +41,7 @@ def run_suite(folder: Path, kinds: Sequence[str], share: float) -> int:
     port = folder / "port"
     with OpenAIServer(answer, port=int(port.read_text()) if port.exists() else 0) as server:
         port.write_text(str(server.port))  # it is in the commands, which must be the same when this goes on
-        work = Workspace(folder, server.url)
+        work = Workspace(folder, server)
         work.build()
         for kind in kinds:
             run, count = _SUITE[kind]

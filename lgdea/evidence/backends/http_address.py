@@ -74,7 +74,7 @@ def check_address(url: str, *, allow_remote: bool) -> Address:
 def _split(url: str) -> tuple[SplitResult, int]:
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme, 0)
+        port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         raise UsageError("the server's URL cannot be read", remedy="write it as http://127.0.0.1:8000/v1") from None
     if parts.username is not None or parts.password is not None:
@@ -83,6 +83,8 @@ def _split(url: str) -> tuple[SplitResult, int]:
         )
     if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:
         raise UsageError(f"{url!r} is not a server's URL", remedy="write it as http://127.0.0.1:8000/v1")
+    if port == 0:
+        raise UsageError(f"{url!r} names port 0, which no server has", remedy="write it as http://127.0.0.1:8000/v1")
     return parts, port
 
 

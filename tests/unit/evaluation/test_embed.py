@@ -53,6 +53,21 @@ def test_an_interrupted_run_goes_on_where_it_stopped(mini, tmp_path):
     assert again.asked == 0
 
 
+@pytest.mark.parametrize("name", ["images.npy", "images.progress.json"])
+def test_a_flipped_bit_of_an_interrupted_run_is_embedded_anew(mini, tmp_path, name):
+    with pytest.raises(KeyboardInterrupt):
+        embed_archive(Counting(stop_after=32), mini, tmp_path / "e", batch_size=16)
+    whole = read_embeddings(embed_archive(Oracle(), mini, tmp_path / "whole"), "image")[0].tobytes()
+    file = tmp_path / "e" / name
+    flipped = bytearray(file.read_bytes())
+    flipped[len(flipped) // 3] ^= 1
+    file.write_bytes(flipped)
+    model = Counting()
+    embed_archive(model, mini, tmp_path / "e", batch_size=16)
+    assert model.asked == STUDIES
+    assert read_embeddings(tmp_path / "e", "image")[0].tobytes() == whole
+
+
 def test_an_unreadable_image_is_a_row_of_nan_with_its_reason(damaged, tmp_path):
     # Blocks of one: the whole block of an unreadable image is empty.
     vectors, ids = read_embeddings(embed_archive(Oracle(), damaged, tmp_path / "e", batch_size=1), "image")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
 
@@ -131,6 +133,26 @@ def test_a_killed_build_goes_on_where_it_was(items, tmp_path, monkeypatch):
     cache = build_cache(items, tmp_path / "cache", 24, 1)
     assert len(seen) == 8
     check(cache, items)
+
+
+@pytest.mark.parametrize("name", ["index.jsonl", "pixels.npy"])
+def test_a_flipped_bit_of_an_interrupted_build_is_mended_or_told(items, tmp_path, name):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "source"), str(tmp_path / "cache")]
+    assert subprocess.run(command, check=False).returncode == -9
+    file = tmp_path / "cache" / name
+    whole = file.read_bytes()
+    kept = shutil.copytree(tmp_path / "cache", tmp_path / "kept")
+    for bit in random.Random(name).sample(range(8 * len(whole)), 40):
+        shutil.rmtree(tmp_path / "cache")
+        shutil.copytree(kept, tmp_path / "cache")
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        try:
+            check(build_cache(items, tmp_path / "cache", 24, 1), items)
+        except DataError as error:
+            assert name == "pixels.npy", error  # noqa: PT017
+            assert "is not as it was written" in str(error)  # noqa: PT017
 
 
 def test_lost_pixels_are_noticed(items, tmp_path):
