@@ -1,0 +1,1 @@
+"""De-identification of report text: likely identifiers are found and masked."""
