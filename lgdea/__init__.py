@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lgdea.api.archives import list_datasets as list_datasets
     from lgdea.api.archives import make_pairing as make_pairing
     from lgdea.api.archives import open_archive as open_archive
+    from lgdea.api.archives import scrub_archive as scrub_archive
     from lgdea.api.change import read_change as read_change
     from lgdea.api.comparison import find_cases as find_cases
     from lgdea.api.comparison import train_comparison as train_comparison
@@ -72,6 +73,7 @@ _EXPORTS = {
     "open_archive": "lgdea.api.archives",
     "pretrain": "lgdea.api.training",
     "save_model": "lgdea.models.serialization",
+    "scrub_archive": "lgdea.api.archives",
     "score_answers": "lgdea.api.answers",
     "show_heat_map": "lgdea.api.heat_maps",
     "suggest_links": "lgdea.api.links",

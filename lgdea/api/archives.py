@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,47 @@ def make_pairing(
     if out is not None:
         pairings.write_pairing(pairing, out)
     return pairing
+
+
+def scrub_archive(
+    archive: Archive | str | Path,
+    out: str | Path,
+    *,
+    known: str | Path | Iterable[str] | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Archive:
+    """Mask likely identifiers in an archive's reports; what a remote backend may read. No guarantee.
+
+    Needs ``lgdea[scrub]``. Masks are ``[NAME]``, ``[DATE]``, ``[AGE]`` (over 89), ``[PHONE]``, ``[EMAIL]``, ``[URL]``,
+    ``[ADDRESS]``, ``[HOSPITAL]`` and ``[ID]``; years alone, times of day and relative dates stay.
+
+    Args:
+        archive: Archive or its folder.
+        out: Folder of the new archive; evidence of it points into the masked texts.
+        known: Names to mask wherever they stand, such as a hospital's staff, or a text file with one a line.
+        workers: Processes that share the reports.
+        progress: Called with done and all reports.
+
+    Returns:
+        The new archive; its extra table ``scrubbed`` counts masks by report and type.
+
+    Raises:
+        UsageError: philter-lite is not installed, or ``out`` holds another archive.
+
+    Example:
+        >>> import pandas as pd
+        >>> reports = pd.DataFrame({"study_id": [1], "text": ["Seen by Dr. Young on 3/4/2019. Clear lungs."]})
+        >>> letters = lgdea.build_archive("letters", reports=reports, out=folder / "letters")
+        >>> lgdea.scrub_archive(letters, folder / "scrubbed").reports["text"].item()
+        'Seen by Dr. [NAME] on [DATE]. Clear lungs.'
+    """
+    from lgdea.deidentification import scrub
+
+    opened = archive if isinstance(archive, Archive) else Archive.open(archive)
+    names = scrub.read_known(known) if isinstance(known, str | Path) else list(known or ())
+    with locked(out):
+        return scrub.scrub_archive(opened, out, known=names, workers=workers, progress=progress)
 
 
 def list_datasets() -> list[str]:

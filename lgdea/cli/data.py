@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.console import JsonFlag, console, progress_bar, show_json, show_table
 from lgdea.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -147,6 +147,41 @@ def verify(archive: ArchiveArgument, json: JsonFlag = False) -> None:
     errors = sum(p.severity == "error" for p in problems)
     if errors:
         raise DataError(f"{errors} errors found", file=archive, remedy="mend the source and build the archive again")
+
+
+@app.command()
+def scrub(
+    archive: ArchiveArgument,
+    out: Annotated[Path, typer.Option(help="Archive folder to write.")],
+    known: Annotated[
+        Path | None, typer.Option(help="Text file of names to mask wherever they stand, one a line: staff, patients.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the reports.")] = 1,
+    json: JsonFlag = False,
+) -> None:
+    """Mask likely identifiers in the reports: names, dates, numbers, addresses. No guarantee of de-identification.
+
+    Example: `lgdea data scrub archives/ours --out archives/ours-scrubbed`
+
+    Example: `lgdea data scrub archives/ours --known staff.txt --out archives/ours-scrubbed`
+    """
+    from lgdea.api.archives import scrub_archive
+
+    with progress_bar("scrubbing reports") as progress:
+        made = scrub_archive(archive, out, known=known, workers=workers, progress=progress)
+    facts = made.info["scrubbed"]
+    if json:
+        show_json({"archive": str(out), **facts})
+        return
+    counts = made.extra("scrubbed")
+    rows = [(kind, f"{number:,}", int((counts["type"] == kind).sum())) for kind, number in facts["masks"].items()]
+    show_table(None, ["type", "masks", "reports"], rows)
+    console.print(
+        f"{out}: {facts['reports_with_masks']:,} of {facts['reports']:,} reports have masks; "
+        "this is no guarantee of de-identification, look at a sample",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()

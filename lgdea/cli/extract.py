@@ -52,6 +52,10 @@ def run(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let report text leave this machine (http backend).", **_WHO)
     ] = False,
+    allow_unscrubbed: Annotated[
+        bool,
+        typer.Option("--allow-unscrubbed", help="Let it leave although `lgdea data scrub` has not masked it.", **_WHO),
+    ] = False,
     prompt: Annotated[
         str | None, typer.Option(help="Prompt id or folder for a language model (default: evidence-v2).", **_WHO)
     ] = None,
@@ -108,6 +112,7 @@ def run(
         "options.model": model,
         "options.url": url,
         "options.allow_remote": allow_remote or None,
+        "allow_unscrubbed": allow_unscrubbed or None,
         "prompt": prompt,
         "lexicon": lexicon,
         "runner": runner,

@@ -12,14 +12,18 @@ from lgdea.deidentification.spans import Identifier, resolve
 
 _MASKED = re.compile(r"\[(?:NAME|DATE|AGE|PHONE|EMAIL|URL|ADDRESS|HOSPITAL|ID)\]|\[\*\*.*?\*\*\]|X{3,}|_{3,}|<[A-Z_]+>")
 
+# Longer texts are gone through in windows: the time of some patterns can grow with the square of a hostile text.
+_WINDOW, _OVERLAP = 8000, 200
+
 
 def find_identifiers(
     text: str, language: str = "en", known: Callable[[str], Iterable[Identifier]] | None = None
 ) -> list[Identifier]:
     """Find likely identifiers of a patient, or of anybody else, in a report.
 
-    Names, dates (not years alone), ages over 89, telephone and fax numbers, addresses of mail and web, postal addresses,
-    hospitals, and numbers of records, accessions and social security. That all are found is not to be relied on.
+    Names, dates (not years alone), ages over 89, telephone and fax numbers, addresses of mail and web, postal
+    addresses, hospitals, and numbers of records, accessions and social security. Do not rely on it
+    that all are found.
 
     Args:
         text: A report.
@@ -34,11 +38,12 @@ def find_identifiers(
     def in_turn() -> Iterator[Identifier]:
         if known is not None:
             yield from known(plain)
-        yield from find_numbers(plain)
-        yield from find_places(plain)
-        yield from find_names(plain, language)
+        for find in (find_numbers, lambda part: find_places(part, language), lambda part: find_names(part, language)):
+            for at in range(0, max(1, len(plain) - _OVERLAP), _WINDOW - _OVERLAP):
+                for start, end, kind in find(plain[at : at + _WINDOW]):
+                    yield Identifier(at + start, at + end, kind)
 
-    return [found for found in resolve(in_turn()) if any(map(str.isalnum, text[found.start : found.end]))]
+    return [found for found in resolve(in_turn(), len(text)) if any(map(str.isalnum, text[found.start : found.end]))]
 
 
 def mask(text: str, identifiers: Iterable[Identifier]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -53,6 +54,8 @@ class _Names:
         self.text, self.language, self.words = text, language, words
         self.tokens = [_Token(*m.span(), m[0]) for m in _TOKEN.finditer(text)]
         self.at = {token.start: place for place, token in enumerate(self.tokens)}
+        self.lines = [match.end() for match in re.finditer("\n", text)]
+        self.shouted: dict[int, bool] = {}
         self.found: list[Identifier] = []
         self.sure: set[str] = set()
 
@@ -71,7 +74,9 @@ class _Names:
         """Names that begin where ``pattern`` ends; titles between are passed over."""
         for match in pattern.finditer(self.text):
             place, test = self.at.get(match.end()), first
-            while place is not None and self._is_title(self.tokens[place]):
+            for _ in range(_MOST):
+                if place is None or not self._is_title(self.tokens[place]):
+                    break
                 place, test = self._next(place, _GAP), self._is_anything
             if place is not None:
                 self._add(self._run(place, test, comma=comma))
@@ -156,9 +161,12 @@ class _Names:
 
     def _is_shouted(self, token: _Token) -> bool:
         """Whether capitals say nothing, because the whole line has no small letters."""
-        start = self.text.rfind("\n", 0, token.start) + 1
-        stop = self.text.find("\n", token.end)
-        return self.text[start : stop if stop >= 0 else None].isupper()
+        line = bisect_right(self.lines, token.start)
+        if line not in self.shouted:
+            start = self.lines[line - 1] if line else 0
+            stop = self.lines[line] if line < len(self.lines) else len(self.text)
+            self.shouted[line] = self.text[start:stop].isupper()
+        return self.shouted[line]
 
     def _is_before_named_thing(self, token: _Token) -> bool:
         """Whether it is the name in "Smith fracture" or "maladie de Smith"."""
@@ -182,17 +190,17 @@ class _Names:
 
     def _before_credentials(self) -> None:
         ends = {token.end: place for place, token in enumerate(self.tokens)}
-        credentials = list(_credential_pattern().finditer(self.text))
-        are_credentials = {match.end() for match in credentials}
-        for match in credentials:
+        for match in _credential_pattern().finditer(self.text):
             place = ends.get(match.start())
-            if place is None or match.start() in are_credentials or not self.tokens[place].is_capitalised or self.tokens[place].is_initial:
-                continue
-            if not self._is_anything(self.tokens[place]) or self._is_title(self.tokens[place]):
-                continue
-            if self._is_shouted(self.tokens[place]) and not self.words.is_name(self.tokens[place].lower):
-                continue
-            self._add((self._back(place), place))
+            if place is not None and self._may_have_credentials(self.tokens[place]):
+                self._add((self._back(place), place))
+
+    def _may_have_credentials(self, token: _Token) -> bool:
+        if not token.is_capitalised or token.is_initial or self._is_title(token) or not self._is_anything(token):
+            return False
+        if _credential_pattern().fullmatch(f"x {token.text}", 1):  # MD, PhD
+            return False
+        return not self._is_shouted(token) or self.words.is_name(token.lower)
 
     def _back(self, place: int) -> int:
         """The first token of a name that ends at ``place``."""
@@ -217,7 +225,12 @@ class _Names:
             gap = self.text[one.end : other.start]
             if gap not in (", ", "^", ","):
                 continue
-            if gap == "^" or (self._is_likely(one) and one.is_capitalised and self.words.is_first_name(other.lower) and other.is_capitalised):
+            if gap == "^" or (
+                self._is_likely(one)
+                and one.is_capitalised
+                and self.words.is_first_name(other.lower)
+                and other.is_capitalised
+            ):
                 self._add((self._back(place), place + 1))
 
     def _by_lists(self) -> None:
@@ -245,8 +258,11 @@ class _Names:
     def _is_unknown(self, token: _Token) -> bool:
         """Capitalised, in small letters else, and in no list; English text alone, as the lists are."""
         word = token.text.split("'s")[0]
-        return self.language == "en" and word[1:].islower() and len(word) > 3 and not any(
-            part in self.words.other_words for part in parts(word)
+        return (
+            self.language == "en"
+            and word[1:].islower()
+            and len(word) > 3
+            and not any(part in self.words.other_words for part in parts(word))
         )
 
     def _does_something(self, token: _Token) -> bool:
@@ -260,12 +276,17 @@ class _Names:
     def _again(self) -> None:
         """Further places of a name that is sure, as far as its words mean nothing else."""
         wanted = {name.lower() for name in self.sure if not self.words.is_other(name.lower())}
-        exact = {name for name in self.sure if self.words.is_name(name.lower())} | {n.upper() for n in self.sure if n.lower() in wanted}
+        exact = {name for name in self.sure if self.words.is_name(name.lower())} | {
+            n.upper() for n in self.sure if n.lower() in wanted
+        }
         for token in self.tokens:
             plain = re.sub(r"['’]s$", "", token.text)
-            if token.is_capitalised and (plain.lower() in wanted or (plain in exact and not plain.isupper())):
-                if not self._is_before_named_thing(token) and not (self.words.is_other(plain.lower()) and self._opens_sentence(token)):
-                    self.found.append(Identifier(token.start, token.end, "NAME"))
+            if not token.is_capitalised or self._is_before_named_thing(token):
+                continue
+            if plain.lower() not in wanted and (plain not in exact or plain.isupper()):
+                continue
+            if not (self.words.is_other(plain.lower()) and self._opens_sentence(token)):
+                self.found.append(Identifier(token.start, token.end, "NAME"))
 
 
 def _any_of(words: Iterable[str]) -> str:
@@ -284,7 +305,9 @@ def _title_pattern() -> re.Pattern[str]:
 @lru_cache(maxsize=1)
 def _label_pattern() -> re.Pattern[str]:
     labels = _any_of(load_words().tables["labels"])
-    return re.compile(rf"\b(?i:{labels})[ \t]*(?:\([^)\n]{{1,20}}\))?[ \t]*[:#][ \t]*(?=[A-ZÀ-Þ\w])|(?m:^)(?i:signed|cc|gez\.?|gezeichnet|firmado|signé)[ \t]+")
+    return re.compile(
+        rf"\b(?i:{labels})[ \t]*(?:\([^)\n]{{1,20}}\))?[ \t]*[:#][ \t]*(?=[A-ZÀ-Þ\w])|(?m:^)(?i:signed|cc|gez\.?|gezeichnet|firmado|signé)[ \t]+"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -295,7 +318,7 @@ def _cue_pattern() -> re.Pattern[str]:
 
 @lru_cache(maxsize=1)
 def _credential_pattern() -> re.Pattern[str]:
-    return re.compile(rf"\.?,?[ \t]+(?:{'|'.join(load_words().tables['credentials'])})(?![\w-])")
+    return re.compile(rf"(?<=\w)\.?,?[ \t]{{1,3}}(?:{'|'.join(load_words().tables['credentials'])})(?![\w-])")
 
 
 def known_names(names: Iterable[str]) -> Callable[[str], Iterator[Identifier]]:

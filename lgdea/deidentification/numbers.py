@@ -35,13 +35,15 @@ _STUDY_WORD = r"(?:exam(?:ination)?s?|stud(?:y|ies)|films?|radiographs?|x-?rays?
 def _rules() -> list[tuple[IdentifierType, re.Pattern[str], int]]:
     """Type, pattern and the group that is the identifier, the surest first."""
     tables = load_words().tables
-    long = sorted({m for key, months in tables["months"].items() for m in months if key != "en_short"}, key=len, reverse=True)
+    long = sorted(
+        {m for key, months in tables["months"].items() for m in months if key != "en_short"}, key=len, reverse=True
+    )
     short = "|".join(tables["months"]["en_short"])
     month = rf"(?:{'|'.join(long)}|(?:{short})\b\.?)"
     ordinal = r"(?:st|nd|rd|th|er|º|°|\.)?"
     texts: list[tuple[IdentifierType, str, int]] = [
-        ("EMAIL", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", 0),
-        ("URL", rf"\b(?:https?://|ftp://|www\.)[^\s<>\"'()]*[\w/]|\b[a-z][\w-]*(?:\.[\w-]+)*\.{_TLD}(?:/[\w./?=&%-]*)?(?![\w.@-])", 0),
+        ("EMAIL", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}", 0),
+        ("URL", rf"\b(?:https?://|ftp://|www\.)[^\s<>\"'()]*[\w/]|(?<![\w.-])[a-z][\w-]{{0,62}}(?:\.[\w-]{{1,63}}){{0,5}}\.{_TLD}(?:/[\w./?=&%-]*)?(?![\w.@-])", 0),
         ("ID", r"(?<![\d.])\d+(?:\.\d+){4,}(?![\d])", 0),
         ("ID", r"\b(?:\d{1,3}\.){3}\d{1,3}\b(?!\s*(?:mm|cm))", 0),
         # Dates.
@@ -51,7 +53,7 @@ def _rules() -> list[tuple[IdentifierType, re.Pattern[str], int]]:
         ("DATE", r"(?<![\d./-])(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])-(?:0[1-9]|1[0-2]))-\d\d\b(?![-\d])" + _UNIT, 0),
         ("DATE", rf"(?<![\d./-]){_DAY}\.{_MONTH}\.\d\d\b(?!\.?\d){_UNIT}", 0),
         ("DATE", rf"(?<![\d.,/-])(?:\b(?:vom|am|seit|bis|und)\s+{_DAY}\.\s?{_MONTH}|(?:0[1-9]|[12]\d|3[01])\.(?:0[1-9]|1[0-2]))\.(?=\s+[a-zäöü]|\s*\n|$|[.,;)])", 0),
-        ("DATE", rf"\b(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{{4}}|\d{{6}})?\b", 0),
+        ("DATE", r"\b(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?\b", 0),
         ("DATE", rf"(?<![\d/]){_MONTH}/{_YEAR}\b", 0),
         ("DATE", rf"(?<![\w/]){_DATE_WORD}[\s:,(]+(?:the |el |le |den )?((?:{_MONTH}/{_DAY}|{_DAY}/{_MONTH}))(?![\d/-])(?!\s+of\b){_UNIT}", 1),
         ("DATE", rf"\b{_STUDY_WORD}\s+(?:of|from|on|dated)\s+((?:{_MONTH}/{_DAY}|{_DAY}/{_MONTH}))(?![\d/-]){_UNIT}", 1),
@@ -60,8 +62,8 @@ def _rules() -> list[tuple[IdentifierType, re.Pattern[str], int]]:
         ("DATE", rf"\b{month}\s*{_DAY}(?:st|nd|rd|th)?\b(?![.:]\d)(?:[\s,]+{_YEAR}\b|,?\s?'\d\d\b)?{_UNIT}", 0),
         ("DATE", rf"\b{month}[\s,.-]*(?:of |de |del )?(?:{_YEAR}|'\d\d)\b", 0),
         # Identifying numbers that say what they are.
-        ("ID", rf"\b{_RECORD}\b{_NUMBER_WORD}*[\s.:#=-]*((?=[\w./-]*\d{{3}})[A-Z0-9][A-Z0-9./-]*[A-Z0-9])(?![\w%]){_UNIT}", 1),
-        ("ID", rf"\b(?:ssn|social security(?: number)?|ss#)[\s.:#-]*(\d{{3}}[ -]?\d\d[ -]?\d{{4}})\b", 1),
+        ("ID", rf"\b{_RECORD}\b{_NUMBER_WORD}*[\s.:#=-]*((?=[\w./-]{{0,40}}\d{{3}})[A-Z0-9][A-Z0-9./-]{{0,60}}[A-Z0-9])(?![\w%]){_UNIT}", 1),
+        ("ID", r"\b(?:ssn|social security(?: number)?|ss#)[\s.:#-]*(\d{3}[ -]?\d\d[ -]?\d{4})\b", 1),
         ("ID", rf"\b{_RECORD}\b{_NUMBER_WORD}*[\s.:#=-]*(\d{{2,4}}(?:[ -]\d{{2,4}}){{1,4}})\b{_UNIT}", 1),
         ("ID", r"(?<![\d-])\d{3}-\d\d-\d{4}(?![\d-])", 0),
         # Telephone and fax numbers.
@@ -69,10 +71,10 @@ def _rules() -> list[tuple[IdentifierType, re.Pattern[str], int]]:
         ("PHONE", r"(?<![\d.])(?:\+?1[\s.-]?)?(?:\(\d{3}\)\s?|\b\d{3}[\s.-])\d{3}[\s.-]\d{4}\b(?:\s*(?:x|ext\.?|extension)\s*\d{1,6})?", 0),
         ("PHONE", rf"(?<![\d.-])\d{{3}}[-.]\d{{4}}\b(?![-.]?\d)(?:\s*(?:x|ext\.?|extension)\s*\d{{1,6}})?{_UNIT}", 0),
         ("PHONE", r"\b(?:ext|extn|extension|beeper|pager|durchwahl|dw|poste)\b[\s.:#]*(\d{3,6})\b", 1),
-        ("PHONE", r"(?<![\w.])(?:\+|00)\d{1,3}[\s./-]*(?:\(0\))?(?:[\s./-]*\(?\d+\)?){2,6}", 0),
+        ("PHONE", r"(?<![\w.])(?:\+|00)\d{1,3}[\s./-]*(?:\(0\))?(?:[\s./-]{0,3}\(?\d{1,8}\)?){2,6}", 0),
         ("PHONE", r"(?<![\d.,])0\d(?:[\s.-]\d\d){4}\b|(?<![\d.,])\(?0\d{2,4}\)?\s?[/-]?\s?\d{3,}(?:[\s-]\d{2,})?\b|(?<![\d.,])[6-9]\d\d(?:[\s.-]\d{3}){2}\b|(?<![\d.,-])[6-9]\d\d(?:[\s.-]\d\d){3}\b", 0),
         # Numbers so long, or so mixed with letters, that nothing in a report is measured by them.
-        ("ID", rf"(?<![\w.,/-])(?=[\w-]*\d{{4}})(?=(?:[\w-]*?\d){{6}})(?:[A-Z]{{1,5}}-?)?\d[\dA-Z]*(?:-[\dA-Z]+)*(?![\w/]|[.,]\d){_UNIT}", 0),
+        ("ID", rf"(?<![\w.,/-])(?=[\w-]{{0,40}}\d{{4}})(?=(?:[\w-]{{0,20}}?\d){{6}})(?:[A-Z]{{1,5}}-?)?\d[\dA-Z]*(?:-[\dA-Z]+)*(?![\w/]|[.,]\d){_UNIT}", 0),
         ("ID", r"(?<![\w-])[A-Z]{2,4}-\d{3,}-\d{2,}\b|(?<![\w.-])\d{2,4}-\d{2,4}-\d{2,4}(?![\w-])|(?<![\w-])[A-Z]{1,3}\d{5,}\b", 0),
         # Ages over 89.
         ("AGE", r"\b(9\d|1[0-2]\d)(?=\s*-?\s*(?:y/?o?\b|y\.\s?o\.|years?\b(?!\s+(?:ago|earlier|prior))|yrs?\b|jährig|-jährig|jahre\b|ans\b|años\b|a\.\s|[MF]\b|y\s?[MF]\b))", 1),
@@ -83,14 +85,20 @@ def _rules() -> list[tuple[IdentifierType, re.Pattern[str], int]]:
 
 
 _IN_MONTH = r"(?:in|since|last|until|early|late|mid|during|im|seit|en|depuis)\s+"
-_SECOND = re.compile(rf"(?:,|\s+and|\s+und|\s+et|\s+y|\s*&)\s+({_MONTH}/{_DAY}|{_DAY}/{_MONTH})(?![\d/-])(?!\s*(?:mm|cm))", _FLAGS)
+_SECOND = re.compile(
+    rf"(?:,|\s+and|\s+und|\s+et|\s+y|\s*&)\s+({_MONTH}/{_DAY}|{_DAY}/{_MONTH})(?![\d/-])(?!\s*(?:mm|cm))", _FLAGS
+)
 
 
 @lru_cache(maxsize=1)
 def _lone_month() -> re.Pattern[str]:
     """A month without day or year; May and March only as capitalised words behind a preposition."""
-    months = sorted((m.capitalize() for m in load_words().months if len(m) > 4 or m in ("juin", "mai")), key=len, reverse=True)
-    return re.compile(rf"\b(?i:{_IN_MONTH})((?:{'|'.join([*months, 'May', 'June', 'July', 'Juni', 'Juli'])}))\b(?!\s+fracture)")
+    months = sorted(
+        (m.capitalize() for m in load_words().months if len(m) > 4 or m in ("juin", "mai")), key=len, reverse=True
+    )
+    return re.compile(
+        rf"\b(?i:{_IN_MONTH})((?:{'|'.join([*months, 'May', 'June', 'July', 'Juni', 'Juli'])}))\b(?!\s+fracture)"
+    )
 
 
 def find_numbers(text: str) -> Iterator[Identifier]:

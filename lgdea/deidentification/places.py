@@ -9,7 +9,7 @@ from functools import lru_cache
 from lgdea.deidentification.spans import Identifier, IdentifierType
 from lgdea.deidentification.words import load_words
 
-_CAP = r"(?:[A-ZÀ-ÞŁŠŽ][\w'’-]{0,2}\.|[A-ZÀ-ÞŁŠŽ][\w'’-]*)"
+_CAP = r"(?:[A-ZÀ-ÞŁŠŽ][\w'’-]{0,2}\.|[A-ZÀ-ÞŁŠŽ][\w'’-]{0,30}+)"
 _TOWN = rf"{_CAP}(?:[ -](?:am|an der|upon|sur|de|la|del|las|los) {_CAP}|[ -]{_CAP}){{0,2}}"
 _STREET = (
     r"(?:Street|St|Avenue|Ave|Road|Rd|Drive|Dr|Lane|Ln|Boulevard|Blvd|Court|Ct|Place|Pl|Way|Terrace|Ter|Parkway|Pkwy|Highway|Hwy|"
@@ -33,7 +33,7 @@ def _rules() -> list[tuple[IdentifierType, re.Pattern[str], int]]:
          rf"(?:,?\s*(?:Apt|Suite|Ste|Unit|Floor|Room|#)\.?\s*[\w-]+)?{zipped}?", 0),
         ("ADDRESS", rf"\b{_TOWN},\s+(?:{states})\s+\d{{5}}(?:-\d{{4}})?\b", 0),
         ("ADDRESS", r"\bP\.?\s?O\.?\s+Box\s+\d+", 0),
-        ("ADDRESS", rf"\b(?:[A-ZÄÖÜ][\w-]*(?:straße|strasse|str\.|weg|platz|allee|gasse|ufer|damm|markt)|[A-ZÄÖÜ][\w-]+er (?:Straße|Str\.|Weg|Platz|Allee)"
+        ("ADDRESS", rf"\b(?:[A-ZÄÖÜ][\w-]{{0,40}}(?:straße|strasse|str\.|weg|platz|allee|gasse|ufer|damm|markt)|[A-ZÄÖÜ][\w-]{{1,40}}er (?:Straße|Str\.|Weg|Platz|Allee)"
          rf"|(?:Am|An der|An den|Auf der|Auf dem|Im|In der|Zum|Zur|Unter den) [A-ZÄÖÜ]\w+) \d{{1,4}}\s?[a-z]?\b{post}?", 0),
         ("ADDRESS", rf"\b\d{{1,4}}(?:,| bis| ter)? (?i:rue|avenue|av\.|boulevard|bd|place|chemin|allée|impasse|quai|route|cours) [^,;:\n\d]{{2,40}}{post}?", 0),
         ("ADDRESS", rf"\b(?:Calle|C/|Avenida|Avda\.?|Av\.|Paseo|Plaza|Camino|Carretera|Ronda|Travesía) ?[^,;:\n\d]{{2,40}},? (?:n\.?º ?)?\d{{1,4}}\b{post}?", 0),
@@ -41,8 +41,8 @@ def _rules() -> list[tuple[IdentifierType, re.Pattern[str], int]]:
         ("ADDRESS", rf"\b(?:lives?|living|resid(?:es|ing|ent)|works?|working|born|home|house|travel(?:s|ed|led|ing|ling)?|trip|moved|vacation|flown|wohnhaft|"
          rf"vecin[oa]|domicili[oé]e?|habite|natural)\s+(?:in|at|from|to|near|of|de|à|en|de la)\s+({_TOWN})", 1),
         ("HOSPITAL", rf"\b(?:(?:St|Mt|Ste)\.? )?(?:{_CAP}(?: of| and| &)?[ ]){{1,5}}{_HOUSE}\b(?: (?:System|of {_CAP}))?", 0),
-        ("HOSPITAL", rf"\b(?:VA|V\.A\.) (?:Hospital|Medical Center|Clinic)", 0),
-        ("HOSPITAL", r"\b[A-ZÄÖÜ][\w.-]*-?(?:[Kk]rankenhaus|[Hh]ospital|[Kk]linikum|[Ss]pital|[Ss]tift)\b(?: (?:der|des|in|am|an der) [A-ZÄÖÜ]\w+| [A-ZÄÖÜ][\w-]+){0,2}", 0),
+        ("HOSPITAL", r"\b(?:VA|V\.A\.) (?:Hospital|Medical Center|Clinic)", 0),
+        ("HOSPITAL", r"\b[A-ZÄÖÜ][\w.-]{0,40}(?:[Kk]rankenhaus|[Hh]ospital|[Kk]linikum|[Ss]pital|[Ss]tift)\b(?: (?:der|des|in|am|an der) [A-ZÄÖÜ]\w+| [A-ZÄÖÜ][\w-]+){0,2}", 0),
         ("HOSPITAL", r"\b(?:(?:Städtisches|Evangelisches|Katholisches) )?(?:Klinikum|Universitätsklinik|Uniklinik|Klinik|Krankenhaus|Hospital)"
          r"(?: (?:der|des|in|am|an der|St\.))?(?: [A-ZÄÖÜ][\w-]+){1,2}", 0),
         ("HOSPITAL", rf"\b(?:[Hh]ôpital|[Hh]opital|HÔPITAL|CHU|CHR|CHRU|CHI|[Cc]linique|[Pp]olyclinique|Centre [Hh]ospitalier(?: [Uu]niversitaire| [Rr]égional)?)[ -]{_LINK}{{0,3}}{_CAP}(?:[ -]{_CAP})*", 0),
@@ -87,4 +87,7 @@ def _without_generic(text: str, start: int, end: int, stops: frozenset[str], gen
 
 
 def _is_kind_alone(words: list[re.Match[str]]) -> bool:
-    return len(words) == 1 and re.fullmatch(r"(?i)hospitals?|clini[cq]u?e?|klinik(um)?|krankenhaus|spital", words[0][0]) is not None
+    return (
+        len(words) == 1
+        and re.fullmatch(r"(?i)hospitals?|clini[cq]u?e?|klinik(um)?|krankenhaus|spital", words[0][0]) is not None
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from itertools import groupby
+from typing import Literal, NamedTuple, get_args
 
 IdentifierType = Literal["NAME", "DATE", "AGE", "PHONE", "EMAIL", "URL", "ADDRESS", "HOSPITAL", "ID"]
 
@@ -16,29 +17,25 @@ class Identifier(NamedTuple):
     type: IdentifierType
 
 
-def resolve(found: Iterable[Identifier]) -> list[Identifier]:
+def resolve(found: Iterable[Identifier], length: int) -> list[Identifier]:
     """Make spans disjoint and put them in order.
 
     Overlapping spans of one type become one. Of two types the earlier of ``found`` stays whole, and what the later one
     has beyond it stays masked too, so that no part of an identifier is left in the text.
+
+    Args:
+        found: Spans, the surest first.
+        length: Characters of the text.
     """
-    kept: list[Identifier] = []
-    for new in found:
-        same = [old for old in kept if old.type == new.type and old.start < new.end and new.start < old.end]
-        start, end = min([new.start, *(old.start for old in same)]), max([new.end, *(old.end for old in same)])
-        kept = [old for old in kept if old not in same]
-        kept.extend(Identifier(*piece, new.type) for piece in _without(start, end, kept))
-    return sorted(kept)
-
-
-def _without(start: int, end: int, others: list[Identifier]) -> list[tuple[int, int]]:
-    """What is left of a span without the others."""
-    pieces = [(start, end)]
-    for other in others:
-        pieces = [
-            piece
-            for first, last in pieces
-            for piece in ((first, min(last, other.start)), (max(first, other.end), last))
-            if piece[0] < piece[1]
-        ]
-    return pieces
+    kinds = get_args(IdentifierType)
+    owner = bytearray(length)  # of each character: 1 + place of the type, 0 for none
+    for start, end, kind in found:
+        code = kinds.index(kind) + 1
+        owner[start:end] = bytes(old or code for old in owner[start:end])
+    spans, at = [], 0
+    for code, run in groupby(owner):
+        end = at + len(list(run))
+        if code:
+            spans.append(Identifier(at, end, kinds[code - 1]))
+        at = end
+    return spans

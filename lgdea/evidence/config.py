@@ -54,3 +54,5 @@ class ExtractConfig(Config):
     """Allowed share of questions that a language model answers with no unit; from 0.9 on there is a warning."""
     accept_unanswered: bool = False
     """Finish although the backend failed on some questions."""
+    allow_unscrubbed: bool = False
+    """Let reports that `lgdea data scrub` has not masked leave this machine; beside ``options.allow_remote``."""

@@ -50,12 +50,15 @@ class Reports:
         self._limit = limit
         self.inputs: dict[str, str | Path] = {}
         """Named input files, for the manifest."""
+        self.are_scrubbed = False
+        """Whether likely identifiers were masked (`lgdea data scrub`)."""
         if isinstance(source, pd.DataFrame):
             self._table: _Frame | TableReader = _Frame(source)
         else:
             archive = source if isinstance(source, Archive) else Archive.open(source)
             self._table = TableReader(archive.table_file("reports"), Report, _COLUMNS)
             self.inputs["reports"] = self._table.file
+            self.are_scrubbed = bool(archive.info.get("scrubbed"))
         self._check_ids()
 
     def __len__(self) -> int:

@@ -78,6 +78,7 @@ def extract(
     max_rejected: float = 0.05,
     max_empty: float = 1.0,
     accept_unanswered: bool = False,
+    allow_unscrubbed: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def extract(
         max_rejected: Allowed share of reports, of questions, and of units whose quote is not in the report.
         max_empty: Allowed share of questions that a language model answers with no unit.
         accept_unanswered: Finish although the backend failed on some questions; they are among the rejects.
+        allow_unscrubbed: Let reports leave this machine that `lgdea data scrub` has not masked.
         workers: Number of processes that share the work, of a backend that allows it (``multiprocess = True``).
         progress: Called with what is being done, done and all reports.
 
@@ -104,8 +106,8 @@ def extract(
         ``resumed``.
 
     Raises:
-        UsageError: ``out`` holds another run, the source does not exist, workers do not apply to the backend, or it
-            reads no report's language.
+        UsageError: ``out`` holds another run, the source does not exist, workers do not apply to the backend, it reads
+            no report's language, or unscrubbed reports would leave this machine.
         EvidenceError: The backend broke, or left questions unanswered; what it answered is kept.
         RejectedShareError: Finished and written, but too much was rejected or answered with nothing.
     """
@@ -118,6 +120,12 @@ def extract(
             f"the backend {backend.name!r} does not share its work between processes",
             remedy="leave out workers; http takes options.concurrency, a language model on several GPUs --runner ray",
         )
+    is_remote = bool(getattr(backend, "is_remote", False))
+    if is_remote and not (reports.are_scrubbed or allow_unscrubbed):
+        raise UsageError(
+            "the reports may name patients, and the backend would send them to another machine",
+            remedy="mask identifiers first, `lgdea data scrub ARCHIVE --out SCRUBBED`, or say --allow-unscrubbed",
+        )
     require_language(reports, backend)
     lexicon = load_vocabulary().site
     config = {
@@ -126,6 +134,7 @@ def extract(
         "schema_version": SCHEMA_VERSION,
         **({} if lexicon is None else {"lexicon": lexicon.sha256}),
         **reports.describe(),
+        **({"reports_sent_away": "scrubbed" if reports.are_scrubbed else "unscrubbed"} if is_remote else {}),
     }
     resumed = start(out, stage="extract", config=config, inputs=reports.inputs)
     write_lexicon(lexicon, out)
@@ -316,6 +325,7 @@ def extract_from_config(
             max_rejected=config.max_rejected,
             max_empty=config.max_empty,
             accept_unanswered=config.accept_unanswered,
+            allow_unscrubbed=config.allow_unscrubbed,
             workers=config.workers,
             progress=progress,
         )

@@ -69,6 +69,8 @@ def merge(
         "split_seed": seed,
         "hold_out_boxes": hold_out_boxes,
     }
+    if all(archive.info.get("scrubbed") for archive in archives):
+        info["scrubbed"] = {archive.name: archive.info["scrubbed"] for archive in archives}
     return write_archive(out, name or "+".join(a.name for a in archives), tables, root, info, extras)
 
 

@@ -18,6 +18,7 @@ VERBS = [
     ("data", "list"),
     ("data", "card"),
     ("data", "verify"),
+    ("data", "scrub"),
     ("data", "merge"),
     ("data", "pair"),
     ("data", "suggest-links"),

@@ -91,7 +91,9 @@ class _Filler:
 
     def _initials(self) -> str:
         first = self.rng.choice("ABCDEGHJKLMRST")
-        return self.rng.choice([f"{first}. {self.pick('last')}", f"{first}. {self.pick('first')[0]}. {self.pick('last')}"])
+        return self.rng.choice(
+            [f"{first}. {self.pick('last')}", f"{first}. {self.pick('first')[0]}. {self.pick('last')}"]
+        )
 
     def _lastfirst(self) -> str:
         name = f"{self.pick('last')}, {self.pick('first')}" + self.rng.choice(["", " J", " A."])
@@ -157,9 +159,9 @@ class _Filler:
         return f"{self.pick('first').lower()}.{self.rng.choice(['office', 'radiology', 'x'])}@example.org"
 
     def _url(self) -> str:
-        return self.rng.choice(["https://pacs.example.org/v?s=", "www.example.com/study/", "http://portal.example.net/"]) + (
-            self.digits("######")
-        )
+        return self.rng.choice(
+            ["https://pacs.example.org/v?s=", "www.example.com/study/", "http://portal.example.net/"]
+        ) + (self.digits("######"))
 
     def _address(self) -> str:
         number, street, city = self.rng.randint(2, 1900), self.pick("street"), self.pick("city")
@@ -202,10 +204,14 @@ def score(reports: Iterable[Gold], detect: Callable[[Gold], Iterable[tuple[int, 
             whole = all(place in hidden for place in range(start, end) if report.text[place].isalnum())
             result.found[kind] += whole
             if not whole:
-                result.missed.append(f"{kind} {report.text[max(0, start - 25) : end + 15]!r} lacks {report.text[start:end]!r}")
+                result.missed.append(
+                    f"{kind} {report.text[max(0, start - 25) : end + 15]!r} lacks {report.text[start:end]!r}"
+                )
         for start, end, kind in masks:
             result.masks[kind] += 1
             if not any(start < e and s < end for s, e, _ in report.identifiers):
                 result.false[kind] += 1
-                result.wrong.append(f"{kind} {report.text[max(0, start - 25) : end + 15]!r} hides {report.text[start:end]!r}")
+                result.wrong.append(
+                    f"{kind} {report.text[max(0, start - 25) : end + 15]!r} hides {report.text[start:end]!r}"
+                )
     return result

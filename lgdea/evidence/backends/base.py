@@ -63,7 +63,8 @@ class ExtractorBackend(Protocol):
     ``needs_prompt`` says whether requests must carry chat messages; ``describe`` names model, revision and versions.
 
     A backend that has an attribute ``multiprocess = True`` may be copied into worker processes (``workers`` of an
-    extraction): it can be pickled, and an answer depends on nothing but its request.
+    extraction): it can be pickled, and an answer depends on nothing but its request. One whose requests leave this
+    machine has ``is_remote = True``: it reads only reports that were scrubbed, or that the user lets go.
     """
 
     name: str

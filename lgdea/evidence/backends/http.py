@@ -44,6 +44,11 @@ class HttpBackend:
         self._images = 0
         self._gives_logprobs = True
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether requests leave this machine."""
+        return not self._address.is_loopback
+
     def respond(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Answer each request once, in the order in which the server is done.
 

@@ -82,6 +82,11 @@ class RayBackend:
         self.needs_prompt: bool = seen["needs_prompt"]
         self._description: dict[str, Any] = seen["description"]
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether requests may leave the cluster."""
+        return bool(self._options.get("allow_remote"))
+
     def describe(self) -> dict[str, Any]:
         """The inner backend's own words, so that a local run and a cluster's are the same run."""
         return dict(self._description)
