@@ -78,10 +78,10 @@ def load_words() -> WordLists:
     file = Path(found.submodule_search_locations[0]) / "filters" / "set.toml"
     try:
         lists = tomllib.loads(file.read_text(encoding="utf-8"))
-        names = [frozenset(map(str.lower, lists[key])) for key in ("firstnames", "lastnames", "nonames")]
+        first, last, other = (frozenset(map(str.lower, lists[key])) for key in ("firstnames", "lastnames", "nonames"))
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(
             "the installed philter-lite has no lists of names", file=file, remedy="pip install 'lgdea[scrub]'"
         ) from None
     tables = read_table(resources.files("lgdea.deidentification") / "words.yaml")
-    return WordLists(*names, tables=tables)
+    return WordLists(first, last, other, tables)
