@@ -34,7 +34,7 @@ from lgdea.cli import (
     verify,
     web,
 )
-from lgdea.cli.console import printable, start_logging
+from lgdea.cli.console import echo, printable, start_logging
 from lgdea.cli.signals import Stopping
 from lgdea.errors import LgdeaError
 from lgdea.version import __version__
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
         code = _say(f"{_one_line(error.format_message())}; see `lgdea --help`", USAGE)
     except LgdeaError as error:
         if debug:
-            traceback.print_exc()
+            echo(traceback.format_exc(), err=True)
         code = _say(str(error), error.exit_code)
     except BrokenPipeError:
         # The reader (`| head`) has gone; nothing is left to say, not even at interpreter exit.
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
         code = 0
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            echo(traceback.format_exc(), err=True)
         code = _say(_explain(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgdea.cli.console import console, show_table, split_label
+from lgdea.cli.console import console, echo, show_table, split_label
 from lgdea.statistics.format import INTERVAL_KIND
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _text(tables: Sequence[TaskTables], baseline: str | None, wanted: Format) ->
 
 def _write(text: str, out: Path | None) -> None:
     if out is None:
-        typer.echo(text, nl=not text.endswith("\n"))
+        echo(text, nl=not text.endswith("\n"))
         return
     from lgdea.runs import write_text
 

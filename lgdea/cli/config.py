@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgdea.cli.console import ConfigOption, SetOption, show_json
+from lgdea.cli.console import ConfigOption, SetOption, echo, show_json
 from lgdea.errors import UsageError
 from lgdea.shipped import config_files
 
@@ -64,7 +64,7 @@ def show(
     from lgdea.config import dump_commented_yaml, load_config
 
     resolved = load_config(_config_class(stage, task), config_files(stage.value, config), overrides or [])
-    typer.echo(dump_commented_yaml(resolved), nl=False)
+    echo(dump_commented_yaml(resolved), nl=False)
 
 
 def _config_class(stage: Stage, task: str | None) -> type[Config]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,24 +22,49 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 ConfigOption = Annotated[
     list[str] | None,
     typer.Option("--config", "-c", help="YAML file, or the name of a shipped one (demo-lgdea); later files win."),
 ]
+_SPACES = {"\xa0": " ", "\u2009": " ", "\u202f": " ", "\u2003": " "}
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: optimizer.lr=1e-4")]
 
 
 def printable(text: str) -> str:
-    """Replace what a terminal would obey, such as escape sequences in a report or a path."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Replace what a terminal would obey, such as escape sequences in a report or a path, or marks that turn text."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _SPACES.get(c, "\N{REPLACEMENT CHARACTER}") for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Make a text of several lines :func:`printable`; line ends and tabs stay."""
+    return "".join(part if part in ("\n", "\t") else printable(part) for part in re.split(r"([\n\t])", text))
+
+
+def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Print text as it is but for what a terminal would obey; all verbs print by this or by :data:`console`."""
+    typer.echo(printable_lines(text), nl=nl, err=err)
+
+
+class _SafeConsole(Console):
+    """A console to which no string, be it printed, or the cell, header or title of a table, is markup or a command."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make rich's text of a string."""
+        return super().render_str(printable_lines(text), **options)
 
 
 # Paths, ids and remedies (`lgdea[nifti]`, `boxes.frame=[width, height]`) are shown as they are: rich would take
 # brackets for markup and drop them, and colons for emoji.
-console = Console(markup=False, emoji=False)
-stderr = Console(stderr=True, markup=False, emoji=False)
+console = _SafeConsole()
+stderr = _SafeConsole(stderr=True)
 
 
 class _StderrHandler(logging.Handler):
@@ -73,7 +99,13 @@ def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequenc
 
 def show_json(content: Any) -> None:
     """Print ``content`` as one JSON document on stdout."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
+    # The document stays the same; a terminal is shown \u001b where it would obey.
+    typer.echo("".join(c if c == "\n" or c.isprintable() else _escape(c) for c in text))
+
+
+def _escape(character: str) -> str:
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else json.dumps(character)[1:-1]
 
 
 def split_label(item: str) -> tuple[str, Path]:

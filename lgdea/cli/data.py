@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, progress_bar, show_json, show_table
+from lgdea.cli.console import JsonFlag, console, echo, progress_bar, show_json, show_table
 from lgdea.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def build(
         console.print(f"{out}: " + ", ".join(f"{n:,} {table}" for table, n in counts.items()))
         if left_out:
             lines = [f"  {problem['kind']}: {problem['count']:,} x, {problem['detail']}" for problem in left_out]
-            typer.echo("\n".join(["Left out:", *lines, f"  all rows are in {out / 'left_out.parquet'}"]))
+            echo("\n".join(["Left out:", *lines, f"  all rows are in {out / 'left_out.parquet'}"]))
 
 
 def _options(items: list[str] | None) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _explain(adapter: DatasetAdapter, source: Path, options: dict[str, Any], jso
     if json:
         show_json(explanation.facts)
     else:
-        typer.echo("\n".join(explanation.lines))
+        echo("\n".join(explanation.lines))
     if not explanation.would_build:
         remedy = "mend the rows, or add --option on_problem=leave_out to leave them out and count them"
         if any(problem.get("decision") for problem in explanation.facts["problems"]):
@@ -117,7 +117,7 @@ def card(name: Annotated[str, typer.Argument(help="Dataset; `lgdea data list` sh
     """
     from lgdea.records.cards import card_text
 
-    typer.echo(card_text(name))
+    echo(card_text(name))
 
 
 @app.command()
@@ -173,9 +173,7 @@ def scrub(
     if json:
         show_json({"archive": str(out), **facts})
         return
-    counts = made.extra("scrubbed")
-    rows = [(kind, f"{number:,}", int((counts["type"] == kind).sum())) for kind, number in facts["masks"].items()]
-    show_table(None, ["type", "masks", "reports"], rows)
+    show_table(None, ["type", "masks"], [(kind, f"{number:,}") for kind, number in facts["masks"].items()])
     console.print(
         f"{out}: {facts['reports_with_masks']:,} of {facts['reports']:,} reports have masks; "
         "this is no guarantee of de-identification, look at a sample",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.console import JsonFlag, console, echo, show_json, show_table
 
 if TYPE_CHECKING:
     from lgdea.evidence.prompts import Prompt
@@ -82,12 +82,12 @@ def check(prompt: PromptArgument, json: JsonFlag = False) -> None:
         show_json({"prompt": _facts(found) if found else None, "problems": listed, "notes": notes})
     else:
         for line in [*(str(problem) for problem in problems), *(f"note: {note}" for note in notes)]:
-            typer.echo(line)
+            echo(line)
         if found:
             facts = _facts(found)
-            typer.echo(f"{found.prompt_id}: fit to be used, about {facts['prefix_tokens']:,} shared tokens")
+            echo(f"{found.prompt_id}: fit to be used, about {facts['prefix_tokens']:,} shared tokens")
         else:
-            typer.echo(f"{prompt}: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
+            echo(f"{prompt}: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
     if problems:
         raise typer.Exit(1)
 

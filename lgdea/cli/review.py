@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.console import JsonFlag, console, echo, show_json, show_table
 
 ArchiveOption = Annotated[Path, typer.Option(help="Archive that the evidence was extracted from.")]
 _PROBLEMS_SHOWN = 20
@@ -152,7 +151,7 @@ def corrections(
             made = import_corrections(files, Archive.open(archive), out)
     except InvalidReviewError as error:
         for line in error.problems[:_PROBLEMS_SHOWN]:
-            typer.echo(line, err=True)
+            echo(line, err=True)
         raise
     if json:
         conflicts = [vars(c) for c in made.conflicts]
@@ -171,11 +170,11 @@ def corrections(
         columns = ["report", "finding", "differs", "one reviewer", "another"]
         rows = [
             (
-                escape(c.report_id),
+                c.report_id,
                 c.finding,
                 c.differs,
-                escape(f"{c.first}: {c.first_reading or '-'}"),
-                escape(f"{c.second}: {c.second_reading or '-'}"),
+                f"{c.first}: {c.first_reading or '-'}",
+                f"{c.second}: {c.second_reading or '-'}",
             )
             for c in made.conflicts
         ]
