@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from lgdea.app.uploads import require_size
 from lgdea.errors import DataError, UsageError
+from lgdea.imaging.read import PixelImage
 from lgdea.records.archive import Archive
 from lgdea.vocabulary import Vocabulary, load_vocabulary, using_vocabulary
 from lgdea.vocabulary.extension import vocabulary_of
@@ -64,7 +67,7 @@ class Bench:
 
     def __init__(self, settings: AppSettings) -> None:
         self.settings = settings
-        self.archive = Archive.open(settings.archive)
+        self.archive = ShownArchive.open(settings.archive)
         self._lock = threading.RLock()
         self._models: dict[str, Any] = {}
 
@@ -82,9 +85,13 @@ class Bench:
         return folder if folder.is_dir() else None
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Hold the models for one request, with the vocabulary that they were trained with."""
-        with self._lock, using_vocabulary(self.vocabulary):
+    def working(self, *, alone: bool = True) -> Iterator[None]:
+        """Answer one request with the vocabulary that the model was trained with.
+
+        Args:
+            alone: If true, no other request uses the models meanwhile.
+        """
+        with self._lock if alone else nullcontext(), using_vocabulary(self.vocabulary):
             yield
 
     @property
@@ -148,28 +155,13 @@ class Bench:
         Raises:
             UsageError: No image, or several, have it.
         """
+        if not self.image_ids:
+            raise UsageError("the archive has no images", remedy="start the app with one that has")
         return find_id(text, self.image_ids, "image", self._known_images)
 
     @cached_property
     def _known_images(self) -> frozenset[str]:
         return frozenset(self.image_ids)
-
-    def image_file(self, image_id: str) -> Path:
-        """The file of an image, which lies inside the archive's image folder.
-
-        Args:
-            image_id: Its id.
-
-        Raises:
-            DataError: The archive names a file outside of it.
-        """
-        file = self.archive.image_path(image_id)
-        if not file.resolve().is_relative_to(self.archive.image_root.resolve()):
-            raise DataError(
-                f"image {image_id} lies outside the archive's image folder", file="images.parquet",
-                remedy="build the archive again with the folder that holds it",
-            )  # fmt: skip
-        return file
 
     def read_pixels(self, image_id: str) -> np.ndarray:
         """Read an image of the archive, (H, W) in [0, 1].
@@ -178,12 +170,44 @@ class Bench:
             image_id: Its id.
 
         Raises:
-            DataError: It cannot be read.
+            DataError: It cannot be read, or lies outside the archive's image folder.
         """
-        from lgdea.app.uploads import require_size
-
-        require_size(self.image_file(image_id), Path(image_id).name)
         return self.archive.read_image(image_id).pixels
+
+
+class ShownArchive(Archive):
+    """An archive whose pictures are shown to people: none from outside its image folder, and none of any size."""
+
+    def image_path(self, image: str | Mapping[str, Any] | pd.Series) -> Path:
+        """The file of an image.
+
+        Args:
+            image: Image id, or a row of ``images``.
+
+        Raises:
+            DataError: No image has this id, or the archive's tables, or a link, lead out of its image folder.
+        """
+        file = super().image_path(image)
+        if not file.resolve().is_relative_to(self.image_root.resolve()):
+            name = image if isinstance(image, str) else image["image_id"]
+            raise DataError(
+                f"image {name} lies outside the archive's image folder", file="images.parquet",
+                remedy="build the archive again with the folder that holds it",
+            )  # fmt: skip
+        return file
+
+    def read_image(self, image_id: str) -> PixelImage:
+        """Read an image that claims no more pixels than an upload may.
+
+        Args:
+            image_id: Its id.
+
+        Raises:
+            DataError: No image has this id, it lies elsewhere, claims too many pixels, or cannot be read.
+        """
+        file = self.image_path(image_id)
+        require_size(file, file.name)
+        return super().read_image(image_id)
 
 
 def find_id(text: str, ids: list[str], what: str, known: frozenset[str] | None = None) -> str:

@@ -42,6 +42,10 @@ def find(bench: Bench, text: str, image: str | None, *, top: int = 5, split: str
         DataError: There is no image to search.
     """
     entity = parse_entity(text)
+    if image is not None:
+        bench.archive.image_path(
+            image
+        )  # an image that cannot be shown is left out of a search, but not in silence here
     images, said = _candidates(bench, split, image)
     if image is not None and bench.has_head("entity"):
         from lgdea.api.comparison import find_cases

@@ -51,6 +51,8 @@ def compare_with_prior(bench: Bench, study: str, entities: str = "") -> Compared
         UsageError: No such study, or an entity means nothing.
         DataError: The study has no prior; the line says why.
     """
+    if bench.archive.studies.empty:
+        raise UsageError("the archive has no studies", remedy="start the app with one that has")
     study = find_id(study, bench.archive.studies["study_id"].tolist(), "study")
     names = [name.strip() for name in entities.replace("\n", ",").split(",") if name.strip()]
     pair = prior_of(bench.archive, study)

@@ -44,7 +44,7 @@ def build(bench: Bench) -> None:
         return marked_html(found.text, found.units), units_html(found), *buttons
 
     empty = ("", "", *[gr.update(value=None, interactive=False)] * 2)
-    run = answering(bench, work, empty)
+    run = answering(bench, work, empty, alone=False)
     outputs = [said, marked, units, *files]
     read.click(run, [text, who], outputs, api_visibility="private")
     example.click(lambda: EXAMPLE, None, text, api_visibility="private").then(

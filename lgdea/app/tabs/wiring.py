@@ -15,18 +15,21 @@ from lgdea.errors import LgdeaError, first_line
 _log = logging.getLogger(__name__)
 
 
-def answering(bench: Bench, work: Callable[..., Sequence[Any]], empty: Sequence[Any]) -> Callable[..., tuple[Any, ...]]:
+def answering(
+    bench: Bench, work: Callable[..., Sequence[Any]], empty: Sequence[Any], *, alone: bool = True
+) -> Callable[..., tuple[Any, ...]]:
     """A function for a button: the line of what went wrong first, then what ``work`` gives.
 
     Args:
         bench: Held while ``work`` runs.
         work: Gives a value for every output but the first, or raises.
         empty: The values of these outputs when it raises: an old answer beside a new question would mislead.
+        alone: False for work that needs no model, such as asking a server, so that others need not wait for it.
     """
 
     def answer(*given: Any) -> tuple[Any, ...]:
         try:
-            with bench.working():
+            with bench.working(alone=alone):
                 return "", *work(*given)
         except LgdeaError as error:
             line = problem_line(error)

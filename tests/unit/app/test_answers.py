@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import lgdea
 from lgdea.app.bench import AppSettings, Bench
 from lgdea.app.cases import find
 from lgdea.app.changes import compare_with_prior, compare_with_references, list_pairs
@@ -149,8 +151,20 @@ def test_no_picture_outside_the_archive_is_shown(make_bench, folder, path):
     images = bench.archive.images.copy()
     images.loc[0, "path"] = path
     bench.archive = bench.archive.with_tables(images=images)
-    with pytest.raises(DataError, match="outside the archive"):
-        bench.read_pixels(str(images.loc[0, "image_id"]))
+    first = str(images.loc[0, "image_id"])
+    for show in (lambda: bench.read_pixels(first), lambda: find(bench, "edema", first, top=1)):
+        with pytest.raises(DataError, match="outside the archive"):
+            show()
+
+
+def test_an_archive_without_images_is_one_line(tmp_path):
+    reports = pd.DataFrame({"study_id": ["1"], "text": ["Edema."]})
+    archive = lgdea.build_archive("mine", reports=reports, out=tmp_path / "mine")
+    bench = Bench(AppSettings(model="m", archive=archive.folder))
+    with pytest.raises(UsageError, match="has no images"):
+        bench.find_image("x")
+    with pytest.raises(UsageError, match="no study"):
+        compare_with_prior(bench, "")
 
 
 def test_a_link_out_of_the_archive_is_not_followed(make_bench, tmp_path):
