@@ -85,15 +85,15 @@ def detect_language(text: str) -> str:
     known = _load_words()
     # The letters of an ASCII text are split off faster without an expression.
     words = set(text.lower().translate(_NO_LETTERS).split() if text.isascii() else _WORD.findall(text.lower()))
-    english = len(known.english & words)
-    script = None if text.isascii() else _language_of_script(text, english)
+    is_english = not known.english.isdisjoint(words)
+    script = None if text.isascii() else _language_of_script(text, is_english=is_english)
     if script is not None:
         return script
     if not known.telling.isdisjoint(words):
         code, count, telling = _find_foreign(set(_WORD.findall(text)), known)
-        if count > english and (count >= _MANY or _tell(telling)):
+        if count > len(known.english & words) and (count >= _MANY or _tell(telling)):
             return code
-    elif not english and sum(len(word) > _SHORT for word in words) >= _LONG:
+    elif not is_english and sum(len(word) > _SHORT for word in words) >= _LONG:
         return UNKNOWN
     return ENGLISH
 
@@ -147,7 +147,7 @@ def _tell(words: set[str]) -> bool:
     return len(words) > 1 or any(len(word) > _SHORT or not word.isascii() for word in words)
 
 
-def _language_of_script(text: str, english: int) -> str | None:
+def _language_of_script(text: str, *, is_english: bool) -> str | None:
     """The language of a text that is mostly in another script, None for one in Latin letters."""
     scripts = Counter(_script_of(character) for character in text if character.isalpha())
     latin = scripts.pop("", 0)
@@ -155,7 +155,7 @@ def _language_of_script(text: str, english: int) -> str | None:
         return None
     weight = sum(count * (3 if code in _DENSE else 1) for code, count in scripts.items())
     share = weight / (weight + latin)
-    if share < (_MOST if english else _SOME):
+    if share < (_MOST if is_english else _SOME):
         return None
     code = scripts.most_common(1)[0][0]
     if code in _DENSE and scripts["ja"]:

@@ -21,13 +21,12 @@ processes (:mod:`~lgdea.evidence.workers`); a kill then loses the batches in fli
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,7 @@ from lgdea.evidence.result_tables import BATCH_ITEMS, ResultTables, in_batches, 
 from lgdea.evidence.schema import SCHEMA_VERSION, Unit
 from lgdea.evidence.verification import Verification
 from lgdea.evidence.workers import WorkerPool
+from lgdea.garbage import rare_collection
 from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
 from lgdea.records.streams import TableWriter
@@ -60,13 +60,11 @@ from lgdea.vocabulary.extension import extend_vocabulary, read_lexicon, write_le
 
 _IDENTITY = ("lgdea_version", "config", "input_hashes")
 
-_STARTUP_OBJECTS = 10_000  # more than Python itself keeps out of a collection
-_YOUNG_OBJECTS = 50_000  # after so many new ones they are gone through
-
 DEFAULT_PROMPT = "evidence-v2"
 """Used where a backend needs a prompt and none was named."""
 
 
+@rare_collection()
 def extract(
     source: Archive | str | Path | pd.DataFrame,
     backend: ExtractorBackend,
@@ -176,7 +174,7 @@ class _Run:
     def work(self) -> dict[str, Any]:
         """Ask, verify, write; returns the summary."""
         began = time.perf_counter()
-        with ExitStack() as stack, rare_collection():
+        with ExitStack() as stack:
             pool = self._start_workers(stack)
             log = stack.enter_context(AnswerLog(self.out / RAW))  # from here on no other process writes to this folder
             for left in self.out.glob(".*.tmp"):  # by a run that was killed while it wrote
@@ -263,26 +261,6 @@ class _Run:
         counts = quality.to_dict()
         write_json(self.out / QUALITY, counts)
         return counts
-
-
-@contextmanager
-def rare_collection() -> Iterator[None]:
-    """Collect cyclic garbage seldom inside the block, and none of what is in memory before.
-
-    The libraries are hundreds of thousands of objects, which a collection goes through, and copies where processes
-    share them, while reading makes next to no cycles.
-    """
-    if gc.get_freeze_count() > _STARTUP_OBJECTS:  # somebody else has done so, for longer
-        yield
-        return
-    threshold = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, *threshold[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-        gc.unfreeze()
 
 
 def _read_summary(out: Path) -> dict[str, Any]:

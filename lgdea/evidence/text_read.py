@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 from lgdea.evidence.layout import EVIDENCE_SECTIONS, Layout, lay_out
@@ -40,7 +41,12 @@ def count_text(text: str, *, by_layout: bool, is_rejected: bool) -> Counter[str]
 
 def headings_of(text: str) -> set[tuple[str, str]]:
     """The headings of a report, each once, as (name, kind); the kind of a name nobody knows is empty."""
-    return {(" ".join(h.name.upper().split())[:_LONGEST_NAME], h.kind or "") for h in lay_out(text).headings}
+    return {(_shown_name(heading.name), heading.kind or "") for heading in lay_out(text).headings}
+
+
+@lru_cache(maxsize=4096)
+def _shown_name(name: str) -> str:
+    return " ".join(name.upper().split())[:_LONGEST_NAME]
 
 
 def forget_rare(headings: Counter[tuple[str, str]]) -> None:

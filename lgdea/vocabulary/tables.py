@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lgdea.config import explain
 from lgdea.errors import DataError, UsageError
+from lgdea.garbage import rare_collection
 from lgdea.shipped import read_table
 from lgdea.vocabulary.site_lexicon import SiteLexicon
 from lgdea.vocabulary.words import WordIndex
@@ -127,9 +128,11 @@ class Vocabulary:
             if finding.default_anatomy is not None and finding.default_anatomy not in self.anatomy:
                 raise DataError(f"unknown anatomy {finding.default_anatomy!r}", file="findings.yaml", row=finding.id)
         self._up = _compute_closure(self.findings, "findings.yaml") | _compute_closure(self.anatomy, "anatomy.yaml")
-        self._down: dict[str, frozenset[str]] = {
-            key: frozenset(other for other, up in self._up.items() if key in up) for key in self._up
-        }
+        down: dict[str, set[str]] = {key: set() for key in self._up}
+        for key, ups in self._up.items():
+            for up in ups:
+                down[up].add(key)
+        self._down = {key: frozenset(keys) for key, keys in down.items()}
         self._codes = _index_codes(self.findings.values(), "findings.yaml")
         self._anatomy_codes = _index_codes(self.anatomy.values(), "anatomy.yaml")
 
@@ -265,6 +268,7 @@ def using_vocabulary(vocabulary: Vocabulary | None) -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
+@rare_collection()
 def load_shipped_vocabulary() -> Vocabulary:
     """The shipped vocabulary, read and checked once.
 

@@ -91,10 +91,14 @@ def _unit_content(text: str, item: RuleMatch) -> dict[str, Any]:
         "finding_text": item.finding_text,
         "assertion": item.assertion,
     }
-    for name in ("anatomy", "laterality", "severity", "change"):
-        value = getattr(item, name)
-        if value is not None and value != UNSPECIFIED:
-            unit[name] = value
+    if item.anatomy is not None:
+        unit["anatomy"] = item.anatomy
+    if item.laterality != UNSPECIFIED:
+        unit["laterality"] = item.laterality
+    if item.severity != UNSPECIFIED:
+        unit["severity"] = item.severity
+    if item.change != UNSPECIFIED:
+        unit["change"] = item.change
     if item.refers_to_prior:
         unit["refers_to_prior"] = True
     return unit

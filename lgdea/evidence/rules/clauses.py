@@ -67,7 +67,7 @@ def read_clauses(
     """Split a sentence into its clauses, each with its own hits."""
     words = [token.lemma for token in tokens]
     result = []
-    for start, end in split_clauses(tokens, hits, lexicon):
+    for start, end in split_clauses(tokens, words, hits, lexicon):
         own = [hit for hit in hits if start <= hit.i < end]
         result.append(ClauseContext(tokens, words, raw, own, _by_tag(own), start, end, lexicon))
     return result
@@ -81,7 +81,9 @@ def _by_tag(hits: Sequence[Hit]) -> Mapping[str, list[Hit]]:
     return tagged
 
 
-def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon) -> list[tuple[int, int]]:
+def split_clauses(
+    tokens: Sequence[Token], words: Sequence[str], hits: Sequence[Hit], lexicon: Lexicon
+) -> list[tuple[int, int]]:
     """Find the token ranges of the clauses.
 
     A semicolon, "there is" or a word like "but" always starts a clause. A comma, "and" or "with" does when what
@@ -89,10 +91,9 @@ def split_clauses(tokens: Sequence[Token], hits: Sequence[Hit], lexicon: Lexicon
     or names one that nobody lists among the denied ("no effusion, stable cardiomegaly", "no effusion, COPD").
     "No effusion and pneumothorax is seen" stays whole.
     """
-    at: dict[int, Hit] = {hit.i: hit for hit in hits}
-    words = [token.lemma for token in tokens]
+    starts = {hit.i for hit in hits}
     ends = [0]
-    joints = [k for k, word in enumerate(words) if word in _JOINTS and k not in at]
+    joints = [k for k, word in enumerate(words) if word in _JOINTS and k not in starts]
     hard = {hit.i for hit in hits if "breaks" in hit.tags and not _is_hedged_cause(tokens, hits, hit)}
     if ";" in words or "there" in words:
         hard |= {k for k, word in enumerate(words) if word == ";" or (word == "there" and _says_that(words, hits, k))}

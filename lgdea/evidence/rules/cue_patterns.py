@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import count
+from itertools import count, groupby
 from typing import NamedTuple
 
 from lgdea.evidence.rules.spelling import lemma
@@ -41,17 +41,23 @@ _KINDS = (
     (re.compile(r"\d[\d.]*"), 0x100000),
     (re.compile(r".*", re.DOTALL), 0x108000),
 )
-_PLAIN, _LATIN, _NUMBERS = "[\U000f0000-\U000f7fff]", "[\U000f0000-\U000fffff]", "[\U00100000-\U00107fff]"
+_CLOSED = 0xE000
+_PLAIN = "[\ue000-\uf8ff\U000f0000-\U000f7fff]"
+_OPEN, _NUMBERS = "[\U000f0000-\U000fffff]", "[\U00100000-\U00107fff]"
 
 
 class Alphabet(dict[str, str]):
     """One character for each lemma, so that a sentence is a short text and a class of words a set of characters.
 
     Words that patterns have get characters of their own, see :meth:`add`; all others share one for each kind of word.
+
+    Args:
+        closed: The words that ``~`` does not stand for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, closed: Iterable[str]) -> None:
         super().__init__({MASK: MASK})
+        self._closed = frozenset(closed)
         self._next = count(1)
 
     def add(self, word: str) -> str:
@@ -70,9 +76,8 @@ class Alphabet(dict[str, str]):
             self[word] = shared
         return shared
 
-    @staticmethod
-    def _kind(word: str) -> int:
-        return next(first for pattern, first in _KINDS if pattern.fullmatch(word))
+    def _kind(self, word: str) -> int:
+        return _CLOSED if word in self._closed else next(first for pattern, first in _KINDS if pattern.fullmatch(word))
 
 
 class CuePattern(NamedTuple):
@@ -123,7 +128,7 @@ class _Compiler:
         while self._peek() == "|":
             self._next()
             parts.append(self._row())
-        regex = "(?:" + "|".join(part.regex for part in parts) + ")" if len(parts) > 1 else parts[0].regex
+        regex = _any_of([part.regex for part in parts])
         starts = frozenset[str]().union(*(part.starts for part in parts))
         return _Part(regex, starts, any(part.may_be_empty for part in parts))
 
@@ -141,7 +146,7 @@ class _Compiler:
         part = self._atom()
         if self._peek() in {"?", "*"}:
             most = 1 if self._next() == "?" else _MOST_REPEATS
-            part = _Part(f"(?:{part.regex}){{0,{most}}}", part.starts, may_be_empty=True)
+            part = _Part(f"{_as_one(part.regex)}{{0,{most}}}", part.starts, may_be_empty=True)
         return part
 
     def _atom(self) -> _Part:
@@ -157,24 +162,44 @@ class _Compiler:
             return _Part(f"(?={self._value_end() if item == '$' else MASK})", frozenset(), may_be_empty=True)
         if item in {ANY, NUMBER}:
             starts = frozenset({NUMBER} if item == NUMBER else ())
-            return _Part("." if item == ANY else _NUMBERS, starts, may_be_empty=False)
+            return _Part(r"[^\n]" if item == ANY else _NUMBERS, starts, may_be_empty=False)
         if item == "~":
-            return _Part(f"(?!{self._set(self.classes['closed'])}){_LATIN}", frozenset(), may_be_empty=False)
+            return _Part(_OPEN, frozenset(), may_be_empty=False)
         members = self.classes[item[1:-1]] if item[0] == "<" else [item]
         spelled = [[lemma(word) for word in member.split()] for member in members]
         phrases = ["".join(map(self.alphabet.add, words)) for words in spelled if len(words) > 1]
         single = self._set([words[0] for words in spelled if len(words) == 1])
-        regex = "|".join(filter(None, [*sorted(phrases, key=len, reverse=True), single]))
-        return _Part(f"(?:{regex})", frozenset(words[0] for words in spelled), may_be_empty=False)
+        regex = _any_of([*filter(None, [*sorted(phrases, key=len, reverse=True), single])])
+        return _Part(regex, frozenset(words[0] for words in spelled), may_be_empty=False)
 
     def _set(self, words: Iterable[str]) -> str:
         """An expression for any of these lemmas; empty without one."""
-        characters = "".join(map(self.alphabet.add, words))
-        return f"[{characters}]" if len(characters) > 1 else characters
+        return _set_of(map(self.alphabet.add, words))
 
     def _value_end(self) -> str:
         add = self.alphabet.add
         return f"$|{self._set(_VALUE_ENDS)}|{_PLAIN}?{MASK}+[{add(':')}{add('=')}{add('|')}]"
+
+
+def _set_of(characters: Iterable[str]) -> str:
+    """An expression for any of some characters, neighbours as ranges: they are compiled faster."""
+    codes = sorted({ord(character) for character in characters})
+    runs = [[code for _, code in run] for _, run in groupby(enumerate(codes), key=lambda item: item[1] - item[0])]
+    ranges = "".join(chr(run[0]) if len(run) == 1 else f"{chr(run[0])}-{chr(run[-1])}" for run in runs)
+    return f"[{ranges}]" if len(codes) > 1 else ranges
+
+
+def _any_of(regexes: Sequence[str]) -> str:
+    """An expression for any of some, tried in their order."""
+    if len(regexes) == 1:
+        return regexes[0]
+    return _set_of(regexes) if all(len(regex) == 1 for regex in regexes) else f"(?:{'|'.join(regexes)})"
+
+
+def _as_one(regex: str) -> str:
+    """An expression that a quantifier after it takes as a whole."""
+    is_one = len(regex) == 1 or (regex[0] == "[" and regex.find("]") == len(regex) - 1)
+    return regex if is_one else f"(?:{regex})"
 
 
 def compile_patterns(
@@ -184,14 +209,14 @@ def compile_patterns(
 
     Args:
         patterns: Rows in the language above, such as ``not ~* <seen>``.
-        classes: Members of each word class; ``closed`` holds the words that ``~`` does not stand for.
+        classes: Members of each word class.
         alphabet: Gets the words of the patterns.
 
     Raises:
         ValueError: A pattern cannot be read.
 
     Example:
-        >>> classes, alphabet = {"closed": ["and"], "seen": ["seen", "identified"]}, Alphabet()
+        >>> classes, alphabet = {"seen": ["seen", "identified"]}, Alphabet(closed=["and"])
         >>> (pattern,) = compile_patterns(["not ~* <seen>"], classes, alphabet)
         >>> compile_once(pattern.source).match(alphabet.encode(["not", "clearly", "seen", "today"])).end()
         3

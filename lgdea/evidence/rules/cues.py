@@ -19,7 +19,7 @@ from lgdea.vocabulary import Vocabulary, load_vocabulary
 class CueGrammar:
     """Compiled cue patterns by the lemma that they begin with, each with its tags (kind and direction, or a change)."""
 
-    alphabet: Alphabet = field(default_factory=Alphabet)
+    alphabet: Alphabet
     by_start: dict[str, list[tuple[CuePattern, Mapping[str, str]]]] = field(default_factory=dict)
     all_of: dict[str, str] = field(default_factory=dict)
     """All patterns of a lemma in one expression, each in a group of its own."""
@@ -90,7 +90,7 @@ def _compile_cues(vocabulary: Vocabulary) -> CueGrammar:
 
 def build_cues(table: Mapping[str, Any]) -> CueGrammar:
     """Compile a table of cues: ``classes``, then for each kind its patterns by direction (or value of the change)."""
-    grammar = CueGrammar()
+    grammar = CueGrammar(Alphabet(table["classes"]["closed"]))
     for kind, groups in table.items():
         if kind == "classes":
             continue

@@ -182,8 +182,10 @@ def _entries(terms: Mapping[str, Any], vocabulary: Vocabulary) -> dict[tuple[str
     ignored = frozenset(entries)
 
     def add(phrases: Iterable[str], category: str, value: str) -> None:
-        for phrase in phrases:
-            key = lemmas(phrase)
+        add_keys(map(lemmas, phrases), category, value)
+
+    def add_keys(keys: Iterable[tuple[str, ...]], category: str, value: str) -> None:
+        for key in keys:
             if key and key not in ignored:
                 entries.setdefault(key, {}).setdefault(category, value)
 
@@ -191,8 +193,8 @@ def _entries(terms: Mapping[str, Any], vocabulary: Vocabulary) -> dict[tuple[str
         add(head["words"], "head", name)
     for finding in vocabulary.findings.values():
         if finding.kind != "normality":
-            phrases = {lemmas(s) for s in (finding.name, *finding.synonyms)}
-            add((" ".join(p) for p in phrases if "head" not in entries.get(p, {})), "finding", finding.id)
+            keys = {lemmas(s) for s in (finding.name, *finding.synonyms)}
+            add_keys((key for key in keys if "head" not in entries.get(key, {})), "finding", finding.id)
     for name, words in {**terms["structures"], **terms["more_anatomy"]}.items():
         add(words, "place", name)
     for anatomy in vocabulary.anatomy.values():

@@ -47,9 +47,9 @@ class SpellingCorrector(dict[str, str]):
         super().__init__()
         self._known = {*known, *words}
         self._longest = max(map(len, words), default=0) + 2
-        self._by_letter: dict[str, list[tuple[str, int]]] = {}
+        self._by_shape: dict[tuple[str, int], list[tuple[str, int]]] = {}
         for word in {word for word in words if len(word) >= ONE_EDIT and word.isalpha()}:
-            self._by_letter.setdefault(word[0], []).append((word, _letters(word)))
+            self._by_shape.setdefault((word[0], len(word)), []).append((word, _letters(word)))
 
     def __missing__(self, word: str) -> str:
         if len(self) >= _MOST_KEPT:
@@ -74,13 +74,16 @@ class SpellingCorrector(dict[str, str]):
         """The words that this one may misspell, with the number of edits."""
         found: dict[str, int] = {}
         letters = _letters(word)
-        for right, its in self._by_letter.get(word[0], ()):
-            edits, longer = _edits_of(right), abs(len(right) - len(word))
+        for longer in range(-2, 3):
+            length = len(word) + longer
+            edits = 2 if length >= TWO_EDITS else 1
             # A letter more or less changes one letter of the word, any other edit two at most.
-            if longer <= edits and (letters ^ its).bit_count() <= 2 * edits - longer and not _contradict(word, right):
-                distance = _distance(word, right, edits)
-                if distance <= edits:
-                    found[right] = distance
+            most = 2 * edits - abs(longer)
+            for right, its in self._by_shape.get((word[0], length), ()) if abs(longer) <= edits else ():
+                if (letters ^ its).bit_count() <= most and not _contradict(word, right):
+                    distance = _distance(word, right, edits)
+                    if distance <= edits:
+                        found[right] = distance
         return found
 
 
@@ -88,10 +91,6 @@ def _contradict(word: str, right: str) -> bool:
     """Return whether two words begin with different prefixes: "hypodensity" is no misspelt "hyperdensity"."""
     ours, theirs = (_PREFIX.match(text) for text in (word, right))
     return ours is not None and theirs is not None and ours[0] != theirs[0]
-
-
-def _edits_of(word: str) -> int:
-    return 2 if len(word) >= TWO_EDITS else 1
 
 
 def _letters(word: str) -> int:

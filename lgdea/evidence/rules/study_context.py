@@ -37,15 +37,14 @@ _DRAINED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-
-_LABEL_END = re.compile(r":[ \t]*+\n?|\n")
+# An end behind a last letter of a side's label.
+_LABEL_END = re.compile(r"(?<=[tlredgyxs \t])(?::[ \t]*+\n?|\n)", re.IGNORECASE)
 _SIDE_LABEL = re.compile(
     r"(?:\A|[.;\n])[ \t]*+(?:\d[\d.)]{0,4}[ \t]++)?(?P<side>left|right|lt|rt|l|r)\.?"
     r"(?:[ ](?P<part>side|sided|lung|breast|kidney|hemithorax|chest|ovary|testis|lobe|lung field))?"
     r"[ \t]{0,9}\Z",
     re.IGNORECASE,
 )
-_LAST_LETTERS = frozenset("tTlLrReEdDgGyYxXsS \t")  # of such labels
 _LONGEST_SIDE = 32  # characters of a label
 _LONGEST_PART = 2000  # characters that a side alone on its line holds for
 _NEXT_PART = re.compile(r"\n[ \t]*+\n|\n[ \t]*+[A-Z][A-Z ]{3,40}(?:\n|\Z)")
@@ -84,13 +83,16 @@ def find_contexts(text: str, lexicon: Lexicon) -> list[tuple[int, StudyContext]]
     study = next((organ for pattern, organ in _CLASSES if pattern.search(text)), None) if "rads" in words else None
     found = [(0, StudyContext(study, icd))] if icd or study else []
     for match in _LINE.finditer(text):
-        kind, structure = _read_label(match["label"])
-        if kind == "title" and (match["end"] != "." or match["label"].isupper() or match.start() < _TITLE_AREA):
+        label, end = match.group("label", "end")
+        if end == "." and match.start() >= _TITLE_AREA and not label.isupper():
+            continue  # a sentence
+        kind, structure = _read_label(label)
+        if kind == "title":
             study = structure
             found.append((match.start(), StudyContext(study, icd)))
-        elif match["end"] == ":" or (match["end"] == "\n" and match["label"].isupper()):
-            place = _heading_place(match["label"], lexicon)
-            if place == "lung" and study is not None and not _NAMES_LUNG.search(match["label"]):
+        elif end == ":" or (end == "\n" and label.isupper()):
+            place = _heading_place(label, lexicon)
+            if place == "lung" and study is not None and not _NAMES_LUNG.search(label):
                 place = study
             if found or (place is not None and lexicon.is_elsewhere(place)):
                 found.append((match.start(), StudyContext(place or study, icd)))
@@ -104,8 +106,6 @@ def find_side_labels(text: str, lexicon: Lexicon) -> list[SideLabel]:
     """
     found: list[SideLabel] = []
     for label in _LABEL_END.finditer(text):
-        if label.start() == 0 or text[label.start() - 1] not in _LAST_LETTERS:
-            continue
         begin = max(0, label.start() - _LONGEST_SIDE)
         match = _SIDE_LABEL.search(text[begin : label.start()])
         if match is None or (match.start() == 0 < begin and match[0][0] not in ".;\n"):

@@ -24,6 +24,8 @@ _TOKEN = re.compile(
     r"|\([LlRr]\)|[-−–+]ve\b|±|\+\s?/\s?[-−–]|\+{1,3}(?=$|[\s,;.)])|(?<=\s)[-−–](?=[,;.)]|\s*$)"
     r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–](?=\s)|[-−–]{2,}|—"
 )
+# Words that are one token each, whatever stands around them.
+_PLAIN_WORDS = re.compile(r"(?:(?!non)[a-z]{4,}(?<!nt)(?: |\Z))+")
 _NUMBER = r"(?:\d{1,2}(?:st|nd|rd|th)?|first|second|third|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf)th)"
 _NUMBERS = rf"{_NUMBER}(?:(?:\s*(?:,|&|-|–|/|\band\b|\bor\b|\bto\b|\bthrough\b|\bthru\b)\s*)+{_NUMBER})*"
 # Which ribs is left out: "the right fourth to sixth ribs" reads like "the right ribs".
@@ -114,4 +116,6 @@ def _has_rib(text: str) -> bool:
 
 def lemmas(phrase: str) -> tuple[str, ...]:
     """The lemmas of a lexicon phrase, punctuation left out."""
+    if _PLAIN_WORDS.fullmatch(phrase) and not load_vocabulary().own_words:
+        return tuple([name for word in phrase.split() for name in read_word(word)])
     return tuple(token.lemma for token in tokenise(phrase) if phrase[token.start].isalnum())

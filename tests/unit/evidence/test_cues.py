@@ -11,7 +11,7 @@ CLASSES = {"closed": ["and", "of"], "seen": ["seen", "in evidence"], "board": ["
 
 
 def _matched(pattern, text):
-    alphabet, words = Alphabet(), text.split()
+    alphabet, words = Alphabet(CLASSES["closed"]), text.split()
     (compiled,) = compile_patterns([pattern], CLASSES, alphabet)
     match = compile_once(compiled.source).match(alphabet.encode(words))
     return " ".join(words[: match.end()]) if match else None
@@ -47,7 +47,7 @@ def test_patterns(pattern, text, matched):
 @pytest.mark.parametrize("pattern", ["(a", "a )", "<seen>?", ""])
 def test_a_pattern_that_cannot_be_read_is_refused(pattern):
     with pytest.raises(ValueError, match="cannot be read"):
-        compile_patterns([pattern], CLASSES, Alphabet())
+        compile_patterns([pattern], CLASSES, Alphabet(CLASSES["closed"]))
 
 
 def test_the_longest_cue_stands_and_none_reaches_over_a_finding():

@@ -14,7 +14,8 @@ from lgdea.errors import DataError, EvidenceError, RejectedShareError, UsageErro
 from lgdea.evidence.backends.base import ExtractorBackend, Response, get_backend
 from lgdea.evidence.backends.replay import text_hash
 from lgdea.evidence.io import read_evidence
-from lgdea.evidence.runner import extract, rare_collection
+from lgdea.evidence.runner import extract
+from lgdea.garbage import rare_collection
 
 UNIT = {"quote": "nodule", "finding": "nodule", "finding_text": "nodule", "assertion": "present"}
 
