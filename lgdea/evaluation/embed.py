@@ -225,7 +225,7 @@ def _fill(
         memory[start : start + len(vectors)] = vectors
         memory.flush()
         errors |= {str(start + row): reason for row, reason in wrong.items()}
-        crc = zlib.crc32(np.ascontiguousarray(vectors, np.float32), crc)
+        crc = zlib.crc32(np.ascontiguousarray(vectors, np.float32).data, crc)
         progress = {"done": start + len(vectors), "errors": errors, "crc": crc}
         runs.write_json(progress_file, seal(progress))
     reasons = [errors.get(str(row)) for row in range(len(ids))]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.kills import STAGES, Place
+from tests.faults.kills import Place
 from tests.faults.process import run
 from tests.faults.stages import Workspace
 from tests.faults.trials import Log
@@ -22,7 +22,7 @@ def fill_disk(work: Workspace, log: Log, count: int) -> None:
     """A disk with little space: one line; after freeing some the same command comes to the undisturbed result."""
     with _tmpfs(work.folder / "disk") as disk:
         kind = "full disk (tmpfs)" if disk else "full disk (limit on the size of a file)"
-        for stage in STAGES:
+        for stage in work.disturbed:
             for left in _LIMITS[-count:]:
                 with Place(work, log, kind, f"{stage}, {left:,} bytes") as trial:
                     if trial is None:

@@ -12,13 +12,12 @@ from tests.faults.process import Ended, Fault, Running, run
 from tests.faults.stages import Workspace, differences
 from tests.faults.trials import Log, Trial, complaint, last_line
 
-STAGES = ("build", "extract", "extract http", "pretrain", "frozen", "embed", "eval", "compare")
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 def kill_at_writes(work: Workspace, log: Log, most: int) -> None:
     """SIGKILL just before a write, at every write or at ``most`` of them spread over the run."""
-    for stage in STAGES:
+    for stage in work.disturbed:
         writes = work.undisturbed(stage)[2]
         every = range(1, writes + 1)
         chosen = every if writes <= most else sorted(random.Random(stage).sample(every, most))
@@ -30,14 +29,14 @@ def kill_at_writes(work: Workspace, log: Log, most: int) -> None:
 
 def kill_at_random(work: Workspace, log: Log, count: int) -> None:
     """SIGKILL at a random time."""
-    for stage in STAGES:
+    for stage in work.disturbed:
         _signal_at_random(work, log, stage, signal.SIGKILL, f"kill, {stage}, at a random time", count)
 
 
 def send_signals(work: Workspace, log: Log, count: int) -> None:
     """Other signals at random times: a line, the signal's own exit code, and the same command goes on."""
     for number in SIGNALS:
-        for stage in STAGES:
+        for stage in work.disturbed:
             _signal_at_random(work, log, stage, number, f"{number.name}, any stage", count)
 
 
@@ -52,7 +51,7 @@ def _signal_at_random(work: Workspace, log: Log, stage: str, number: signal.Sign
 
 def delete_folder(work: Workspace, log: Log, count: int) -> None:
     """The folder that a stage writes is removed at one of its writes: one line or the result, and the same later."""
-    for stage in STAGES:
+    for stage in work.disturbed:
         writes = work.undisturbed(stage)[2]
         for at in sorted({2 + (writes - 2) * turn // count for turn in range(1, count + 1)}):
             with Place(work, log, "output folder removed in mid-run", f"{stage}, write {at}") as trial:
@@ -66,7 +65,7 @@ def delete_folder(work: Workspace, log: Log, count: int) -> None:
 
 def pairs(work: Workspace, log: Log, count: int) -> None:
     """Two processes with the same command in one folder, at once and one after the other's start."""
-    for stage in STAGES:
+    for stage in work.disturbed:
         seconds = work.undisturbed(stage)[1]
         for turn in range(count):
             with Place(work, log, "two processes in one folder", f"{stage} {turn}") as trial:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from tests.helpers.openai_server import OpenAIServer
 
 STUDIES = 40
 STEPS = 4
+DISTURBED = ("build", "extract", "extract http", "pretrain", "frozen", "embed", "eval", "compare")
 UNSTABLE = {".ckpt"}
 """Files that hold how often a run was stopped; what they are for is compared as the model."""
 _SMALL = ["data.batch_size_per_device=8", "data.unpaired_reports_per_device=4", "image.size=32", "text.hidden=32"]
@@ -54,10 +55,11 @@ class Workspace:
     Args:
         folder: Where they stand; what is there already is used.
         server: Answers ``extract http``.
+        disturbed: Names of the stages that are killed, signalled and so on.
     """
 
-    def __init__(self, folder: Path, server: OpenAIServer) -> None:
-        self.folder, self.server = folder, server
+    def __init__(self, folder: Path, server: OpenAIServer, disturbed: Sequence[str] = DISTURBED) -> None:
+        self.folder, self.server, self.disturbed = folder, server, disturbed
         self.inputs = folder / "inputs"
         self.trials = folder / "trials"
 
