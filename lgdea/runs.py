@@ -24,7 +24,7 @@ from typing import IO, Any
 import yaml
 
 from lgdea.errors import DataError, UsageError, first_line
-from lgdea.manifests import REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
+from lgdea.manifests import FILES, REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
 from lgdea.version import __version__
 
 try:
@@ -36,6 +36,7 @@ SUCCESS = "_SUCCESS"
 MANIFEST = "run.json"
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
+DESCRIBED = "described_by"
 INPUTS = "inputs"
 """Folder in a run for inputs that its caller had only in memory; it may be written before the run is started."""
 
@@ -84,11 +85,11 @@ def start(
         if changed:
             raise UsageError("is not as it was written", file=folder / changed[0], remedy=REMEDY)
         if _removed(folder):  # while an earlier process wrote
-            _describe_run(folder, plain)
+            _record(folder, {DESCRIBED: _describe_run(folder, plain)})
         return True
     _require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _describe_run(folder, plain)
+    described = _describe_run(folder, plain)
     manifest = {
         "stage": stage,
         "lgdea_version": __version__,
@@ -96,14 +97,29 @@ def start(
         "config": plain,
         "inputs": {name: str(path) for name, path in inputs.items()},
         "input_hashes": hashes,
+        DESCRIBED: described,
     }
     write_json(manifest_file, seal(manifest))  # last: its presence says that the folder is opened
     return False
 
 
-def _describe_run(folder: Path, config: Mapping[str, Any]) -> None:
+def _describe_run(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """Write what people read of a run; returns the hashes."""
     write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_json(folder / ENVIRONMENT, environment())
+    return {name: hash_file(folder / name) for name in (CONFIG, ENVIRONMENT)}
+
+
+def check_description(folder: str | Path) -> None:
+    """Compare ``config.yaml`` and ``env.json`` of a run, as far as they are there, with ``run.json``.
+
+    Raises:
+        DataError: One is not as it was written.
+    """
+    folder = Path(folder)
+    described = read_manifest(folder / MANIFEST).get(DESCRIBED, {}) if (folder / MANIFEST).exists() else {}
+    for name in described:
+        check_file(folder / name, {FILES: described}, folder)
 
 
 def _removed(folder: Path) -> list[str]:

@@ -11,10 +11,10 @@ from typing import Any
 from lgdea.errors import LgdeaError, UsageError
 from lgdea.evidence.io import scan_shard
 from lgdea.imaging.frames import RECIPE, ImageCache
-from lgdea.manifests import FILES, SEAL, changed_files, missing_files, read_manifest, seal
+from lgdea.manifests import FILES, SEAL, changed_files, hash_file, missing_files, read_manifest, seal
 from lgdea.reading import read_json
 from lgdea.records.pairing import is_pairing, read_pairing
-from lgdea.runs import SUCCESS, write_json
+from lgdea.runs import DESCRIBED, SUCCESS, write_json
 from lgdea.training.feature_cache import FEATURES, check_features
 from lgdea.training.feature_cache import RECIPE as FEATURE_RECIPE
 
@@ -88,7 +88,12 @@ def accept_changes(folder: str | Path) -> list[str]:
         content = _read(file)
         if isinstance(content, dict) and SEAL in content:
             kept = [name for name in content.get(FILES, {}) if (file.parent / name).is_file()]
-            new = seal({**content, **({FILES: {}} if FILES in content else {})}, file.parent, kept)
+            new = {**content, **({FILES: {}} if FILES in content else {})}
+            described = content.get(DESCRIBED, {})
+            if described:
+                there = (name for name in described if (file.parent / name).is_file())
+                new[DESCRIBED] = {name: hash_file(file.parent / name) for name in there}
+            new = seal(new, file.parent, kept)
             if new != content:
                 write_json(file, new)
                 written.append(str(file.relative_to(folder)))
@@ -112,6 +117,9 @@ def _check_json(file: Path) -> Found:
         return
     yield file.name, ""
     missing, changed = missing_files(content, file.parent), changed_files(content, file.parent)
+    described = {FILES: content.get(DESCRIBED, {})}
+    for name in described[FILES]:
+        yield name, "is not as it was written" if name in changed_files(described, file.parent) else ""
     for name in content.get(FILES, {}):
         yield name, "is missing" if name in missing else "is not as it was written" if name in changed else ""
     if file.name == RECIPE and not missing and not changed:

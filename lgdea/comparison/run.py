@@ -22,7 +22,7 @@ from lgdea.training.csv_logger import truncate_after
 from lgdea.training.process_info import ProcessInfo, exclusive_lock
 from lgdea.training.schedule import learning_rate
 from lgdea.training.tracking import make_callbacks, make_loggers
-from lgdea.training.trainer import CHECKPOINTS, METRICS, last_values, make_trainer, quiet
+from lgdea.training.trainer import CHECKPOINTS, METRICS, last_values, list_curves, make_trainer, quiet
 
 FREE_KEYS = (
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.logger"),
@@ -90,7 +90,7 @@ def train_head(
         _fit(trainer, training, config, out, start)
         if trainer.is_global_zero:
             training.save(out / "model")
-            files = [f"model/{name}" for name in model_files(out / "model")]
+            files = [f"model/{name}" for name in model_files(out / "model")] + list_curves(out)
             runs.finish(out, files, steps=config.max_steps, counts=training.counts, metrics=last_values(out / METRICS))
         trainer.strategy.barrier()
     return out / "model"

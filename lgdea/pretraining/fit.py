@@ -30,7 +30,15 @@ from lgdea.training.callbacks import checkpoint_step, newest_checkpoint
 from lgdea.training.csv_logger import truncate_after
 from lgdea.training.process_info import ProcessInfo, exclusive_lock
 from lgdea.training.tracking import make_callbacks, make_loggers
-from lgdea.training.trainer import CHECKPOINTS, LOG_EVERY_N_STEPS, METRICS, last_values, make_trainer, quiet
+from lgdea.training.trainer import (
+    CHECKPOINTS,
+    LOG_EVERY_N_STEPS,
+    METRICS,
+    last_values,
+    list_curves,
+    make_trainer,
+    quiet,
+)
 from lgdea.vocabulary.extension import using_vocabulary_of
 
 STAGE = "pretrain"
@@ -202,7 +210,7 @@ class PretrainRun:
             save_model(model.cpu(), self.model_folder, self._card_fields())
             runs.finish(
                 self.out,
-                [f"{MODEL}/{name}" for name in model_files(self.model_folder)],
+                [f"{MODEL}/{name}" for name in model_files(self.model_folder)] + list_curves(self.out),
                 steps=self.config.max_steps,
                 counts=self.inputs.corpus.counts(),
                 metrics=last_values(self.out / METRICS),

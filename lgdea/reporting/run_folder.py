@@ -12,7 +12,7 @@ from lgdea.errors import DataError, UsageError
 from lgdea.manifests import read_manifest
 from lgdea.reading import parse_yaml, read_json, read_text
 from lgdea.reporting.curves import read_metrics
-from lgdea.runs import CONFIG, MANIFEST, is_finished
+from lgdea.runs import CONFIG, MANIFEST, check_description, check_output, is_finished
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def read_run(label: str, folder: Path) -> PretrainingRun:
     config_file = folder / CONFIG
     if not config_file.exists() and not (folder / MANIFEST).exists():
         raise UsageError("holds no run", file=folder, remedy="point to a folder that `lgdea pretrain` wrote")
+    check_description(folder)
     text = read_text(config_file) if config_file.exists() else ""
     try:
         config = parse_yaml(text) or {}
@@ -62,7 +63,7 @@ def read_run(label: str, folder: Path) -> PretrainingRun:
         config=config if isinstance(config, dict) else {},
         environment=_read_json(folder / "env.json"),
         manifest=read_manifest(folder / MANIFEST) if (folder / MANIFEST).exists() else {},
-        metrics=read_metrics(curves) if curves.exists() else {},
+        metrics=read_metrics(check_output(curves)) if curves.exists() else {},
         finished=is_finished(folder),
     )
 

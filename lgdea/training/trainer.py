@@ -86,6 +86,11 @@ def make_trainer(
     return trainer
 
 
+def list_curves(run: Path) -> list[str]:
+    """List the file of the metrics for ``run.json``, if anything was logged."""
+    return [METRICS] if (run / METRICS).is_file() else []
+
+
 def last_values(file: Path) -> dict[str, float]:
     """Read the last value of each metric; empty when the run was shorter than the logging interval."""
     if not file.exists():

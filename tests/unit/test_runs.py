@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lgdea import runs
+from lgdea.api.integrity import accept_changes, verify_folder
 from lgdea.errors import DataError, LgdeaError, UsageError
 
 
@@ -154,3 +155,26 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
 def test_an_error_is_one_line_with_file_row_and_remedy() -> None:
     error = LgdeaError("age is\nnegative", file="a.csv", row=3, remedy="mend it")
     assert str(error) == "a.csv row 3: age is negative; mend it"
+
+
+@pytest.mark.parametrize("name", [runs.CONFIG, runs.ENVIRONMENT])
+def test_a_changed_description_is_told_and_can_be_accepted(tmp_path, name):
+    runs.start(tmp_path / "run", stage="x", config={"a": 1}, inputs={})
+    runs.finish(tmp_path / "run")
+    runs.check_description(tmp_path / "run")
+    (tmp_path / "run" / name).write_text("{}")
+    with pytest.raises(DataError, match=f"{name}: is not as it was written"):
+        runs.check_description(tmp_path / "run")
+    assert verify_folder(tmp_path).problems == [(f"run/{name}", "is not as it was written")]
+    accept_changes(tmp_path)
+    runs.check_description(tmp_path / "run")
+
+
+def test_a_run_whose_folder_was_removed_in_between_is_not_finished(tmp_path):
+    runs.start(tmp_path / "run", stage="x", config={"a": 1}, inputs={})
+    (tmp_path / "run" / runs.CONFIG).unlink()
+    with pytest.raises(DataError, match="was removed while the folder was written"):
+        runs.finish(tmp_path / "run")
+    assert runs.start(tmp_path / "run", stage="x", config={"a": 1}, inputs={})
+    runs.finish(tmp_path / "run")
+    assert runs.is_finished(tmp_path / "run")
