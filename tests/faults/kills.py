@@ -102,7 +102,8 @@ class _Trial:
         time.sleep(after)
         process.signal(number)
         ended = process.end(60)
-        if number != signal.SIGKILL and ended.code != 0:
+        outside = not self.out.exists() or (self.out / "_SUCCESS").exists()  # before or after the command itself
+        if number != signal.SIGKILL and ended.code != 0 and not (outside and ended.code == -number):
             self.judge_failed(ended)
             if ended.code != 128 + number:
                 self.worse("died", f"exit code {ended.code}, not {128 + number}: {last_line(ended.err)}")
