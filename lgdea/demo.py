@@ -7,6 +7,7 @@ that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from typing import Any
 from lgdea import runs
 from lgdea.config import load_config
 from lgdea.errors import UsageError
-from lgdea.shipped import shipped
+from lgdea.manifests import check_file, read_manifest
+from lgdea.shipped import config_files, shipped
 from lgdea.statistics.format import format_interval
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,13 @@ log = logging.getLogger(__name__)
 OBJECTIVES = ("clip", "lgdea")
 DIFFICULTY = "easy"
 """Two minutes of training on a CPU see too little for the phantom's harder settings."""
+
+CACHES = "caches"
+"""Resized images and the frozen tower's features, for both models; removed when both are trained."""
+TOWER_FILE = "phantom.safetensors"
+"""In the shipped ``towers``; a JSON file of the same name says where it comes from."""
+MAX_SEED = 999_999
+"""The archives of greater seeds are not for the demo: the tower was trained on one of them."""
 
 TABLE_METRICS = {
     "zero-shot": [("auroc_macro", "zero-shot AUROC")],
@@ -45,6 +54,8 @@ class Summary:
     columns: list[str]
     rows: list[list[str]]
     report: Path
+    note: str
+    """What both models start from."""
 
 
 def run_demo(out: Path, *, studies: int, fraction: float, seed: int, max_steps: int | None) -> Summary:
@@ -57,21 +68,43 @@ def run_demo(out: Path, *, studies: int, fraction: float, seed: int, max_steps: 
         seed: Seed of the phantom, the pairing and the training.
         max_steps: Training steps of each model; None takes the shipped configuration's.
     """
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"the demo's seed cannot be {seed}", remedy=f"choose one from 0 to {MAX_SEED}")
     began = time.monotonic()
+    tower, note = starting_tower()
+    log.info("%s", note)
     _open(out, {"studies": studies, "fraction": fraction, "seed": seed, "max_steps": max_steps})
     archive = _phantom(out / "archive", studies, seed)
     pairing = _pair(archive, out / "pairing.parquet", fraction, seed)
     evidence = _extract(archive, out / "evidence")
     for objective in OBJECTIVES:
         inputs = {"archive": archive, "evidence": evidence, "pairing": pairing}
-        _pretrain(objective, inputs, out / "runs" / objective, seed, max_steps)
+        _pretrain(objective, inputs, tower, out / "runs" / objective, seed, max_steps)
+    shutil.rmtree(out / CACHES, ignore_errors=True)
     for objective in OBJECTIVES:
         _evaluate(out / "runs" / objective / "model", archive, out / "results" / objective, seed)
-    report = _report(out, archive, evidence, fraction, seed)
+    report = _report(out, archive, evidence, fraction, note, seed)
     if not runs.is_finished(out):
         runs.finish(out, seconds=round(time.monotonic() - began, 1))
-    title = f"{fraction:.0%} linked pairs, {studies:,} studies, same towers and steps"
-    return Summary(title, ["metric", *OBJECTIVES, "difference"], comparison(out / "results"), report)
+    title = f"{fraction:.0%} linked pairs, {studies:,} studies, same trained image tower, same steps"
+    return Summary(title, ["metric", *OBJECTIVES, "difference"], comparison(out / "results"), report, note)
+
+
+def starting_tower() -> tuple[Path, str]:
+    """The shipped weights that both models start from, and a sentence on what they have learned from.
+
+    Raises:
+        DataError: The files are not those that were shipped.
+    """
+    file = Path(str(shipped("towers"))) / TOWER_FILE
+    told = read_manifest(file.with_suffix(".json"), what="tower's provenance", remedy="reinstall lgdea")
+    check_file(file, told, file.parent)
+    archive = told["archive"]
+    note = (
+        f"Both models start from one image tower, trained beforehand with the findings of {archive['studies']:,} other "
+        f"phantom studies (seed {archive['seed']}) and the sides and lung zones that their reports state."
+    )
+    return file, note
 
 
 def comparison(results: Path) -> list[list[str]]:
@@ -130,16 +163,19 @@ def _extract(archive: Path, folder: Path) -> Path:
     return folder
 
 
-def _pretrain(objective: str, inputs: dict[str, Path], run: Path, seed: int, max_steps: int | None) -> None:
+def _pretrain(
+    objective: str, inputs: dict[str, Path], tower: Path, run: Path, seed: int, max_steps: int | None
+) -> None:
     from lgdea.pretraining.config import PretrainConfig
     from lgdea.pretraining.fit import fit
 
-    settings: dict[str, Any] = {"data": inputs, "seed": seed}
+    caches = {name: run.parent.parent / CACHES / name for name in ("image_cache", "feature_cache")}
+    settings: dict[str, Any] = {"data": {**inputs, **caches}, "image": {"weights": tower}, "seed": seed}
     if max_steps is not None:
         settings["trainer"] = {"max_steps": max_steps}
-    file = Path(str(shipped("configs"))) / "pretrain" / f"demo-{objective}.yaml"
+    files = config_files("pretrain", [f"demo-{objective}", "demo-tower"])
     with _stage(f"pretraining: {objective}"):
-        fit(load_config(PretrainConfig, [file], [settings]), run)
+        fit(load_config(PretrainConfig, files, [settings]), run)
 
 
 def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int) -> None:
@@ -157,7 +193,7 @@ def _evaluate(model_folder: Path, archive: Path, results: Path, seed: int) -> No
         runs.write_text(results / runs.SUCCESS, "")
 
 
-def _report(out: Path, archive: Path, evidence: Path, fraction: float, seed: int) -> Path:
+def _report(out: Path, archive: Path, evidence: Path, fraction: float, note: str, seed: int) -> Path:
     from lgdea.reporting.page import build_report
     from lgdea.reporting.picture import readme_picture
 
@@ -170,6 +206,7 @@ def _report(out: Path, archive: Path, evidence: Path, fraction: float, seed: int
         return build_report(
             out=out / "report.html",
             title=f"lgdea demo: {fraction:.0%} of the patients linked",
+            note=note,
             runs={name: out / "runs" / name for name in OBJECTIVES},
             results=results,
             archive=archive,

@@ -1,4 +1,4 @@
-"""The files that ship beside the code: prompts, configurations, data cards.
+"""The files that ship beside the code: prompts, configurations, data cards, the demo's image tower.
 
 In a source checkout they stand at the top of the repository; the wheel carries them inside the package.
 """
@@ -17,7 +17,7 @@ from lgdea.errors import UsageError
 
 
 def shipped(kind: str) -> Traversable:
-    """The folder of shipped files of one ``kind``: ``prompts``, ``configs`` or ``data_cards``.
+    """The folder of shipped files of one ``kind``: ``prompts``, ``configs``, ``data_cards`` or ``towers``.
 
     Raises:
         UsageError: The installation lacks it.

@@ -14,7 +14,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder to write; an unfinished demo is resumed.")] = Path("demo"),
     studies: Annotated[int, typer.Option(min=60, help="Studies of the phantom.")] = 3000,
     fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of linked training patients.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything, from 0 to 999999.")] = 0,
     max_steps: Annotated[int | None, typer.Option(help="Training steps of each model; default: as configured.")] = None,
 ) -> None:
     """Run the whole pipeline on the phantom: no download, no GPU, a few minutes.
@@ -25,4 +25,5 @@ def demo(
 
     summary = run_demo(out, studies=studies, fraction=fraction, seed=seed, max_steps=max_steps)
     show_table(summary.title, summary.columns, summary.rows)
+    console.print(summary.note)
     console.print(f"report: {summary.report}")

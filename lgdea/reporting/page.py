@@ -40,6 +40,7 @@ def build_report(
     *,
     out: Path,
     title: str,
+    note: str = "",
     runs: Mapping[str, Path],
     results: Mapping[str, Path],
     archive: Path | None = None,
@@ -53,6 +54,7 @@ def build_report(
     Args:
         out: The HTML file to write.
         title: Its heading.
+        note: A sentence below it.
         runs: Label -> run folder.
         results: Label -> results folder; a label that is also in ``runs`` is the same model. The first one is the
             baseline with which the others are compared; the page shows it last.
@@ -91,7 +93,7 @@ def build_report(
         units = read_evidence(evidence)
     context = _context(read, tables, opened, units, baseline=baseline, count=examples, seed=seed)
     out = Path(out)
-    write_text(out, render(title=title, generated=now(), **context))
+    write_text(out, render(title=title, note=note, generated=now(), **context))
     return out
 
 
@@ -158,6 +160,7 @@ FACTS = (
     ("batch size per device", "data.batch_size_per_device"),
     ("learning rate", "optimizer.lr"),
     ("image tower", "image.tower"),
+    ("frozen of the image tower", "image.freeze"),
     ("image size", "image.size"),
     ("text tower", "text.tower"),
     ("seed", "seed"),
