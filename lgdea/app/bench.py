@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +91,8 @@ class Bench:
         Args:
             alone: If true, no other request uses the models meanwhile.
         """
-        with self._lock if alone else nullcontext(), using_vocabulary(self.vocabulary):
+        held: AbstractContextManager[Any] = self._lock if alone else nullcontext()
+        with held, using_vocabulary(self.vocabulary):
             yield
 
     @property
