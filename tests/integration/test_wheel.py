@@ -58,6 +58,11 @@ def test_a_prompt_and_a_configuration_load(python: Path, tmp_path: Path) -> None
     assert "objective" in _run(python.parent / "lgdea", "config", "show", "--config", "demo-lgdea", cwd=tmp_path)
 
 
+def test_the_demos_tower_is_in_the_wheel(python: Path, tmp_path: Path) -> None:
+    code = "from lgdea.demo import starting_tower; print(starting_tower()[0])"
+    assert "_shipped" in _run(python, "-c", code, cwd=tmp_path)
+
+
 def test_import_and_help_cost_no_torch(python: Path, tmp_path: Path) -> None:
     code = "import sys, lgdea, lgdea.cli; print(sorted({'torch', 'pandas', 'numpy', 'lightning'} & set(sys.modules)))"
     assert _run(python, "-c", code, cwd=tmp_path).strip() == "[]"
