@@ -153,6 +153,8 @@ def _damage(work: Workspace, log: Log, count: int, how: str) -> None:
         if not found:
             log.add(Trial(f"{how}, {kind}", pattern, "lost", "no such file was written"))
             continue
+        if not found[0].stat().st_size:
+            continue  # nothing was rejected: there is no bit to flip
         name = str(found[0].relative_to(work.inputs))
         if (f"{how}, {kind}", f"{name} {count - 1}") in log:
             continue
