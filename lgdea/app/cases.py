@@ -105,7 +105,7 @@ def _rank_by_phrase(bench: Bench, entity: Entity, images: pd.DataFrame, query: s
     columns = []
     for number, one in enumerate([*([query] if query in values else []), *ranked]):
         title = "query" if one == query else f"case {number + (query not in values)}"
-        pixels = bench.read_pixels(str(one))
-        (heat,) = model.heat_maps(pixels, [entity.text])
-        columns.append(CaseColumn.with_map(pixels, heat, (title, str(one), f"{name} {values[one]:.2f}")))
+        image = bench.read_pixels(str(one))
+        (heat,) = model.heat_maps(image, [entity.text])
+        columns.append(CaseColumn.with_map(image, heat, (title, str(one), f"{name} {values[one]:.2f}")))
     return CaseSheet(f"cases that show most of: {entity.text}", tuple(columns))
