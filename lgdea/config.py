@@ -246,20 +246,26 @@ def json_schema(cls: type[Config]) -> dict[str, Any]:
         if not isinstance(part, dict):
             return part
         return {
-            key: _plain(value) if key == "description" and isinstance(value, str) else tidy(value)
+            key: plain_text(value) if key == "description" and isinstance(value, str) else tidy(value)
             for key, value in part.items()
         }
 
     return dict(tidy(cls.model_json_schema()))
 
 
-def _plain(text: str) -> str:
-    """A docstring without the marks of reStructuredText."""
+def plain_text(text: str) -> str:
+    """A docstring without the marks of reStructuredText.
+
+    Args:
+        text: The docstring.
+    """
     return " ".join(_ROLE.sub(r"`\1`", text).replace("``", "`").split())
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(_plain(text), _COMMENT_WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    return textwrap.wrap(
+        plain_text(text), _COMMENT_WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+    )
 
 
 def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -41,6 +42,11 @@ INPUTS = "inputs"
 """Folder in a run for inputs that its caller had only in memory; it may be written before the run is started."""
 
 
+_KEYS_SHOWN = 4
+
+_log = logging.getLogger(__name__)
+
+
 def start(
     folder: str | Path,
     *,
@@ -48,6 +54,7 @@ def start(
     config: Mapping[str, Any],
     inputs: Mapping[str, str | Path],
     free: Sequence[str] = (),
+    untrained: Sequence[str] | None = None,
 ) -> bool:
     """Open ``folder`` for ``stage``; write its resolved configuration and its inputs' hashes before any work.
 
@@ -57,6 +64,8 @@ def start(
         config: The resolved configuration as plain data.
         inputs: Named input files or folders; each is hashed (see :func:`fingerprint`).
         free: Dotted keys of the configuration that a resumed run may have otherwise (``trainer.devices``).
+        untrained: Given when the folder has no checkpoint: an unfinished run with another configuration or inputs then
+            is begun anew, for there is nothing to lose, and these files and folders of it are removed.
 
     Returns:
         True when an unfinished or finished run of the same stage, configuration and inputs is already
@@ -74,20 +83,30 @@ def start(
     if manifest_file.exists():
         old = read_manifest(manifest_file, remedy="choose a new --out, or restore the folder")
         old["config"] = _drop_keys(old.get("config"), free)
-        for key, new in (("stage", stage), ("config", _drop_keys(plain, free)), ("input_hashes", hashes)):
-            if old.get(key) != new:
-                raise UsageError(
-                    f"holds a run with another {key.replace('_', ' ')} ({_describe_difference(old.get(key), new)})",
-                    file=folder,
-                    remedy="choose a new --out, or repeat the command as it was to resume",
-                )
-        changed = changed_files(old, folder) if (folder / SUCCESS).exists() else []
+        finished = (folder / SUCCESS).exists()
+        apart = {
+            key: _describe_difference(old.get(key), new)
+            for key, new in (("stage", stage), ("config", _drop_keys(plain, free)), ("input_hashes", hashes))
+            if old.get(key) != new
+        }
+        if apart and (untrained is None or finished or "stage" in apart):
+            key, told = next(iter(apart.items()))
+            raise UsageError(
+                f"holds a run with another {key.replace('_', ' ')} ({told})",
+                file=folder,
+                remedy="choose a new --out, or repeat the command as it was to resume",
+            )
+        changed = changed_files(old, folder) if finished else []
         if changed:
             raise UsageError("is not as it was written", file=folder / changed[0], remedy=REMEDY)
-        if _removed(folder):  # while an earlier process wrote
-            _record(folder, {DESCRIBED: _describe_run(folder, plain)})
-        return True
-    _require_free(folder)
+        if not apart:
+            if _removed(folder):  # while an earlier process wrote
+                _record(folder, {DESCRIBED: _describe_run(folder, plain)})
+            return True
+        _log.info("the run in %s had trained nothing; it is begun anew (%s)", folder, "; ".join(apart.values()))
+        _remove(folder / name for name in (MANIFEST, *(untrained or ())))
+    else:
+        _require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     described = _describe_run(folder, plain)
     manifest = {
@@ -367,10 +386,35 @@ def write_json(file: str | Path, content: Any) -> None:
 
 
 def _describe_difference(old: Any, new: Any) -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
-        return ", ".join(f"{k}: {str(old.get(k))[:40]!r} then, {str(new.get(k))[:40]!r} now" for k in keys[:3])
-    return f"{old!r} then, {new!r} now"
+    """Name the keys that differ: ``image.tower: a -> b``; of hashes the beginning is enough."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return f"{old} -> {new}"
+    before, after = _flatten(old), _flatten(new)
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    shown = [f"{key}: {_shorten(before.get(key))} -> {_shorten(after.get(key))}" for key in keys[:_KEYS_SHOWN]]
+    return ", ".join([*shown, *([f"{len(keys) - _KEYS_SHOWN} more"] if len(keys) > _KEYS_SHOWN else [])])
+
+
+def _flatten(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= _flatten(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
+    return flat
+
+
+def _shorten(value: Any) -> str:
+    text = str(value)
+    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+        return text[:8]
+    return text if len(text) <= 60 else f"{text[:25]}...{text[-25:]}"
+
+
+def _remove(places: Iterable[Path]) -> None:
+    for place in places:
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
 
 
 def _drop_keys(config: Any, keys: Sequence[str]) -> Any:

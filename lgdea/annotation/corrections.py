@@ -127,6 +127,22 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
         UsageError: No report was reviewed, or ``folder`` holds no corrections.
         DataError: The archive lacks a reviewed report, or has another text for it.
     """
+    reports = check_reviewed_texts(folder, archive)
+    definition = "corrections/v1: unit level, same finding and assertion, overlapping quotes, reviewed reports only"
+    return compare_units(units, read_evidence(folder), reports, definition)
+
+
+def check_reviewed_texts(folder: str | Path, archive: Archive) -> list[str]:
+    """List the reviewed reports of a folder of corrections.
+
+    Args:
+        folder: The folder.
+        archive: Archive of the reports.
+
+    Raises:
+        UsageError: No report was reviewed.
+        DataError: The archive lacks a reviewed report, or has another text for it.
+    """
     reviewed = read_table(check_output(Path(folder) / REVIEWED), ReviewedReport)
     if reviewed.empty:
         raise UsageError("holds no completely reviewed report", file=folder, remedy="give report rows a verdict")
@@ -134,10 +150,8 @@ def compare_corrections(units: pd.DataFrame, archive: Archive, folder: str | Pat
     for report, sha in zip(reviewed["report_id"], reviewed["text_sha256"], strict=True):
         if report not in texts or _hash_text(texts[report]) != sha:
             problem = f"{'lacks' if report not in texts else 'has another text for'} the reviewed report {report!r}"
-            raise DataError(problem, file=archive.folder, remedy="score with the archive that was reviewed")
-    reports = [str(r) for r in reviewed["report_id"]]
-    definition = "corrections/v1: unit level, same finding and assertion, overlapping quotes, reviewed reports only"
-    return compare_units(units, read_evidence(folder), reports, definition)
+            raise DataError(problem, file=archive.folder, remedy="give the archive that was reviewed")
+    return [str(r) for r in reviewed["report_id"]]
 
 
 def _merge(reviews: Sequence[Review], texts: dict[str, str]) -> tuple[list[Unit], list[ReviewedReport], list[Conflict]]:

@@ -272,7 +272,8 @@ class _Search:
 
         from lgdea.comparison.entity.ranking import EntityViews
         from lgdea.evaluation.encoders.protocol import as_image_encoder, frame_of
-        from lgdea.evaluation.images import ImageSource, track
+        from lgdea.evaluation.images import ImageSource
+        from lgdea.progress import track
 
         source = ImageSource(self.archive, frame=frame_of(as_image_encoder(self.model.base)))
         ids: list[str] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from lgdea.api.evaluation_checks import check_before_loading, choose_vocabulary, source_of
 from lgdea.api.results import Results
 from lgdea.comparison.references.answers import is_answers, read_answers
 from lgdea.config import explain
@@ -24,8 +25,7 @@ from lgdea.evaluation.config import (
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
 from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_suites, task_named
-from lgdea.vocabulary import Vocabulary, using_vocabulary
-from lgdea.vocabulary.extension import vocabulary_of
+from lgdea.vocabulary import using_vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,7 @@ def evaluate(
     evidence: str | Path | pd.DataFrame | Evidence | None = None,
     device: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     **common: Any,
 ) -> Results:
     """Evaluate a model on an archive.
@@ -81,6 +82,7 @@ def evaluate(
             ``assertion``, ``laterality`` and, for change, ``change``; the archive's labels by default.
         device: Where to put a model given by name; a GPU when there is one.
         out: Results folder; each task's files are written there when the task is done.
+        overwrite: Whether results of another model, archive or setting that are there are replaced.
         **common: Settings of all tasks: ``split``, ``batch_size``, ``workers``, ``image_cache``,
             ``bootstrap_replicates``, ``seed``.
 
@@ -88,8 +90,8 @@ def evaluate(
         Task to result, with intervals by patient and chance levels; shown as a table in a notebook.
 
     Raises:
-        UsageError: There is no such task, model, suite or labeller, the suite fixes a setting otherwise, or the
-            evidence is of other reports.
+        UsageError: There is no such task, model, suite or labeller, the suite fixes a setting otherwise, the
+            evidence is of other reports, or ``out`` holds a result of something else.
         ConfigError: A setting does not exist or has a wrong value.
         DataError: The archive has nothing to score, or a model's output is not finite.
 
@@ -118,14 +120,15 @@ def evaluate(
         plain = TaskInput(opened, config)
         inputs[name] = plain if chosen is None else prepare_task(chosen, task_named(name), opened, config)
     units = _read_units(evidence, opened) if {"retrieval", "change", REFERENCES, ENTITY} & set(inputs) else None
-    source = model if isinstance(model, str | Path) else ""
+    source = source_of(model)
+    check_before_loading(source if str(source) else model, inputs, units, evidence, None if overwrite else out)
     entity_model = _entity_model(model, device) if ENTITY in inputs else None
-    if [*inputs] == [REFERENCES] and source and is_answers(source):
+    if [*inputs] == [REFERENCES] and str(source) and is_answers(source):
         encoder: Any = read_answers(source)
     else:
         encoder = resolve_model(model, device) if entity_model is None else entity_model.base
     results: dict[str, Result] = {}
-    vocabulary = _choose_vocabulary(encoder, evidence)
+    vocabulary = choose_vocabulary(encoder, evidence)
     for name, task_input in inputs.items():
         reader = entity_model if name == ENTITY else _with_change_head(source, device) if name == "change" else None
         with using_vocabulary(vocabulary):
@@ -134,17 +137,6 @@ def evaluate(
         if out is not None:
             write_result(results[name], out)
     return Results(results)
-
-
-def _choose_vocabulary(encoder: Any, evidence: Any) -> Vocabulary | None:
-    """The vocabulary of the model, or of the evidence, whichever has a lexicon of its site."""
-    from lgdea.api.evidence import Evidence
-
-    given = evidence.vocabulary if isinstance(evidence, Evidence) else None
-    if isinstance(evidence, str | Path):
-        given = vocabulary_of(evidence)
-    found = (getattr(encoder, "vocabulary", None), given)
-    return next((vocabulary for vocabulary in found if vocabulary is not None and vocabulary.site is not None), None)
 
 
 def list_suites() -> list[str]:

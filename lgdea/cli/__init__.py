@@ -34,9 +34,10 @@ from lgdea.cli import (
     verify,
     web,
 )
-from lgdea.cli.console import echo, printable, start_logging
+from lgdea.cli.console import Invocation, echo, printable, start_logging
 from lgdea.cli.signals import Stopping
 from lgdea.errors import LgdeaError
+from lgdea.progress import is_terminal
 from lgdea.version import __version__
 
 VERBOSE, QUIET, DEBUG = frozenset({"-v", "--verbose"}), frozenset({"-q", "--quiet"}), frozenset({"--debug"})
@@ -105,6 +106,9 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
     arguments = [a for a in arguments if a not in VERBOSE | QUIET | DEBUG]
     debug = DEBUG in given
     start_logging(logging.DEBUG if VERBOSE in given else logging.ERROR if QUIET in given else logging.INFO)
+    Invocation.command = " ".join(_name_command(app, arguments))
+    if not is_terminal():  # bars of libraries would fill a log
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     code: object
     stopping = Stopping()
     try:
@@ -115,7 +119,8 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
     except (typer.Abort, KeyboardInterrupt):
         code = _say(stopping.message, 128 + stopping.received)
     except typer.TyperException as error:
-        code = _say(f"{_one_line(error.format_message())}; see `lgdea --help`", USAGE)
+        help_of = " ".join([prog_name, Invocation.command, "--help"]) if Invocation.command else f"{prog_name} --help"
+        code = _say(f"{_one_line(error.format_message())}; see `{help_of}`", USAGE)
     except LgdeaError as error:
         if debug:
             echo(traceback.format_exc(), err=True)
@@ -129,6 +134,21 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
             echo(traceback.format_exc(), err=True)
         code = _say(_explain(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _name_command(app: typer.Typer, arguments: list[str]) -> list[str]:
+    """The words of ``arguments`` that name a verb: ``["eval", "probe"]``."""
+    words: list[str] = []
+    for word in (argument for argument in arguments if not argument.startswith("-")):
+        group = next((group.typer_instance for group in app.registered_groups if group.name == word), None)
+        if group is not None:
+            words, app = [*words, word], group
+            continue
+        names = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+        if word.replace("-", "_") in {name.replace("-", "_") for name in names}:
+            return [*words, word]
+        return [*words, "run"] if words == ["extract"] else words
+    return words
 
 
 def _explain(error: Exception) -> str:

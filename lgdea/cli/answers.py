@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli.console import JsonFlag, SetOption, console, show_json, stage_bar
+from lgdea.cli.console import JsonFlag, SetOption, console, show_json
 from lgdea.cli.vision_language import (
     BackendOption,
     ImageRootOption,
@@ -17,6 +17,7 @@ from lgdea.cli.vision_language import (
     UrlOption,
     make_backend,
 )
+from lgdea.progress import show_stages
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +47,10 @@ def answer(
 
     most = max((len(question.images) for question in read_questions(questions)), default=1)
     made = make_backend(backend, model, url, allow_remote, overrides, images=most)
-    with stage_bar() as progress:
+    with show_stages() as progress:
         summary = ask_questions(questions, made, out, side=side, image_root=image_root, progress=progress)
     if json:
-        show_json(summary)
+        show_json(summary, [out])
         return
     told = f"{summary['questions']:,} questions to {summary['model']}, {summary['asked']:,} asked now"
     console.print(told, highlight=False)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, show_json, show_table
+from lgdea.cli.outputs import claim
 from lgdea.errors import UsageError
 from lgdea.statistics.format import INTERVAL_KIND, format_interval
 
@@ -32,6 +33,7 @@ def read(
     out: Annotated[
         Path | None, typer.Option(help="Picture (.png) or page (.html): both images, a table, and where it looked.")
     ] = None,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Tell what has become of each finding since the prior study: state, confidence and a sentence.
@@ -52,6 +54,7 @@ def read(
         from lgdea.reporting.case_page import check_ending
 
         check_ending(out)  # before a model is loaded
+    replaced = claim(out, overwrite)
     found = read_change(model, study or current, prior, archive=archive, entities=entity, prefer=prefer)
     if out is not None:
         found.write(out)
@@ -61,7 +64,8 @@ def read(
         for c in found
     ]  # fmt: skip
     if json:
-        show_json({"pair": {key: value for key, value in found.pair.items() if value is not None}, "changes": rows})
+        pair = {key: value for key, value in found.pair.items() if value is not None}
+        show_json({"pair": pair, "changes": rows}, [] if out is None else [out])
         return
     if study is not None:
         pair = found.pair
@@ -69,7 +73,7 @@ def read(
     cells = [(r["entity"], r["state"], f"{r['confidence']:.2f}", f"{r['shown']:.2f}", r["sentence"]) for r in rows]
     show_table("changes", ["entity", "state", "confidence", "P(shown)", "sentence"], cells)
     if out is not None:
-        console.print(f"changes: {out}")
+        console.print(f"changes: {out}{replaced}", highlight=False)
 
 
 def questions(
@@ -97,7 +101,7 @@ def questions(
         opened, read_evidence(evidence), out, split=split, findings=finding, timelines=timelines, seed=seed
     )
     if json:
-        show_json({"questions": len(made), "baselines": [b.to_json() for b in baselines], "notes": notes})
+        show_json({"questions": len(made), "baselines": [b.to_json() for b in baselines], "notes": notes}, [out])
         return
     rows = [
         (b.questions, b.name, format_interval(b.accuracy, b.low, b.high), f"{b.chance:.3f}", b.n) for b in baselines
@@ -139,7 +143,7 @@ def score(
         bootstrap_replicates=replicates, out=out,
     )  # fmt: skip
     if json:
-        show_json(result.to_dict())
+        show_json(result.to_dict(), [] if out is None else [out / "answers.json", out / "answers.parquet"])
         return
     _show_scores(result)
     if out is not None:

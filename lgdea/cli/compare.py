@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgdea.cli.console import console, echo, show_table, split_label
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, echo, show_json, show_table, split_label, stderr
+from lgdea.cli.outputs import claim
 from lgdea.statistics.format import INTERVAL_KIND
 
 if TYPE_CHECKING:
@@ -42,35 +43,54 @@ def compare(
         int, typer.Option(min=0, help="Bootstrap replicates and permutations of each difference; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of both.")] = 0,
+    overwrite: OverwriteFlag = False,
+    json: JsonFlag = False,
 ) -> None:
     """Lay results side by side, over all classes and by class; the first folder is the baseline of all tests.
 
     Example: `lgdea eval compare clip=results/clip lgdea=results/lgdea --format latex --out tables.tex --plots plots`
     """
     from lgdea.errors import UsageError
+    from lgdea.evaluation.results.long_table import long_table
     from lgdea.reporting.measures import task_tables
+    from lgdea.runs import write_text
 
     if out is not None and format is Format.terminal:
         raise UsageError(
             "a terminal table is not written to a file", remedy="add --format markdown, latex, csv or json"
         )
     named = label_folders(folders)
+    replaced = claim(out, overwrite)
     baseline = next(iter(named)) if len(named) > 1 else None
     tables = task_tables(named, baseline=baseline, task=task, replicates=replicates, seed=seed)
-    if format is Format.terminal:
+    apart = _tell_apart(tables)
+    if out is not None:
+        write_text(out, _text(tables, baseline, format))
+    elif not json and format is not Format.terminal:
+        echo(_text(tables, baseline, format).rstrip("\n"))
+    elif not json:
         _show(tables)
-    else:
-        _write(_text(tables, baseline, format), out)
+        if apart:
+            console.print(f"note: {apart}", highlight=False)
+    files: list[Path] = []
     if plots is not None:
         from lgdea.reporting.interval_chart import class_plot, table_plots, write_plots
         from lgdea.reporting.palette import series_index
 
         colours = {label: series_index(i) for i, label in enumerate(named)}
-        drawn = [plot for t in tables for plot in table_plots(t, colours)]
-        drawn += [class_plot(t, classes, colours) for t in tables for classes in t.per_class]
-        files = write_plots(plots, drawn)
-        if format is Format.terminal or out is not None:
-            console.print(f"plots: {len(files)} in {plots}")
+        pictures = [plot for t in tables for plot in table_plots(t, colours)]
+        pictures += [class_plot(t, classes, colours) for t in tables for classes in t.per_class]
+        files = write_plots(plots, pictures)
+    if json:
+        rows = long_table([table.source for table in tables]).to_dict("records")
+        show_json({"rows": rows, "note": apart}, [*([] if out is None else [out]), *files])
+        return
+    if out is not None:
+        console.print(f"comparison: {out}{replaced}", highlight=False)
+        if apart:
+            stderr.print(f"note: {apart}", highlight=False)
+    if plots is not None and (format is Format.terminal or out is not None):
+        console.print(f"plots: {len(files)} in {plots}")
 
 
 def label_folders(items: Sequence[str]) -> dict[str, Path]:
@@ -106,14 +126,20 @@ def _text(tables: Sequence[TaskTables], baseline: str | None, wanted: Format) ->
     return "\n".join(markdown_table(*part) for table in tables for part in _parts(table))
 
 
-def _write(text: str, out: Path | None) -> None:
-    if out is None:
-        echo(text, nl=not text.endswith("\n"))
-        return
-    from lgdea.runs import write_text
-
-    write_text(out, text)
-    console.print(f"comparison: {out}")
+def _tell_apart(tables: Sequence[TaskTables]) -> str:
+    """Say in one line why results of one task do not share a table; empty when they do."""
+    names = ("archive", "split", "suite", "definition", "items")
+    told = []
+    for task in dict.fromkeys(table.task for table in tables):
+        mine = [table for table in tables if table.task == task]
+        keys = [(t.archive, t.split, t.source.suite, t.definition, t.source.ids_sha256) for t in mine]
+        if len(mine) < 2:
+            continue
+        what = next(name for name, values in zip(names, zip(*keys, strict=True), strict=True) if len(set(values)) > 1)
+        who = " and ".join(", ".join(table.labels) for table in mine)
+        plural = {"archive": "archives", "split": "splits", "suite": "suites", "definition": "definitions"}
+        told.append(f"{task} of {who}: different {plural.get(what, what)}, so no common table and no test")
+    return "; ".join(told)
 
 
 def _show(tables: Sequence[TaskTables]) -> None:

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from lgdea.cli.console import ConfigOption, JsonFlag, SetOption, console, show_json, show_table
+from lgdea.cli.console import (
+    ConfigOption,
+    JsonFlag,
+    OverwriteFlag,
+    SetOption,
+    console,
+    run_facts,
+    show_json,
+    show_table,
+)
+from lgdea.cli.outputs import claim
 from lgdea.shipped import config_files
 
 app = typer.Typer(help="Read by comparison: cases beside cases.", no_args_is_help=True)
@@ -27,6 +37,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to write; an unfinished one is resumed.")],
     config: ConfigOption = None,
     overrides: SetOption = None,
+    json: JsonFlag = False,
 ) -> None:
     """Train a head on a pretrained model; the configuration's `task` says which.
 
@@ -36,6 +47,9 @@ def train(
 
     given: dict[str, Any] = {"model": model, "data": {"archive": archive, "evidence": evidence}}
     folder = run_comparison(config_files("compare", config or ["entity"]), [given, *(overrides or [])], out)
+    if json:
+        show_json(run_facts(out), [folder])
+        return
     console.print(f"model: {folder}")
 
 
@@ -48,6 +62,7 @@ def find(
     top: Annotated[int, typer.Option(min=1, help="Number of cases.")] = 5,
     split: Annotated[str, typer.Option(help="Part that is searched: train, val, test or all.")] = "all",
     out: Annotated[Path | None, typer.Option(help="Picture (.png) or page (.html) of query, cases and maps.")] = None,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Find the cases of other patients that are most like an image with respect to an entity.
@@ -60,11 +75,13 @@ def find(
         from lgdea.reporting.case_page import check_ending
 
         check_ending(out)  # before a model is loaded
+    replaced = claim(out, overwrite)
     found = find_cases(model, archive, image, entity, top=top, split=split)
     if out is not None:
         found.write(out)
     if json:
-        show_json({"entity": asdict(found.entity), "query": asdict(found.query), "cases": [*map(asdict, found.cases)]})
+        facts = {"entity": asdict(found.entity), "query": asdict(found.query), "cases": [*map(asdict, found.cases)]}
+        show_json(facts, [] if out is None else [out])
         return
     rows = [
         (n, case.image_id, case.patient_id, case.told_score, f"{case.similarity:.3f}", f"{case.presence:.3f}")
@@ -74,4 +91,4 @@ def find(
     show_table(title, ["", "image", "patient", "score", "similarity", "P(shown)"], rows)
     console.print(f"P(shown) in the query: {found.query.presence:.3f}", highlight=False)
     if out is not None:
-        console.print(f"cases: {out}")
+        console.print(f"cases: {out}{replaced}", highlight=False)

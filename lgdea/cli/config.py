@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgdea.cli.console import ConfigOption, SetOption, echo, show_json
+from lgdea.cli.console import ConfigOption, JsonFlag, SetOption, echo, show_json
 from lgdea.errors import UsageError
 from lgdea.shipped import config_files
 
 if TYPE_CHECKING:
     from lgdea.config import Config
+    from lgdea.evaluation.config import EvaluationConfig
 
 app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
 
@@ -37,13 +39,21 @@ TaskArgument = Annotated[
 def schema(stage: StageArgument = Stage.pretrain, task: TaskArgument = None) -> None:
     """Print the JSON Schema of a stage's settings: keys, types, limits, defaults and descriptions.
 
+    Without a task, `eval` gives a mapping of all tasks to theirs.
+
     Example: `lgdea config schema pretrain`
 
     Example: `lgdea config schema eval grounding`
     """
     from lgdea.config import json_schema
 
-    show_json(json_schema(_config_class(stage, task)))
+    if stage is Stage.eval and task is None:
+        from lgdea.evaluation.config import TASK_CONFIGS
+
+        content = {name: json_schema(config) for name, config in TASK_CONFIGS.items()}
+    else:
+        content = json_schema(_config_class(stage, task))
+    echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -52,10 +62,11 @@ def show(
     task: TaskArgument = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Print the settings that a stage would run with, every default and a description of each, as YAML.
 
-    The output is a configuration file: `--config FILE` takes it.
+    The output is a configuration file: `--config FILE` takes it. Without a task, `eval` lists the settings of all.
 
     Example: `lgdea config show pretrain --config demo-lgdea`
 
@@ -63,7 +74,15 @@ def show(
     """
     from lgdea.config import dump_commented_yaml, load_config
 
+    if stage is Stage.eval and task is None:
+        if config or overrides or as_json:
+            raise UsageError("eval has a configuration per task", remedy=f"name one: {', '.join(_tasks())}")
+        echo("\n".join(f"# {name}\n{dump_commented_yaml(_tasks()[name]())}" for name in _tasks()), nl=False)
+        return
     resolved = load_config(_config_class(stage, task), config_files(stage.value, config), overrides or [])
+    if as_json:
+        show_json(resolved.model_dump(mode="json"))
+        return
     echo(dump_commented_yaml(resolved), nl=False)
 
 
@@ -82,9 +101,12 @@ def _config_class(stage: Stage, task: str | None) -> type[Config]:
         from lgdea.pretraining.config import PretrainConfig
 
         return PretrainConfig
+    if task not in _tasks():
+        raise UsageError(f"no evaluation task {task!r}", remedy=f"choose one of {', '.join(_tasks())}")
+    return _tasks()[task]
+
+
+def _tasks() -> dict[str, type[EvaluationConfig]]:
     from lgdea.evaluation.config import TASK_CONFIGS
 
-    if task not in TASK_CONFIGS:
-        problem = "eval has a configuration per task" if task is None else f"no evaluation task {task!r}"
-        raise UsageError(problem, remedy=f"choose one of {', '.join(TASK_CONFIGS)}")
-    return TASK_CONFIGS[task]
+    return TASK_CONFIGS

@@ -5,26 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+from lgdea.version import __version__
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+OverwriteFlag = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what stands at --out, though it was made of something else.")
+]
 ConfigOption = Annotated[
     list[str] | None,
     typer.Option("--config", "-c", help="YAML file, or the name of a shipped one (demo-lgdea); later files win."),
@@ -97,9 +92,26 @@ def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequenc
     console.print(table)
 
 
-def show_json(content: Any) -> None:
-    """Print ``content`` as one JSON document on stdout."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
+class Invocation:
+    """The verb that runs, as its JSON names it."""
+
+    command: ClassVar[str] = ""
+
+
+def show_json(result: Any, written: Sequence[str | Path] = ()) -> None:
+    """Print the one JSON document of a verb: ``command``, ``lgdea_version``, ``written`` and ``result``.
+
+    Args:
+        result: What the verb has to say, plain data; a number that is not defined is null.
+        written: Files and folders that it has written.
+    """
+    document = {
+        "command": Invocation.command,
+        "lgdea_version": __version__,
+        "written": [str(place) for place in written],
+        "result": json.loads(json.dumps(result, default=_to_plain), parse_constant=lambda _: None),
+    }
+    text = json.dumps(document, indent=2, ensure_ascii=False)
     # The document stays the same; a terminal is shown \u001b where it would obey.
     typer.echo("".join(c if c == "\n" or c.isprintable() else _escape(c) for c in text))
 
@@ -108,37 +120,20 @@ def _escape(character: str) -> str:
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else json.dumps(character)[1:-1]
 
 
+def _to_plain(value: Any) -> Any:
+    """Numbers of NumPy as numbers, all else as text."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def run_facts(run: Path) -> dict[str, Any]:
+    """What a training run's record says of it: steps, counts and last metrics, as far as it has them."""
+    from lgdea.runs import MANIFEST, read_manifest
+
+    record = read_manifest(run / MANIFEST) if (run / MANIFEST).exists() else {}
+    return {key: record[key] for key in ("stage", "steps", "counts", "metrics") if key in record}
+
+
 def split_label(item: str) -> tuple[str, Path]:
     """Read LABEL=FOLDER, or FOLDER, whose name then is the label; a folder that exists may have ``=`` in its path."""
     label, sign, folder = item.partition("=")
     return (label, Path(folder)) if sign and not Path(item).is_dir() else (Path(item).name, Path(item))
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr that is gone when the work is done; yields a function of (done, all)."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _progress(*columns) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def stage_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a :func:`progress_bar` of work in stages; yields a function of (what is being done, done, all)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _progress(*columns) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield show
-
-
-def _progress(*columns: ProgressColumn) -> Progress:
-    """A bar on stderr that is gone at the end; with --quiet, or where stderr is not a terminal, nothing at all."""
-    quiet = not logging.getLogger("lgdea").isEnabledFor(logging.INFO)
-    return Progress(*columns, console=stderr, transient=True, disable=quiet or not stderr.is_terminal)

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, echo, progress_bar, show_json, show_table
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, echo, show_json, show_table
+from lgdea.cli.outputs import REPLACED, claim
 from lgdea.errors import DataError, UsageError
+from lgdea.progress import show_progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lgdea.records.adapters.base import DatasetAdapter
 
 app = typer.Typer(help="Build, check, join and pair archives.", no_args_is_help=True)
@@ -48,13 +52,14 @@ def build(
         return
     if out is None:
         raise UsageError("Missing option '--out'", remedy="name the archive folder to write")
+    replaced = REPLACED if (out / "_SUCCESS").exists() else ""
     archive = build_archive(name, source, out, **options)
     counts = {table: len(getattr(archive, table)) for table in ("studies", "images", "reports", "boxes", "labels")}
     left_out = archive.info.get("left_out", [])
     if json:
-        show_json({"archive": str(out), **counts, "left_out": left_out})
+        show_json({**counts, "left_out": left_out}, [out])
     else:
-        console.print(f"{out}: " + ", ".join(f"{n:,} {table}" for table, n in counts.items()))
+        console.print(f"{out}: " + ", ".join(f"{n:,} {table}" for table, n in counts.items()) + replaced)
         if left_out:
             lines = [f"  {problem['kind']}: {problem['count']:,} x, {problem['detail']}" for problem in left_out]
             echo("\n".join(["Left out:", *lines, f"  all rows are in {out / 'left_out.parquet'}"]))
@@ -98,26 +103,49 @@ def list_datasets(json: JsonFlag = False) -> None:
     Example: `lgdea data list`
     """
     from lgdea.api.archives import list_datasets as list_names
-    from lgdea.records.adapters.base import get_adapter
-    from lgdea.records.cards import load_card
 
-    cards = {name: load_card(get_adapter(name).card) for name in list_names()}
+    facts = {name: _describe_dataset(name) for name in list_names()}
     if json:
-        show_json({name: card.model_dump(exclude={"prose"}) for name, card in cards.items()})
+        show_json(facts)
     else:
-        rows = [(name, card.title, card.licence) for name, card in cards.items()]
+        rows = [
+            (name, fact.get("title") or fact.get("error", "-"), fact.get("licence", "-"))
+            for name, fact in facts.items()
+        ]
         show_table(None, ["name", "dataset", "licence"], rows)
 
 
+def _describe_dataset(name: str) -> dict[str, Any]:
+    """The head of a dataset's card, or why there is none: another package's fault is no reason to list nothing."""
+    from lgdea.errors import LgdeaError
+    from lgdea.records.adapters.base import get_adapter
+    from lgdea.records.cards import card_of, load_card
+
+    try:
+        card = card_of(get_adapter(name))
+        return {} if card is None else load_card(card).model_dump(exclude={"prose"})
+    except LgdeaError as error:
+        return {"error": str(error)}
+
+
 @app.command()
-def card(name: Annotated[str, typer.Argument(help="Dataset; `lgdea data list` shows them.")]) -> None:
+def card(
+    name: Annotated[str, typer.Argument(help="Dataset; `lgdea data list` shows them.")], json: JsonFlag = False
+) -> None:
     """Show a dataset's card: source, licence, expected layout, known faults, split rule.
 
     Example: `lgdea data card nih-cxr14`
     """
-    from lgdea.records.cards import card_text
+    from lgdea.records.adapters.base import get_adapter, list_adapters
+    from lgdea.records.cards import card_of, card_text, load_card
 
-    echo(card_text(name))
+    known = card_of(get_adapter(name)) if name in list_adapters() else name
+    if known is None:
+        raise UsageError(f"the dataset {name!r} has no card", remedy="ask those who made the package that has it")
+    if json:
+        show_json(load_card(known).model_dump())
+        return
+    echo(card_text(known))
 
 
 @app.command()
@@ -133,9 +161,13 @@ def verify(archive: ArchiveArgument, json: JsonFlag = False) -> None:
     from lgdea.records.archive import Archive
     from lgdea.records.verify import verify as find_problems
 
-    problems = find_problems(Archive.open(archive))
+    opened = Archive.open(archive)
+    with show_progress("decoding images") as progress:
+        problems = find_problems(opened, progress=progress)
+    errors = sum(p.severity == "error" for p in problems)
+    warnings = len(problems) - errors
     if json:
-        show_json([vars(p) for p in problems])
+        show_json({"errors": errors, "warnings": warnings, "problems": [vars(p) for p in problems]})
     else:
         # A kind that has several remedies has several causes: an example of each.
         counts = Counter((p.severity, p.kind, p.remedy) for p in problems)
@@ -143,10 +175,11 @@ def verify(archive: ArchiveArgument, json: JsonFlag = False) -> None:
             first = next(p for p in problems if (p.severity, p.kind, p.remedy) == (severity, kind, remedy))
             example = f"{first.table} {first.row}: {first.detail}; {first.remedy}"
             console.print(f"{severity}: {kind}: {count}, e.g. {example}", highlight=False)
-        console.print(f"{archive}: {len(problems)} problems")
-    errors = sum(p.severity == "error" for p in problems)
+        console.print(f"{archive}: {_count(errors, 'error')}, {_count(warnings, 'warning')}", highlight=False)
     if errors:
-        raise DataError(f"{errors} errors found", file=archive, remedy="mend the source and build the archive again")
+        raise DataError(
+            f"{_count(errors, 'error')} found", file=archive, remedy="mend the source and build the archive again"
+        )
 
 
 @app.command()
@@ -167,11 +200,11 @@ def scrub(
     """
     from lgdea.api.archives import scrub_archive
 
-    with progress_bar("scrubbing reports") as progress:
+    with show_progress("scrubbing reports") as progress:
         made = scrub_archive(archive, out, known=known, workers=workers, progress=progress)
     facts = made.info["scrubbed"]
     if json:
-        show_json({"archive": str(out), **facts})
+        show_json(facts, [out])
         return
     show_table(None, ["type", "masks"], [(kind, f"{number:,}") for kind, number in facts["masks"].items()])
     console.print(
@@ -187,6 +220,7 @@ def merge(
     archives: Annotated[list[Path], typer.Argument(help="Two or more archive folders.")],
     out: Annotated[Path, typer.Option(help="Archive folder to write.")],
     name: Annotated[str | None, typer.Option(help="Name of the new archive; default: the folder's name.")] = None,
+    json: JsonFlag = False,
 ) -> None:
     """Join archives; ids must differ, patients of one id stay together.
 
@@ -196,7 +230,18 @@ def merge(
     from lgdea.records.merge import merge as join
 
     merged = join([Archive.open(a) for a in archives], out, name=name or out.name)
-    console.print(f"{out}: {len(merged.studies):,} studies of {merged.studies.patient_id.nunique():,} patients")
+    linked = merged.studies["study_id"].isin(merged.images["study_id"])
+    linked &= merged.studies["study_id"].isin(merged.reports["study_id"])
+    counts = {
+        "studies": len(merged.studies),
+        "patients": int(merged.studies["patient_id"].nunique()),
+        "studies_with_both": int(linked.sum()),
+    }
+    if json:
+        show_json(counts, [out])
+        return
+    both = f"{counts['studies_with_both']:,} of them with image and report"
+    console.print(f"{out}: {counts['studies']:,} studies of {counts['patients']:,} patients, {both}", highlight=False)
 
 
 @app.command()
@@ -213,6 +258,7 @@ def pair(
         Path | None, typer.Option("--except", help="Hide the links whose column `wrong` is filled in in this CSV file.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the patients' order; one seed's fractions are nested.")] = 0,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Choose which studies keep their image-report link; by patient, 1% inside 5% inside 20%.
@@ -231,9 +277,28 @@ def pair(
     pairing = pair_links(opened, links or []) if fraction is None else make_pairing(opened, fraction, seed)
     if exclude is not None:
         pairing = without_wrong(pairing, exclude)
+    replaced = _claim_pairing(pairing, out, overwrite)
     write_pairing(pairing, out)
     counts = pairing["state"].value_counts().to_dict()
     if json:
-        show_json({"pairing": str(out), **counts})
+        show_json(counts, [out])
     else:
-        console.print(f"{out}: " + ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items())))
+        told = ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()))
+        console.print(f"{out}: {told}{replaced}", highlight=False)
+
+
+def _claim_pairing(pairing: pd.DataFrame, out: Path, overwrite: bool) -> str:
+    """Refuse to write over other links, unless it is said."""
+    from lgdea.records.pairing import read_pairing
+
+    if not overwrite and out.is_file():
+        try:
+            if read_pairing(out).equals(pairing.reset_index(drop=True)):
+                return REPLACED
+        except DataError:
+            pass  # something else, or damaged
+    return claim(out, overwrite, "other links")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, show_json, show_table
 from lgdea.errors import UsageError
 from lgdea.shipped import config_files
 from lgdea.statistics.format import INTERVAL_KIND, format_bounds
@@ -33,7 +33,28 @@ ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder.")]
 ConfigOption = Annotated[
     list[str] | None, typer.Option("--config", "-c", help="YAML file, or the name of a shipped one.")
 ]
-SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one key: split=val, seed=1")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Override one key: min_positive=2; `lgdea config show eval TASK` lists all."),
+]
+SplitOption = Annotated[
+    str | None, typer.Option(help="Part that is scored: train, val, test (default) or all studies.")
+]
+LabellerOption = Annotated[str | None, typer.Option(help="Whose labels are the truth, where there are several.")]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What is scored: labels (default), nih14, chexpert14, openi14, vindr, phantom; findings with commas "
+        "between them; or a file with a finding in each line."
+    ),
+]
+
+
+_MAIN = (
+    *("pointing_macro", "pointing_chance_macro", "pointing_prior_macro", "pointing_class_prior_macro"),
+    *("cnr_macro", "miou_macro", "iou_hit@0.3_macro", "ap@0.5_macro"),
+)
+"""Metrics of grounding that are shown unless all are asked for."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +68,33 @@ class TaskOptions:
         str | None,
         typer.Option(help="Benchmark suite that fixes settings and items: a name of `lgdea eval suites` or a file."),
     ] = None
+    split: SplitOption = None
     config: ConfigOption = None
     overrides: SetOption = None
+    overwrite: OverwriteFlag = False
     json: JsonFlag = False
 
-    def run(self, task: str, evidence: Path | None = None) -> None:
-        """Evaluate the model on the task, write its result and show it."""
+    def run(self, task: str, evidence: Path | None = None, everything: bool = True, **named: str | None) -> None:
+        """Evaluate the model on the task, write its result and show it.
+
+        Args:
+            task: Name of the task.
+            evidence: Evidence folder.
+            everything: Whether all metrics are shown, not only the main ones.
+            named: Settings that have an option of their own; None where it is not given.
+        """
         from lgdea.api.evaluation import evaluate
 
-        settings = {task: _load_settings(task, self.config, self.overrides)}
+        settings = {task: _load_settings(task, self.config, self.overrides, {**named, "split": self.split})}
         chosen: dict[str, Any] = {"suite": self.suite, "settings": settings, "evidence": evidence}
-        _show(evaluate(self.model, self.archive, [task], **chosen, out=self.out)[task], self.out, self.json)
+        file = self.out / f"{task}.json"
+        replaced = file.exists()
+        result = evaluate(self.model, self.archive, [task], **chosen, out=self.out, overwrite=self.overwrite)[task]
+        if self.json:
+            show_json(result.to_dict(), [file, file.with_suffix(".parquet")])
+            return
+        _show(result, everything)
+        console.print(f"result: {file}{' (replaced)' if replaced else ''}", soft_wrap=True)
 
 
 def with_task_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -80,12 +117,12 @@ def with_task_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 @app.command("zero-shot")
 @with_task_options
-def zero_shot(options: TaskOptions) -> None:
+def zero_shot(options: TaskOptions, classes: ClassesOption = None, labeller: LabellerOption = None) -> None:
     """Score each class by its texts: AUROC, AUPRC, F1 and MCC at the validation-chosen threshold.
 
-    Example: `lgdea eval zero-shot runs/chest/model archives/nih --set classes=nih14 --out results/chest`
+    Example: `lgdea eval zero-shot runs/chest/model archives/nih --classes nih14 --out results/chest`
     """
-    options.run("zero-shot")
+    options.run("zero-shot", classes=classes, labeller=labeller)
 
 
 @app.command()
@@ -95,32 +132,38 @@ def retrieval(
     evidence: Annotated[
         Path | None, typer.Option(help="Evidence folder that grades what is retrieved; default: the archive's labels.")
     ] = None,
+    labeller: LabellerOption = None,
 ) -> None:
     """Retrieve reports for images and images for reports: Recall@k, evidence precision@k and nDCG@k.
 
     Example: `lgdea eval retrieval demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    options.run("retrieval", evidence)
+    options.run("retrieval", evidence, labeller=labeller)
 
 
 @app.command()
 @with_task_options
-def grounding(options: TaskOptions) -> None:
+def grounding(
+    options: TaskOptions,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every metric, also hits and AP at each threshold.")
+    ] = False,
+) -> None:
     """Compare the heat map of each phrase with its boxes: pointing game, CNR, mIoU.
 
     Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    options.run("grounding")
+    options.run("grounding", everything=everything)
 
 
 @app.command()
 @with_task_options
-def probe(options: TaskOptions) -> None:
+def probe(options: TaskOptions, classes: ClassesOption = None, labeller: LabellerOption = None) -> None:
     """Train linear and k-NN probes on frozen image embeddings, with 1, 10 and 100% of the training labels.
 
     Example: `lgdea eval probe runs/chest/model archives/nih --config probe --out results/chest`
     """
-    options.run("probe")
+    options.run("probe", classes=classes, labeller=labeller)
 
 
 @app.command("entity-retrieval")
@@ -162,6 +205,8 @@ def references(
         Path | None,
         typer.Option(help="Evidence folder: who is healthy and what is shown, where the archive has no labels."),
     ] = None,
+    classes: ClassesOption = None,
+    labeller: LabellerOption = None,
 ) -> None:
     """Tell findings from a query alone and beside K healthy references: balanced accuracy, F1, AUROC, by strategy.
 
@@ -169,7 +214,7 @@ def references(
 
     Example: `lgdea eval references runs/chest/model archives/phantom --config references --out results/references`
     """
-    options.run("references", evidence)
+    options.run("references", evidence, classes=classes, labeller=labeller)
 
 
 @app.command()
@@ -177,8 +222,12 @@ def features(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As of the other tasks, the baseline first.")],
     archive: ArchiveArgument,
     out: Annotated[Path, typer.Option(help="Results folder; gets a folder per model, and features.md, .csv, .html.")],
+    split: SplitOption = None,
+    classes: ClassesOption = None,
+    labeller: LabellerOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Measure how far classes lie apart in the image embeddings of models, and how far burnt-in text moves them.
@@ -190,15 +239,18 @@ def features(
     from lgdea.records.archive import Archive
     from lgdea.reporting.features_page import write_features
 
-    settings = {"features": _load_settings("features", config, overrides)}
+    named = {"split": split, "classes": classes, "labeller": labeller}
+    settings = {"features": _load_settings("features", config, overrides, named)}
     opened, folders, content = Archive.open(archive), {}, {}
     for label, model in _labels(models).items():
         folders[label] = out / label
-        result = evaluate(model, opened, ["features"], settings=settings, out=folders[label])["features"]
+        result = evaluate(model, opened, ["features"], settings=settings, out=folders[label], overwrite=overwrite)[
+            "features"
+        ]
         content[label] = result.to_dict()
     files = write_features(folders, opened, out)
     if json:
-        show_json(content)
+        show_json(content, [*folders.values(), *files])
         return
     for table in compare_results(folders, task="features"):
         console.print(to_rich(table))
@@ -213,6 +265,7 @@ def embed(
     max_unreadable: Annotated[
         float, typer.Option(min=0, max=1, help="Allowed share of images that cannot be read; more is exit code 3.")
     ] = 0.05,
+    json: JsonFlag = False,
 ) -> None:
     """Write the embeddings of all images and reports: memory-mapped .npy beside their ids in Parquet.
 
@@ -222,6 +275,7 @@ def embed(
     Example: `lgdea embed demo/runs/lgdea/model demo/archive --out embeddings`
     """
     from lgdea.evaluation.embed import embed_archive, missing_images
+    from lgdea.evaluation.encoders.protocol import EvaluableModel
     from lgdea.evaluation.encoders.registry import load_encoder, local_folder
     from lgdea.records.archive import Archive
 
@@ -229,6 +283,10 @@ def embed(
     encoder, folder = load_encoder(model), local_folder(model)
     embed_archive(encoder, opened, out, max_unreadable=max_unreadable, model_folder=folder)
     missing, total = missing_images(out), len(opened.images)
+    if json:
+        counts = {"images": total - len(missing), "unreadable": len(missing), "reports": len(opened.reports)}
+        show_json(counts if isinstance(encoder, EvaluableModel) else {**counts, "reports": 0}, [out])
+        return
     if len(missing):
         first = f"{missing['image_id'].iloc[0]}: {missing['error'].iloc[0]}"
         where = f"the column error of {out / 'images.parquet'} says why"
@@ -236,11 +294,14 @@ def embed(
     console.print(f"embeddings: {out} ({total - len(missing):,} of {total:,} images)", highlight=False)
 
 
-def _load_settings(task: str, config: list[str] | None, overrides: list[str] | None) -> EvaluationConfig:
+def _load_settings(
+    task: str, config: list[str] | None, overrides: list[str] | None, named: Mapping[str, str | None]
+) -> EvaluationConfig:
     from lgdea.api.evaluation import TASK_CONFIGS
     from lgdea.config import load_config
 
-    return load_config(TASK_CONFIGS[task], config_files("eval", config), overrides or [])
+    given = {name: value for name, value in named.items() if value is not None}
+    return load_config(TASK_CONFIGS[task], config_files("eval", config), [*(overrides or []), given])
 
 
 def _labels(models: list[str]) -> dict[str, str]:
@@ -256,13 +317,14 @@ def _labels(models: list[str]) -> dict[str, str]:
     return labels
 
 
-def _show(result: Result, out: Path, json: bool) -> None:
-    if json:
-        show_json(result.to_dict())
-        return
-    rows = [(name, f"{m.value:.3f}", format_bounds(m.low, m.high) or "-", m.n) for name, m in result.metrics.items()]
+def _show(result: Result, everything: bool) -> None:
+    names = [name for name in _MAIN if name in result.metrics]
+    shown = {name: result.metrics[name] for name in ([*result.metrics] if everything or not names else names)}
+    rows = [(name, f"{m.value:.3f}", format_bounds(m.low, m.high) or "-", m.n) for name, m in shown.items()]
     title = ", ".join(part for part in (result.definition, result.suite) if part)
     show_table(f"{result.task} ({title})", ["metric", "value", "95% interval", "n"], rows)
+    if len(rows) < len(result.metrics):
+        console.print(f"and {len(result.metrics) - len(rows)} more metrics: --all shows them", highlight=False)
     replicates = result.config["bootstrap_replicates"]
     console.print(f"intervals: {INTERVAL_KIND}, {replicates:,} replicates", highlight=False)
     for note in result.notes:
@@ -271,4 +333,3 @@ def _show(result: Result, out: Path, json: bool) -> None:
         first = result.skipped[0]
         console.print(f"{len(result.skipped)} items skipped, e.g. {first['id']}: {first['reason']}", highlight=False)
     console.print(f"{result.n_ids:,} ids, sha256 {result.ids_sha256}", highlight=False, soft_wrap=True)
-    console.print(f"result: {out / result.task}.json")

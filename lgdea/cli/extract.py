@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lgdea.cli.console import JsonFlag, console, printable, show_json, show_table, stage_bar
+from lgdea.cli.console import JsonFlag, console, printable, show_json, show_table
+from lgdea.progress import show_stages
 from lgdea.shipped import config_files
 
 _WHO = {"rich_help_panel": "Who extracts"}
@@ -127,10 +128,10 @@ def run(
     if workers is not None:
         given.append(nest({"ray.workers" if settings.runner == "ray" else "workers": workers}))
         settings = load_config(ExtractConfig, config_files("extract", config), given)
-    with stage_bar() as progress:
+    with show_stages() as progress:
         summary = extract(archive, out=out, progress=progress, **settings.model_dump()).summary
     if json:
-        show_json(summary)
+        show_json(summary, [out])
         return
     foreign = list_languages(summary.get("rejected_languages", {}))
     foreign = f" (not English: {foreign})" if foreign else ""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lgdea.cli.console import ConfigOption, SetOption, console
+from lgdea.cli.console import ConfigOption, JsonFlag, SetOption, console, run_facts, show_json
 from lgdea.shipped import config_files
 
 
@@ -25,6 +25,7 @@ def finetune(
     merge: Annotated[bool, typer.Option("--merge", help="Also write the model with its adapter added.")] = False,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    json: JsonFlag = False,
 ) -> None:
     """Fine-tune a vision-language model on rows of images, question and answer; needs `lgdea[finetune]`.
 
@@ -40,4 +41,7 @@ def finetune(
     given |= {"merge": True} if merge else {}
     files = config_files("compare", config or ["finetune"])
     folder = train(load_config(FinetuneConfig, files, [given, *(overrides or [])]), out)
+    if json:
+        show_json(run_facts(out), [folder])
+        return
     console.print(f"model: {folder}")

@@ -50,7 +50,7 @@ def heatmap(
         level=level, min_area=min_area, maps=maps, overlays=overlays,
     )  # fmt: skip
     if json:
-        show_json(entries)
+        show_json({"heat_maps": entries}, [out])
         return
     rows = [
         (e["image_id"], e["phrase"], ", ".join(map(str, e["boxes"][0]["box"])), f"{e['boxes'][0]['score']:.3f}")

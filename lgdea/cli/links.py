@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, show_json, show_table
+from lgdea.cli.outputs import claim
 
 ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder, made by `lgdea data build`.")]
 PairingOption = Annotated[
@@ -47,6 +48,7 @@ def suggest_links(
         StrategyName | None, typer.Option(help="Default: both, images or rare, by what is given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn at random.")] = 0,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Say which training studies to link next: those whose image, or report, stands for the most.
@@ -60,14 +62,15 @@ def suggest_links(
     """
     from lgdea.api.links import suggest_links as suggest
 
+    replaced = claim(out, overwrite, "a clerk's work")
     chosen: Any = None if strategy is None else strategy.value
     table = suggest(
         archive, budget, model=model, evidence=evidence, pairing=pairing, strategy=chosen, seed=seed, out=out
     )
     if json:
-        show_json({"file": str(out), **table.attrs})
+        show_json(dict(table.attrs), [out])
         return
-    console.print(f"{out}: {len(table):,} studies, chosen by {table.attrs['strategy']}")
+    console.print(f"{out}: {len(table):,} studies, chosen by {table.attrs['strategy']}{replaced}")
     measured = table.attrs["coverage"]
     if measured:
         show_table(None, ["", "before", "after", "after random links"], [_coverage_row(row) for row in measured])
@@ -95,7 +98,7 @@ def link(
 
     linked, new = link_archive(Archive.open(archive), files, out)
     if json:
-        show_json({"archive": str(out), "new_links": new, "studies": len(linked.studies)})
+        show_json({"new_links": new, "studies": len(linked.studies)}, [out])
     else:
         console.print(f"{out}: {new:,} new links, {len(linked.studies):,} studies")
 
@@ -115,6 +118,7 @@ def doubt_links(
         float, typer.Option(help="Share of links that you think are wrong; scales p_wrong, changes no rank.")
     ] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of folds and re-pairings.")] = 0,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Rank linked training pairs by how far image and report disagree under heads that have not seen the link.
@@ -126,14 +130,15 @@ def doubt_links(
     """
     from lgdea.api.links import doubt_links as doubt
 
+    replaced = claim(out, overwrite, "a reader's work")
     table = doubt(archive, evidence, model, pairing=pairing, folds=folds, wrong_share=wrong_share, seed=seed, out=out)
     if json:
-        show_json({"file": str(out), **table.attrs})
+        show_json(dict(table.attrs), [out])
         return
     facts = table.attrs
     console.print(
         f"{out}: {facts['links']:,} links, judged by {facts['findings']} findings; linked against re-paired pairs: "
-        f"AUROC {facts['separation']:.2f}; at most {facts['most_wrong']:.0%} are wrong",
+        f"AUROC {facts['separation']:.2f}; at most {facts['most_wrong']:.0%} are wrong{replaced}",
         highlight=False,
     )
     columns = ["rank", "study_id", "p_wrong", "disagreement", "reason"]

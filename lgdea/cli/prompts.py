@@ -30,7 +30,7 @@ def list_prompts(json: JsonFlag = False) -> None:
     facts = [_facts(load_prompt(prompt_id)) for prompt_id in extraction.list_prompts()]
     facts += [_compare_facts(prompt_id) for prompt_id in shipped_compare_prompts()]
     if json:
-        show_json(facts)
+        show_json({"prompts": facts})
         return
     rows = [(f["prompt_id"], f["reads"], f["passes"], f["examples"], f["prefix_tokens"], f["about"]) for f in facts]
     show_table(None, ["prompt", "reads", "passes", "examples", "tokens", "about"], rows)

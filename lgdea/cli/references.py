@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, show_json, show_table, stage_bar
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, show_json, show_table
+from lgdea.cli.outputs import claim
 from lgdea.cli.vision_language import (
     BackendOption,
     ImageRootOption,
@@ -18,6 +19,7 @@ from lgdea.cli.vision_language import (
     UrlOption,
     make_backend,
 )
+from lgdea.progress import show_stages
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +70,7 @@ def references(
         "skipped": chosen.references.skipped,
     }
     if json:
-        show_json(facts)
+        show_json(facts, [out])
         return
     rows = [
         (name, group["query_id"].nunique(), group["reference_id"].nunique(), group["rule"].iloc[0])
@@ -116,13 +118,13 @@ def ask(
 
     counts = sorted(set(count or [1, 5]))
     made = make_backend(backend, model, url, allow_remote, overrides, images=max(counts) + 1)
-    with stage_bar() as progress:
+    with show_stages() as progress:
         summary = ask_model(
             triples, made, out, prompt=load_compare_prompt(prompt), counts=counts, side=side, image_root=image_root,
             attribution=attribution, grid=grid, progress=progress,
         )  # fmt: skip
     if json:
-        show_json(summary)
+        show_json(summary, [out])
         return
     console.print(
         f"{summary['questions']:,} answers of {summary['model']}, {summary['asked']:,} asked now", highlight=False
@@ -143,6 +145,7 @@ def beside(
     pool: Annotated[str, typer.Option(help="Part of the healthy images.")] = "train",
     evidence: Annotated[Path | None, typer.Option(help="Evidence folder, where the archive has no labels.")] = None,
     grid: Annotated[int, typer.Option(min=2, help="Cells along each side of the query.")] = 8,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Read one query beside its healthy references, and draw where its score comes from, alone and beside them.
@@ -153,6 +156,7 @@ def beside(
     from lgdea.reporting.case_page import check_ending
 
     check_ending(out)  # before a model is loaded
+    replaced = claim(out, overwrite)
     found = read_beside(
         model, archive, image, finding, strategy=strategy, k=k, pool_split=pool, evidence=evidence, grid=grid  # type: ignore[arg-type]
     )  # fmt: skip
@@ -162,8 +166,9 @@ def beside(
         for (i, score), rule in zip(found.references.items(), found.rules, strict=True)
     ]
     if json:
-        show_json({"image": image, "finding": finding, "score": found.score, "alone": found.alone, "references": rows})
+        facts = {"image": image, "finding": finding, "score": found.score, "alone": found.alone, "references": rows}
+        show_json(facts, [out])
         return
     cells = [(r["image_id"], "-" if r["score"] is None else f"{r['score']:.3f}", r["rule"]) for r in rows]
     show_table(f"{finding} in {image}: {found.score:.3f}", ["reference", "score", "rule"], cells)
-    console.print(f"sheet: {out}", highlight=False)
+    console.print(f"sheet: {out}{replaced}", highlight=False)

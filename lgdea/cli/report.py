@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli.console import console, split_label
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, show_json, split_label
+from lgdea.cli.outputs import REPLACED
 
 
 def report(
@@ -19,6 +20,8 @@ def report(
     replicates: Annotated[
         int, typer.Option(min=0, help="Bootstrap replicates and permutations of each difference; 0 for none.")
     ] = 1000,
+    overwrite: OverwriteFlag = False,
+    json: JsonFlag = False,
 ) -> None:
     """Make one self-contained HTML page of runs and results; the first label is the baseline of all differences.
 
@@ -36,6 +39,7 @@ def report(
             raise UsageError("no such run or results folder", file=folder, remedy="check the path")
         kind = runs if (folder / "config.yaml").exists() else results
         kind[label] = folder
+    replaced = REPLACED if out.exists() else ""
     with using_vocabulary_of(evidence, *(folder / "model" for folder in runs.values())):
         page = build_report(
             out=out,
@@ -45,5 +49,9 @@ def report(
             archive=archive,
             evidence=evidence,
             replicates=replicates,
+            overwrite=overwrite,
         )
-    console.print(f"report: {page}")
+    if json:
+        show_json({"runs": list(runs), "results": list(results)}, [page])
+        return
+    console.print(f"report: {page}{replaced}", highlight=False)

@@ -1,4 +1,4 @@
-"""``lgdea extract page|diff|review|corrections``: read, compare and correct evidence."""
+"""``lgdea extract page|diff|review|corrections|apply``: read, compare and correct evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from lgdea.cli.console import JsonFlag, console, echo, show_json, show_table
+from lgdea.cli.console import JsonFlag, OverwriteFlag, console, echo, show_json, show_table
+from lgdea.cli.outputs import REPLACED
 
 ArchiveOption = Annotated[Path, typer.Option(help="Archive that the evidence was extracted from.")]
 _PROBLEMS_SHOWN = 20
@@ -24,7 +25,7 @@ class Selection(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to ``lgdea extract``."""
-    for command in (page, diff, review, corrections):
+    for command in (page, diff, review, corrections, apply):
         app.command()(command)
 
 
@@ -38,6 +39,8 @@ def page(
     against: Annotated[Path | None, typer.Option(help="Another evidence folder of the same archive.")] = None,
     reports: Annotated[int, typer.Option(min=1, help="How many reports the page holds at most.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the choice of reports beyond those that differ.")] = 0,
+    overwrite: OverwriteFlag = False,
+    json: JsonFlag = False,
 ) -> None:
     """Make one self-contained HTML page of a run: counts, rejects, highlighted reports, disagreements.
 
@@ -47,11 +50,16 @@ def page(
     from lgdea.reporting.evidence_page import build_evidence_page
     from lgdea.vocabulary.extension import using_vocabulary_of
 
+    replaced = REPLACED if out.exists() else ""
     with using_vocabulary_of(evidence, against):
         made = build_evidence_page(
-            evidence, Archive.open(archive), out, gold=gold, against=against, limit=reports, seed=seed
-        )
-    console.print(f"page: {made}")
+            evidence, Archive.open(archive), out, gold=gold, against=against, limit=reports, seed=seed,
+            overwrite=overwrite,
+        )  # fmt: skip
+    if json:
+        show_json({}, [made])
+        return
+    console.print(f"page: {made}{replaced}", highlight=False)
 
 
 def diff(
@@ -104,6 +112,7 @@ def review(
     against: Annotated[Path | None, typer.Option(help="Another evidence folder of the same archive.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="How many reports at most.")] = 200,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    json: JsonFlag = False,
 ) -> None:
     """Write a spreadsheet in which a person checks evidence.
 
@@ -119,6 +128,9 @@ def review(
     opened = Archive.open(archive)
     with using_vocabulary_of(evidence, against):
         made = write_review(evidence, opened, out, select=select.value, against=against, count=n, seed=seed)
+    if json:
+        show_json({"reports": made.reports, "without_units": made.without_units, "units": made.units}, [out])
+        return
     console.print(
         f"{out}: {made.reports:,} reports ({made.without_units:,} without any unit), {made.units:,} units\n"
         "verdict of a unit row: correct, wrong, or fixed with the correct_ columns filled in\n"
@@ -136,7 +148,7 @@ def corrections(
     lexicon: Annotated[Path | None, typer.Option(help="lexicon.yaml that the evidence was extracted with.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Import filled-in review files; the folder is a gold for `lgdea extract score --gold FOLDER`.
+    """Import filled-in review files; the folder is a gold for `score --gold FOLDER`, and `apply` puts it into evidence.
 
     Example: `lgdea extract corrections review.csv --archive archives/openi --out corrections/openi`
     """
@@ -156,7 +168,7 @@ def corrections(
     if json:
         conflicts = [vars(c) for c in made.conflicts]
         shown = {"reports": made.reports, "units": made.units, "unfinished": list(made.unfinished)}
-        show_json({**shown, "conflicts": conflicts})
+        show_json({**shown, "conflicts": conflicts}, [out])
         return
     console.print(f"{out}: {made.units:,} true units of {made.reports:,} reviewed reports")
     if made.unfinished:
@@ -179,6 +191,34 @@ def corrections(
             for c in made.conflicts
         ]
         show_table(str(out / CONFLICTS), columns, rows[:_PROBLEMS_SHOWN])
+
+
+def apply(
+    evidence: Annotated[Path, typer.Argument(help="Evidence folder.")],
+    corrections: Annotated[Path, typer.Argument(help="Folder of `lgdea extract corrections`.")],
+    out: Annotated[Path, typer.Option(help="Evidence folder to write.")],
+    archive: Annotated[
+        Path | None, typer.Option(help="Archive of both; default: where the extraction found it.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Put corrections into evidence: a new folder, in which reviewed reports have the units that the reviewers left.
+
+    Example: `lgdea extract apply evidence/rules corrections/openi --out evidence/corrected`
+    """
+    from dataclasses import asdict
+
+    from lgdea.annotation.apply_corrections import apply_corrections
+
+    done = apply_corrections(evidence, corrections, out, archive)
+    if json:
+        show_json(asdict(done), [out])
+        return
+    console.print(
+        f"{out}: {done.reports:,} reviewed reports; of their units {done.kept:,} kept, {done.changed:,} changed, "
+        f"{done.added:,} added, {done.removed:,} removed",
+        highlight=False,
+    )
 
 
 def _kappa(value: float | None) -> str:

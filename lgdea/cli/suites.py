@@ -36,7 +36,7 @@ def suites(json: JsonFlag = False) -> None:
         for task, benchmark in suite.tasks.items()
     ]
     if json:
-        show_json(facts)
+        show_json({"suites": facts})
         return
     rows = [
         (
@@ -73,7 +73,7 @@ def freeze(
     write_suite(frozen, out)
     facts = {name: {"n": len(b.ids or ()), "ids_sha256": b.ids_sha256} for name, b in frozen.tasks.items()}
     if json:
-        show_json({"suite": str(out), "tasks": facts})
+        show_json({"tasks": facts}, [out])
         return
     for name, benchmark in frozen.tasks.items():
         line = f"{name}: {facts[name]['n']:,} ids, sha256 {benchmark.ids_sha256}"

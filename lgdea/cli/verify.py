@@ -29,7 +29,10 @@ def verify(
         from lgdea.api.integrity import accept_changes
 
         written = accept_changes(folder)
-        console.print(f"{folder}: sealed anew: {', '.join(written) or 'nothing had changed'}")
+        if json:
+            show_json({"sealed_anew": list(written)}, [folder / file for file in written])
+        else:
+            console.print(f"{folder}: sealed anew: {', '.join(written) or 'nothing had changed'}", soft_wrap=True)
         return
     found = lgdea.verify_folder(folder)
     if json:

@@ -81,7 +81,10 @@ def train_head(
             stack.enter_context(runs.locked(out))
         with exclusive_lock(out, process):
             settings = config.model_dump(mode="json")
-            resumed = runs.start(out, stage=f"compare {config.task}", config=settings, inputs=inputs, free=FREE_KEYS)
+            untrained = [METRICS] if start is None else None
+            resumed = runs.start(
+                out, stage=f"compare {config.task}", config=settings, inputs=inputs, free=FREE_KEYS, untrained=untrained
+            )
         if resumed and runs.is_finished(out):
             _log.info("%s is finished already", out)
             return out / "model"

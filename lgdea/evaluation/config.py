@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from lgdea.comparison.references.choose import Strategy
-from lgdea.config import Config
+from lgdea.config import Config, plain_text
 from lgdea.evaluation.markers import MARKERS, Marker
 from lgdea.evaluation.metrics.grounding import THRESHOLDS
 from lgdea.imaging.boxes import LEVEL
@@ -39,7 +39,8 @@ class ZeroShotConfig(EvaluationConfig):
     stage: ClassVar[str | None] = "eval zero-shot"
 
     classes: str | tuple[str, ...] = "labels"
-    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
+    """Scored classes: ``labels``, every finding in the labels table; the list of a dataset (``nih14``, ``chexpert14``,
+    ``openi14``, ``vindr``, ``phantom``); findings (``[pneumonia, mass]``); or a file with a finding in each line."""
     labeller: str | None = None
     """Name of the labeller whose labels are the truth; may be left out when there is only one."""
     threshold_split: EvaluatedSplit = "val"
@@ -98,7 +99,8 @@ class ProbeConfig(EvaluationConfig):
     stage: ClassVar[str | None] = "eval probe"
 
     classes: str | tuple[str, ...] = "labels"
-    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
+    """Scored classes: ``labels``, every finding in the labels table; the list of a dataset (``nih14``, ``chexpert14``,
+    ``openi14``, ``vindr``, ``phantom``); findings (``[pneumonia, mass]``); or a file with a finding in each line."""
     labeller: str | None = None
     """Name of the labeller whose labels are the truth; may be left out when there is only one."""
     train_split: EvaluatedSplit = "train"
@@ -125,7 +127,8 @@ class FeaturesConfig(EvaluationConfig):
     stage: ClassVar[str | None] = "eval features"
 
     classes: str | tuple[str, ...] = "labels"
-    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table.
+    """Scored classes: ``labels``, every finding in the labels table; the list of a dataset (``nih14``, ``chexpert14``,
+    ``openi14``, ``vindr``, ``phantom``); findings (``[pneumonia, mass]``); or a file with a finding in each line.
     Images with exactly one of them present, and all others absent, are used."""
     labeller: str | None = None
     """Name of the labeller whose labels are the truth; may be left out when there is only one."""
@@ -204,7 +207,8 @@ class ReferencesConfig(EvaluationConfig):
     stage: ClassVar[str | None] = "eval references"
 
     classes: str | tuple[str, ...] = "labels"
-    """Class list of the vocabulary (``nih14``), vocabulary ids, or ``labels``: every finding in the labels table."""
+    """Scored classes: ``labels``, every finding in the labels table; the list of a dataset (``nih14``, ``chexpert14``,
+    ``openi14``, ``vindr``, ``phantom``); findings (``[pneumonia, mass]``); or a file with a finding in each line."""
     labeller: str | None = None
     """Name of the labeller whose labels are the truth; may be left out when there is only one."""
     strategies: tuple[Strategy, ...] | None = Field(None, min_length=1)
@@ -226,6 +230,23 @@ class ReferencesConfig(EvaluationConfig):
     """Number of findings with boxes, drawn at random, whose queries are scored with each cell hidden; 0 for none."""
     grid: int = Field(8, ge=2)
     """Cells along each side of a query in attribution."""
+
+
+def list_settings() -> list[tuple[str, str, Any, str]]:
+    """List the settings of every task.
+
+    Returns:
+        Rows of task (``all`` for what they share), setting, default and description.
+
+    Example:
+        >>> ("all", "seed", 0, "Seed of the bootstrap.") in list_settings()
+        True
+    """
+    shared = EvaluationConfig.model_fields
+    rows = [("all", name, field) for name, field in shared.items()]
+    for task, config in TASK_CONFIGS.items():
+        rows += [(task, name, field) for name, field in config.model_fields.items() if name not in shared]
+    return [(task, name, field.default, plain_text(field.description or "")) for task, name, field in rows]
 
 
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {

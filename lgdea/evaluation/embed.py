@@ -31,8 +31,9 @@ from lgdea.evaluation.encoders.protocol import (
     model_name,
     notes_of,
 )
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import ImageSource
 from lgdea.manifests import REMEDY, read_manifest, seal
+from lgdea.progress import track
 from lgdea.records.tables import read_frame
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ An image that cannot be read is named and left out; it never stops an evaluation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +18,6 @@ from lgdea.evaluation.encoders.protocol import Pixels
 if TYPE_CHECKING:
     from lgdea.imaging.frames import ImageCache
     from lgdea.records.archive import Archive
-
-T = TypeVar("T")
 
 
 class ImageSource:
@@ -90,16 +88,3 @@ class ImageSource:
             return self.read(image_id)
         except (DataError, OSError) as error:
             return str(error)
-
-
-def track(items: Iterable[T], description: str, total: int, step: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
-    """Pass ``items`` through with a progress bar on stderr, silent when that is no terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(description, total=total)
-        for item in items:
-            yield item
-            progress.advance(bar, step(item))

@@ -14,6 +14,7 @@ from lgdea import runs
 from lgdea.errors import DataError, LgdeaError, UsageError
 from lgdea.manifests import FILES, check_file, read_manifest, seal
 from lgdea.models.card import model_card
+from lgdea.models.folders import CONFIG, require_model
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.text_tower import load_tokenizer, rebuild_text_tower
@@ -23,7 +24,6 @@ from lgdea.version import __version__
 from lgdea.vocabulary.extension import LEXICON, using_vocabulary_of, write_lexicon
 
 FORMAT_VERSION = 5
-CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESS = "preprocess.json"
 CARD = "README.md"
@@ -85,7 +85,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
     """Load a model; its embeddings are bit for bit those of the saved one.
 
     Args:
-        folder: Model folder, written by :func:`save_model` or as ``model`` in the run folder of :func:`pretrain`.
+        folder: Model folder, written by :func:`save_model`, or the run folder of :func:`pretrain`.
         device: Torch device of the model (``cuda``).
 
     Returns:
@@ -106,9 +106,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> LgdeaModel:
     """
     from lgdea.imaging.transforms import Preprocess
 
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError("no such model folder", file=folder, remedy="check the path; `lgdea pretrain` makes one")
+    folder = require_model(folder)
     config = read_manifest(folder / CONFIG, what="model's file", remedy="copy the whole folder")
     version = config.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:

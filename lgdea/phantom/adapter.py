@@ -7,6 +7,7 @@ from typing import Any
 
 from lgdea.config import read_yaml
 from lgdea.phantom.generate import NAME, generate
+from lgdea.progress import show_progress
 from lgdea.records.archive import Archive
 
 DEFAULT = "default"
@@ -27,7 +28,8 @@ class PhantomAdapter:
             options: Laid over those of ``source``, such as ``studies=500`` or ``difficulty="hard"``.
         """
         settings = {} if str(source) == DEFAULT else read_yaml(source)
-        return generate(out, **{**settings, **options})
+        with show_progress("drawing studies") as progress:
+            return generate(out, progress=progress, **{**settings, **options})
 
 
 ADAPTER = PhantomAdapter()

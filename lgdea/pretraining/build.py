@@ -30,11 +30,8 @@ from lgdea.vocabulary.entailment import PRESENT
 _log = logging.getLogger(__name__)
 
 
-def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> LgdeaModel:
-    """Build the model with random or pretrained weights.
-
-    Grey values are normalised as the image tower's own processor says, else by the archive's statistics.
-    """
+def build_model(config: PretrainConfig, corpus: Corpus) -> LgdeaModel:
+    """Build the model with random or pretrained weights; :func:`set_preprocess` makes it whole."""
     torch.manual_seed(config.seed)
     image, text = config.image, config.text
     wordings = [wording for i in range(len(corpus.phrases)) for wording in corpus.phrases.wordings(i)]
@@ -62,9 +59,13 @@ def build_model(config: PretrainConfig, corpus: Corpus, pixels: Frames) -> Lgdea
         load_image_tower(model.image_tower, image.weights)
     elif image.freeze != "none" and not (names_weights(image.tower) if image.pretrained is None else image.pretrained):
         _log.warning("image tower %r is frozen at random weights; set image.pretrained or image.weights", image.tower)
-    mean, std = model.image_tower.normalisation or _grey_values(pixels)
-    model.preprocess = Preprocess(size=image.size, mean=mean, std=std, mode=image.mode)
     return model
+
+
+def set_preprocess(model: LgdeaModel, config: PretrainConfig, pixels: Frames) -> None:
+    """Normalise grey values as the image tower's own processor says, else by the archive's statistics."""
+    mean, std = model.image_tower.normalisation or _grey_values(pixels)
+    model.preprocess = Preprocess(size=config.image.size, mean=mean, std=std, mode=config.image.mode)
 
 
 def _grey_values(pixels: Frames) -> tuple[float, float]:
@@ -83,9 +84,9 @@ def stated_findings(corpus: Corpus, least: int = 5) -> list[str]:
 
 
 def build_training(
-    config: PretrainConfig, inputs: Inputs, process: ProcessInfo = SINGLE_PROCESS
+    config: PretrainConfig, inputs: Inputs, process: ProcessInfo = SINGLE_PROCESS, model: LgdeaModel | None = None
 ) -> tuple[Pretraining, PretrainData]:
-    """Build the module and its data for this process."""
+    """Build the module and its data for this process, of a model that :func:`build_model` has made, or a new one."""
     rank, processes = process.rank, process.processes
     corpus = inputs.corpus
     spec = config.objective.spec
@@ -96,7 +97,8 @@ def build_training(
         reports=config.data.unpaired_reports_per_device,
         pool=(pool[0] // processes, pool[1] // processes * spec.images, pool[2] // processes * spec.reports),
     )
-    model = build_model(config, corpus, inputs.pixels)
+    model = model or build_model(config, corpus)
+    set_preprocess(model, config, inputs.pixels)
     if config.speed.channels_last:
         model.image_tower.to(memory_format=torch.channels_last)
     targets = evidence_targets(corpus) if config.propagates else None

@@ -15,15 +15,18 @@ from lightning.pytorch.loggers import Logger
 
 from lgdea import runs
 from lgdea.errors import TrainingError
+from lgdea.imaging.frames import RECIPE, read_recipe
+from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import model_files, save_model
-from lgdea.pretraining.build import build_training
+from lgdea.pretraining.build import build_model, build_training
 from lgdea.pretraining.callbacks import CollapseCheck, Validation
 from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import calibrate_retrieval_head
 from lgdea.pretraining.frozen import FillCaches, plan_caches
 from lgdea.pretraining.graph_refresh import GraphRefreshCallback
-from lgdea.pretraining.inputs import Inputs, check_inputs, input_files, read_inputs
+from lgdea.pretraining.inputs import IMAGE_CACHE, Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.sharding import FSDP, trainer_settings, whole_state
 from lgdea.training.callbacks import checkpoint_step, newest_checkpoint
@@ -116,6 +119,7 @@ class PretrainRun:
     module: Pretraining
     data: PretrainData
     inputs: Inputs
+    model: LgdeaModel
 
     def __init__(self, config: PretrainConfig, out: str | Path, *, logger: Any = None, callbacks: Any = None) -> None:
         self.config = config
@@ -143,6 +147,7 @@ class PretrainRun:
                 config=self.config.model_dump(mode="json"),
                 inputs=input_files(self.config),
                 free=FREE_KEYS,
+                untrained=self._list_remakes() if self.start is None else None,
             )
         self.finished = resumed and runs.is_finished(self.out)
         if self.finished:
@@ -153,13 +158,25 @@ class PretrainRun:
                 self.loggers += make_loggers(spec, folder=self.out, first_step=checkpoint_step(self.start))
             self.trainer.loggers += self.loggers
         L.seed_everything(self.config.seed, verbose=False)
-        self.inputs = read_inputs(self.config, self.out)
-        self.module, self.data = build_training(self.config, self.inputs, self.process)
+        self.inputs = read_inputs(self.config, self.out, before_images=self._build_model)
+        self.module, self.data = build_training(self.config, self.inputs, self.process, self.model)
         root = self.config.data.feature_cache or self.out / "feature_cache"
         precision = str(self.trainer.precision)
         self.fill_caches.caches = plan_caches(self.config, self.module, self.data, root, precision)
         if self.trainer.is_global_zero:
             _log.info("training on %s", ", ".join(f"{n} {what}" for what, n in self.inputs.corpus.counts().items()))
+
+    def _build_model(self, corpus: Corpus) -> None:
+        self.model = build_model(self.config, corpus)
+
+    def _list_remakes(self) -> list[str]:
+        """What a run that has trained nothing may have left and another configuration would make otherwise."""
+        made = ["graph", "feature_cache", METRICS]
+        frames = self.out / IMAGE_CACHE
+        fits = not (frames / RECIPE).exists() or read_recipe(frames) == {
+            **read_recipe(frames), "size": self.config.image.size, "mode": self.config.image.mode
+        }  # fmt: skip
+        return made if fits else [*made, IMAGE_CACHE]
 
     def train(self) -> None:
         """Train to the last step, from the newest checkpoint if there is one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,12 @@ from lgdea.imaging.frames import Frames, ImageCache
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus, build_corpus, training_states, without_images
 from lgdea.pretraining.validation import ValidationSet, validation_set
+from lgdea.progress import show_progress
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing
+
+IMAGE_CACHE = "image_cache"
+"""Folder of the frames in a run, where the configuration names no other."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,20 @@ class Inputs:
     validation_pixels: NDArray[np.uint8]
 
 
-def read_inputs(config: PretrainConfig, out: Path) -> Inputs:
-    """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk)."""
+def read_inputs(config: PretrainConfig, out: Path, before_images: Callable[[Corpus], None] | None = None) -> Inputs:
+    """Read archive, evidence and pairing, and bring all images to the model's frame (cached on disk).
+
+    Args:
+        config: The resolved configuration.
+        out: Run folder.
+        before_images: Called with the corpus before any image is read, which may take hours: builds what may fail.
+    """
     archive = Archive.open(config.data.archive)
     evidence = _read_evidence(config)
     corpus = build_corpus(archive, evidence, read_pairing(config.data.pairing), source=config.data.pairing)
+    _check_corpus(config, corpus)
+    if before_images is not None:
+        before_images(corpus)
     validation = None
     if config.validation.max_images:
         settings = {"max_images": config.validation.max_images, "seed": config.seed}
@@ -114,10 +128,11 @@ def _check_corpus(config: PretrainConfig, corpus: Corpus) -> None:
 
 
 def _cache(config: PretrainConfig, out: Path, archive: Archive, wanted: list[str]) -> ImageCache:
-    folder = config.data.image_cache or out / "image_cache"
+    folder = config.data.image_cache or out / IMAGE_CACHE
     items = [(image, archive.image_path(image)) for image in wanted]
     size, mode, workers = config.image.size, config.image.mode, config.data.cache_workers
-    cache = build_cache(items, folder, size, workers, mode=mode, bits=archive.image_bits)
+    with show_progress("reading images") as progress:
+        cache = build_cache(items, folder, size, workers, mode=mode, bits=archive.image_bits, progress=progress)
     if not any(image in cache for image in wanted):
         first = (cache.rejects() or [{"reason": "no images"}])[0]["reason"]
         raise DataError(f"no image can be read ({first})", file=archive.folder, remedy="check image_root")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lgdea.config import explain
@@ -33,14 +36,17 @@ class Card(BaseModel):
     prose: str = Field(min_length=1)
 
 
-def load_card(name: str) -> Card:
-    """Read and validate the card ``data_cards/<name>.md``.
+def load_card(name: str | Path) -> Card:
+    """Read and validate a card.
+
+    Args:
+        name: Name of a card of lgdea, or the path of a file.
 
     Raises:
         UsageError: There is no such card.
         DataError: It has no YAML head, or a field is missing, unknown or of the wrong type.
     """
-    file = f"data_cards/{name}.md"
+    file = str(name) if isinstance(name, Path) else f"data_cards/{name}.md"
     head, prose = _split(card_text(name), file)
     try:
         fields = parse_yaml(head)
@@ -54,17 +60,46 @@ def load_card(name: str) -> Card:
         raise DataError(explain(error), file=file, remedy="correct the head") from None
 
 
-def card_text(name: str) -> str:
+def card_of(adapter: object) -> str | Path | None:
+    """Return the name or file of a dataset's card, None where it has none.
+
+    Args:
+        adapter: The dataset's adapter. Its ``card`` is a path, or a name: of a card of lgdea, or of a file of this name
+            and the ending ``.md`` beside its own module.
+    """
+    card = getattr(adapter, "card", None)
+    if not card or isinstance(card, Path):
+        return card or None
+    module = sys.modules.get(type(adapter).__module__)
+    if str(card) not in _shipped_cards() and module is not None and module.__file__:
+        return Path(module.__file__).with_name(f"{str(card).removesuffix('.md')}.md")
+    return str(card)
+
+
+def card_text(name: str | Path) -> str:
     """The card as it is written.
+
+    Args:
+        name: Name of a card of lgdea, or the path of a file.
 
     Raises:
         UsageError: There is no such card.
     """
+    if isinstance(name, Path):
+        try:
+            return name.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            remedy = "ship it with the package that has the dataset, or set card = None"
+            raise UsageError(f"the data card cannot be read ({error})", file=name, remedy=remedy) from None
     cards = shipped("data_cards")
-    known = sorted(file.name.removesuffix(".md") for file in cards.iterdir() if file.name.endswith(".md"))
+    known = _shipped_cards()
     if name not in known:
         raise UsageError(f"no data card {name!r}", remedy=f"known are {', '.join(known)}")
     return (cards / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _shipped_cards() -> list[str]:
+    return sorted(f.name.removesuffix(".md") for f in shipped("data_cards").iterdir() if f.name.endswith(".md"))
 
 
 def _split(text: str, file: str) -> tuple[str, str]:

@@ -27,10 +27,12 @@ def merge(
     """Write one archive with the rows of all ``archives``; image files stay where they are.
 
     A patient whom several archives share keeps one side: the archives must agree on it, as those split by the same
-    seed do.
+    seed do. A study that stands in two archives, in one with its images and in the other with its reports (two exports
+    of one hospital, built under one dataset name), is joined: that is its link.
 
     Args:
-        archives: Two or more; no id may stand in two of them.
+        archives: Two or more; no id may stand in two of them, but for studies whose images are in one alone and whose
+            reports are in one alone.
         out: Folder of the new archive.
         name: Its name; None joins the names by ``+``.
         seed: Split all patients anew with this seed; None keeps the splits as they are.
@@ -46,6 +48,8 @@ def merge(
     tables: dict[str, Rows] = {}
     for table in TABLES:
         parts = [getattr(archive, table) for archive in archives]
+        if table == "studies":
+            parts = _join_studies(parts, archives)
         _refuse_clashes(table, parts, archives)
         tables[table] = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     studies = pd.DataFrame(tables["studies"])
@@ -74,6 +78,43 @@ def merge(
     return write_archive(out, name or "+".join(a.name for a in archives), tables, root, info, extras)
 
 
+def _join_studies(parts: list[pd.DataFrame], archives: Sequence[Archive]) -> list[pd.DataFrame]:
+    """The studies of each archive, without those that an earlier one has and that complete each other.
+
+    What only the later one knows of a study (age, view, day) is added to the earlier one's row.
+    """
+    joined: list[pd.DataFrame] = []
+    for archive, whole in zip(archives, parts, strict=True):
+        part = whole
+        for place, earlier in enumerate(joined):
+            both = part["study_id"][part["study_id"].isin(earlier["study_id"])]
+            before = archives[place]
+            sides = [set(a.images["study_id"]) & set(both) for a in (before, archive)]
+            texts = [set(a.reports["study_id"]) & set(both) for a in (before, archive)]
+            if both.empty or sides[0] & sides[1] or texts[0] & texts[1]:
+                continue
+            _refuse_other_patient(earlier, part, both, archive)
+            known = earlier.set_index("study_id")
+            joined[place] = known.combine_first(part.set_index("study_id").loc[list(both)]).loc[known.index]
+            joined[place] = joined[place].reset_index()[list(earlier.columns)].astype(earlier.dtypes)
+            part = part[~part["study_id"].isin(both)]
+        joined.append(part)
+    return joined
+
+
+def _refuse_other_patient(earlier: pd.DataFrame, later: pd.DataFrame, both: pd.Series, archive: Archive) -> None:
+    patients = [frame.set_index("study_id").loc[list(both), "patient_id"] for frame in (earlier, later)]
+    apart = patients[0] != patients[1]
+    if apart.any():
+        first = patients[0].index[apart][0]
+        raise DataError(
+            f"is of patient {patients[1][first]!r} here and of {patients[0][first]!r} in another archive",
+            file=archive.folder / "studies.parquet",
+            row=first,
+            remedy="correct one of the exports",
+        )
+
+
 def _refuse_clashes(table: str, parts: list[pd.DataFrame], archives: Sequence[Archive]) -> None:
     if table not in KEYS:
         return
@@ -86,7 +127,7 @@ def _refuse_clashes(table: str, parts: list[pd.DataFrame], archives: Sequence[Ar
                 f"{len(clash)} ids stand in {owner[clash.iloc[0]]!r} too",
                 file=archive.folder / f"{table}.parquet",
                 row=clash.iloc[0],
-                remedy="give each archive's ids a prefix of its own, or merge it only once",
+                remedy="build it under another dataset name (--option dataset=NAME), or merge it only once",
             )
         owner |= dict.fromkeys(ids, archive.name)
 

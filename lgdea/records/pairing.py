@@ -35,7 +35,7 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
 
     Raises:
         UsageError: ``fraction`` is outside [0, 1].
-        DataError: The studies have no split.
+        DataError: The studies have no split, or no training study has both sides.
     """
     if not 0 <= fraction <= 1:
         raise UsageError(f"the paired fraction {fraction} is not in [0, 1]", remedy="0.05 means 5%")
@@ -46,8 +46,14 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
     has_image = studies["study_id"].isin(archive.images["study_id"])
     has_report = studies["study_id"].isin(archive.reports["study_id"])
     candidates = studies.loc[has_image & has_report & (studies["split"] == "train"), "patient_id"].unique()
+    if fraction > 0 and not len(candidates):
+        raise DataError(
+            "has no training study with an image and a report, so nothing can be linked",
+            file=archive.folder,
+            remedy="join images and reports by their study: `lgdea data merge`, or name links: `lgdea data link`",
+        )
     order = sorted(candidates, key=lambda patient: (patient_position(seed, patient, "pairing"), patient))
-    count = max(1, int(fraction * len(order) + 0.5)) if fraction > 0 and order else 0
+    count = max(1, int(fraction * len(order) + 0.5)) if fraction > 0 else 0
     linked = has_image & has_report & (studies["split"] == "train") & studies["patient_id"].isin(order[:count])
     state = pd.Series("unlinked", index=studies.index)
     state[linked] = "paired"

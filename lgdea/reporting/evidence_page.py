@@ -30,6 +30,7 @@ from lgdea.reporting.evidence_counts import (
     reads_by_layout,
 )
 from lgdea.reporting.evidence_payload import Content, choose, payload
+from lgdea.reporting.page_file import claim_page
 from lgdea.reporting.template import fill
 from lgdea.runs import now, write_text
 from lgdea.vocabulary import load_vocabulary
@@ -49,6 +50,7 @@ def build_evidence_page(
     against: str | Path | None = None,
     limit: int = 2000,
     seed: int = 0,
+    overwrite: bool = True,
 ) -> Path:
     """Write the page.
 
@@ -61,6 +63,7 @@ def build_evidence_page(
         limit: How many reports the page holds at most. Those that differ from the gold or from the other run, or that
             have refused units, come first; the rest are drawn so that every finding is represented.
         seed: Of that draw.
+        overwrite: Whether a file that is no page of the same folders is replaced.
 
     Returns:
         ``out``.
@@ -69,7 +72,9 @@ def build_evidence_page(
         UsageError: A folder is missing or unfinished, or the archive does not hold the gold.
         DataError: A file is damaged.
     """
+    out = Path(out)
     folders = [Path(evidence), *([] if against is None else [Path(against)])]
+    end = claim_page(out, [*folders, archive.folder, gold], overwrite)
     names = _names(folders)
     asked = [reports_asked(folder, archive) for folder in folders]
     runs = [
@@ -113,9 +118,8 @@ def build_evidence_page(
         "seed": seed,
         "data": payload(content, chosen, names, None if gold is None else _gold_name(gold)),
     }
-    out = Path(out)
     styles, scripts = ["style.css", "evidence_page.css"], ["tip.js", "evidence_page.js"]
-    write_text(out, fill("evidence_page.html.j2", styles=styles, scripts=scripts, **context))
+    write_text(out, fill("evidence_page.html.j2", styles=styles, scripts=scripts, **context) + end)
     return out
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from lgdea.progress import track
 from lgdea.reporting.highlight import HighlightSpan, highlight
 from lgdea.reporting.overlays import data_uri, heat_layer, photo
 
@@ -93,7 +94,10 @@ def choose_images(archive: Archive, models: Mapping[str, HeatMapper], *, count: 
     # The n-th pair of a finding waits until every finding has had its n-1 pairs; the same for images.
     pairs = pairs.assign(turn=pairs.groupby("finding").cumcount(), again=pairs.groupby("image_id").cumcount())
     pairs = pairs.sort_values(["turn", "again", "order"], kind="stable").head(count)
-    return [_image(archive, boxes, str(pair.image_id), str(pair.shown_phrase), models) for pair in _rows(pairs)]
+    return [
+        _image(archive, boxes, str(pair.image_id), str(pair.shown_phrase), models)
+        for pair in track(_rows(pairs), "drawing heat maps", len(pairs))
+    ]
 
 
 def image_examples(
@@ -103,7 +107,7 @@ def image_examples(
     boxes = _phrased_boxes(archive)
     known = set(zip(boxes["image_id"], boxes["shown_phrase"], strict=True)) if len(boxes) else set()
     examples = {}
-    for image_id, phrase in pairs:
+    for image_id, phrase in track(pairs, "drawing the worst cases", len(pairs)):
         if (image_id, phrase) in known and archive.image_path(image_id).exists():
             examples[image_id, phrase] = _image(archive, boxes, image_id, phrase, models)
     return examples

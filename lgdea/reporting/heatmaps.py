@@ -21,9 +21,10 @@ from lgdea.config import Config
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.encoders.protocol import ImageEncoder, Pixels, as_evaluable, model_name
 from lgdea.evaluation.encoders.registry import local_folder
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.tasks import common
 from lgdea.imaging.boxes import LEVEL, boxes_of_map
+from lgdea.progress import track
 from lgdea.reading import read_json
 from lgdea.reporting.overlays import overlay, to_png, with_legend
 from lgdea.reporting.palette import BOX, FOUND_BOX

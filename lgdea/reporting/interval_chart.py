@@ -83,7 +83,7 @@ def interval_chart(title: str, rows: Sequence[MetricRow], labels: Sequence[str],
         return left + (min(max(value, low), high) - low) / (high - low) * (WIDTH - left - RIGHT)
 
     parts = [
-        _legend(labels, colours, left, any(r.chance is not None for r in rows)),
+        _legend(labels, colours, left, " or ".join(dict.fromkeys(r.reference for r in rows if r.chance is not None))),
         *(_band(i, step) for i in range(0, len(rows), 2)),
     ]
     parts += [_tick(at(x), bottom, short_number(x)) for x in round_ticks(low, high, 6)]
@@ -135,7 +135,7 @@ def _style() -> str:
     )
 
 
-def _legend(labels: Sequence[str], colours: Mapping[str, int], left: float, chance: bool) -> Markup:
+def _legend(labels: Sequence[str], colours: Mapping[str, int], left: float, reference: str) -> Markup:
     parts, x = [], float(left)
     for label in labels:
         parts.append(
@@ -145,8 +145,8 @@ def _legend(labels: Sequence[str], colours: Mapping[str, int], left: float, chan
             + Markup('<text x="{:.1f}" y="15">{}</text>').format(x + 13, _cut(label, 40))
         )
         x += 13 + CHARACTER * min(len(label), 40) + 22
-    if chance:
-        parts.append(_chance(x, 4, 18) + Markup('<text x="{:.1f}" y="15">chance</text>').format(x + 9))
+    if reference:
+        parts.append(_chance(x, 4, 18) + Markup('<text x="{:.1f}" y="15">{}</text>').format(x + 9, reference))
     return Markup("").join(parts)
 
 

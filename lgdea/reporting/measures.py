@@ -16,6 +16,7 @@ from lgdea.evaluation.results.metric_facts import (
     headline_metrics,
     is_defined,
     metric_name,
+    reference_name,
     score_names,
 )
 from lgdea.evaluation.results.result import Result, Value, list_results
@@ -43,6 +44,10 @@ class Cell:
         return self.p_value if self.p_holm is None else self.p_holm
 
 
+FEW = 30
+"""Items below which an interval is too narrow to be believed (docs/metrics.md, Intervals)."""
+
+
 @dataclass(frozen=True)
 class MetricRow:
     """One metric of one task (or of one class of it), a cell per model."""
@@ -59,6 +64,16 @@ class MetricRow:
     def position(self, value: float) -> float:
         """Position of ``value`` on the row's scale, in percent, clipped to it."""
         return 100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
+    @property
+    def reference(self) -> str:
+        """What the level beside it is: ``prior``, ``prevalence`` or ``chance``."""
+        return reference_name(self.metric)
+
+    @property
+    def few(self) -> bool:
+        """True when there are too few items to judge by."""
+        return self.n < FEW
 
     @property
     def n(self) -> int:

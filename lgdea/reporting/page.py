@@ -14,6 +14,7 @@ from lgdea.errors import UsageError
 from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.reporting import counts, examples, measures
 from lgdea.reporting.curves import Curve, line_chart
+from lgdea.reporting.page_file import claim_page
 from lgdea.reporting.palette import series_index
 from lgdea.reporting.run_folder import PretrainingRun, read_run
 from lgdea.reporting.template import fill, grouped
@@ -48,6 +49,7 @@ def build_report(
     examples: int = 6,
     replicates: int = 1000,
     seed: int = 0,
+    overwrite: bool = True,
 ) -> Path:
     """Write one HTML file about ``runs`` and ``results``; a part that is not given is left out of the page.
 
@@ -63,19 +65,23 @@ def build_report(
         examples: How many reports and how many images to show.
         replicates: Of the intervals and tests of differences; 0 for neither.
         seed: Seed of their random choice.
+        overwrite: Whether a file that is no page of the same folders is replaced.
 
     Returns:
         ``out``.
 
     Raises:
-        UsageError: Nothing to report on, or a folder is missing or holds something else, or the evidence is not of
-            all the archive's reports.
+        UsageError: Nothing to report on, ``out`` is something else that is not to be replaced, a folder is missing or
+            holds something else, or the evidence is not of all the archive's reports.
         DataError: A file is broken.
     """
     if not runs and not results and archive is None:
         raise UsageError("nothing to report on", remedy="give a run folder, a results folder or an archive")
     if evidence is not None and archive is None:
         raise UsageError("evidence needs its archive", file=evidence, remedy="give the archive that was extracted")
+    out = Path(out)
+    places = [part for label, folder in (*runs.items(), *results.items()) for part in (label, Path(folder))]
+    end = claim_page(out, [*places, archive, evidence], overwrite)
     read = [read_run(label, Path(folder)) for label, folder in _baseline_last(runs).items()]
     baseline = next(iter(results), None)
     tables = measures.task_tables(_baseline_last(results), baseline=baseline, replicates=replicates)
@@ -92,8 +98,7 @@ def build_report(
         require_all_reports(evidence, opened)
         units = read_evidence(evidence)
     context = _context(read, tables, opened, units, baseline=baseline, count=examples, seed=seed)
-    out = Path(out)
-    write_text(out, render(title=title, note=note, generated=now(), **context))
+    write_text(out, render(title=title, note=note, generated=now(), **context) + end)
     return out
 
 

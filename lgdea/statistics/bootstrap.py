@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lgdea.progress import track
+
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """Weights (R, N) to values (R,) or (R, M)."""
@@ -61,7 +63,8 @@ def cluster_bootstrap(
     blank = np.full(np.shape(value), np.nan)
     if replicates == 0 or len(np.unique(clusters)) < 2:
         return Interval(value, blank, blank)
-    draws = np.concatenate([np.asarray(statistic(w)) for w in cluster_weights(clusters, replicates, seed)])
+    blocks = track(cluster_weights(clusters, replicates, seed), "drawing patients for intervals", replicates, len)
+    draws = np.concatenate([np.asarray(statistic(weights)) for weights in blocks])
     if centred:
         with np.errstate(invalid="ignore"):  # an infinite value has no bounds
             draws = draws + (value - _mean(draws))
@@ -266,7 +269,8 @@ def swap_tests(
     observed = np.asarray(statistic(a) - statistic(b), np.float64)
     rng = np.random.default_rng(seed)
     beyond = np.zeros(len(observed))
-    for _ in range(replicates if not np.isnan(observed).all() else 0):
+    count = replicates if not np.isnan(observed).all() else 0
+    for _ in track(range(count), "exchanging models for tests", count):
         swap = rng.integers(2, size=len(names)).astype(bool)[codes].reshape(-1, *[1] * (a.ndim - 1))
         beyond += statistic(np.where(swap, b, a)) - statistic(np.where(swap, a, b)) >= observed - 1e-12
     p_values = np.where(np.isnan(observed), np.nan, (1 + beyond) / (1 + replicates))

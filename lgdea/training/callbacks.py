@@ -11,11 +11,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 from torch import Tensor
 
 from lgdea.errors import StoppedError, TrainingError
+from lgdea.progress import PlainProgress, make_bar
 
 KEEP_CHECKPOINTS = 2
 SUFFIX = ".ckpt"
@@ -178,40 +178,44 @@ class LossCheck(Callback):
 
 
 class ProgressLine(Callback):
-    """Show a progress bar with the loss; nothing where there is no terminal.
+    """Show a progress bar with the loss; where there is no terminal, a line now and then.
 
     Args:
-        what: What is done, in the bar.
-        console: Where it is shown.
+        what: What is done.
     """
 
-    def __init__(self, what: str, console: Console | None = None) -> None:
+    def __init__(self, what: str) -> None:
         self.what = what
-        columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        shown = [TextColumn(c) if isinstance(c, str) else c for c in columns]
-        console = console or Console(stderr=True)
-        self._progress = Progress(*shown, TextColumn("loss {task.fields[loss]}"), console=console)
-        self._progress.disable = not console.is_terminal
+        self._bar = make_bar(TextColumn("loss {task.fields[loss]}"), transient=False)
+        self._lines: PlainProgress | None = None
         self._task: Any = None
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Show the bar."""
-        if trainer.is_global_zero:
-            self._task = self._progress.add_task(
-                self.what, total=trainer.max_steps, completed=trainer.global_step, loss="-"
-            )
-            self._progress.start()
+        if not trainer.is_global_zero:
+            return
+        if self._bar.disable:
+            self._lines = PlainProgress(self.what, trainer.global_step)
+            return
+        self._task = self._bar.add_task(self.what, total=trainer.max_steps, completed=trainer.global_step, loss="-")
+        self._bar.start()
 
     def on_train_batch_end(self, trainer: L.Trainer, _: L.LightningModule, outputs: Any, *__: Any) -> None:
         """Move the bar."""
-        if self._task is not None and trainer.global_step % 5 == 0:
-            loss = float(outputs["loss"] if isinstance(outputs, dict) else outputs)
-            self._progress.update(self._task, completed=trainer.global_step, loss=f"{loss:.3f}")
+        step = trainer.global_step
+        if self._task is not None and step % 5 == 0:
+            self._bar.update(self._task, completed=step, loss=f"{_loss(outputs):.3f}")
+        elif self._lines is not None and self._lines.is_due(step, trainer.max_steps):
+            self._lines.update(step, trainer.max_steps, f", loss {_loss(outputs):.3f}")
 
     def on_train_end(self, *_: Any) -> None:
         """Leave the finished bar."""
-        self._progress.stop()
+        self._bar.stop()
 
     def on_exception(self, *_: Any) -> None:
         """Restore the terminal."""
-        self._progress.stop()
+        self._bar.stop()
+
+
+def _loss(outputs: Any) -> float:
+    return float(outputs["loss"] if isinstance(outputs, dict) else outputs)

@@ -76,6 +76,9 @@ def make_trainer(
             num_sanity_val_steps=0,
         )
     except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
+        wanted = settings["accelerator"]
+        if wanted not in ("auto", "cpu") and "backend" in str(error):
+            raise ConfigError(f"trainer: there is no {wanted} here", remedy="set trainer.accelerator=cpu") from None
         raise ConfigError(
             f"trainer: Lightning refuses it ({str(error).strip().splitlines()[0]})", remedy="change the trainer block"
         ) from None

@@ -190,6 +190,11 @@ class Vocabulary:
         """Return the structure id for another dataset's word, None when the vocabulary has none for it."""
         return self._find_code(self._anatomy_codes, system, code)
 
+    @property
+    def class_lists(self) -> tuple[str, ...]:
+        """Names that :meth:`classes` knows."""
+        return (*_CLASS_ORDER, "phantom")
+
     def classes(self, system: str) -> list[ScoredClass]:
         """The classes that a dataset scores, each as a set of findings.
 
@@ -201,9 +206,7 @@ class Vocabulary:
             keys = [key for key, f in self.findings.items() if f.kind != "normality"]
             return [ScoredClass(key, self.descendants(key)) for key in keys]
         if system not in _CLASS_ORDER:
-            raise UsageError(
-                f"no scored classes for {system!r}", remedy=f"known: {', '.join([*_CLASS_ORDER, 'phantom'])}"
-            )
+            raise UsageError(f"no scored classes for {system!r}", remedy=f"known: {', '.join(self.class_lists)}")
         coded = {name: self.from_code(system, name) for name in _CLASS_ORDER[system]}
         roots = {key for key in coded.values() if key is not None}
         result = []

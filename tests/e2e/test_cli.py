@@ -30,6 +30,7 @@ VERBS = [
     ("extract", "diff"),
     ("extract", "review"),
     ("extract", "corrections"),
+    ("extract", "apply"),
     ("prompts", "list"),
     ("prompts", "show"),
     ("prompts", "check"),

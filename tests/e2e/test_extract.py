@@ -44,7 +44,7 @@ def thousands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_first_look_and_the_whole(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run_lgdea(capsys, "extract", few, "--out", tmp_path / "look", "--limit", "1", "--json")
-    summary = json.loads(out)
+    summary = json.loads(out)["result"]
     assert (code, summary["reports"], summary["units"]) == (0, 1, 1)
     code, out, err = run_lgdea(capsys, "extract", few, "--out", tmp_path / "all", "--max-rejected", "0.3")
     assert code == 0, err

@@ -42,7 +42,7 @@ def test_a_killed_run_resumes_and_every_report_has_one_outcome(model, archive, t
 
     done = _run(archive, out, model, "--max-rejected", "1", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["reports"] == len(REPORTS)  # vLLM's own messages stay off stdout
+    assert json.loads(done.stdout)["result"]["reports"] == len(REPORTS)  # vLLM's own messages stay off stdout
     records = _records(out)
     assert records[: len(kept)] == kept  # nothing was asked again, nothing lost
     outcome = {record["report_id"]: record for record in records}

@@ -31,6 +31,7 @@ from lgdea.evaluation.encoders.load import LIBRARIES
 from lgdea.evaluation.encoders.parts import EncoderComponents, TextEncoder
 from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Floats, ImageEncoder, Pixels, as_image_encoder
+from lgdea.models.folders import model_folder, require_model
 from lgdea.models.own_code import never_run
 
 BATCH = 64
@@ -185,17 +186,14 @@ def local_folder(name: str) -> Path | None:
     """The folder that a model's name points at, for hashing; None when the name is one of a hub or library."""
     library, _, rest = name.partition(":")
     path = Path(rest.removesuffix(RANDOM).removeprefix("local-dir:") if library in LIBRARIES else name)
-    return path if path.is_dir() else None
+    return model_folder(path) if path.is_dir() else None
 
 
 def _lgdea_model(folder: Path, device: str) -> ImageEncoder:
     from lgdea.models.serialization import load_model
 
-    if not folder.is_dir():
-        known = ", ".join(f"{library}:NAME" for library in LIBRARIES)
-        raise UsageError(
-            "no such model folder", file=folder, remedy=f"check the path, or write {known} or python:MODULE:FACTORY"
-        )
+    known = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+    folder = require_model(folder, remedy=f"check the path, or write {known} or python:MODULE:FACTORY")
     return as_image_encoder(load_model(folder, device))
 
 

@@ -64,6 +64,20 @@ _WRITTEN |= {f"rouge{kind.lower()}": f"ROUGE-{kind}" for kind in ("1", "2", "L")
 _WRITTEN |= {f"ndcg@{k}": f"nDCG@{k}" for k in (1, 5, 10, 50, 100)}
 
 
+def reference_name(metric: str) -> str:
+    """Name the level that a metric is drawn beside: ``prior``, ``prevalence`` or ``chance``.
+
+    Args:
+        metric: The metric's name, as the task writes it.
+
+    Example:
+        >>> [reference_name(name) for name in ("auroc_macro", "pointing_macro", "auprc_macro")]
+        ['chance', 'prior', 'prevalence']
+    """
+    level = chance_metric(metric)
+    return next((name for name in ("prior", "prevalence") if name in level), "chance")
+
+
 def score_names(found: Sequence[Mapping[str, Value]]) -> list[str]:
     """Metric names in order, without those that are the one chance level of another one or no score."""
     names = list(dict.fromkeys(name for metrics in found for name in metrics))

@@ -21,13 +21,14 @@ from lgdea.evaluation.encoders.protocol import (
     model_name,
     notes_of,
 )
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.metrics import change as metrics
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import change_difference as difference
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.change_items import items_of, pairs_of, truth_of
 from lgdea.evaluation.tasks.graded import units_of
+from lgdea.progress import track
 from lgdea.statistics.bootstrap import cluster_bootstrap, side_by_side, weighted_mean
 
 if TYPE_CHECKING:

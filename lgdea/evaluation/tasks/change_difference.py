@@ -14,10 +14,11 @@ from lgdea.comparison.change.states import COARSE, STATES
 from lgdea.errors import DataError
 from lgdea.evaluation.config import ChangeConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.metrics.change import balanced_accuracy
 from lgdea.evaluation.tasks.change_items import items_of, pairs_of, truth_of
 from lgdea.evaluation.tasks.zero_shot import class_scores
+from lgdea.progress import track
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive

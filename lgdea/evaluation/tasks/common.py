@@ -13,7 +13,8 @@ from lgdea.config import validate
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import EvaluationConfig
 from lgdea.evaluation.encoders.protocol import ImageEncoder, frame_of, l2_normalize
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import ImageSource
+from lgdea.progress import track
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -92,11 +93,10 @@ def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:
     if not names:
         raise DataError("has no labels", file=archive.folder, remedy="choose an archive with labels")
     if labeller is None and len(names) > 1:
-        one = f"labeller={names[0]}"
         raise UsageError(
             f"has labels by {', '.join(names)}",
             file=archive.folder,
-            remedy=f"choose one: {one} in Python, --set {one} of `lgdea eval`, --labeller of `lgdea heatmap`",
+            remedy=f"choose one: --labeller {names[0]} (labeller={names[0]!r} in Python)",
         )
     chosen = labeller or names[0]
     if chosen not in names:
@@ -144,18 +144,16 @@ def roots(scored: ScoredClass) -> list[str]:
 
 
 def scored_classes(wanted: str | tuple[str, ...], labels: pd.DataFrame) -> list[ScoredClass]:
-    """The classes that a configuration names: those of a list of the vocabulary, of vocabulary ids, or of the labels.
+    """The classes that a configuration names: all findings of the labels, or a list of them.
+
+    The lists are those of :mod:`lgdea.vocabulary.class_lists`.
 
     Raises:
-        UsageError: There is no such list or id.
+        UsageError: There is no such list, file or finding.
     """
-    from lgdea.vocabulary import ScoredClass, load_vocabulary
+    from lgdea.vocabulary import class_lists
 
-    vocabulary = load_vocabulary()
-    if isinstance(wanted, str) and wanted != "labels":
-        return vocabulary.classes(wanted)
-    names = sorted(labels["finding"].unique()) if wanted == "labels" else list(wanted)
-    return [ScoredClass(name, vocabulary.descendants(name)) for name in names]
+    return class_lists.scored_classes(sorted(labels["finding"].unique()) if wanted == class_lists.LABELS else wanted)
 
 
 def embed_images(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lgdea.comparison.entity.model import EntityModel
 from lgdea.comparison.entity.ranking import EntityViews, rerank
 from lgdea.errors import DataError
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import ImageSource
+from lgdea.progress import track
 
 Floats = NDArray[np.float32]
 

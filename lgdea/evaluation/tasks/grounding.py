@@ -10,12 +10,12 @@ import pandas as pd
 from lgdea.errors import DataError
 from lgdea.evaluation.config import GroundingConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, Pixels, as_evaluable, model_name, notes_of
-from lgdea.evaluation.images import track
 from lgdea.evaluation.metrics import grounding as metrics
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.grounding_boxes import KINDS, BoxScores, average_precisions, score_boxes
 from lgdea.evaluation.tasks.grounding_prior import add_prior
+from lgdea.progress import track
 from lgdea.statistics.bootstrap import class_means, cluster_bootstrap, side_by_side, weighted_mean
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from lgdea.evaluation.config import FeaturesConfig
 from lgdea.evaluation.encoders.protocol import ImageEncoder, check_output, l2_normalize
-from lgdea.evaluation.images import track
 from lgdea.evaluation.markers import burn
 from lgdea.evaluation.metrics import separability
 from lgdea.evaluation.results.result import Value
 from lgdea.evaluation.tasks.classifiers import nearest_mean
 from lgdea.evaluation.tasks.features_values import Codes, Tables, definition_id, intervals
+from lgdea.progress import track
 from lgdea.statistics.bootstrap import weighted_mean
 
 if TYPE_CHECKING:

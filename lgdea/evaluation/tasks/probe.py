@@ -17,6 +17,7 @@ from lgdea.evaluation.metrics import classification as metrics
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.classifiers import LinearProbe, Standardised, neighbour_scores, nested_subsets
+from lgdea.progress import track
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
 from lgdea.statistics.roc import auroc, weighted_auroc
 
@@ -172,17 +173,14 @@ def _score(train: _Part, choose: _Part | None, test: _Part, names: list[str], co
     queries = [part.vectors for part in ([test] if unchosen or choose is None else [test, choose])]
     validation = None if unchosen or choose is None else choose.truth
 
+    draws = [(fraction, mask) for fraction, masks in subsets.items() for mask in masks]
+    for fraction, mask in track(draws, "training probes", len(draws)):
+        truth, vectors = train.truth[mask], train.vectors[mask]
+        by_cost = linear.label_scores(scale(vectors), truth, [scale(q) for q in queries], costs)
+        _keep(result, f"linear@{100 * fraction:g}%", by_cost, validation)
+        by_votes = _by_neighbours(vectors, truth, queries, neighbours, config)
+        _keep(result, f"knn@{100 * fraction:g}%", by_votes, validation)
     for fraction, masks in subsets.items():
-        for mask in masks:
-            truth, vectors = train.truth[mask], train.vectors[mask]
-            by_cost = linear.label_scores(scale(vectors), truth, [scale(q) for q in queries], costs)
-            _keep(result, f"linear@{100 * fraction:g}%", by_cost, validation)
-            _keep(
-                result,
-                f"knn@{100 * fraction:g}%",
-                _by_neighbours(vectors, truth, queries, neighbours, config),
-                validation,
-            )
         result.notes += _subset_notes(fraction, [train.truth[mask] for mask in masks], train, masks, names)
     result.by_setting = dict(sorted(result.by_setting.items(), key=lambda s: PROBES.index(s[0].split("@")[0])))
     result.notes += linear.notes

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lgdea.evaluation.config import RetrievalConfig
-from lgdea.evaluation.images import track
 from lgdea.evaluation.metrics import retrieval as metrics
+from lgdea.progress import track
 from lgdea.statistics.overlap import jaccard, jaccard_of_pairs
 
 Bools = NDArray[np.bool_]

@@ -13,12 +13,12 @@ from lgdea.comparison.references.occlusion import Pixels, attribution_map, filli
 from lgdea.errors import DataError
 from lgdea.evaluation.config import ReferencesConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable
-from lgdea.evaluation.images import track
 from lgdea.evaluation.metrics.grounding import box_mask, pointing
 from lgdea.evaluation.results.result import Value, values
 from lgdea.evaluation.tasks.change_difference import finding_scores
 from lgdea.evaluation.tasks.common import BOX_EDGES
 from lgdea.evaluation.tasks.references_scores import Scored
+from lgdea.progress import track
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lgdea.errors import DataError
 from lgdea.evaluation.config import RetrievalConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, l2_normalize, model_name, notes_of
-from lgdea.evaluation.images import track
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.graded import study_evidence, units_of
 from lgdea.evaluation.tasks.ranking import DIRECTIONS, Gallery, rank
+from lgdea.progress import track
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean, weighted_median
 
 if TYPE_CHECKING:

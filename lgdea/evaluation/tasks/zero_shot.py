@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import ZeroShotConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable, check_output, model_name, notes_of
-from lgdea.evaluation.images import ImageSource, track
+from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.metrics import classification as metrics
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
+from lgdea.progress import track
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
 from lgdea.statistics.roc import weighted_auroc
 

@@ -98,6 +98,11 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
         raise UsageError(
             f"backend {name!r} needs {error.name or error}", remedy=_install_command(found[name])
         ) from None
+    except Exception as error:  # whatever a third party's module raises on import
+        raise UsageError(
+            f"backend {name!r} cannot be loaded from {found[name].value} ({type(error).__name__}: {error})",
+            remedy="mend or remove the package that declares it",
+        ) from None
     signature = inspect.signature(create)
     try:
         signature.bind(**options)

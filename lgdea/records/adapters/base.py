@@ -17,13 +17,13 @@ GROUP = "lgdea.datasets"
 class DatasetAdapter(Protocol):
     """Reader of one dataset's files, as its publishers lay them out, into an archive.
 
+    It may also have ``card``: the path of its data card, or the name of one in lgdea.
+
     Attributes:
         name: The dataset's name; also the prefix of its ids.
-        card: Name of its data card.
     """
 
     name: str
-    card: str
 
     def build(self, source: Path, out: Path, **options: Any) -> Archive:
         """Write the archive of the dataset in folder ``source`` to ``out`` and return it.
@@ -70,7 +70,7 @@ def list_adapters() -> list[str]:
 
 
 def get_adapter(name: str) -> DatasetAdapter:
-    """The adapter that an installed package declares under ``lgdea.datasets``.
+    """The adapter that an installed package declares under ``lgdea.datasets``, as an object or as its class.
 
     Raises:
         UsageError: There is none of this name.
@@ -82,13 +82,14 @@ def get_adapter(name: str) -> DatasetAdapter:
     entry = next(iter(found))
     try:
         adapter = entry.load()
+        adapter = adapter() if isinstance(adapter, type) else adapter
     except Exception as error:  # whatever a third party's module raises on import
         raise LgdeaError(
             f"the dataset {name!r} cannot be loaded from {entry.value} ({type(error).__name__}: {error})",
             remedy="mend or remove the package that declares it",
         ) from None
     if not isinstance(adapter, DatasetAdapter):
-        raise LgdeaError(f"{entry.value} is no dataset adapter", remedy="it needs name, card and build()")
+        raise LgdeaError(f"{entry.value} is no dataset adapter", remedy="it needs a name and build(source, out)")
     return adapter
 
 

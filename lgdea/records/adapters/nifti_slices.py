@@ -20,6 +20,7 @@ from PIL import Image
 from lgdea.config import Config, validate
 from lgdea.errors import ImageError, UsageError
 from lgdea.imaging import nifti
+from lgdea.progress import track
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.images import COLUMNS, ImageCounts, located_images
 from lgdea.records.adapters.table.mapping import TableMapping
@@ -155,7 +156,8 @@ class _Writer:
             volumes = volumes.assign(modality=modality)
         images: list[dict[str, Any]] = []
         folders = folder_names([str(image).partition(":")[2] for image in volumes.get("image_id", ())])
-        for volume, folder in zip(volumes.to_dict("records"), folders, strict=True):
+        named = zip(volumes.to_dict("records"), folders, strict=True)
+        for volume, folder in track(named, "slicing volumes", len(volumes)):
             try:
                 images += self._slices({str(key): value for key, value in volume.items()}, root, folder)
             except ImageError as error:

@@ -226,7 +226,7 @@ def test_several_labellers_are_named_with_a_flag_that_exists(
     with pytest.raises(UsageError) as error:
         lgdea.evaluate(Shuffled(), other, ["zero-shot"])
     first = min(twice["labeller"])
-    assert f"--set labeller={first}" in str(error.value)
+    assert f"--labeller {first}" in str(error.value)
     settings = {"zero-shot": {"labeller": first, "min_positive": 1}}
     assert lgdea.evaluate(Shuffled(), other, ["zero-shot"], settings=settings, **FAST)["zero-shot"].metrics
 

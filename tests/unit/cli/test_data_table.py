@@ -43,7 +43,7 @@ def test_a_dry_run_explains_and_writes_nothing(tmp_path, capsys):
                   "4 studies, 4 images, 3 reports, 2 boxes, 7 labels"):  # fmt: skip
         assert words in out
     code, out, _ = _run(capsys, "table", file, "--dry-run", "--json")
-    assert json.loads(out)["archive"]["split"] == {"train": 2, "test": 1, "val": 1}
+    assert json.loads(out)["result"]["archive"]["split"] == {"train": 2, "test": 1, "val": 1}
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -56,7 +56,7 @@ def test_a_dry_run_of_a_table_with_problems_leaves_with_1(tmp_path, capsys):
     assert err.count("\n") == 1
     code, out, _ = _run(capsys, "table", file, "--dry-run", "--json", "--option", "on_problem=leave_out")
     assert code == 0
-    assert json.loads(out)["would_build"]
+    assert json.loads(out)["result"]["would_build"]
 
 
 def test_build_with_options(tmp_path, capsys):
@@ -67,7 +67,7 @@ def test_build_with_options(tmp_path, capsys):
                  "--json"]  # fmt: skip
     code, out, _ = _run(capsys, "table", file, *arguments)
     assert code == 0
-    assert json.loads(out)["studies"] == 4
+    assert json.loads(out)["result"]["studies"] == 4
     archive = Archive.open(tmp_path / "out")
     assert archive.studies["study_id"].tolist()[0] == "ours:P1-A1"
     assert archive.reports["text"].tolist()[0] == "BEFUND: Small left effusion."

@@ -10,7 +10,7 @@ from tests.helpers.command_line import run_lgdea
 def test_every_transfer_syntax_decodes_or_has_a_remedy(capsys, monkeypatch):
     code, out, _ = run_lgdea(capsys, "doctor", "--json")
     assert code == 0
-    states = {state["name"]: state for state in json.loads(out)["transfer_syntaxes"]}
+    states = {state["name"]: state for state in json.loads(out)["result"]["transfer_syntaxes"]}
     assert states["Explicit VR Little Endian"] == {
         "name": "Explicit VR Little Endian", "uid": "1.2.840.10008.1.2.1", "remedy": None,
     }  # fmt: skip

@@ -42,7 +42,7 @@ def test_probe(archive, models, tmp_path, capsys):
     settings = ("-s", "draws=2", "-s", "costs=[0.1]", "-s", "bootstrap_replicates=20", "-s", "min_positive=1")
     code, out, err = run(capsys, "probe", models[1], archive, "--out", tmp_path, *settings, "--json")
     assert (code, err) == (0, "")
-    shown = json.loads(out)
+    shown = json.loads(out)["result"]
     assert (shown["task"], shown["model"]) == ("probe", "chest")
     assert {"linear@1%/auroc_macro", "knn@100%/auprc_macro"} <= set(shown["metrics"])
     assert (tmp_path / "probe.parquet").is_file()

@@ -45,7 +45,7 @@ def test_an_image_and_phrases(capsys, model, picture, tmp_path):
     out = tmp_path / "maps"
     code, text, _ = _run(capsys, model, picture, "left pleural effusion", "enlarged heart", "--out", out, "--json")
     assert code == 0
-    entries = json.loads(text)
+    entries = json.loads(text)["result"]["heat_maps"]
     assert [e["phrase"] for e in entries] == ["left pleural effusion", "enlarged heart"]
     for entry in entries:
         heat = np.load(out / "maps" / f"{entry['key']}.npy")
@@ -69,7 +69,7 @@ def test_an_archive(capsys, model, picture, tmp_path):
     arguments = (model, "--archive", tmp_path / "archive", "--no-maps", "--out", tmp_path / "maps", "--json")
     code, text, _ = _run(capsys, *arguments)
     assert code == 0
-    assert [e["image_id"] for e in json.loads(text)] == ["t:1-a"]
+    assert [e["image_id"] for e in json.loads(text)["result"]["heat_maps"]] == ["t:1-a"]
     assert not (tmp_path / "maps" / "maps").exists()
     assert len(list((tmp_path / "maps" / "overlays").iterdir())) == 1
 

@@ -28,7 +28,7 @@ def mine(tmp_path):
 def test_list(capsys):
     code, out, _ = _run(capsys, "list", "--json")
     assert code == 0
-    facts = {fact["prompt_id"]: fact for fact in json.loads(out)}
+    facts = {fact["prompt_id"]: fact for fact in json.loads(out)["result"]["prompts"]}
     assert {k: (v["reads"], v["passes"]) for k, v in facts.items()} == {
         "compare-v1": ("images", 1),
         "evidence-multilingual-v1": ("report", 1),
@@ -47,7 +47,8 @@ def test_show_prints_a_comparative_prompt(capsys):
     assert code == 0
     assert "Image {number} is healthy." in out
     assert (
-        json.loads(_run(capsys, "show", "compare-v1", "--json")[1])["texts"]["query"] == "Image {number} is the query."
+        json.loads(_run(capsys, "show", "compare-v1", "--json")[1])["result"]["texts"]["query"]
+        == "Image {number} is the query."
     )
 
 
@@ -56,7 +57,7 @@ def test_show_prints_what_a_model_sees(capsys):
     assert code == 0
     for words in ("pleural_effusion", "extract: example 5", "verify: system", "Statement: {statement}"):
         assert words in out
-    shown = json.loads(_run(capsys, "show", "evidence-v1-verified", "--json")[1])
+    shown = json.loads(_run(capsys, "show", "evidence-v1-verified", "--json")[1])["result"]
     assert shown["messages"][0]["role"] == "system"
     assert shown["json_schema"]["required"] == ["units"]
     assert shown["verify"]["json_schema"]["required"] == ["reason", "supported"]
@@ -66,7 +67,7 @@ def test_show_prints_what_a_model_sees(capsys):
 def test_shipped_prompts_pass_their_check_without_a_note(capsys, prompt_id):
     code, out, _ = _run(capsys, "check", prompt_id, "--json")
     assert code == 0
-    result = json.loads(out)
+    result = json.loads(out)["result"]
     assert result["problems"] == []
     assert result["notes"] == []
     assert result["prompt"]["prefix_tokens"] < 4000
@@ -91,7 +92,7 @@ def test_all_problems_are_listed_at_once_with_file_and_row(capsys, mine):
     (mine / "examples.jsonl").write_text("\n".join(rows))
     code, out, _ = _run(capsys, "check", mine, "--json")
     assert code == 1
-    found = [(p["file"].rpartition("/")[2], p["row"], p["problem"]) for p in json.loads(out)["problems"]]
+    found = [(p["file"].rpartition("/")[2], p["row"], p["problem"]) for p in json.loads(out)["result"]["problems"]]
     assert [(file, row) for file, row, _ in found] == [
         ("system.txt", None),
         ("user.txt", None),

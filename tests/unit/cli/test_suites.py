@@ -36,7 +36,7 @@ def model(tmp_path_factory) -> Path:
 
 def test_the_list_names_every_task_of_every_suite(capsys):
     code, out, _ = run_lgdea(capsys, "eval", "suites", "--json")
-    facts = json.loads(out)
+    facts = json.loads(out)["result"]["suites"]
     assert code == 0
     assert [(f["suite"], f["task"]) for f in facts] == [(s.label, task) for s in shipped_suites() for task in s.tasks]
     boxes = next(f for f in facts if f["suite"] == "nih-boxes@1")
@@ -107,7 +107,7 @@ def test_freeze_takes_one_task_and_refuses_what_is_none(capsys, tmp_path):
         "--out",
         tmp_path / "a.yaml",
     )
-    facts = json.loads(out)["tasks"]
+    facts = json.loads(out)["result"]["tasks"]
     assert code == 0
     assert list(facts) == ["retrieval"]
     assert facts["retrieval"]["n"] == len(load_suite(tmp_path / "a.yaml").tasks["retrieval"].ids)
@@ -136,7 +136,7 @@ def test_the_phantom_suite_is_the_shipped_one_to_the_last_id(capsys, tmp_path, p
     command = ("eval", task, model, phantom, "--suite", "phantom", *QUICK)
     code, out, err = run_lgdea(capsys, *command, "--out", tmp_path, "--json")
     assert code == 0, err
-    content = json.loads(out)
+    content = json.loads(out)["result"]
     assert (content["suite"], content["ids_sha256"]) == ("phantom@1", benchmark.ids_sha256)
     assert not any("not the whole" in note or "not in this result" in note for note in content["notes"])
     items = pd.read_parquet(tmp_path / f"{task}.parquet")

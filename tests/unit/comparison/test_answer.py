@@ -57,7 +57,7 @@ def test_answered_in_free_words_resumed_and_scored(questions, tmp_path, capsys):
     assert [row["qid"] for row in rows] == [q.qid for q in read_questions(questions)]
     code, said, err = run_lgdea(capsys, "compare", "score", questions, out, "--replicates", 0, "--json")
     assert code == 0, err
-    found = json.loads(said)
+    found = json.loads(said)["result"]
     assert found["model"] == "answers"
     # Questions with the same words have different answers: the server knows the words alone.
     assert 0.2 < found["metrics"]["accuracy"]["value"] < 1

@@ -168,7 +168,7 @@ def test_embedding_by_a_model(bench, tmp_path, capsys):
     chosen = ["compare", "references", str(bench.archive.folder), "--strategy", "embedding", "--model", str(bench.base)]
     code, said, err = run_lgdea(capsys, *chosen, "-k", "2", "--out", str(tmp_path / "t"), "--json")
     assert code == 0, err
-    assert json.loads(said)["triples"] > 0
+    assert json.loads(said)["result"]["triples"] > 0
     table, _ = read_triples(tmp_path / "t")
     assert table["rule"].str.startswith("cosine").all()
     assert (table["query_patient"] != table["reference_patient"]).all()
@@ -194,7 +194,7 @@ def test_cells_are_hidden_alone_and_beside_references(bench, triples, tmp_path, 
     drawn = ["compare", "beside", str(out), str(bench.archive.folder), "--finding", "cardiomegaly", "--out"]
     code, said, err = run_lgdea(capsys, *drawn, str(tmp_path / "b.png"), "--image", query, "--json")
     assert code == 0, err
-    assert len(json.loads(said)["references"]) == 2
+    assert len(json.loads(said)["result"]["references"]) == 2
     assert Image.open(tmp_path / "b.png").width > 4 * 150
     code, _, err = run_lgdea(capsys, *drawn, str(tmp_path / "c.png"), "--image", bench.archive.images["image_id"][0])
     assert (code, "no hidden cells" in err or query == bench.archive.images["image_id"][0]) == (2, True)

@@ -32,7 +32,7 @@ def test_find_prints_and_draws_cases_of_other_patients(bench, trained, query, ca
     arguments = (trained, bench.archive.folder, "--image", query, "--entity", "left pleural effusion", "--top", 3)
     code, out, err = run(capsys, "find", *arguments, "--out", picture, "--json")
     assert (code, err) == (0, "")
-    found = json.loads(out)
+    found = json.loads(out)["result"]
     assert found["entity"]["finding"] == "pleural_effusion"
     assert len(found["cases"]) == 3
     assert all(case["patient_id"] != found["query"]["patient_id"] for case in found["cases"])

@@ -299,7 +299,7 @@ def test_command_line(phantom, tmp_path, capsys):
         "".join(json.dumps({"qid": q.qid, "answer": q.answer}) + "\n" for q in read_questions(tmp_path / "set"))
     )
     code, out, _ = run_lgdea(capsys, "compare", "score", tmp_path / "set", answers, "--json")
-    assert json.loads(out)["metrics"]["set_accuracy"]["value"] == 1
+    assert json.loads(out)["result"]["metrics"]["set_accuracy"]["value"] == 1
     answers.write_text("{}\n")
     code, _, err = run_lgdea(capsys, "compare", "score", tmp_path / "set", answers)
     assert code == 1

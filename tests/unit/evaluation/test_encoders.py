@@ -131,7 +131,7 @@ def test_a_factory_gives_any_model(mini, tmp_path, monkeypatch, capsys):
         capsys, "eval", "zero-shot", "python:somebodys:make", mini.folder, "--out", tmp_path / "r", "--json"
     )
     assert code == 0
-    assert json.loads(out)["metrics"]["auroc_macro"]["value"] == 1.0
+    assert json.loads(out)["result"]["metrics"]["auroc_macro"]["value"] == 1.0
 
 
 def test_local_models_are_found_for_hashing(tmp_path):

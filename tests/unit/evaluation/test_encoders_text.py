@@ -269,7 +269,7 @@ def test_one_command_evaluates_and_embeds(folders, mini, tmp_path, capsys):
     name = f"open_clip:local-dir:{folders / 'biomed'}"
     code, out, error = run_lgdea(capsys, "eval", "grounding", name, mini.folder, "--out", tmp_path / "r", "--json")
     assert code == 0, error
-    assert json.loads(out)["model"] == name
+    assert json.loads(out)["result"]["model"] == name
     assert run_lgdea(capsys, "embed", name, mini.folder, "--out", tmp_path / "e")[0] == 0
     assert read_embeddings(tmp_path / "e", "report")[0].shape == (len(mini.reports), 16)
 

@@ -103,7 +103,7 @@ def test_what_cannot_be_scored_is_one_clear_error(mini):
         zero_shot(Oracle(), mini, labeller="nobody")
     with pytest.raises(ConfigError, match="clases: no such key"):
         zero_shot(Oracle(), mini, clases="nih14")
-    with pytest.raises(UsageError, match="no scored classes"):
+    with pytest.raises(UsageError, match="no list of classes"):
         zero_shot(Oracle(), mini, ZeroShotConfig(classes="nih15"))
 
     class Broken(Oracle):

@@ -184,7 +184,7 @@ def test_a_limit_reads_the_first_reports_and_is_another_run(many, tmp_path):
     summary = extract(many, RulesBackend(), tmp_path / "e", limit=3)
     assert summary["reports"] == 3
     assert list(read_evidence(tmp_path / "e")["report_id"].unique()) == ["r:0", "r:1", "r:2"]
-    with pytest.raises(UsageError, match="limit: '3' then, 'None' now"):
+    with pytest.raises(UsageError, match="limit: 3 -> None"):
         extract(many, RulesBackend(), tmp_path / "e")
     with pytest.raises(UsageError, match="at least 1"):
         extract(many, RulesBackend(), tmp_path / "f", limit=0)

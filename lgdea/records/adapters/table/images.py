@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 from lgdea.errors import ImageError, UsageError
 from lgdea.imaging.depth import sample_depths
 from lgdea.imaging.read import read_size
+from lgdea.progress import track
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.finder import (
     ENDINGS,
@@ -186,7 +187,7 @@ def _add_sizes(images: pd.DataFrame, root: Path, file: Path, problems: RowProble
     """Add ``width`` and ``height`` from the files' headers; also how many could not be read."""
     if images.empty:
         return images.reindex(columns=COLUMNS), 0
-    sizes = _read_sizes(root, images["path"])
+    sizes = _read_sizes(root, images["path"].tolist())
     wrong = [(row, size) for row, size in zip(images["row"], sizes, strict=True) if isinstance(size, ImageError)]
     reasons: dict[tuple[str, str | None], list[tuple[int, ImageError]]] = {}
     for row, error in wrong:
@@ -206,7 +207,7 @@ def _add_sizes(images: pd.DataFrame, root: Path, file: Path, problems: RowProble
     return images.assign(width=[w for w, _ in good], height=[h for _, h in good]), len(wrong)
 
 
-def _read_sizes(root: Path, paths: Iterable[str]) -> list[tuple[int, int] | ImageError]:
+def _read_sizes(root: Path, paths: Sequence[str]) -> list[tuple[int, int] | ImageError]:
     def size(path: str) -> tuple[int, int] | ImageError:
         try:
             return read_size(root / path)
@@ -214,7 +215,8 @@ def _read_sizes(root: Path, paths: Iterable[str]) -> list[tuple[int, int] | Imag
             return error
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(size, paths))
+        found = pool.map(size, paths)
+        return list(track(found, "reading the headers of images", len(paths)))
 
 
 def _make_ids(images: pd.DataFrame, cells: Cells, mapping: TableMapping, endings: tuple[str, ...]) -> pd.Series:
