@@ -131,8 +131,11 @@ def test_a_page_holds_nothing_that_the_package_does_not_know(page: str, tmp_path
             assert done.returncode == 0, f"{block.place}: {done.stderr}"
             for line in block.commands():
                 words = shlex.split(line, comments=True)
+                script = next((n for n, word in enumerate(words) if word.startswith("pipelines/pretrain_")), None)
                 if words[0] == "lgdea" or words[0].endswith("/bin/lgdea"):
                     check_command(words[1:])
+                elif script is not None:  # SCRIPT RUN ARGUMENTS
+                    check_command(["pretrain", *words[script + 2 :], "--out", words[script + 1]])
         elif block.language == "python":
             check_python(block.content, block.place)
         elif block.language == "yaml":

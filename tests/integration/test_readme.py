@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.pages import blocks_of
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def _blocks(page: str, language: str) -> list[str]:
+    return [block.content for block in blocks_of(ROOT / page) if block.language == language and not block.not_run]
 
 
 def _run(command: list[str], cwd: Path) -> str:
@@ -29,10 +31,8 @@ def _run(command: list[str], cwd: Path) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which every shell command of the README was run, in order; the installation is this one."""
     folder = tmp_path_factory.mktemp("newcomer")
-    for block in _blocks("bash"):
-        for line in block.strip().splitlines():
-            if not line.startswith(("pip install", "make ", "#")):
-                _run(["bash", "-c", f'PATH="{BIN}:$PATH" {line}'], folder)
+    for block in _blocks("README.md", "bash"):
+        _run(["bash", "-euc", f'PATH="{BIN}:$PATH"\n{block}'], folder)
     return folder
 
 
@@ -54,11 +54,18 @@ def test_the_demo_shows_what_the_readme_says(folder: Path) -> None:
 
 
 def test_the_python_lines_run(folder: Path) -> None:
-    first, second = _blocks("python")
+    first, second = _blocks("README.md", "python")
     shown = _run([sys.executable, "-c", first], folder)
     for finding in ("cardiomegaly", "pleural_effusion", "nodule", "pneumothorax", "pneumonia"):
         assert finding in shown
     assert "macro AUROC" in _run([sys.executable, "-c", second], folder)
+    assert (folder / "effusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_first_page_says_the_same(folder: Path) -> None:
+    assert _blocks("docs/index.md", "bash") == _blocks("README.md", "bash")
+    (folder / "effusion.png").unlink(missing_ok=True)
+    _run([sys.executable, "-c", "".join(_blocks("docs/index.md", "python"))], folder)
     assert (folder / "effusion.png").read_bytes().startswith(b"\x89PNG")
 
 
