@@ -155,6 +155,7 @@ def test_how_many_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
         for block in blocks:
             if block.language in RUN and not block.title:
                 assert block.not_run or runs, block.place
+                assert block.not_run is None or len(block.not_run) > 10, f"{block.place}: why does it not run?"
                 kind = "checked" if block.not_run else "run"
                 counts[f"{kind} {block.language}"] += 1
                 counts[f"{kind} lines"] += len(block.commands()) if block.language == "bash" else 0
@@ -166,5 +167,4 @@ def test_how_many_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
             f" ({counts['checked lines']} commands), {counts['checked python']} Python blocks,"
             f" {counts['mentions']} commands in prose"
         )
-    assert counts["run lines"] > counts["checked lines"]
-    assert counts["run python"] > counts["checked python"]
+    assert counts["run bash"] + counts["run python"] > counts["checked bash"] + counts["checked python"]
