@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from lgdea.api.links import doubt_links as doubt_links
     from lgdea.api.links import link_archive as link_archive
     from lgdea.api.links import suggest_links as suggest_links
+    from lgdea.api.model_folders import describe_model as describe_model
+    from lgdea.api.model_folders import write_model_card as write_model_card
     from lgdea.api.results import Results as Results
     from lgdea.api.results import load_results as load_results
     from lgdea.api.training import list_configs as list_configs
@@ -54,6 +56,7 @@ _EXPORTS = {
     "Unit": "lgdea.evidence.schema",
     "build_archive": "lgdea.api.archives",
     "create_model": "lgdea.models.create",
+    "describe_model": "lgdea.api.model_folders",
     "doubt_links": "lgdea.api.links",
     "evaluate": "lgdea.api.evaluation",
     "extract": "lgdea.api.extraction",
@@ -80,6 +83,7 @@ _EXPORTS = {
     "train_comparison": "lgdea.api.comparison",
     "verify_folder": "lgdea.api.integrity",
     "write_heat_maps": "lgdea.api.heat_maps",
+    "write_model_card": "lgdea.api.model_folders",
 }
 _MODULES = ("data", "losses", "metrics")
 

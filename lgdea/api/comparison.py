@@ -13,6 +13,7 @@ from lgdea.api.drawn import Drawn
 from lgdea.comparison.entity.entities import Entity, parse_entity
 from lgdea.config import Config, load_config, read_yaml
 from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.models.hub import find_model
 from lgdea.records.archive import Archive
 from lgdea.shipped import config_files
 
@@ -78,7 +79,7 @@ def train_comparison(
     """Train a head that reads by comparison on a pretrained model; the same call resumes a run that was stopped.
 
     Args:
-        model: Folder of the pretrained model, which stays as it is.
+        model: Folder of the pretrained model, which stays as it is, or ``ORG/NAME`` of the Hub.
         archive: Archive or its folder; its studies must be split.
         evidence: Evidence folder of its reports.
         out: Run folder.
@@ -112,7 +113,9 @@ def train_comparison(
 def run_comparison(files: Sequence[Path], overrides: Sequence[str | Mapping[str, Any]], out: str | Path) -> Path:
     """Train the head that the configuration's ``task`` names; see :func:`train_comparison`."""
     cls, train = _tasks(files)
-    return train(load_config(cls, files, overrides), out)
+    config = load_config(cls, files, overrides)
+    base = find_model(str(config.model)).folder  # a model of the Hub is pinned by its place in the cache
+    return train(config.model_copy(update={"model": base}), out)
 
 
 def _tasks(files: Sequence[Path]) -> tuple[type[ComparisonConfig], Any]:

@@ -214,13 +214,16 @@ def _run_task(name: str, encoder: Any, task_input: TaskInput, units: pd.DataFram
 
 def _with_change_head(source: str | Path, device: str | None) -> Any:
     """Load the model with its change head; None where the folder has none."""
-    if not source or not (Path(source) / "change_head.json").is_file():
+    from lgdea.evaluation.encoders.registry import local_folder
+
+    folder = local_folder(str(source)) if source else None
+    if folder is None or not (folder / "change_head.json").is_file():
         return None
     import torch
 
     from lgdea.comparison.change.train import load_change_model
 
-    return load_change_model(source, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return load_change_model(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _entity_model(model: Any, device: str | None) -> EntityModel:

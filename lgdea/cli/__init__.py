@@ -25,6 +25,7 @@ from lgdea.cli import (
     finetune,
     heatmap,
     links,
+    model,
     pretrain,
     prompts,
     references,
@@ -94,6 +95,7 @@ app.add_typer(evaluate.app, name="eval")
 app.command("heatmap")(heatmap.heatmap)
 app.command("report")(report.report)
 app.command("app")(web.app)
+app.add_typer(model.app, name="model")
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
 

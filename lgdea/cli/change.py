@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def read(
-    model: Annotated[Path, typer.Argument(help="Model folder with a change head.")],
+    model: Annotated[str, typer.Argument(help="Model folder with a change head, or ORG/NAME of the Hub.")],
     archive: Annotated[Path | None, typer.Option(help="Archive folder, with --study.")] = None,
     study: Annotated[str | None, typer.Option(help="Id of the current study; its prior is chosen by date.")] = None,
     prior: Annotated[Path | None, typer.Option(help="The earlier image, with --current.")] = None,

@@ -31,7 +31,9 @@ def _group() -> None:
 
 @app.command()
 def train(
-    model: Annotated[Path, typer.Argument(help="Folder of the pretrained model, which stays as it is.")],
+    model: Annotated[
+        str, typer.Argument(help="Folder of the pretrained model, which stays as it is, or ORG/NAME of the Hub.")
+    ],
     archive: Annotated[Path, typer.Argument(help="Archive folder.")],
     evidence: Annotated[Path, typer.Option(help="Evidence folder of the archive's reports.")],
     out: Annotated[Path, typer.Option(help="Run folder to write; an unfinished one is resumed.")],
@@ -54,7 +56,7 @@ def train(
 
 
 def find(
-    model: Annotated[Path, typer.Argument(help="Model folder with an entity head.")],
+    model: Annotated[str, typer.Argument(help="Model folder with an entity head, or ORG/NAME of the Hub.")],
     archive: Annotated[Path, typer.Argument(help="Archive folder.")],
     image: Annotated[str, typer.Option(help="Id of the query image in the archive.")],
     entity: Annotated[str, typer.Option(help="What cases are to agree in, in any words.")],

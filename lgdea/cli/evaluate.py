@@ -25,8 +25,9 @@ app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        help="Model folder (the `model/` of a run), or another library's model: timm:NAME, hf:NAME, "
-        "open_clip:NAME/WEIGHTS, hi-ml:biovil_t, python:MODULE:FACTORY; @random behind it for random weights."
+        help="Model folder (the `model/` of a run), ORG/NAME of the Hugging Face Hub, or another library's model: "
+        "timm:NAME, hf:NAME, open_clip:NAME/WEIGHTS, hi-ml:biovil_t, python:MODULE:FACTORY; @random behind it for "
+        "random weights."
     ),
 ]
 ArchiveArgument = Annotated[Path, typer.Argument(help="Archive folder.")]

@@ -135,7 +135,9 @@ def ask(
 
 
 def beside(
-    model: Annotated[str, typer.Argument(help="Model folder, or a folder of answers asked with --attribution.")],
+    model: Annotated[
+        str, typer.Argument(help="Model folder, ORG/NAME of the Hub, or a folder of answers asked with --attribution.")
+    ],
     archive: Annotated[Path, typer.Argument(help="Archive folder.")],
     image: Annotated[str, typer.Option(help="Id of the query.")],
     finding: Annotated[str, typer.Option(help="Vocabulary id of the finding.")],

@@ -14,6 +14,7 @@ from torch import nn
 from lgdea import runs
 from lgdea.errors import DataError, UsageError
 from lgdea.manifests import check_file, read_manifest, seal
+from lgdea.models.hub import find_model
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.serialization import load_model
 from lgdea.version import __version__
@@ -27,7 +28,7 @@ def load_with_head(folder: str | Path, name: str, device: str, build: Callable[[
     """Load a pretrained model and its head from one folder.
 
     Args:
-        folder: Model folder that ``lgdea compare train`` wrote.
+        folder: Model folder that ``lgdea compare train`` wrote, or ``ORG/NAME`` of the Hugging Face Hub.
         name: ``entity`` or ``change``.
         device: Torch device of the model.
         build: Makes the two together of the pretrained model and what :func:`read_head` gives; ``head`` gets its
@@ -40,6 +41,7 @@ def load_with_head(folder: str | Path, name: str, device: str, build: Callable[[
         UsageError: No such folder, or it has no such head.
         DataError: A file is damaged.
     """
+    folder = find_model(folder).folder
     base = load_model(folder, device)
     content = read_head(folder, name)
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lgdea.errors import UsageError
 from lgdea.manifests import read_manifest
+from lgdea.models.hub import names_repository
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing
 from lgdea.runs import MANIFEST, fingerprint
@@ -28,7 +29,9 @@ def refuse_seen_links(model: str | Path, archive: Archive, linked: set[str]) -> 
     """
     folder = Path(model)
     if not folder.is_dir():
-        return None
+        return (
+            "it is from the Hub, so it is not known which links it was trained on" if names_repository(model) else None
+        )
     run = _pretraining_of(folder)
     if run is None:
         return "its run folder is not beside it, so it is not known which links it was trained on"

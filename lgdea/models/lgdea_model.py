@@ -5,7 +5,9 @@ Shapes: B batch, P patches, L lesion queries, K prototypes, U evidence units, T 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +18,8 @@ from lgdea.errors import ConfigError
 from lgdea.models import inference
 from lgdea.models.freezing import keep_frozen
 from lgdea.models.heads import LesionQueries, Projection, Prototypes, cosine, smooth_max
+from lgdea.models.hub import ModelPlace, find_model, push_folder
+from lgdea.models.model_folder import read_folder, write_card, write_folder
 from lgdea.models.retrieval_head import RetrievalHead
 from lgdea.models.text_tower import MAX_TOKENS
 from lgdea.vocabulary import load_vocabulary
@@ -86,7 +90,9 @@ class LgdeaModel(nn.Module):
         self.dim = dim
         self.lesion_temperature = lesion_temperature
         self.name = "unsaved"
-        """Name of the model in results; loading sets it to the folder's name."""
+        """Name of the model in results; loading sets it to the folder's name, or to ``ORG/NAME@COMMIT`` of the Hub."""
+        self.card_fields: dict[str, Any] = {}
+        """Sections of its model card."""
         self.scoring = scoring
         self.findings = tuple(findings)
         self.vocabulary = load_vocabulary()
@@ -301,3 +307,40 @@ class LgdeaModel(nn.Module):
     def evidence(self, image: inference.ImageInput, top: int = 10) -> list[dict[str, Any]]:
         """The ``top`` most probable findings of ``image``; see :func:`lgdea.models.inference.evidence`."""
         return inference.evidence(self, image, top)
+
+    def save_pretrained(self, folder: str | Path, card_fields: Mapping[str, Any] | None = None) -> Path:
+        """Save the model as a folder; see :func:`lgdea.save_model`."""
+        return write_folder(self, Path(folder), {**self.card_fields, **(card_fields or {})})
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, *, revision: str | None = None, device: str = "cpu") -> LgdeaModel:
+        """Load a model from a folder or from the Hugging Face Hub; see :func:`lgdea.load_model`."""
+        return read_folder(cls, find_model(model, revision=revision), device)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        license: str,
+        private: bool = True,
+        revision: str | None = None,
+        message: str | None = None,
+        token: str | None = None,
+    ) -> ModelPlace:
+        """Push the model to the Hugging Face Hub; `lgdea model push` pushes a folder with the card that it has.
+
+        Args:
+            repo: ``ORG/NAME``; made if needed.
+            license: Identifier of the Hub's list (``apache-2.0``, ``cc-by-nc-4.0``), or ``other``.
+            private: Make a new repository private.
+            revision: Branch, made if needed.
+            message: Message of the commit.
+            token: Access token; by default that of ``hf auth login`` or ``HF_TOKEN``.
+
+        Returns:
+            Repository and commit, which :func:`lgdea.load_model` takes as ``revision``.
+        """
+        with TemporaryDirectory() as folder:
+            write_card(self.save_pretrained(Path(folder) / "model"), license=license)
+            options: dict[str, Any] = {"private": private, "revision": revision, "message": message, "token": token}
+            return push_folder(Path(folder) / "model", repo, **options)

@@ -153,6 +153,20 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
             tokenizer: Any = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _loading_error("tokenizer", str(name), error) from None
+    return _completed(tokenizer)
+
+
+def stored_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model folder, of its tokenizer.json and no class of transformers' own.
+
+    Versions of transformers call the class in tokenizer_config.json by other names, which older ones do not know, and
+    some classes build the tokenizer anew from its vocabulary.
+    """
+    return _completed(PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True))  # type: ignore[no-untyped-call]
+
+
+def _completed(tokenizer: Any) -> PreTrainedTokenizerFast:
+    """Give it what models rely on: a padding token, and a limit of tokens."""
     if tokenizer.pad_token is None:  # most decoders have none
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.model_max_length > 10**6:  # "unknown" in transformers

@@ -16,7 +16,9 @@ from lightning.pytorch.loggers import Logger
 from lgdea import runs
 from lgdea.errors import TrainingError
 from lgdea.imaging.frames import RECIPE, read_recipe
+from lgdea.manifests import read_manifest
 from lgdea.models.lgdea_model import LgdeaModel
+from lgdea.models.provenance import pretraining_sections
 from lgdea.models.serialization import model_files, save_model
 from lgdea.pretraining.build import build_model, build_training
 from lgdea.pretraining.callbacks import CollapseCheck, Validation
@@ -236,17 +238,11 @@ class PretrainRun:
         self.trainer.strategy.barrier()
 
     def _card_fields(self) -> dict[str, Any]:
-        objective = self.config.objective.name
-        return {
-            "name": f"{self.out.name} ({objective})",
-            "data": {"archive": self.inputs.archive.name, **self.inputs.corpus.counts()},
-            "training": {
-                "objective": objective,
-                "steps": self.config.max_steps,
-                "images per step and device": self.config.data.batch_size_per_device,
-                "seed": self.config.seed,
-            },
-        }
+        run = read_manifest(self.out / runs.MANIFEST, what="run's file")
+        counts, settings = self.inputs.corpus.counts(), self.config.model_dump(mode="json")
+        return pretraining_sections(
+            self.out.name, self.inputs.archive.name, settings, counts, run.get("input_hashes", {})
+        )
 
 
 def _make_trainer(config: PretrainConfig, out: Path, callbacks: list[L.Callback], fill_caches: L.Callback) -> L.Trainer:

@@ -2,6 +2,7 @@
 
 ====================================  ==========================================================
 a folder                              a model of lgdea
+``ORG/NAME``, ``hf://ORG/NAME``       a model of lgdea on the Hugging Face Hub; also ``@REVISION``
 ``timm:NAME``                         images only
 ``hf:NAME`` or ``hf:FOLDER``          transformers: CLIP, SigLIP, BLIP ...; plain vision models
 ``open_clip:NAME/PRETRAINED``         a built-in architecture and its weights (a tag or a file)
@@ -31,7 +32,7 @@ from lgdea.evaluation.encoders.load import LIBRARIES
 from lgdea.evaluation.encoders.parts import EncoderComponents, TextEncoder
 from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Floats, ImageEncoder, Pixels, as_image_encoder
-from lgdea.models.folders import model_folder, require_model
+from lgdea.models.hub import HUB, find_model, names_repository
 from lgdea.models.own_code import never_run
 
 BATCH = 64
@@ -149,7 +150,7 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
     """Load a model by its name; see the module for the names.
 
     Args:
-        name: Model folder, or ``LIBRARY:NAME``, with ``@random`` behind it for random weights.
+        name: Model folder, ``ORG/NAME`` of the Hub, or ``LIBRARY:NAME``, with ``@random`` behind it for random weights.
         device: Where to put it; a GPU when there is one.
 
     Returns:
@@ -162,8 +163,8 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
     library, _, rest = str(name).partition(":")
     if library == "python":
         return _from_factory(rest)
-    if library not in LIBRARIES or Path(name).is_dir():
-        return _lgdea_model(Path(name), device)
+    if library not in LIBRARIES or Path(name).is_dir() or str(name).startswith(HUB):
+        return _lgdea_model(name, device)
     wanted = rest.removesuffix(RANDOM)
     try:
         with never_run(name):
@@ -183,18 +184,31 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
 
 
 def local_folder(name: str) -> Path | None:
-    """The folder that a model's name points at, for hashing; None when the name is one of a hub or library."""
+    """The folder that a model's name points at, for hashing; None for another library's model that is in no folder.
+
+    For a model of lgdea on the Hub it is the folder in the Hub's cache that was loaded last.
+    """
     library, _, rest = name.partition(":")
-    path = Path(rest.removesuffix(RANDOM).removeprefix("local-dir:") if library in LIBRARIES else name)
-    return model_folder(path) if path.is_dir() else None
+    if library in LIBRARIES and not name.startswith(HUB) and not Path(name).is_dir():
+        path = Path(rest.removesuffix(RANDOM).removeprefix("local-dir:"))
+        return path if path.is_dir() else None
+    try:
+        return find_model(name, cached=True).folder
+    except UsageError:
+        return None
 
 
-def _lgdea_model(folder: Path, device: str) -> ImageEncoder:
+def _lgdea_model(name: str | Path, device: str) -> ImageEncoder:
     from lgdea.models.serialization import load_model
 
-    known = ", ".join(f"{library}:NAME" for library in LIBRARIES)
-    folder = require_model(folder, remedy=f"check the path, or write {known} or python:MODULE:FACTORY")
-    return as_image_encoder(load_model(folder, device))
+    if not Path(name).is_dir() and not str(name).startswith(HUB) and not names_repository(name):
+        known = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+        raise UsageError(
+            "no such model folder",
+            file=name,
+            remedy=f"check the path, or write ORG/NAME of the Hub, {known} or python:MODULE:FACTORY",
+        )
+    return as_image_encoder(load_model(name, device))
 
 
 def _from_factory(path: str) -> ImageEncoder:

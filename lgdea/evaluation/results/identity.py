@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lgdea import runs
-
-_PROSE = {"README.md"}  # a model card says when and how well a model was trained; it changes nothing that it computes
+from lgdea.models.hub import PROSE
 
 
 def ids_sha256(ids: Iterable[str]) -> str:
@@ -32,13 +31,13 @@ def item_ids(items: pd.DataFrame) -> list[str]:
 
 
 def model_identity(model: str | Path) -> str:
-    """``sha256:...`` of the files of a model's folder, without its card; the name itself of a model that has none."""
+    """``sha256:...`` of the files of a model's folder that it computes with; of a model without one its name."""
     from lgdea.evaluation.encoders.registry import local_folder
 
     folder = local_folder(str(model))
     if folder is None:
         return str(model)
     digest = hashlib.sha256()
-    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in _PROSE):
+    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in PROSE):
         digest.update(f"{file.name} {runs.fingerprint(file)}\n".encode())
     return f"sha256:{digest.hexdigest()}"

@@ -49,7 +49,7 @@ def test_the_folder_holds_no_pickle_and_a_card(folder: Path) -> None:
     assert {"config.json", "model.safetensors", "preprocess.json", "tokenizer.json", "README.md"} <= names
     assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl", ".tmp"))]
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: lgdea")
+    assert card.startswith("---\nlibrary_name: lgdea\npipeline_tag: zero-shot-image-classification\n")
     assert "mobilenetv3_small_050, 64 px, stride 16" in card
     assert "| AUROC | 0.5 |" in card
     assert "no medical device" in card
@@ -100,7 +100,7 @@ def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"model\.safetensors: is not as it was written"):
         load_model(folder)
     edit(folder)
-    with pytest.raises(DataError, match="presence_bias is missing and 1 more"):
+    with pytest.raises(DataError, match="presence_bias is missing, extra is unknown"):
         load_model(folder)
 
 
