@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lgdea.api.evaluation import evaluate as evaluate
     from lgdea.api.evaluation import list_suites as list_suites
     from lgdea.api.evidence import Evidence as Evidence
+    from lgdea.api.export import export_model as export_model
     from lgdea.api.extraction import extract as extract
     from lgdea.api.extraction import list_backends as list_backends
     from lgdea.api.extraction import list_prompts as list_prompts
@@ -59,6 +60,7 @@ _EXPORTS = {
     "describe_model": "lgdea.api.model_folders",
     "doubt_links": "lgdea.api.links",
     "evaluate": "lgdea.api.evaluation",
+    "export_model": "lgdea.api.export",
     "extract": "lgdea.api.extraction",
     "find_cases": "lgdea.api.comparison",
     "read_change": "lgdea.api.change",

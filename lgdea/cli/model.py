@@ -97,3 +97,24 @@ def push(
 
     place = push_folder(model, repo, private=not public, revision=revision, message=message)
     console.print(f"pushed: {place.name}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    model: FolderArgument,
+    out: Annotated[Path, typer.Option(help="New folder.")],
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="onnx or torch (torch.export); may be repeated; default: onnx.")
+    ] = None,
+    phrase: Annotated[
+        list[str] | None, typer.Option(help="What is scored; may be repeated; default: the model's findings.")
+    ] = None,
+) -> None:
+    """Export the image side as graphs, with embedded phrases and a description, for programs without lgdea.
+
+    Example: `lgdea model export runs/chest/model --out exported`
+    """
+    from lgdea.api.export import export_model
+
+    folder = export_model(model, out, phrases=phrase or None, formats=formats or ["onnx"])  # type: ignore[arg-type]
+    console.print(f"exported: {folder}", highlight=False, soft_wrap=True)

@@ -77,7 +77,7 @@ class LesionQueries(nn.Module):
             patches (B, P, C); lesions (B, L, C); attention (B, L, P), rows sum to 1; presence (B, L) in (0, 1).
         """
         patches = self.norm(patches)
-        query = self._split(self.to_query(self.queries)[None].expand(len(patches), -1, -1))
+        query = self._split(self.to_query(self.queries)[None].expand(patches.shape[0], -1, -1))
         key, value = self._split(self.to_key(patches)), self._split(self.to_value(patches))
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         weights = scores.float().softmax(dim=-1)
@@ -170,13 +170,14 @@ def local_similarity(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
 
     Source: Huang et al. 2021 (GLoRIA).
     """
-    tokens, words = tokens.float(), mask.float().sum(dim=1).clamp_min(1.0)
-    rows = []
-    for part in patches.float().split(CHUNK):
-        # Under autocast in bfloat16: this is by far the largest product of a step, and rounding averages out over D.
-        attention = (ATTENTION_TEMPERATURE * torch.einsum("bpd,ctd->bctp", part, tokens)).softmax(dim=-1)
-        attended = l2_normalize(torch.einsum("bctp,bpd->bctd", attention, part))
-        relevance = (attended * tokens).sum(dim=-1).masked_fill(mask[None] == 0, float("-inf"))
-        mean = (WORD_TEMPERATURE * relevance).logsumexp(dim=-1) - words.log()
-        rows.append(mean / WORD_TEMPERATURE)
-    return torch.cat(rows)
+    return torch.cat([local_similarity_at_once(part, tokens, mask) for part in patches.split(CHUNK)])
+
+
+def local_similarity_at_once(patches: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    """:func:`local_similarity` without its loop, for few images and for graphs of any number of them."""
+    patches, tokens, words = patches.float(), tokens.float(), mask.float().sum(dim=1).clamp_min(1.0)
+    # Under autocast in bfloat16: this is by far the largest product of a step, and rounding averages out over D.
+    attention = (ATTENTION_TEMPERATURE * torch.einsum("bpd,ctd->bctp", patches, tokens)).softmax(dim=-1)
+    attended = l2_normalize(torch.einsum("bctp,bpd->bctd", attention, patches))
+    relevance = (attended * tokens).sum(dim=-1).masked_fill(mask[None] == 0, float("-inf"))
+    return ((WORD_TEMPERATURE * relevance).logsumexp(dim=-1) - words.log()) / WORD_TEMPERATURE

@@ -82,7 +82,7 @@ def score_phrases(model: _InferenceModel, images: Tensor, phrases: Sequence[str]
         pooled = cosine(out["pooled"], encoded["pooled"])
         if model.scoring == "global":
             return pooled
-        return (pooled + local_similarity(out["patches"], encoded["tokens"], _words(model, texts))) / 2
+        return (pooled + local_similarity(out["patches"], encoded["tokens"], word_mask(model, texts))) / 2
 
 
 def phrase_maps(model: _InferenceModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
@@ -100,7 +100,7 @@ def phrase_maps(model: _InferenceModel, images: Tensor, phrases: Sequence[str]) 
         elif model.scoring == "local":
             patches = model.forward_image(images)["patches"]
             texts = model.tokenize(phrases)
-            words = _words(model, texts)[..., None]
+            words = word_mask(model, texts)[..., None]
             z = (model.forward_text(**texts)["tokens"] * words).sum(dim=1) / words.sum(dim=1).clamp_min(1)
         else:
             patches = model.retrieval_head.patches(model.forward_image(images)["patches"])
@@ -156,22 +156,22 @@ def evidence(model: _InferenceModel, image: ImageInput, top: int = 10) -> list[d
         (x_min, y_min, x_max, y_max), half-open source pixels around the warmest place, None for global models.
     """
     tensor, geometry = _prepare(model, image)
-    candidates = _candidates(model)
-    scores = score_phrases(model, tensor[None], [phrase for _, _, phrase in candidates])[0].cpu().numpy()
+    asked = candidates(model)
+    scores = score_phrases(model, tensor[None], [phrase for _, _, phrase in asked])[0].cpu().numpy()
     best: dict[str, int] = {}
     for i in np.argsort(-scores, kind="stable"):
-        best.setdefault(candidates[i][0], int(i))
+        best.setdefault(asked[i][0], int(i))
     chosen = list(best.values())[:top]
     boxes: list[list[int] | None] = [None] * len(chosen)
     if model.scoring == "presence" and chosen:
-        maps = phrase_maps(model, tensor[None], [candidates[i][2] for i in chosen])[0].cpu().numpy()
+        maps = phrase_maps(model, tensor[None], [asked[i][2] for i in chosen])[0].cpu().numpy()
         warm = [boxes_of_map(geometry.map_to_source(grid)) for grid in maps]
         boxes = [list(found[0].box) if found else None for found in warm]
     return [
         {
-            "finding": candidates[i][0],
-            "phrase": candidates[i][2],
-            "laterality": candidates[i][1],
+            "finding": asked[i][0],
+            "phrase": asked[i][2],
+            "laterality": asked[i][1],
             "probability": float(scores[i]),
             "box": box,
         }
@@ -219,7 +219,7 @@ def _full_scale(array: np.ndarray) -> float:
     return 2.0 ** bits_used(array) - 1 if np.issubdtype(array.dtype, np.integer) else 1.0
 
 
-def _words(model: _InferenceModel, texts: dict[str, Tensor]) -> Tensor:
+def word_mask(model: _InferenceModel, texts: dict[str, Tensor]) -> Tensor:
     """``(U, T)`` 1 where a token is a word of the phrase: neither padding nor a mark like [CLS]."""
     ids = texts["input_ids"]
     marks = torch.isin(ids, torch.tensor(model.tokenizer.all_special_ids, device=ids.device))
@@ -237,7 +237,7 @@ def _prepare(model: _InferenceModel, image: ImageInput) -> tuple[Tensor, Geometr
     return tensor, geometry
 
 
-def _candidates(model: _InferenceModel) -> list[tuple[str, str, str]]:
+def candidates(model: _InferenceModel) -> list[tuple[str, str, str]]:
     """(finding, laterality, phrase) of every finding that the model knows, with both sides where there are two."""
     with using_vocabulary(model.vocabulary):
         return _list_candidates(model, model.vocabulary)

@@ -12,7 +12,7 @@ from torch import Tensor
 Config = dict[str, Any]
 Weights = dict[str, Tensor]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Version that is written. A new one gets an entry of :data:`MIGRATIONS`, and a stored folder of the old one in the
 tests (``tests/unit/models/formats``)."""
 
@@ -58,10 +58,18 @@ def _rename_head(config: Config, weights: Weights) -> tuple[Config, Weights]:
     return config, {re.sub(rf"^{re.escape(OLD_HEAD)}", HEAD, name): value for name, value in weights.items()}
 
 
+def _same(config: Config, weights: Weights) -> tuple[Config, Weights]:
+    """Leave all as it is: from format 6 on the weights of transformers' towers are stored under their published names,
+    and before under those of the version that saved them, which :mod:`lgdea.models.published_names` reads too.
+    """
+    return config, weights
+
+
 MIGRATIONS: dict[int, Callable[[Config, Weights], tuple[Config, Weights]]] = {
     1: _complete_head,
     2: _complete_head,
     3: _complete_head,
     4: _rename_head,
+    5: _same,
 }
 """Format to the step that brings it to the next one."""

@@ -22,6 +22,7 @@ from lgdea.models.card import Metric, is_edited, model_card
 from lgdea.models.hub import CARD, CONFIG, PROVENANCE, ModelPlace, card_head, read_provenance
 from lgdea.models.image_tower import build_image_tower
 from lgdea.models.migrations import FORMAT_VERSION, migrate
+from lgdea.models.published_names import published_names, with_own_names
 from lgdea.models.text_tower import rebuild_text_tower, stored_tokenizer
 from lgdea.reading import read_json
 from lgdea.version import __version__
@@ -47,7 +48,8 @@ def write_folder(model: Any, folder: Path, card_fields: Mapping[str, Any]) -> Pa
         "text_tower": model.text_tower.describe(),
         "model": model.settings,
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    names, state = published_names(model), model.state_dict()
+    weights = {names[name]: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     (folder / CONFIG).unlink(missing_ok=True)  # it seals the other files
     with runs.atomic(folder / WEIGHTS) as temporary:
         # One key only: safetensors writes several in any order, and equal weights are to give equal files.
@@ -156,7 +158,7 @@ def read_folder(build: Callable[..., M], place: ModelPlace, device: str) -> M:
             file=folder / CONFIG,
             remedy="it was changed by hand or written by an incompatible version",
         ) from None
-    fill(model, weights, folder / WEIGHTS, remedy=f"take it and {CONFIG} from the same model")
+    fill(model, with_own_names(weights, model), folder / WEIGHTS, remedy=f"take it and {CONFIG} from the same model")
     model.name = place.name
     model.card_fields = read_provenance(folder)
     loaded: M = model.to(device).eval()

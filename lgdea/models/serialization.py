@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lgdea.models.hub import PROSE
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.model_folder import fill
+from lgdea.models.published_names import with_own_names
 from lgdea.models.tower_weights import load_published, read_checkpoint
 
 TOWER = "image_tower."
@@ -93,4 +94,9 @@ def load_image_tower(tower: nn.Module, file: str | Path) -> None:
     if weights is whole and not (added and all(name in weights for name in added)):
         load_published(tower, content, Path(file))
         return
-    fill(tower, weights, Path(file), remedy="set image.tower, size and stride as they were in its training")
+    fill(
+        tower,
+        with_own_names(weights, tower),
+        Path(file),
+        remedy="set image.tower, size and stride as they were in its training",
+    )

@@ -64,6 +64,7 @@ VERBS = [
     ("model", "info"),
     ("model", "card"),
     ("model", "push"),
+    ("model", "export"),
     ("report",),
     ("verify",),
     ("doctor",),

@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from lgdea.evidence.schema import SCHEMA_VERSION as EVIDENCE_VERSION
 from lgdea.graph.archive_graph import FORMAT_VERSION as GRAPH_VERSION
-from lgdea.models.serialization import FORMAT_VERSION as MODEL_VERSION
+from lgdea.models.migrations import FORMAT_VERSION as MODEL_VERSION
 from lgdea.pretraining.module import CHECKPOINT_FORMAT_VERSION
 from lgdea.records.schema import SCHEMA_VERSION as ARCHIVE_VERSION
 from lgdea.version import __version__

@@ -105,8 +105,8 @@ def test_missing_and_unknown_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format_version=6, lgdea_version="9.0")
-    with pytest.raises(UsageError, match=r"format version 6.*upgrade lgdea .*9\.0"):
+    edit(folder, format_version=7, lgdea_version="9.0")
+    with pytest.raises(UsageError, match=r"format version 7.*upgrade lgdea .*9\.0"):
         load_model(folder)
 
 
