@@ -13,6 +13,7 @@ from lgdea.evaluation.results.replace import refuse_other_result
 from lgdea.evaluation.suites.prepare import TaskInput
 from lgdea.evaluation.tasks.checks import check_task
 from lgdea.models.folders import model_folder, require_model
+from lgdea.models.hub import names_repository
 from lgdea.vocabulary import Vocabulary, using_vocabulary
 from lgdea.vocabulary.extension import vocabulary_of
 
@@ -45,7 +46,7 @@ def check_before_loading(
     """
     named = isinstance(model, str | Path)
     folder = Path(model) if named and Path(model).is_dir() else None
-    if named and ":" not in str(model) and not is_answers(model):
+    if named and ":" not in str(model) and not is_answers(model) and not names_repository(model):
         require_model(model, remedy="check the path, or write timm:NAME, hf:NAME, open_clip:NAME (docs/encoders.md)")
     brings_no_findings = not named or folder is not None
     with using_vocabulary(choose_vocabulary(model, evidence)):
