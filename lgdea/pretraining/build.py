@@ -101,7 +101,7 @@ def build_training(
     set_preprocess(model, config, inputs.pixels)
     if config.speed.channels_last:
         model.image_tower.to(memory_format=torch.channels_last)
-    targets = evidence_targets(corpus) if config.propagates else None
+    targets = evidence_targets(corpus) if config.propagates or config.transports else None
     module = Pretraining(model, config, linked=linked, evidence_targets=targets)
     torch.set_float32_matmul_precision("high" if config.speed.tf32 else "highest")
     if config.speed.chunk_size is not None:  # after the moving average was copied, which needs no gradient

@@ -140,12 +140,19 @@ class LossWeights(Config):
     """Confidence-weighted KL to the propagated report histogram."""
     unpaired_presence: NonNegativeFloat = 0.5
     """Presence, the target being what model and graph say together (:func:`lgdea.pretraining.losses.graph_targets`)."""
+    transport: NonNegativeFloat = 0.0
+    """Presence and ranking in unlinked images, by the evidence that optimal transport to unlinked reports has found
+    (:mod:`lgdea.pretraining.transport`); docs/method.md says what it is worth."""
     unpaired_reports: NonNegativeFloat = 0.1
     """Confidence-weighted KL from the propagated image histogram to that of the report's embedding."""
     higher_order: NonNegativeFloat = 0.2
     """Soft-target contrast of unlinked images and reports, targets are propagated links."""
     consistency: NonNegativeFloat = 0.2
     """An unlinked image's evidence is the same under two augmentations."""
+
+
+PROPAGATED_LOSSES = ("unpaired_images", "unpaired_presence", "unpaired_reports", "higher_order")
+"""Losses whose targets are made with the graph."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +227,23 @@ class GraphConfig(Config):
     """Part of the pooled embedding, beside the histogram, in what neighbours are found by."""
 
 
+class TransportConfig(Config):
+    """Optimal transport between unlinked images and reports, before the first step."""
+
+    within: list[Literal["site", "sex", "age"]] = Field(default_factory=list)
+    """What an image and its report have in common, by the archive's studies: only images and reports of one site, one
+    sex, one age (in bands of five years) are compared. Empty compares all with all."""
+    block: PositiveInt = 4096
+    """Images or reports that are compared at once, at most; memory grows with its square. Larger groups are divided at
+    random."""
+    iterations: PositiveInt = 30
+    """Of Sinkhorn's algorithm."""
+    temperature: PositiveFloat = 2.0
+    """Logits are divided by it: what has learned from few links is too sure."""
+    rounds: PositiveInt = 3
+    """Times that a network learns from the evidence found, and evidence is found with it."""
+
+
 class SpeedConfig(Config):
     """Settings of speed, not method: numbers change in their last digits only. Precision is ``trainer.precision``."""
 
@@ -278,6 +302,8 @@ class PretrainConfig(Config):
     """Losses."""
     graph: GraphConfig = GraphConfig()
     """Neighbour graphs and propagation of links."""
+    transport: TransportConfig = TransportConfig()
+    """Optimal transport between unlinked images and reports."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Optimiser: AdamW."""
     schedule: ScheduleConfig = ScheduleConfig()
@@ -327,5 +353,9 @@ class PretrainConfig(Config):
     def propagates(self) -> bool:
         """True if any loss needs the graph."""
         weights = self.objective.weights
-        needed = weights.unpaired_images + weights.unpaired_presence + weights.unpaired_reports + weights.higher_order
-        return self.objective.name == "lgdea" and needed > 0
+        return self.objective.name == "lgdea" and sum(getattr(weights, name) for name in PROPAGATED_LOSSES) > 0
+
+    @property
+    def transports(self) -> bool:
+        """True if any loss needs the transported evidence."""
+        return self.objective.name == "lgdea" and self.objective.weights.transport > 0

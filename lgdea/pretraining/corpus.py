@@ -6,6 +6,7 @@ Only studies of the training split enter a corpus; validation items have a class
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from lgdea.records.archive import Archive
 from lgdea.vocabulary.entailment import ASSERTIONS, UNSPECIFIED, Key, PhraseTable
 
 Ints = NDArray[np.int64]
+AGE_BAND = 5
+"""Years: dates of examination and report differ, and so do ages."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Corpus:
             the propagated links are.
         unpaired_images: Rows of images without a link.
         unpaired_reports: Rows of reports without a link.
+        image_groups: ``(N_I,)`` number of what an image's study has in common with others (:func:`group_numbers`).
+        report_groups: ``(N_R,)`` the same of reports.
     """
 
     image_ids: list[str]
@@ -46,6 +51,8 @@ class Corpus:
     hidden_pairs: Ints
     unpaired_images: Ints
     unpaired_reports: Ints
+    image_groups: Ints
+    report_groups: Ints
 
     def counts(self) -> dict[str, int]:
         """Numbers for the log and the model card."""
@@ -59,7 +66,9 @@ class Corpus:
         }
 
 
-def build_corpus(archive: Archive, evidence: pd.DataFrame, pairing: pd.DataFrame, *, source: Path) -> Corpus:
+def build_corpus(
+    archive: Archive, evidence: pd.DataFrame, pairing: pd.DataFrame, *, source: Path, within: Sequence[str] = ()
+) -> Corpus:
     """Assemble the training items.
 
     Args:
@@ -67,6 +76,7 @@ def build_corpus(archive: Archive, evidence: pd.DataFrame, pairing: pd.DataFrame
         evidence: Rows of ``Unit``.
         pairing: Rows of ``Pairing``.
         source: The pairing's file, named in errors.
+        within: What an image and its report have in common, as in :func:`group_numbers`.
 
     Raises:
         DataError: As :func:`training_states`.
@@ -81,6 +91,7 @@ def build_corpus(archive: Archive, evidence: pd.DataFrame, pairing: pd.DataFrame
     units, report_units = _units(evidence, reports)
     rows = images.reset_index(names="image").merge(reports.reset_index(names="report"), on="study_id")
     state = rows["study_id"].map(train)
+    groups = group_numbers(archive, within)
     linked_images = images["study_id"].map(train).eq("paired")
     linked_reports = reports["study_id"].map(train).eq("paired")
     return Corpus(
@@ -93,7 +104,35 @@ def build_corpus(archive: Archive, evidence: pd.DataFrame, pairing: pd.DataFrame
         hidden_pairs=_pairs(rows[state == "unlinked"]),
         unpaired_images=np.flatnonzero(~linked_images),
         unpaired_reports=np.flatnonzero(~linked_reports),
+        image_groups=images["study_id"].map(groups).to_numpy(np.int64),
+        report_groups=reports["study_id"].map(groups).to_numpy(np.int64),
     )
+
+
+def group_numbers(archive: Archive, within: Sequence[str]) -> pd.Series:
+    """Number studies by what an image and its report have in common.
+
+    Args:
+        archive: Its studies.
+        within: Of ``site``, ``sex`` and ``age``, in bands of five years. Missing values are one of their own.
+
+    Returns:
+        Numbers by study id; all 0 where ``within`` is empty.
+
+    Raises:
+        UsageError: No study has one of them.
+    """
+    studies = archive.studies
+    for column in within:
+        if column not in studies or studies[column].isna().all():
+            raise UsageError(
+                f"no study has a {column}",
+                file=archive.folder / "studies.parquet",
+                remedy=f"leave {column!r} out of transport.within",
+            )
+    keys = [studies[c] // AGE_BAND if c == "age" else studies[c] for c in within]
+    numbers = studies.groupby(keys, dropna=False).ngroup() if keys else pd.Series(0, index=studies.index)
+    return numbers.set_axis(studies["study_id"])
 
 
 def without_images(corpus: Corpus, unreadable: set[str]) -> Corpus:
@@ -117,6 +156,8 @@ def without_images(corpus: Corpus, unreadable: set[str]) -> Corpus:
         hidden_pairs=renumber(corpus.hidden_pairs),
         unpaired_images=new[corpus.unpaired_images[keep[corpus.unpaired_images]]],
         unpaired_reports=corpus.unpaired_reports,
+        image_groups=corpus.image_groups[keep],
+        report_groups=corpus.report_groups,
     )
 
 

@@ -50,6 +50,18 @@ def encode_images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preproce
     return Nodes(_gather_rows(histograms, count), _gather_rows(pooled, count))
 
 
+def encode_features(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess) -> NDArray[np.float32]:
+    """Features of all N training images by the image tower alone: pooled, and the maximum over patches, (N, 2 C)."""
+    count, parts = len(builder.pixels), []
+    training = model.training
+    model.eval()
+    for rows in _chunks(count):
+        out = model.image_tower(_images(model, builder, preprocess, rows))
+        parts.append(torch.cat([out["pooled"], out["patches"].amax(dim=1)], dim=1))
+    model.train(training)
+    return _gather_rows(parts, count)
+
+
 def _images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, rows: NDArray[np.int64]) -> Tensor:
     """Images as they are, as the image tower takes them: frames, or the cached outputs of a frozen one."""
     if builder.features is not None:

@@ -31,6 +31,7 @@ from lgdea.pretraining.graph_refresh import GraphRefreshCallback
 from lgdea.pretraining.inputs import IMAGE_CACHE, Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.sharding import FSDP, trainer_settings, whole_state
+from lgdea.pretraining.transport import TransportCallback
 from lgdea.training.callbacks import checkpoint_step, newest_checkpoint
 from lgdea.training.csv_logger import truncate_after
 from lgdea.training.process_info import ProcessInfo, exclusive_lock
@@ -249,6 +250,7 @@ def _make_trainer(config: PretrainConfig, out: Path, callbacks: list[L.Callback]
     block = trainer_settings(config.trainer)
     own: list[L.Callback] = [
         fill_caches,
+        *([TransportCallback(out / "transport")] if config.transports else []),
         *([GraphRefreshCallback(out / "graph")] if config.objective.name == "lgdea" else []),
         CollapseCheck(out, block.get("log_every_n_steps", LOG_EVERY_N_STEPS)),
         Validation(config.validation.every_steps),

@@ -48,7 +48,8 @@ def read_inputs(config: PretrainConfig, out: Path, before_images: Callable[[Corp
     """
     archive = Archive.open(config.data.archive)
     evidence = _read_evidence(config)
-    corpus = build_corpus(archive, evidence, read_pairing(config.data.pairing), source=config.data.pairing)
+    pairing, within = read_pairing(config.data.pairing), config.transport.within
+    corpus = build_corpus(archive, evidence, pairing, source=config.data.pairing, within=within)
     _check_corpus(config, corpus)
     if before_images is not None:
         before_images(corpus)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lgdea.models.heads import cosine
@@ -119,13 +120,9 @@ def unlinked_losses(
     """Unlinked images and reports, taught by propagated links (METHOD sections 3 and 4)."""
     reports = slice(len(text.reports) - len(targets.report_weight), None)
     weight = targets.image_weight[:, None].expand_as(targets.evidence)
-    local, pooled = (
-        presence.presence_loss(logits, targets.evidence, weight, balance=config.balance)
-        for logits in (images.logits, images.pooled_logits)
-    )
     return {
         "unpaired_images": histograms.kl(targets.image_histograms, images.histograms, weight=targets.image_weight),
-        "unpaired_presence": local + pooled,
+        "unpaired_presence": _presence_losses(images, targets.evidence, weight, config),
         "unpaired_reports": histograms.kl(
             targets.report_histograms, text.report_histograms[reports], weight=targets.report_weight
         ),
@@ -133,6 +130,19 @@ def unlinked_losses(
             scale * cosine(images.pooled, text.reports[reports]), targets.links * targets.image_weight[:, None]
         ),
     }
+
+
+def transport_loss(images: ImageOutputs, targets: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Presence in unlinked images, and their ranking, by the evidence that transport to unlinked reports has found.
+
+    Args:
+        images: Outputs for V images.
+        targets: ``(V, U)`` in [0, 1]; NaN where there are none.
+        config: The objective.
+    """
+    known, targets = targets.isfinite().float(), targets.nan_to_num()
+    ranking = [presence.phrase_ranking(logits, targets, known) for logits in (images.logits, images.pooled_logits)]
+    return _presence_losses(images, targets, known, config) + torch.stack(ranking).sum()
 
 
 def graph_targets(teacher_logits: Tensor, propagated: Tensor, base_rate: Tensor, confidence: Tensor) -> Tensor:
@@ -154,6 +164,16 @@ def graph_targets(teacher_logits: Tensor, propagated: Tensor, base_rate: Tensor,
     # Half way to the base rate: a share of 0 or 1, seen through a handful of links, would have an infinite logit.
     log_ratio = ((propagated + base_rate) / 2).logit() - base_rate.logit()
     return (teacher_logits.float() + confidence[:, None] * log_ratio).sigmoid()
+
+
+def _presence_losses(images: ImageOutputs, targets: Tensor, weights: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Sum of the presence losses of lesions with patches, and of the pooled embedding."""
+    return torch.stack(
+        [
+            presence.presence_loss(logits, targets, weights, balance=config.balance)
+            for logits in (images.logits, images.pooled_logits)
+        ]
+    ).sum()
 
 
 def _evidence_bce_and_ranking_loss(logits: Tensor, status: Tensor, config: ObjectiveConfig) -> Tensor:

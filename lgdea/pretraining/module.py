@@ -24,7 +24,7 @@ from lgdea.objectives.prototypes import histogram_information, usage_entropy
 from lgdea.pretraining import sharding
 from lgdea.pretraining.baselines import baseline_losses
 from lgdea.pretraining.batches import Batch
-from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.config import PROPAGATED_LOSSES, PretrainConfig
 from lgdea.pretraining.losses import (
     ImageOutputs,
     PropagatedTargets,
@@ -32,6 +32,7 @@ from lgdea.pretraining.losses import (
     evidence_losses,
     graph_targets,
     paired_losses,
+    transport_loss,
     unlinked_losses,
 )
 from lgdea.pretraining.propagation import Propagated
@@ -40,7 +41,6 @@ from lgdea.training.schedule import learning_rate
 SHARDED = "lgdea_sharded"
 FORMAT = "lgdea_format_version"
 CHECKPOINT_FORMAT_VERSION = 2
-PROPAGATED = ("unpaired_images", "unpaired_presence", "unpaired_reports", "higher_order")
 
 
 class Pretraining(L.LightningModule):
@@ -51,7 +51,7 @@ class Pretraining(L.LightningModule):
         config: The run's configuration.
         linked: Linked images per process and step; they stand first in a batch.
         evidence_targets: ``(N_R, T)`` sparse matrix of :func:`lgdea.pretraining.propagation.evidence_targets`, for an
-            objective that propagates.
+            objective that propagates or transports.
     """
 
     def __init__(self, model: LgdeaModel, config: PretrainConfig, *, linked: int, evidence_targets: Any = None) -> None:
@@ -67,6 +67,8 @@ class Pretraining(L.LightningModule):
         self.evidence_base_rate: Any = None
         """Their mean over images, ``(T,)``."""
         self.evidence_targets = evidence_targets
+        self.transported: Any = None
+        """Evidence ``(N_I, T)`` of :mod:`lgdea.pretraining.transport`, float16."""
         self._freeze_unused()
 
     def _freeze_unused(self) -> None:
@@ -94,8 +96,10 @@ class Pretraining(L.LightningModule):
         if self.config.objective.name == "lgdea":
             losses = self._lgdea_losses(batch)
             weights = self.config.objective.weights.model_dump()
-            weights.update({name: weights[name] * self.ramp(self.graph_step) for name in PROPAGATED})
-            weights["consistency"] *= self.ramp(self.evidence_steps)
+            weights.update({name: weights[name] * self.ramp(self.graph_step) for name in PROPAGATED_LOSSES})
+            weights.update(
+                {name: weights[name] * self.ramp(self.evidence_steps) for name in ("consistency", "transport")}
+            )
         else:
             losses = baseline_losses(self.model, batch, self.config.objective, self.linked)
             weights = dict.fromkeys(losses, 1.0)
@@ -121,6 +125,8 @@ class Pretraining(L.LightningModule):
         if len(batch["image_rows"]):
             teacher = self._teacher_outputs(batch["clean"], text.phrases)
             losses["consistency"] = self._consistency_loss(unlinked, teacher)
+            if self.transported is not None:
+                losses["transport"] = transport_loss(unlinked, self._transported_targets(batch), objective)
             if self.propagated is not None:
                 targets = self._propagated_targets(batch, teacher)
                 losses |= unlinked_losses(text, unlinked, targets, objective, scale=scale)
@@ -172,6 +178,11 @@ class Pretraining(L.LightningModule):
             student.logits, probability, torch.ones_like(probability), balance=self.config.objective.balance
         )
         return evidence + consistency(student.histograms, teacher.histograms)
+
+    def _transported_targets(self, batch: Batch) -> Tensor:
+        """Take the batch's unlinked images and phrases (V, U) out of the transported evidence."""
+        rows, columns = batch["image_rows"].cpu().numpy(), batch["phrases"].cpu().numpy()
+        return torch.as_tensor(self.transported[rows][:, columns], dtype=torch.float32, device=self.device)
 
     def _propagated_targets(self, batch: Batch, teacher: ImageOutputs) -> PropagatedTargets:
         """Take the batch's rows and phrases out of the propagated targets of the whole corpus."""
