@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def _replace(old: pd.DataFrame, true: pd.DataFrame, reviewed: list[str]) -> tupl
     return whole, Applied(len(reviewed), kept, changed, added, len(before) - kept - changed)
 
 
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+def _key(row: Mapping[Hashable, Any]) -> tuple[Any, ...]:
     return tuple(None if pd.isna(row[name]) else row[name] for name in _SAME)
 
 
@@ -124,7 +125,7 @@ def _write(
         write(rejects)
     if (evidence / LEXICON).is_file():
         shutil.copyfile(evidence / LEXICON, out / LEXICON)
-    per_finding = units.groupby(["finding", "assertion"]).size()
+    per_finding = units.groupby(["finding", "assertion"]).size().unstack(fill_value=0)
     alignment = {str(name): int(count) for name, count in units["alignment"].value_counts().items()}
     found = [str(name) for name in units["finding"].value_counts().index]
     summary |= {
@@ -132,7 +133,7 @@ def _write(
         "reports_with_units": int(units["report_id"].nunique()),
         "rejected_units": sum(reject.unit is not None for reject in rejects),
         "alignment": alignment,
-        "units_per_finding": {name: {str(k): int(n) for k, n in per_finding[name].items()} for name in found},
+        "units_per_finding": {name: {str(k): int(n) for k, n in per_finding.loc[name].items() if n} for name in found},
         "corrections": asdict(applied),
     }
     write_json(out / QUALITY, summary)

@@ -64,8 +64,8 @@ def read(
         for c in found
     ]  # fmt: skip
     if json:
-        pair = {key: value for key, value in found.pair.items() if value is not None}
-        show_json({"pair": pair, "changes": rows}, [] if out is None else [out])
+        known = {key: value for key, value in found.pair.items() if value is not None}
+        show_json({"pair": known, "changes": rows}, [] if out is None else [out])
         return
     if study is not None:
         pair = found.pair

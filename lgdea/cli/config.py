@@ -77,7 +77,10 @@ def show(
     if stage is Stage.eval and task is None:
         if config or overrides or as_json:
             raise UsageError("eval has a configuration per task", remedy=f"name one: {', '.join(_tasks())}")
-        echo("\n".join(f"# {name}\n{dump_commented_yaml(_tasks()[name]())}" for name in _tasks()), nl=False)
+        echo(
+            "\n".join(f"# {name}\n{dump_commented_yaml(_tasks()[name].model_validate({}))}" for name in _tasks()),
+            nl=False,
+        )
         return
     resolved = load_config(_config_class(stage, task), config_files(stage.value, config), overrides or [])
     if as_json:

@@ -127,7 +127,8 @@ def _to_plain(value: Any) -> Any:
 
 def run_facts(run: Path) -> dict[str, Any]:
     """What a training run's record says of it: steps, counts and last metrics, as far as it has them."""
-    from lgdea.runs import MANIFEST, read_manifest
+    from lgdea.manifests import read_manifest
+    from lgdea.runs import MANIFEST
 
     record = read_manifest(run / MANIFEST) if (run / MANIFEST).exists() else {}
     return {key: record[key] for key in ("stage", "steps", "counts", "metrics") if key in record}
