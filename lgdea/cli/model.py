@@ -68,6 +68,7 @@ def card(
     tag: Annotated[list[str] | None, typer.Option(help="Tag on the Hub; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write instead of the model's README.md.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a card that was changed by hand.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Write a model's card: data, objective, metrics with intervals, licence, limits, and how to load it.
 
@@ -76,6 +77,9 @@ def card(
     from lgdea.api.model_folders import write_model_card
 
     file = write_model_card(model, license=license, results=results or [], tags=tag or [], out=out, force=force)
+    if json:
+        show_json({"card": str(file)}, [file])
+        return
     console.print(f"card: {file}", highlight=False, soft_wrap=True)
 
 
@@ -86,6 +90,7 @@ def push(
     public: Annotated[bool, typer.Option("--public", help="Let everybody read a new repository.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch, made if needed; default: main.")] = None,
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
+    json: JsonFlag = False,
 ) -> None:
     """Push a model to the Hugging Face Hub: what its hashes name, its heads and its card, and nothing else.
 
@@ -96,6 +101,9 @@ def push(
     from lgdea.models.hub import push_folder
 
     place = push_folder(model, repo, private=not public, revision=revision, message=message)
+    if json:
+        show_json({"repo": place.repo, "revision": place.revision})
+        return
     console.print(f"pushed: {place.name}", highlight=False, soft_wrap=True)
 
 
@@ -109,6 +117,7 @@ def export(
     phrase: Annotated[
         list[str] | None, typer.Option(help="What is scored; may be repeated; default: the model's findings.")
     ] = None,
+    json: JsonFlag = False,
 ) -> None:
     """Export the image side as graphs, with embedded phrases and a description, for programs without lgdea.
 
@@ -117,4 +126,7 @@ def export(
     from lgdea.api.export import export_model
 
     folder = export_model(model, out, phrases=phrase or None, formats=formats or ["onnx"])  # type: ignore[arg-type]
+    if json:
+        show_json({"folder": str(folder)}, [folder])
+        return
     console.print(f"exported: {folder}", highlight=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from lgdea.evidence.coverage import require_all_reports
 from lgdea.evidence.io import read_evidence
 from lgdea.pretraining.corpus import training_states
 from lgdea.records.archive import Archive
-from lgdea.records.pairing import make_pairing, read_pairing
+from lgdea.records.pairing import has_links, make_pairing, read_pairing
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.entailment import UNSPECIFIED
 from lgdea.vocabulary.phrases import canonical_phrase
@@ -57,7 +57,9 @@ def open_pairing(archive: Archive, pairing: pd.DataFrame | str | Path | None) ->
     """
     if isinstance(pairing, str | Path):
         return read_pairing(pairing), Path(pairing)
-    return (make_pairing(archive, fraction=1.0) if pairing is None else pairing), archive.folder
+    if pairing is not None:
+        return pairing, archive.folder
+    return make_pairing(archive, fraction=1.0 if has_links(archive) else 0.0), archive.folder
 
 
 def training_items(archive: Archive, pairing: pd.DataFrame | str | Path | None) -> TrainingItems:

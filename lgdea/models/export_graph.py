@@ -156,6 +156,10 @@ def _trace(graph: nn.Module, given: Mapping[str, Tensor], name: str) -> torch.ex
     tokens = torch.export.Dim("tokens", min=1)
     of_phrases = {"phrases": {0: phrases}, "tokens": {0: phrases, 1: tokens}, "words": {0: phrases, 1: tokens}}
     dims = tuple(of_phrases.get(key, {0: batch}) for key in given)
+    # One phrase, as it stands, would be taken for a number that never changes.
+    given = {
+        key: v.repeat(2, *[1] * (v.dim() - 1)) if key in of_phrases and len(v) == 1 else v for key, v in given.items()
+    }
     shapes: Any = (dims,) if name == "scores" else dims  # its arguments are one list, *parts
     try:
         with _quiet():

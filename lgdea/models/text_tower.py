@@ -162,7 +162,8 @@ def stored_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     Versions of transformers call the class in tokenizer_config.json by other names, which older ones do not know, and
     some classes build the tokenizer anew from its vocabulary.
     """
-    return _completed(PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True))  # type: ignore[no-untyped-call]
+    load: Any = PreTrainedTokenizerFast
+    return _completed(load.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False))
 
 
 def _completed(tokenizer: Any) -> PreTrainedTokenizerFast:

@@ -16,6 +16,15 @@ from lgdea.records.tables import read_metadata, read_table, to_arrow, write_tabl
 _SEAL = "rows_sha256"
 
 
+def has_links(archive: Archive) -> bool:
+    """Tell whether any training study of an archive has an image and a report.
+
+    Args:
+        archive: Its studies are split.
+    """
+    return bool(_sides(archive)[2].any())
+
+
 def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFrame:
     """Link ``fraction`` of the training patients who have both sides, and hide the other links.
 
@@ -43,9 +52,8 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
     if studies["split"].isna().any():
         row = studies.loc[studies["split"].isna(), "study_id"].iloc[0]
         raise DataError("has no split", file=archive.folder / "studies.parquet", row=row, remedy="split by patient")
-    has_image = studies["study_id"].isin(archive.images["study_id"])
-    has_report = studies["study_id"].isin(archive.reports["study_id"])
-    candidates = studies.loc[has_image & has_report & (studies["split"] == "train"), "patient_id"].unique()
+    has_image, has_report, linkable = _sides(archive)
+    candidates = studies.loc[linkable, "patient_id"].unique()
     if fraction > 0 and not len(candidates):
         raise DataError(
             "has no training study with an image and a report, so nothing can be linked",
@@ -54,7 +62,7 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
         )
     order = sorted(candidates, key=lambda patient: (patient_position(seed, patient, "pairing"), patient))
     count = max(1, int(fraction * len(order) + 0.5)) if fraction > 0 else 0
-    linked = has_image & has_report & (studies["split"] == "train") & studies["patient_id"].isin(order[:count])
+    linked = linkable & studies["patient_id"].isin(order[:count])
     state = pd.Series("unlinked", index=studies.index)
     state[linked] = "paired"
     state[has_image & ~has_report] = "image_only"
@@ -63,6 +71,13 @@ def make_pairing(archive: Archive, fraction: float, seed: int = 0) -> pd.DataFra
     pairing = pairing.reset_index(drop=True)
     pairing.attrs = {"archive": archive.name, "fraction": fraction, "seed": seed}
     return pairing
+
+
+def _sides(archive: Archive) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Tell which studies have an image, which a report, and which training studies have both."""
+    studies = archive.studies
+    image, report = (studies["study_id"].isin(table["study_id"]) for table in (archive.images, archive.reports))
+    return image, report, image & report & (studies["split"] == "train")
 
 
 def write_pairing(pairing: pd.DataFrame, file: str | Path) -> None:

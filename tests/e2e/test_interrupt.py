@@ -62,6 +62,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_extraction_is_interrupted_and_resumed(reports: Path, tmp_path: Path, number: signal.Signals) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("what started the tests ignores this signal, as nohup does, and so do the commands that they start")
     out = tmp_path / "evidence"
 
     def written() -> int:

@@ -13,8 +13,8 @@ import lgdea
 SOURCES = sorted(Path(lgdea.__file__).parent.rglob("*.py"))
 ASKS = {"from_pretrained", "from_config", "load_dataset", "pipeline"}
 """Functions of transformers and datasets that run a repository's code when they are told, or asked, to."""
-WITHOUT_CODE = {"PeftConfig.from_pretrained", "PeftModel.from_pretrained"}
-"""Those that have no such option: an adapter is a JSON file and safetensors."""
+WITHOUT_CODE = {"PeftConfig.from_pretrained", "PeftModel.from_pretrained", "LgdeaModel.from_pretrained"}
+"""Those that have no such option: an adapter is a JSON file and safetensors, and so is a model of lgdea."""
 PICKLES = {"pickle.load", "pickle.loads", "cPickle.load", "dill.load", "cloudpickle.load", "joblib.load",
            "pd.read_pickle", "pandas.read_pickle", "shelve.open", "marshal.loads", "torch.jit.load"}  # fmt: skip
 

@@ -45,7 +45,7 @@ def test_the_command_measures_and_scores_without_a_peer(phantom, tmp_path, capsy
     with pytest.raises(SystemExit) as left:
         benchmark([*command, "--out", str(tmp_path), "--stream", "30", "--json"])
     assert left.value.code == 0
-    results = json.loads(capsys.readouterr().out)
+    results = json.loads(capsys.readouterr().out)["result"]
     assert results == json.loads((tmp_path / "extract.json").read_text())
     (ours,) = results["compare"]["systems"]
     assert len(ours["seconds"]) == 2

@@ -71,7 +71,7 @@ def test_without_a_stage_it_is_pretraining() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("schema", "eval"), "eval has a configuration per task; choose one of zero-shot"),
+        (("show", "eval", "--json"), "eval has a configuration per task; name one: zero-shot"),
         (("show", "eval", "groundng"), "no evaluation task 'groundng'; choose one of zero-shot"),
         (("show", "extract", "probe"), "extract has no task 'probe'"),
         (("show", "extract", "--set", "prompts=x"), "did you mean prompt?; see `lgdea config schema extract`"),

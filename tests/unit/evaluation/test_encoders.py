@@ -92,7 +92,7 @@ def test_an_image_encoder_embeds_an_archive_without_its_reports(mini, tmp_path, 
     ("name", "says"),
     [
         ("no/such/folder", "no such model folder"),
-        ("tim:resnet18", "or write timm:NAME"),
+        ("tim:resnet18", "or write ORG/NAME of the Hub, timm:NAME"),
         ("timm:resnet1818@random", r"timm:resnet1818@random cannot be loaded \(Unknown model"),
         ("open_clip:ViT-B-32", "names no weights; write open_clip:ViT-B-32/TAG .*openai.*@random"),
         ("open_clip:no-such-model@random", "cannot be loaded"),

@@ -209,7 +209,7 @@ def test_a_full_disk_is_one_clear_line(many, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lgdea.evidence.answer_log.raw_line", full)
+    monkeypatch.setattr("lgdea.evidence.answer_log.seal_line", full)
     with pytest.raises(DataError, match="No space left on device") as error:
         extract(many, get_backend("rules"), tmp_path / "e")
     assert "\n" not in str(error.value)

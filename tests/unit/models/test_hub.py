@@ -232,7 +232,7 @@ def test_the_command_line_pushes_and_shows(hub: HubServer, saved: Path, capsys: 
     assert code == 0, err
     assert "pushed: clinic/chest@" in out
     code, out, _ = run_lgdea(capsys, "model", "info", "clinic/chest", "--json")
-    found = json.loads(out)
+    found = json.loads(out)["result"]
     assert code == 0
     assert found["repo"] == "clinic/chest"
     assert found["license"] == "cc-by-nc-4.0"
@@ -250,7 +250,7 @@ def test_environment_variables_reach_the_client(hub: HubServer, saved: Path, tmp
         environment = {**os.environ, **uncounted_environment(), **home, "HF_HUB_OFFLINE": offline}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["revision"] == place.revision
+        assert json.loads(done.stdout)["result"]["revision"] == place.revision
         assert bool(hub.requests) == (offline == "0")
 
 

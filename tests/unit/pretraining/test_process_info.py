@@ -16,8 +16,9 @@ from lgdea import runs
 from lgdea.config import dump_yaml
 from lgdea.errors import UsageError
 from lgdea.models.serialization import load_model
+from lgdea.pretraining.config import PROPAGATED_LOSSES
 from lgdea.pretraining.fit import PretrainRun, fit
-from lgdea.pretraining.module import CHECKPOINT_FORMAT_VERSION, FORMAT, PROPAGATED, SHARDED, Pretraining
+from lgdea.pretraining.module import CHECKPOINT_FORMAT_VERSION, FORMAT, SHARDED, Pretraining
 from lgdea.training.process_info import SINGLE_PROCESS, ProcessInfo
 
 STEPS = 12
@@ -73,7 +74,7 @@ def test_two_processes_are_one(settings, tmp_path: Path, name: str, strategy: st
     for run in ("one", "two"):  # only the first process logs
         assert len(list((tmp_path / run / "tensorboard").glob("events.*"))) == 1
     # The last digit of an embedding may decide which of two links is among an image's best ten.
-    chosen = one.index.get_level_values("name").isin([f"loss/{name}" for name in PROPAGATED])
+    chosen = one.index.get_level_values("name").isin([f"loss/{name}" for name in PROPAGATED_LOSSES])
     pd.testing.assert_series_equal(two[~chosen], one[~chosen], rtol=2e-3, atol=2e-4)
     pd.testing.assert_series_equal(two[chosen], one[chosen], rtol=2e-2)
     first, second = (load_model(tmp_path / run / "model").state_dict() for run in ("one", "two"))

@@ -281,7 +281,7 @@ def test_the_report_shows_prior_and_current_of_the_worst_and_best_with_maps(visi
     assert 'aria-label="Prior image phantom:' in plain
     assert " days apart, same " in plain
     assert "Where head looked" not in plain  # there is no model to ask
-    code, _, err = run_lgdea(capsys, *report, f"head={trained.parent}")
+    code, _, err = run_lgdea(capsys, *report, f"head={trained.parent}", "--overwrite")
     assert (code, err) == (0, "")
     mapped = page.read_text()
     counts = [mapped.count(f"Where head looked in the {which} image") for which in ("prior", "current")]
