@@ -36,7 +36,6 @@ ROUTES = re.compile(
 )
 """What the page itself asks for. Gradio has more: a proxy, monitoring, an API, a run history."""
 FILE = "/gradio_api/file="
-_HTTP = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -90,8 +89,9 @@ class Guard:
         body = _Body(receive, limit)
         if scope["path"] == "/gradio_api/queue/join":
             content = await body.read_all()
-            if content is None or names_address(content):
-                await _answer(send, 413 if content is None else 400, "the request is too large or names an address")
+            if content is None or names_other_file(content, self._may_serve):
+                told = "the request is too large or names a file that is not this page's"
+                await _answer(send, 413 if content is None else 400, told)
                 return
         await self.app(scope, body.receive, _with_headers(send, scope["path"]))
 
@@ -196,11 +196,14 @@ def host_name(host: str) -> str:
     return name[1 : name.index("]")] if name.startswith("[") and "]" in name else name.partition(":")[0]
 
 
-def names_address(content: bytes) -> bool:
-    """Whether a request would have the server fetch something: a file whose path is an address, or no JSON at all.
+def names_other_file(content: bytes, may_read: Callable[[str], bool]) -> bool:
+    """Whether a request would have the server read what was not uploaded: a file of its own, or an address.
+
+    Gradio takes the path that a request gives for an upload, if it is not stopped.
 
     Args:
-        content: The JSON that the page sends.
+        content: The JSON that the page sends; what is none counts as such a request.
+        may_read: Whether a path is one of the page's own files.
     """
     try:
         stack = [json.loads(content)]
@@ -209,7 +212,7 @@ def names_address(content: bytes) -> bool:
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
-            if isinstance(item.get("path"), str) and _HTTP.match(item["path"]):
+            if isinstance(item.get("path"), str) and not may_read(item["path"]):
                 return True
             stack += item.values()
         elif isinstance(item, list):

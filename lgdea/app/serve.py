@@ -207,6 +207,11 @@ def _run(app: Any, listening: socket.socket, ending: _Ending, ready: Callable[[]
             await super().startup(sockets)
             ready()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # An answer that is cut off now is no fault, and uvicorn would print a traceback of each.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            await super().shutdown(sockets)
+
     ending.server = Server(
         uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2, ws="none"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from lgdea.app.guard import MOST_BODY, Guard, names_address
+from lgdea.app.guard import MOST_BODY, Guard, names_other_file
 
 
 class Behind:
@@ -139,24 +138,29 @@ def test_a_body_is_limited_by_what_comes_and_not_only_by_what_is_announced(guard
 
 
 def test_a_request_arrives_as_it_was_sent(guard, behind):
-    body = json.dumps({"data": ["left effusion", None, {"path": str(Path("/tmp/x.png"))}]}).encode()
+    body = json.dumps({"data": ["left effusion", None, {"path": str(guard.folder / "x.png")}]}).encode()
     assert ask(guard, "/gradio_api/queue/join", method="POST", body=body, chunks=5)[0] == 200
     assert behind.bodies == [body]
 
 
 @pytest.mark.parametrize(
-    "path", ["http://127.0.0.1:1/x.png", " HTTPS://example.org/", "//example.org/x", "hTTp://[::1]"]
-)
-def test_the_server_fetches_nothing(guard, behind, path):
+    "path",
+    ["http://127.0.0.1:1/x.png", " HTTPS://example.org/", "//example.org/x", "hTTp://[::1]", "/etc/passwd",
+     "x.png", "../x.png", "/home/someone/private.png", ""],
+)  # fmt: skip
+def test_the_server_fetches_nothing_and_reads_none_of_its_files(guard, behind, path):
     body = json.dumps({"data": ["x", [{"a": {"path": path, "meta": {"_type": "gradio.FileData"}}}]]}).encode()
     assert ask(guard, "/gradio_api/queue/join", method="POST", body=body)[0] == 400
     assert behind.bodies == []
 
 
 def test_what_is_no_json_is_refused():
-    assert names_address(b"\xff")
-    assert names_address(b"[" * 100_000)
-    assert not names_address(b'{"path": 3, "data": ["see http://example.org in the report"]}')
+    def nothing(_: str) -> bool:
+        return False
+
+    assert names_other_file(b"\xff", nothing)
+    assert names_other_file(b"[" * 100_000, nothing)
+    assert not names_other_file(b'{"path": 3, "data": ["see http://example.org in the report"]}', nothing)
 
 
 def test_answers_forbid_requests_elsewhere_and_are_not_kept(guard):
