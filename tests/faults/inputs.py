@@ -199,7 +199,7 @@ def _picture(work: Workspace, place: Path, make: Make) -> list[str]:
     pictures.mkdir()
     make(pictures / "x.png")
     (pictures / "table.csv").write_text("study_id,patient_id,image,report\n1,1,x.png,No effusion.\n2,2,x.png,Clear.\n")
-    return ["data", "build", "table", str(pictures), "--option", "image_path=image"]
+    return ["data", "build", "table", str(pictures), "--option", "image_path={image}"]
 
 
 def _fill(part: str, known: dict[str, str]) -> str:

@@ -206,3 +206,10 @@ def test_cells_beyond_the_csv_modules_limit_are_read(tmp_path):
     long = "word " * 60_000
     assert _read(tmp_path, f"pid,report\n1,{long}\n")[0].frame["report"].tolist() == [long]
     assert csv.field_size_limit() == limit
+
+
+def test_a_table_with_more_columns_than_studies_ever_have_is_refused_at_once(tmp_path):
+    file = tmp_path / "wide.csv"
+    file.write_text(",".join(f"c{n}" for n in range(100_001)) + "\n" + ",".join("x" * 100_001) + "\n")
+    with pytest.raises(DataError, match=r"wide\.csv: has 100,001 columns, more than 10,000; keep those of ids"):
+        read_source(file, RowProblems())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lgdea.records.adapters.table.names import is_known
 
 _LONG = 8  # words beyond which a name is a sentence
 _SHOWN, _LONGEST_SHOWN = 30, 40
+MOST_COLUMNS = 10_000
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?")
 _SENTENCE = re.compile(r"\S+\s+\S.*[.!?]")
@@ -67,10 +69,18 @@ def unique_names(names: Sequence[str], file: Path) -> list[str]:
     """The names, blank ones by their position.
 
     Raises:
-        DataError: Two columns have one name, so that they cannot be told apart.
+        DataError: Two columns have one name, so that they cannot be told apart; or there are more than a table of
+            studies ever has, which takes hours to look through.
     """
+    if len(names) > MOST_COLUMNS:
+        raise DataError(
+            f"has {len(names):,} columns, more than {MOST_COLUMNS:,}",
+            file=file,
+            remedy="keep those of ids, texts and labels; check the separator (--option separator=...)",
+        )
     named = [name or f"(column {place})" for place, name in enumerate(names, start=1)]
-    twice = next((name for name in named if named.count(name) > 1), None)
+    count = Counter(named)
+    twice = next((name for name in named if count[name] > 1), None)
     if twice is not None:
         raise DataError(f"has two columns {shorten(twice)!r}", file=file, remedy="rename one of them")
     return named
