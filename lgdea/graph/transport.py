@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 
 def log_likelihood(logits: Tensor, stated: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def transport_plan(score: Tensor, iterations: int) -> Tensor:
     return score.softmax(dim=1)
 
 
-def blocks(images: NDArray[np.int64], reports: NDArray[np.int64], size: int, seed: int) -> Iterator[tuple[Floats, ...]]:
+def blocks(images: Ints, reports: Ints, size: int, seed: int) -> Iterator[tuple[Ints, Ints]]:
     """Divide images and reports into blocks that are compared with one another.
 
     Args:
@@ -72,14 +73,14 @@ def blocks(images: NDArray[np.int64], reports: NDArray[np.int64], size: int, see
     for group in np.intersect1d(images, reports):
         sides = [rng.permutation(np.flatnonzero(side == group)) for side in (images, reports)]
         parts = min(-(-max(map(len, sides)) // size), *map(len, sides))
-        yield from zip(*(np.array_split(side, parts) for side in sides), strict=True)
+        yield from zip(np.array_split(sides[0], parts), np.array_split(sides[1], parts), strict=True)
 
 
 def transport_evidence(
     logits: Floats,
     stated: Floats,
     targets: sparse.csr_array,
-    groups: tuple[NDArray[np.int64], NDArray[np.int64]],
+    groups: tuple[Ints, Ints],
     *,
     block: int,
     iterations: int,
