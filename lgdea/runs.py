@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import yaml
 
+from lgdea.config_difference import describe_difference, drop_keys
 from lgdea.errors import DataError, UsageError, first_line
 from lgdea.manifests import FILES, REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
 from lgdea.version import __version__
@@ -41,8 +42,6 @@ DESCRIBED = "described_by"
 INPUTS = "inputs"
 """Folder in a run for inputs that its caller had only in memory; it may be written before the run is started."""
 
-
-_KEYS_SHOWN = 4
 
 _log = logging.getLogger(__name__)
 
@@ -82,11 +81,11 @@ def start(
     plain = json.loads(json.dumps(dict(config), default=str))
     if manifest_file.exists():
         old = read_manifest(manifest_file, remedy="choose a new --out, or restore the folder")
-        old["config"] = _drop_keys(old.get("config"), free)
+        old["config"] = drop_keys(old.get("config"), free)
         finished = (folder / SUCCESS).exists()
         apart = {
-            key: _describe_difference(old.get(key), new)
-            for key, new in (("stage", stage), ("config", _drop_keys(plain, free)), ("input_hashes", hashes))
+            key: describe_difference(old.get(key), new)
+            for key, new in (("stage", stage), ("config", drop_keys(plain, free)), ("input_hashes", hashes))
             if old.get(key) != new
         }
         if apart and (untrained is None or finished or "stage" in apart):
@@ -385,46 +384,9 @@ def write_json(file: str | Path, content: Any) -> None:
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
-def _describe_difference(old: Any, new: Any) -> str:
-    """Name the keys that differ: ``image.tower: a -> b``; of hashes the beginning is enough."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return f"{old} -> {new}"
-    before, after = _flatten(old), _flatten(new)
-    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    shown = [f"{key}: {_shorten(before.get(key))} -> {_shorten(after.get(key))}" for key in keys[:_KEYS_SHOWN]]
-    return ", ".join([*shown, *([f"{len(keys) - _KEYS_SHOWN} more"] if len(keys) > _KEYS_SHOWN else [])])
-
-
-def _flatten(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _flatten(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
-    return flat
-
-
-def _shorten(value: Any) -> str:
-    text = str(value)
-    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
-        return text[:8]
-    return text if len(text) <= 60 else f"{text[:25]}...{text[-25:]}"
-
-
 def _remove(places: Iterable[Path]) -> None:
     for place in places:
         if place.is_dir():
             shutil.rmtree(place)
         else:
             place.unlink(missing_ok=True)
-
-
-def _drop_keys(config: Any, keys: Sequence[str]) -> Any:
-    """A copy of nested ``config`` that lacks the dotted ``keys``."""
-    copy = json.loads(json.dumps(config))
-    for key in keys:
-        *above, last = key.split(".")
-        place = copy
-        for name in above:
-            place = place.get(name, {}) if isinstance(place, dict) else {}
-        if isinstance(place, dict):
-            place.pop(last, None)
-    return copy

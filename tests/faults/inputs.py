@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,27 +12,16 @@ from pathlib import Path
 from tests.faults.process import Ended, run
 from tests.faults.stages import Workspace
 from tests.faults.trials import Log, Trial, complaint, last_line
+from tests.helpers.odd_files import make_pipe, make_socket
 
 TIMEOUT = 60.0
 _DEEP = 10_000
 
 
-def _pipe(file: Path) -> None:
-    os.mkfifo(file)
-
-
-def _socket(file: Path) -> None:
-    here = Path.cwd()
-    os.chdir(file.parent)  # a socket's path must be short
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(file.name)
-    os.chdir(here)
-
-
 ODD: dict[str, Callable[[Path], None]] = {
     "folder": Path.mkdir,
-    "named pipe": _pipe,
-    "socket": _socket,
+    "named pipe": make_pipe,
+    "socket": make_socket,
     "/dev/zero": lambda file: file.symlink_to("/dev/zero"),
     "/proc/self/mem": lambda file: file.symlink_to("/proc/self/mem"),
     "loop of links": lambda file: file.symlink_to(file),

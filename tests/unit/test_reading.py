@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from lgdea.records.adapters.table.text import read_text as read_table_text
 from lgdea.records.csv_io import read_csv, read_spreadsheet
 from lgdea.records.tables import read_frame
 from lgdea.runs import fingerprint
+from tests.helpers.odd_files import make_pipe, make_socket
 
 LEVELS = [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
 MERGES = [f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9)]
@@ -95,22 +95,10 @@ def test_a_deep_override_is_one_line() -> None:
         parse_override(".".join("b" * 3_000) + "=1", PretrainConfig)
 
 
-def _pipe(file: Path) -> None:
-    os.mkfifo(file)
-
-
-def _socket(file: Path) -> None:
-    here = Path.cwd()
-    os.chdir(file.parent)  # a socket's path must be short
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(file.name)
-    os.chdir(here)
-
-
 ODD: dict[str, Callable[[Path], None]] = {
     "folder": Path.mkdir,
-    "named pipe": _pipe,
-    "socket": _socket,
+    "named pipe": make_pipe,
+    "socket": make_socket,
     "device": lambda file: file.symlink_to("/dev/zero"),
     "file": lambda file: None,
 }
