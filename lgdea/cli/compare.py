@@ -15,6 +15,7 @@ from lgdea.statistics.format import INTERVAL_KIND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lgdea.evaluation.results.reading_differences import ReadingTable
     from lgdea.reporting.measures import MetricRow, TaskTables
 
 
@@ -48,10 +49,13 @@ def compare(
 ) -> None:
     """Lay results side by side, over all classes and by class; the first folder is the baseline of all tests.
 
+    Of `lgdea eval references` also the differences within a result: beside references and alone, strategies, numbers.
+
     Example: `lgdea eval compare clip=results/clip lgdea=results/lgdea --format latex --out tables.tex --plots plots`
     """
     from lgdea.errors import UsageError
     from lgdea.evaluation.results.long_table import long_table
+    from lgdea.evaluation.results.reading_differences import reading_tables
     from lgdea.reporting.measures import task_tables
     from lgdea.runs import write_text
 
@@ -63,13 +67,14 @@ def compare(
     replaced = claim(out, overwrite)
     baseline = next(iter(named)) if len(named) > 1 else None
     tables = task_tables(named, baseline=baseline, task=task, replicates=replicates, seed=seed)
+    readings = reading_tables([table.source for table in tables], replicates=replicates, seed=seed)
     apart = _tell_apart(tables)
     if out is not None:
-        write_text(out, _text(tables, baseline, format))
+        write_text(out, _text(tables, readings, baseline, format))
     elif not json and format is not Format.terminal:
-        echo(_text(tables, baseline, format).rstrip("\n"))
+        echo(_text(tables, readings, baseline, format).rstrip("\n"))
     elif not json:
-        _show(tables)
+        _show(tables, readings)
         if apart:
             console.print(f"note: {apart}", highlight=False)
     files: list[Path] = []
@@ -82,7 +87,7 @@ def compare(
         pictures += [class_plot(t, classes, colours) for t in tables for classes in t.per_class]
         files = write_plots(plots, pictures)
     if json:
-        rows = long_table([table.source for table in tables]).to_dict("records")
+        rows = long_table([table.source for table in tables], readings).to_dict("records")
         show_json({"rows": rows, "note": apart}, [*([] if out is None else [out]), *files])
         return
     if out is not None:
@@ -110,20 +115,23 @@ def label_folders(items: Sequence[str]) -> dict[str, Path]:
     return named
 
 
-def _text(tables: Sequence[TaskTables], baseline: str | None, wanted: Format) -> str:
+def _text(tables: Sequence[TaskTables], readings: Sequence[ReadingTable], baseline: str | None, wanted: Format) -> str:
     from lgdea.evaluation.results.compare import markdown_table
     from lgdea.evaluation.results.long_table import long_table, to_csv
-    from lgdea.reporting.latex import latex_table
+    from lgdea.reporting.latex import latex_table, reading_latex
 
     sources = [table.source for table in tables]
     if wanted is Format.csv:
-        return to_csv(sources)
+        return to_csv(sources, readings)
     if wanted is Format.json:
-        return str(long_table(sources).to_json(orient="records", indent=2, force_ascii=False, double_precision=15))
+        return str(
+            long_table(sources, readings).to_json(orient="records", indent=2, force_ascii=False, double_precision=15)
+        )
     if wanted is Format.latex:
         found = [latex_table(t, baseline, classes) for t in tables for classes in (None, *t.per_class)]
-        return "\n".join(found)
-    return "\n".join(markdown_table(*part) for table in tables for part in _parts(table))
+        return "\n".join([*found, *map(reading_latex, readings)])
+    parts = [*(part for table in tables for part in _parts(table)), *((t.title, t.columns, t.rows()) for t in readings)]
+    return "\n".join(markdown_table(*part) for part in parts)
 
 
 def _tell_apart(tables: Sequence[TaskTables]) -> str:
@@ -142,12 +150,14 @@ def _tell_apart(tables: Sequence[TaskTables]) -> str:
     return "; ".join(told)
 
 
-def _show(tables: Sequence[TaskTables]) -> None:
+def _show(tables: Sequence[TaskTables], readings: Sequence[ReadingTable]) -> None:
     for table in tables:
         for title, columns, rows in _parts(table):
             show_table(title, columns, rows)
         for note in table.notes:
             console.print(f"note: {note}", highlight=False)
+    for found in readings:
+        show_table(found.title, found.columns, found.rows())
     console.print(f"intervals: {INTERVAL_KIND}", highlight=False)
 
 

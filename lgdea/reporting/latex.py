@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from lgdea.evaluation.results.metric_facts import LOWER_IS_BETTER
+from lgdea.evaluation.results.reading_differences import ReadingTable
+from lgdea.evaluation.results.result import Value
 from lgdea.reporting.measures import ClassTable, MetricRow, TaskTables
 from lgdea.statistics.format import INTERVAL_KIND
 from lgdea.version import __version__
@@ -46,22 +48,41 @@ def latex_table(table: TaskTables, baseline: str | None, classes: ClassTable | N
     starred = any(_beats(row, cell.label) for row in rows for cell in row.cells)
     head = " & ".join([first, "$n$", *map(escape, table.labels)])
     name = table.task if classes is None else f"{table.task}-{classes.metric}"
-    lines = [
-        rf"% lgdea {__version__}; needs \usepackage{{booktabs}}",
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{_caption(table, classes, baseline, starred)}}}",
-        rf"  \label{{tab:{_label(name)}}}",
-        rf"  \begin{{tabular}}{{lr{'r' * len(table.labels)}}}",
-        r"    \toprule",
-        rf"    {head} \\",
-        r"    \midrule",
-        *(rf"    {_row(row, table.labels)} \\" for row in rows),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    caption = _caption(table, classes, baseline, starred)
+    return _environment(caption, name, "lr" + "r" * len(table.labels), head, [_row(row, table.labels) for row in rows])
+
+
+def reading_latex(table: ReadingTable) -> str:
+    """Differences between the readings of one result as a table; an asterisk marks the first as better.
+
+    Args:
+        table: Of one result of ``lgdea eval references``.
+
+    Returns:
+        Lines as of :func:`latex_table`.
+    """
+    source = table.source
+    ids = ", ".join(dict.fromkeys(v.definition for d in table.differences for v in d.metrics.values()))
+    n = max(v.n for d in table.differences for v in d.metrics.values())
+    caption = (
+        f"Differences of the readings of {table.label}: archive {source.archive}, {source.split} split, definition "
+        f"{source.definition} ({ids}), {n} items. Difference with its interval ({INTERVAL_KIND})."
+    )
+    mark = rf" $^{{*}}$ the first has the better balanced accuracy, one-sided $p < {LEVEL}$, Holm-corrected."
+    rows = [
+        " & ".join([
+            escape(d.name) + ("$^{*}$" if d.p_holm < LEVEL else ""), *(_interval(v) for v in d.metrics.values())
+        ])
+        for d in table.differences
+    ]  # fmt: skip
+    head = " & ".join(map(escape, table.columns[:-1]))
+    return _environment(
+        escape(caption) + mark,
+        f"{source.task}-readings-{table.label}",
+        "l" + "r" * (len(table.columns) - 2),
+        head,
+        rows,
+    )
 
 
 def escape(text: str) -> str:
@@ -73,6 +94,25 @@ def escape(text: str) -> str:
     escaped = "".join(_SPECIAL.get(c, c) for c in " ".join(text.split()))
     # After the \\ that ends a row, `[` and `*` would be read as its arguments.
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
+
+
+def _environment(caption: str, name: str, columns: str, head: str, rows: Sequence[str]) -> str:
+    lines = [
+        rf"% lgdea {__version__}; needs \usepackage{{booktabs}}",
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{caption}}}",
+        rf"  \label{{tab:{_label(name)}}}",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        r"    \toprule",
+        rf"    {head} \\",
+        r"    \midrule",
+        *(rf"    {row} \\" for row in rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _caption(table: TaskTables, classes: ClassTable | None, baseline: str | None, starred: bool) -> str:
@@ -106,11 +146,17 @@ def _row(row: MetricRow, labels: Sequence[str]) -> str:
         text = _number(value.value)
         if len(labels) > 1 and text == best:
             text = rf"\textbf{{{text}}}"
-        text += "$^{*}$" if _beats(row, label) else ""
-        if math.isfinite(value.low) and math.isfinite(value.high):
-            text += f" [{_number(value.low)}, {_number(value.high)}]"
-        cells.append(text)
+        cells.append(text + ("$^{*}$" if _beats(row, label) else "") + _bounds(value))
     return " & ".join(cells)
+
+
+def _interval(value: Value) -> str:
+    return _number(value.value) + _bounds(value)
+
+
+def _bounds(value: Value) -> str:
+    inside = math.isfinite(value.low) and math.isfinite(value.high)
+    return f" [{_number(value.low)}, {_number(value.high)}]" if inside else ""
 
 
 def _best(row: MetricRow) -> str | None:

@@ -138,6 +138,10 @@ DEFINITIONS: dict[str, str] = {
     "references/auroc-paired-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-paired-v1.",
     "references/balanced-accuracy-gain-v1": "Macro balanced accuracy beside references less that of the query alone.",
     "references/auroc-gain-v1": "Macro AUROC beside references less that of the query alone.",
+    "references/balanced-accuracy-difference-v1": "Macro balanced accuracy of one reading less that of another of the "
+    "same queries, which differs in one thing: references or none, the score, the strategy, or their number.",
+    "references/f1-difference-v1": "references/balanced-accuracy-difference-v1 of F1.",
+    "references/auroc-difference-v1": "references/balanced-accuracy-difference-v1 of AUROC.",
     "references/pointing-single-v1": "Share of findings of which the map of the fall of the query's score, alone, with "
     "one cell after the other filled with the image's mean, is highest in a box; tied maxima share.",
     "references/pointing-paired-v1": "As references/pointing-single-v1 beside references that are held fixed, cells "

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lgdea.evaluation.results import paired_tests
+from lgdea.evaluation.results import paired_readings, paired_tests
 from lgdea.evaluation.results.paired_tests import Name
 from lgdea.evaluation.results.result import Result
 from lgdea.statistics.bootstrap import cluster_bootstrap
@@ -30,6 +30,7 @@ KEYS = {
     "entity-retrieval": ["image_id", "entity"],
     "change": ["pair_id", "class"],
     "answers": ["qid"],
+    "references": ["image_id", "class"],
 }
 """Columns that identify an item of a task."""
 
@@ -131,6 +132,7 @@ def _differences(
             "entity-retrieval": paired_tests.entity_differences,
             "change": paired_tests.change_differences,
             "answers": paired_tests.answer_differences,
+            "references": paired_readings.reference_differences,
         }
         parts = by_task.get(model.task, paired_tests.class_mean_differences)(both, model, replicates, seed)
     found: dict[Name, PairedDifference] = {}
