@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def read_links(archive: Archive, files: Sequence[str | Path]) -> list[Link]:
     """Read the rows of spreadsheets in which both ``image_id`` and ``report_id`` stand; others are not filled in yet.
 
     Args:
-        archive: Its ids may be written without the archive's name in front.
+        archive: Its ids may be written without the dataset's name in front, as long as one dataset alone has the id.
         files: CSV files, such as `lgdea data suggest-links` writes; rows are numbered as a spreadsheet shows them.
 
     Raises:
@@ -49,6 +49,7 @@ def read_links(archive: Archive, files: Sequence[str | Path]) -> list[Link]:
         key: dict(zip(table[key], table["study_id"], strict=True))
         for key, table in (("image_id", archive.images), ("report_id", archive.reports))
     }
+    datasets = sorted({archive.name, *archive.studies["dataset"]})
     links: list[Link] = []
     seen: dict[tuple[str, str], Link] = {}
     for file in map(Path, files):
@@ -57,7 +58,7 @@ def read_links(archive: Archive, files: Sequence[str | Path]) -> list[Link]:
             if not all(given):
                 continue
             ids = [
-                _find(archive.name, studies[key], value, key, file, number)
+                _find(datasets, studies[key], value, key, file, number)
                 for key, value in zip(LINK_COLUMNS, given, strict=True)
             ]
             link = Link(file, number, ids[0], ids[1], studies["image_id"][ids[0]], studies["report_id"][ids[1]])
@@ -102,8 +103,8 @@ def without_wrong(pairing: pd.DataFrame, file: str | Path) -> pd.DataFrame:
 
     Args:
         pairing: As :func:`~lgdea.records.pairing.make_pairing` makes it.
-        file: A CSV file with ``study_id`` and ``wrong``, such as `lgdea data doubt-links` writes; whatever stands in
-            ``wrong`` says that the link is.
+        file: A CSV file with ``study_id`` (a dataset's name in front may be missing) and ``wrong``, such as `lgdea data
+            doubt-links` writes; whatever stands in ``wrong`` says that the link is.
 
     Raises:
         UsageError: There is no such file, or nothing is filled in.
@@ -113,10 +114,9 @@ def without_wrong(pairing: pd.DataFrame, file: str | Path) -> pd.DataFrame:
     if not rows:
         raise UsageError("no link is said to be wrong", file=file, remedy="fill in the column wrong")
     known = set(pairing["study_id"])
-    for number, study in rows:
-        if study not in known:
-            raise DataError(f"names the study {study!r}, which the archive lacks", file=file, row=number)
-    wrong = pairing["study_id"].isin([study for _, study in rows]) & (pairing["state"] == "paired")
+    datasets = sorted({study.partition(":")[0] for study in known})
+    named = [_find(datasets, known, study.strip(), "study_id", Path(file), number) for number, study in rows]
+    wrong = pairing["study_id"].isin(named) & (pairing["state"] == "paired")
     kept = pairing.assign(state=pairing["state"].mask(wrong, "unlinked"))
     kept.attrs = {**pairing.attrs, "wrong": int(wrong.sum())}
     return kept
@@ -176,11 +176,19 @@ def _filled(archive: Archive, files: Sequence[str | Path]) -> list[Link]:
     return links
 
 
-def _find(name: str, known: dict[str, str], value: str, key: str, file: Path, row: int) -> str:
-    for spelled in (value, f"{name}:{value}"):
-        if spelled in known:
-            return spelled
+def _find(datasets: Sequence[str], known: Container[str], value: str, key: str, file: Path, row: int) -> str:
+    """The archive's id that a cell means: as it stands, or with the name of a dataset in front."""
+    if value in known:
+        return value
+    found = [spelled for spelled in (f"{name}:{value}" for name in datasets) if spelled in known]
+    if len(found) == 1:
+        return found[0]
     what = key.removesuffix("_id")
+    if found:
+        raise DataError(
+            f"names the {what} {value!r}, which is {' or '.join(map(repr, found))}", file=file, row=row,
+            remedy=f"write the dataset's name in front of {key}",
+        )  # fmt: skip
     raise DataError(f"names the {what} {value!r}, which the archive lacks", file=file, row=row, remedy=f"correct {key}")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lgdea.errors import DataError, UsageError
 from lgdea.records.archive import Archive, write_archive
-from lgdea.records.links import link_archive, pair_links, read_links
+from lgdea.records.links import link_archive, pair_links, read_links, without_wrong
 from lgdea.runs import fingerprint
 
 
@@ -73,6 +73,27 @@ def test_a_wrong_row_is_named(apart: Archive, tmp_path: Path, rows: list[str], s
         link_archive(apart, [_csv(tmp_path, *rows)], tmp_path / "linked")
     assert says in str(caught.value)
     assert not (tmp_path / "linked").exists()
+
+
+def test_ids_without_the_dataset_in_front_are_found_in_a_merged_archive(tmp_path: Path) -> None:
+    studies = pd.DataFrame(
+        [("k:i1", "k"), ("k:i2", "k"), ("l:i2", "l"), ("k:r1", "k"), ("k:r2", "k")], columns=["study_id", "dataset"]
+    ).assign(split="train")
+    studies["patient_id"] = studies["study_id"]
+    images = [
+        {"image_id": s, "study_id": s, "path": "a.png", "width": 8, "height": 8} for s in ("k:i1", "k:i2", "l:i2")
+    ]
+    reports = [{"report_id": s, "study_id": s, "text": s} for s in ("k:r1", "k:r2")]
+    tables = {"studies": studies, "images": images, "reports": reports}
+    merged = write_archive(tmp_path / "merged", "merged", tables, tmp_path)
+    assert link_archive(merged, [_csv(tmp_path, "1,i1,r1", "2,l:i2,k:r2")], tmp_path / "linked")[1] == 2
+    with pytest.raises(DataError, match=r"row 2: names the image 'i2', which is 'k:i2' or 'l:i2'; write the dataset"):
+        link_archive(merged, [_csv(tmp_path, "1,i2,r1")], tmp_path / "other")
+    pairing = pd.DataFrame({"study_id": ["k:i1", "k:i2", "l:i2"], "state": "paired"})
+    doubts = _csv(tmp_path, "i1,x", "l:i2,x", header="study_id,wrong")
+    assert without_wrong(pairing, doubts)["state"].tolist() == ["unlinked", "paired", "unlinked"]
+    with pytest.raises(DataError, match="row 2: names the study 'i2', which is"):
+        without_wrong(pairing, _csv(tmp_path, "i2,x", header="study_id,wrong"))
 
 
 def test_a_patient_whom_both_sides_know_is_not_joined_to_another(apart: Archive, tmp_path: Path) -> None:
