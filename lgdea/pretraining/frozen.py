@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from filelock import FileLock
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from lgdea.models.cached_rows import pack, row_width
 from lgdea.objectives.gather import world_size
@@ -27,6 +28,8 @@ from lgdea.pretraining.data import PretrainData
 from lgdea.pretraining.encode import data_of, inference
 from lgdea.pretraining.module import Pretraining
 from lgdea.training.feature_cache import FeatureCache
+
+Halves = NDArray[np.float16]
 
 IMAGES_PER_CHUNK = 16
 TEXTS_PER_CHUNK = 64
@@ -119,7 +122,7 @@ class FillCaches(Callback):
         if caches.images is not None:
             step = 1 + module.config.image.cached_views
 
-            def encode(number: int, rows: slice) -> Tensor:
+            def encode(number: int, rows: slice) -> Halves:
                 frames = builder.pixels[np.arange(rows.start // step, rows.stop // step)]
                 return _encode_views(model.image_tower, data, frames, step - 1, seed=number)
 
@@ -152,7 +155,7 @@ def _texts(builder: BatchBuilder) -> tuple[Texts, Texts, Texts]:
     return builder.reports, builder.wordings, builder.phrases
 
 
-def _fill(cache: FeatureCache, encode: Callable[[int, slice], Tensor], trainer: L.Trainer, what: str) -> None:
+def _fill(cache: FeatureCache, encode: Callable[[int, slice], Halves], trainer: L.Trainer, what: str) -> None:
     lock = FileLock(cache.folder.parent / f".{cache.folder.name}.lock")
     if trainer.is_global_zero:  # runs that share a cache take turns
         cache.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +170,7 @@ def _fill(cache: FeatureCache, encode: Callable[[int, slice], Tensor], trainer: 
             _log.info("computing a frozen tower's features of %s once: %s in %s", what, cache.size, cache.folder)
         for place, (number, rows) in enumerate(waiting):
             with inference(trainer):
-                cache.write(number, encode(number, rows).cpu().numpy())
+                cache.write(number, encode(number, rows))
             if trainer.is_global_zero and time.monotonic() - logged > LOG_SECONDS:
                 logged = time.monotonic()
                 _log.info("features: %d of %d parts in %.0f s", place + 1, len(waiting), logged - began)
@@ -180,32 +183,33 @@ def _fill(cache: FeatureCache, encode: Callable[[int, slice], Tensor], trainer: 
             lock.release()
 
 
-def _encode_views(tower: Any, data: PretrainData, frames: Any, views: int, *, seed: int) -> Tensor:
+def _encode_views(tower: Any, data: PretrainData, frames: Any, views: int, *, seed: int) -> Halves:
     """Packed features of frames (B, S, S): each as it is and ``views`` times augmented, (B * (1 + views), F)."""
     device = next(tower.parameters()).device
     images = torch.from_numpy(frames)[:, None].to(device)
     generator = torch.Generator(device).manual_seed(seed)
     every = [images, *(data.augment(images, generator) for _ in range(views))]
-    rows = [pack(tower.encode(data.preprocess.normalise(view))) for view in every]
-    return torch.stack(rows, dim=1).flatten(0, 1)
+    # Joined outside torch: autocast to bfloat16 refuses to join float16 on a CPU.
+    rows = [pack(tower.encode(data.preprocess.normalise(view))).cpu().numpy() for view in every]
+    return np.stack(rows, axis=1).reshape(len(frames) * len(every), -1)
 
 
-def _encode_shown(tower: Any, data: PretrainData, number: int, rows: slice) -> Tensor:
+def _encode_shown(tower: Any, data: PretrainData, number: int, rows: slice) -> Halves:
     """Packed features of validation images as they are."""
     assert data.validation_pixels is not None
     return _encode_views(tower, data, data.validation_pixels[rows], 0, seed=number)
 
 
-def _encode_texts(tower: Any, texts: Sequence[Texts], device: torch.device, _: int, rows: slice) -> Tensor:
+def _encode_texts(tower: Any, texts: Sequence[Texts], device: torch.device, _: int, rows: slice) -> Halves:
     """Packed outputs of the rows of ``texts``, one after the other."""
     parts, start = [], 0
     for text in texts:
         mine = np.arange(max(rows.start - start, 0), min(rows.stop - start, len(text)))
         if len(mine):
             ids, mask = text.pad(mine)
-            parts.append(pack(tower.encode(ids.to(device), mask.to(device))))
+            parts.append(pack(tower.encode(ids.to(device), mask.to(device))).cpu().numpy())
         start += len(text)
-    return torch.cat(parts)
+    return np.concatenate(parts)
 
 
 def _hash_weights(module: nn.Module) -> str:

@@ -83,6 +83,16 @@ def test_training_on_the_cache_is_training_on_pixels(frozen, tmp_path, tower: st
     np.testing.assert_allclose(one, two, rtol=0.02, atol=5e-3)
 
 
+def test_features_of_mixed_precision_are_cached_and_transported(frozen, tmp_path) -> None:
+    settings = frozen(steps=4).model_dump(mode="json")
+    settings["trainer"]["precision"] = "bf16-mixed"
+    settings["objective"]["weights"] |= {"transport": 1, "unpaired_presence": 0}
+    run = tmp_path / "run"
+    fit(PretrainConfig.model_validate(settings), run)
+    assert values(run, "loss/transport").notna().all()
+    assert all((folder / "_SUCCESS").exists() for folder in caches(tmp_path / "features"))
+
+
 def test_views_differ_from_each_other_and_from_the_image(frozen, tmp_path) -> None:
     fit(frozen("clip"), tmp_path / "run")
     largest = max(caches(tmp_path / "features"), key=lambda folder: (folder / "features.npy").stat().st_size)
