@@ -10,9 +10,10 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records import pairing as pairings
-from lgdea.records.adapters.base import get_adapter, list_adapters
+from lgdea.records.adapters.base import get_adapter, list_adapters, require_patients
 from lgdea.records.archive import Archive
 from lgdea.records.from_frames import write_frames
+from lgdea.records.patient_key import load_patient_key
 from lgdea.runs import locked
 
 
@@ -49,6 +50,7 @@ def build_archive(
     labels: pd.DataFrame | None = None,
     boxes: pd.DataFrame | None = None,
     image_root: str | Path = ".",
+    patient_key: str | Path | None = None,
     **options: Any,
 ) -> Archive:
     """Build an archive from the files of a known dataset, or from data frames.
@@ -69,13 +71,16 @@ def build_archive(
         boxes: ``image_id``, ``finding``, ``x_min``, ``y_min``, ``x_max``, ``y_max`` in pixels of the stored image,
             half-open; optional ``phrase``, ``laterality``, ``kind``, ``mask_path``.
         image_root: Folder to which the paths of ``images`` are relative; of data frames only.
+        patient_key: File of a secret, outside ``out``, by which patients' ids are hashed; made where there is none. Of
+            data frames, `table` and DICOM headers that name patients; None keeps ids as they are given.
         options: Options of the dataset (`lgdea data card NAME`), such as ``studies=500`` for the phantom.
 
     Returns:
         The archive. Ids, which may be numbers in the frames, are text with the prefix ``name:``.
 
     Raises:
-        UsageError: The dataset is unknown, ``out`` is missing or holds another archive, or an option is unknown.
+        UsageError: The dataset is unknown, ``out`` is missing or holds another archive, an option is unknown, or the
+            patient key cannot be trusted.
         DataError: A file or a row is wrong; the message names file (or table) and row.
 
     Example:
@@ -98,13 +103,18 @@ def build_archive(
             raise UsageError(
                 f"the dataset {name!r} has no source", remedy="give its folder, or data frames: images=, reports= ..."
             )
+        adapter = get_adapter(name)
+        if patient_key is not None:
+            require_patients(adapter)
+            options["patient_key"] = load_patient_key(patient_key, outside=out)
         with locked(out):
-            return get_adapter(name).build(Path(source), Path(out), **options)
+            return adapter.build(Path(source), Path(out), **options)
     if source is not None or options:
         extra = "source" if source is not None else min(options)
         raise UsageError(f"{extra!r} does not go with data frames", remedy="leave it out, or leave out the frames")
+    key = None if patient_key is None else load_patient_key(patient_key, outside=out)
     with locked(out):
-        return write_frames(frames, out, name=name, image_root=image_root)
+        return write_frames(frames, out, name=name, image_root=image_root, patient_key=key)
 
 
 def make_pairing(

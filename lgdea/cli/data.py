@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lgdea.records.adapters.base import DatasetAdapter
+    from lgdea.records.archive import Archive
 
 app = typer.Typer(help="Build, check, join and pair archives.", no_args_is_help=True)
 
@@ -29,6 +30,12 @@ def build(
     out: Annotated[Path | None, typer.Option(help="Archive folder to write.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Adapter option as key=value, e.g. studies=500 for the phantom.")
+    ] = None,
+    patient_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Store keyed hashes of patients' ids; this file, outside --out, holds the key and is made if missing."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made and what is wrong, write nothing (`table`).")
@@ -44,25 +51,41 @@ def build(
     Example: `lgdea data build table studies.csv --option mapping=columns.yaml --dry-run`
     """
     from lgdea.api.archives import build_archive
-    from lgdea.records.adapters.base import get_adapter
+    from lgdea.records.adapters.base import get_adapter, require_patients
+    from lgdea.records.patient_key import load_patient_key
 
     options = _options(option)
+    patient_key = options.pop("patient_key", patient_key)
     if dry_run:
+        if patient_key is not None:
+            require_patients(get_adapter(name))
+            options["patient_key"] = load_patient_key(patient_key, outside=out, make=False)
         _explain(get_adapter(name), source, options, json)
         return
     if out is None:
         raise UsageError("Missing option '--out'", remedy="name the archive folder to write")
     replaced = REPLACED if (out / "_SUCCESS").exists() else ""
-    archive = build_archive(name, source, out, **options)
+    archive = build_archive(name, source, out, patient_key=patient_key, **options)
     counts = {table: len(getattr(archive, table)) for table in ("studies", "images", "reports", "boxes", "labels")}
     left_out = archive.info.get("left_out", [])
+    patients = _describe_patient_ids(archive)
     if json:
-        show_json({**counts, "left_out": left_out}, [out])
+        show_json({**counts, "left_out": left_out, "patient_ids": patients}, [out])
     else:
         console.print(f"{out}: " + ", ".join(f"{n:,} {table}" for table, n in counts.items()) + replaced)
+        if patients:
+            console.print(f"patient ids: {patients}", highlight=False, soft_wrap=True)
         if left_out:
             lines = [f"  {problem['kind']}: {problem['count']:,} x, {problem['detail']}" for problem in left_out]
             echo("\n".join(["Left out:", *lines, f"  all rows are in {out / 'left_out.parquet'}"]))
+
+
+def _describe_patient_ids(archive: Archive) -> str | None:
+    """How the archive names its patients, where its adapter says so."""
+    told = archive.info.get("patient_ids")
+    if archive.patient_keys:
+        return f"{told} (key {', '.join(sorted(set(archive.patient_keys.values())))})"
+    return f"{told}; --patient-key FILE stores keyed hashes" if told else None
 
 
 def _options(items: list[str] | None) -> dict[str, Any]:

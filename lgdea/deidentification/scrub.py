@@ -108,7 +108,8 @@ def scrub_archive(
         "names_from": f"philter-lite {metadata.version('philter-lite')}, {names:,} names",
     }
     info = {"scrubbed_from": archive.name, "notes": archive.info.get("notes", []), SCRUBBED: facts}
-    return write_archive(out, name or archive.name, tables, archive.image_root, info, {**kept, SCRUBBED: counts})
+    kept[SCRUBBED], keys = counts, archive.patient_keys
+    return write_archive(out, name or archive.name, tables, archive.image_root, info, kept, keys)
 
 
 def read_known(file: str | Path) -> list[str]:

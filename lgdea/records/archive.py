@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,8 @@ from lgdea.version import __version__
 if TYPE_CHECKING:
     from lgdea.imaging.read import PixelImage
 
+log = logging.getLogger(__name__)
+
 ARCHIVE = "archive.json"
 IMAGE_BITS = "image_bits"
 """Extra table of image_id and bits."""
@@ -39,6 +42,7 @@ class Archive:
         name: The dataset's name, or the merged names joined by ``+``.
         image_root: Absolute folder to which image and mask paths are relative.
         is_part: Whether tables were replaced in memory (:meth:`with_tables`).
+        patient_keys: By dataset, the fingerprint of the key of which patients' ids are keyed hashes; others are plain.
         info: What the adapter wants to be known: source, counts of what was left out, notes.
     """
 
@@ -50,6 +54,7 @@ class Archive:
         self.info: dict[str, Any] = dict(manifest.get("info", {}))
         self.extra_names = tuple(manifest.get("extra_tables", {}))
         self._listed: dict[str, int] = {name: int(manifest["tables"][name]) for name in TABLES}
+        self.patient_keys: dict[str, str] = dict(manifest.get("patient_keys", {}))
         self._manifest = manifest
         self.is_part = False
 
@@ -218,6 +223,7 @@ def write_archive(
     image_root: str | Path,
     info: Mapping[str, Any] | None = None,
     extra_tables: Mapping[str, pd.DataFrame] | None = None,
+    patient_keys: Mapping[str, str] | None = None,
 ) -> Archive:
     """Validate and write an archive; the folder holds either all of it or nothing new.
 
@@ -232,6 +238,7 @@ def write_archive(
         image_root: Folder to which ``path`` and ``mask_path`` are relative; kept relative when it is in ``folder``.
         info: Facts for ``archive.json``, plain JSON data.
         extra_tables: Tables of this dataset alone, without a row model.
+        patient_keys: By dataset, the fingerprint of the key by which patients' ids were hashed.
 
     Raises:
         UsageError: The folder holds another archive, or a table's name is unknown or taken.
@@ -242,6 +249,8 @@ def write_archive(
     if unknown:
         raise UsageError(f"table name {min(unknown)!r} is not one of {list(TABLES)}, or is taken", file=folder)
     old = require_free(folder, name)
+    if old and old.get("patient_keys", {}) != dict(patient_keys or {}):
+        log.warning("%s: patients' ids were stored otherwise before (by another key, or by none)", folder)
     whole = {n: t.to_arrow(tables.get(n, []), model, file=folder / f"{n}.parquet") for n, model in TABLES.items()}
     more = {n: t.frame_to_arrow(frame, file=folder / f"{n}.parquet") for n, frame in extra.items()}
     manifest = {
@@ -253,6 +262,8 @@ def write_archive(
         "extra_tables": {n: table.num_rows for n, table in more.items()},
         "info": dict(info or {}),
     }
+    if patient_keys:
+        manifest["patient_keys"] = dict(patient_keys)
     with writing(folder), _staging(folder) as staging:
         for n, table in {**whole, **more}.items():
             pq.write_table(table, staging / f"{n}.parquet", compression="zstd", write_page_checksum=True)

@@ -13,6 +13,7 @@ from lgdea.config import did_you_mean
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.columns import read_sizes
 from lgdea.records.archive import Archive, write_archive
+from lgdea.records.patient_key import KEYED, PatientKey, count_plain_ids, describe_plain_ids
 from lgdea.records.schema import TABLES
 from lgdea.records.split import split_by_patient
 from lgdea.vocabulary import load_vocabulary
@@ -35,7 +36,12 @@ _LABEL_VALUES = (1.0, 0.0, -1.0)
 
 
 def write_frames(
-    frames: Mapping[str, pd.DataFrame], out: str | Path, *, name: str, image_root: str | Path = "."
+    frames: Mapping[str, pd.DataFrame],
+    out: str | Path,
+    *,
+    name: str,
+    image_root: str | Path = ".",
+    patient_key: PatientKey | None = None,
 ) -> Archive:
     """Write an archive of data frames.
 
@@ -46,6 +52,7 @@ def write_frames(
         out: Archive folder.
         name: Name of the archive.
         image_root: Folder to which the paths of images and masks are relative.
+        patient_key: Hashes the patients' ids.
 
     Returns:
         The archive. Without ``studies`` there is one per study id of the images and reports; without ``split`` the
@@ -59,12 +66,23 @@ def write_frames(
     if frames.get("images") is None and frames.get("reports") is None:
         raise UsageError("there are neither images nor reports", remedy="give images=, reports= or both")
     tables = {table: _check_columns(table, frame) for table, frame in frames.items()}
+    plain: dict[str, str] = {}
+    if patient_key is not None:
+        if not any(_PATIENT in frame for frame in tables.values()):
+            raise UsageError(
+                "no frame has a patient_id that could be hashed", remedy="add it, or leave patient_key out"
+            )
+        tables = {table: _hash_patients(frame, patient_key, name, plain) for table, frame in tables.items()}
     tables = {table: _with_ids(frame, table, name) for table, frame in tables.items()}
     if "images" in tables:
         tables["images"] = _with_sizes(_with_image_ids(tables["images"], name), Path(image_root))
     if "reports" in tables and "report_id" not in tables["reports"]:
         tables["reports"] = tables["reports"].assign(report_id=_number_reports(tables["reports"]["study_id"]))
     tables["studies"], notes = _studies(tables, name)
+    if patient_key is not None:
+        rows = zip(tables["studies"]["study_id"], tables["studies"][_PATIENT], strict=True)
+        of_study = {study: plain[patient] for study, patient in rows if patient in plain}
+        notes += describe_plain_ids(count_plain_ids(of_study, tables))
     for note in notes:
         log.warning("%s: %s", name, note)
     tables = {table: frame.drop(columns=list(_ALSO.get(table, ())), errors="ignore") for table, frame in tables.items()}
@@ -73,8 +91,12 @@ def write_frames(
     if "boxes" in tables:
         tables["boxes"] = _boxes(tables["boxes"])
     _check_references(tables)
+    info = {"source": "data frames", "notes": notes}
+    if any(_PATIENT in frame for frame in frames.values()):
+        info["patient_ids"] = "as the frames have them" if patient_key is None else KEYED
+    keys = None if patient_key is None else dict.fromkeys(tables["studies"]["dataset"], patient_key.fingerprint)
     try:
-        return write_archive(out, name, tables, image_root, info={"source": "data frames", "notes": notes})
+        return write_archive(out, name, tables, image_root, info, patient_keys=keys)
     except DataError as error:
         # What is wrong stands in the caller's frame, not in the file that was not written.
         table = Path(error.file or "").stem
@@ -118,6 +140,16 @@ def _melt(labels: pd.DataFrame) -> pd.DataFrame:
         )
     long = labels.melt(id_vars=keys, value_vars=columns, var_name="finding", ignore_index=False)
     return long[long["value"].notna()]
+
+
+def _hash_patients(frame: pd.DataFrame, key: PatientKey, name: str, plain: dict[str, str]) -> pd.DataFrame:
+    """The frame with its patients' hashes; ``plain`` is told which id, prefix included, stands for which."""
+    if _PATIENT not in frame:
+        return frame
+    ids = ["" if pd.isna(value) else _id_text(value).removeprefix(f"{name}:") for value in frame[_PATIENT]]
+    hashes = {id_: key.hash_id(id_) for id_ in ids if id_}
+    plain |= {f"{name}:{hashed}": id_ for id_, hashed in hashes.items()}
+    return frame.assign(**{_PATIENT: pd.Series([hashes.get(id_) for id_ in ids], index=frame.index, dtype=object)})
 
 
 def _with_ids(frame: pd.DataFrame, table: str, name: str) -> pd.DataFrame:

@@ -162,7 +162,7 @@ def link_archive(archive: Archive, files: Sequence[str | Path], out: str | Path)
         assert extra is not None
         extras[name] = extra.replace({"study_id": new_study}) if "study_id" in extra else extra
     info = {**archive.info, "linked": len(links)}
-    return write_archive(out, archive.name, tables, archive.image_root, info, extras), len(links)
+    return write_archive(out, archive.name, tables, archive.image_root, info, extras, archive.patient_keys), len(links)
 
 
 def _filled(archive: Archive, files: Sequence[str | Path]) -> list[Link]:

@@ -41,10 +41,12 @@ def merge(
 
     Raises:
         UsageError: Fewer than two archives.
-        DataError: An id stands in two archives, or they put one patient on different sides.
+        DataError: An id stands in two archives, they put one patient on different sides, or patients of one dataset
+            were hashed by different keys.
     """
     if len(archives) < 2:
         raise UsageError("merging needs two or more archives", file=out)
+    patient_keys = _join_keys(archives)
     tables: dict[str, Rows] = {}
     for table in TABLES:
         parts = [getattr(archive, table) for archive in archives]
@@ -75,7 +77,24 @@ def merge(
     }
     if all(archive.info.get("scrubbed") for archive in archives):
         info["scrubbed"] = {archive.name: archive.info["scrubbed"] for archive in archives}
-    return write_archive(out, name or "+".join(a.name for a in archives), tables, root, info, extras)
+    return write_archive(out, name or "+".join(a.name for a in archives), tables, root, info, extras, patient_keys)
+
+
+def _join_keys(archives: Sequence[Archive]) -> dict[str, str]:
+    """The keys of all datasets; the same patient of one dataset has the same id only where the key is the same."""
+    keys: dict[str, str | None] = {}
+    for archive in archives:
+        for dataset in archive.studies["dataset"].unique():
+            mine = archive.patient_keys.get(dataset)
+            if keys.setdefault(dataset, mine) != mine:
+                ours, theirs = (f"by the key {key}" if key else "not" for key in (mine, keys[dataset]))
+                raise DataError(
+                    f"the patients of {dataset} are hashed {ours} here and {theirs} in another archive, "
+                    "so that nobody can tell who is who",
+                    file=archive.folder,
+                    remedy="build both with the same --patient-key",
+                )
+    return {dataset: key for dataset, key in keys.items() if key}
 
 
 def _join_studies(parts: list[pd.DataFrame], archives: Sequence[Archive]) -> list[pd.DataFrame]:

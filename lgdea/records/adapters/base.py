@@ -17,7 +17,9 @@ GROUP = "lgdea.datasets"
 class DatasetAdapter(Protocol):
     """Reader of one dataset's files, as its publishers lay them out, into an archive.
 
-    It may also have ``card``: the path of its data card, or the name of one in lgdea.
+    It may also have ``card``: the path of its data card, or the name of one in lgdea; and ``takes_patient_key``, true
+    where the option ``patient_key`` of ``build``, a :class:`~lgdea.records.patient_key.PatientKey`, hashes patients'
+    ids.
 
     Attributes:
         name: The dataset's name; also the prefix of its ids.
@@ -91,6 +93,17 @@ def get_adapter(name: str) -> DatasetAdapter:
     if not isinstance(adapter, DatasetAdapter):
         raise LgdeaError(f"{entry.value} is no dataset adapter", remedy="it needs a name and build(source, out)")
     return adapter
+
+
+def require_patients(adapter: DatasetAdapter) -> None:
+    """Check that an adapter hashes patients' ids by a key when it is given one.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if not getattr(adapter, "takes_patient_key", False):
+        problem = f"the dataset {adapter.name} keeps the patients' ids of its publishers"
+        raise UsageError(problem, remedy="leave the patient key out; it is for tables and data frames of your own")
 
 
 def refuse_options(name: str, options: dict[str, Any]) -> None:

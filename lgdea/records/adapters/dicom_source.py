@@ -9,15 +9,20 @@ from typing import Any
 from lgdea.errors import UsageError
 from lgdea.imaging.dicom import DicomFacts, read_dicom_facts
 from lgdea.records.adapters.source import age_in_years
+from lgdea.records.patient_key import PatientKey
 
 
-def facts_of(files: Mapping[str, Path]) -> dict[str, DicomFacts]:
+def facts_of(files: Mapping[str, Path], key: PatientKey | None = None) -> dict[str, DicomFacts]:
     """Facts of the headers by image id.
+
+    Args:
+        files: Files by image id.
+        key: Hashes the PatientIDs; by default one that is forgotten, whose hashes say no more than who is the same.
 
     Raises:
         ImageError: A file is damaged or holds several frames.
     """
-    return {image: read_dicom_facts(file) for image, file in files.items()}
+    return {image: read_dicom_facts(file, key.hash_id if key else None) for image, file in files.items()}
 
 
 def study_row(study: str, patient: str, dataset: str, facts: DicomFacts) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from lgdea.records.adapters.table.parse import ParsedTable, load_mapping, parse_
 from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import SourceTable
 from lgdea.records.archive import ARCHIVE, Archive, write_archive
+from lgdea.records.patient_key import PatientKey
 from lgdea.runs import SUCCESS, write_text
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class NiftiSlices:
 
     name = NAME
     card = NAME
+    takes_patient_key = True
 
     def build(self, source: Path, out: Path, **options: Any) -> Archive:
         """See :class:`~lgdea.records.adapters.base.DatasetAdapter`.
@@ -68,11 +70,12 @@ class NiftiSlices:
             options: ``slices``, ``choose``, ``window``, and the ``table`` adapter's.
         """
         source, out = Path(source), Path(out)
+        key: PatientKey | None = options.pop("patient_key", None)
         own, rest = _options(options)
         mapping, table, problems = _source(source, rest)
         with _staging(out) as staging:
             writer = _Writer(staging / SLICES, own)
-            parsed = parse_table(mapping, table, problems, source, writer.images)
+            parsed = parse_table(mapping, table, problems, source, writer.images, key)
             parsed.stop_at_problems()
             with _in_place(staging, out):
                 return _write(out, source, own, parsed, writer)
@@ -261,11 +264,12 @@ def _write(out: Path, source: Path, own: SliceOptions, parsed: ParsedTable, writ
         "left_out": parsed.problems.facts(),
         "notes": [*parsed.notes, *blank],
     }
+    info |= parsed.patient_facts()
     kept = set(parsed.tables["images"]["image_id"])
     slices = pd.DataFrame([row for row in writer.rows if row["image_id"] in kept])
-    return write_archive(
-        out, str(parsed.mapping.dataset), parsed.tables, out, info, {"slices": slices, **parsed.left_out()}
-    )
+    extra = {"slices": slices, **parsed.left_out()}
+    name, keys = str(parsed.mapping.dataset), parsed.patient_keys()
+    return write_archive(out, name, parsed.tables, out, info, extra, keys)
 
 
 ADAPTER = NiftiSlices()

@@ -17,6 +17,7 @@ from lgdea.records.adapters.run_lengths import component_boxes, decode
 from lgdea.records.adapters.source import require_folder, rows_of
 from lgdea.records.archive import Archive, write_archive
 from lgdea.records.csv_io import read_csv
+from lgdea.records.patient_key import KEYED, PatientKey
 from lgdea.records.split import split_by_patient
 from lgdea.runs import writing
 from lgdea.vocabulary import load_vocabulary
@@ -38,25 +39,33 @@ class SiimAcr:
 
     name = NAME
     card = NAME
+    takes_patient_key = True
 
     def build(self, source: Path, out: Path, **options: Any) -> Archive:
-        """See :class:`~lgdea.records.adapters.base.DatasetAdapter`; ``source`` holds the CSV file and image folders."""
+        """See :class:`~lgdea.records.adapters.base.DatasetAdapter`; ``source`` holds the CSV file and image folders.
+
+        The option ``patient_key``, a :class:`~lgdea.records.patient_key.PatientKey`, makes a patient's id a hash of the
+        header's; without it the patient is known by the first of the studies.
+        """
+        key: PatientKey | None = options.pop("patient_key", None)
         refuse_options(self.name, options)
         source, out = require_folder(source), Path(out)
         table = next((source / name for name in TABLES if (source / name).is_file()), source / TABLES[-1])
         runs = read_runs(table)
         files = find_images(source)
         require_images(files, source, f"{FOLDERS[0]}/*/*/*.dcm")
-        facts = facts_of(files)
+        facts = facts_of(files, key)
         studies = {image: _study_id(file, image) for image, file in files.items()}
         masks = {i: _union_mask(runs[i], facts[i], table) for i in files if runs.get(i)}
         _write_masks(masks, out)
-        rows = [study_row(studies[i], _patient(studies[i], facts[i]), NAME, facts[i]) for i in files]
+        patients = _patients(studies, facts, keyed=key is not None)
+        rows = [study_row(studies[i], patients[i], NAME, facts[i]) for i in files]
         info = {
             "source": str(source),
             "annotations": table.name,
             "listed_images_that_are_absent": len(runs.keys() - files.keys()),
             "images_without_labels": len(files.keys() - runs.keys()),
+            "patient_ids": KEYED if key else "each the id of the patient's first study",
         }
         return write_archive(
             out,
@@ -69,6 +78,7 @@ class SiimAcr:
             },
             source,
             info,
+            patient_keys={NAME: key.fingerprint} if key else None,
         )
 
 
@@ -109,8 +119,15 @@ def _study_id(file: Path, image: str) -> str:
     return image if file.parent.name in FOLDERS else f"{NAME}:{file.parent.parent.name}"
 
 
-def _patient(study: str, facts: DicomFacts) -> str:
-    return f"{NAME}:{facts.patient}" if facts.patient else study
+def _patients(studies: dict[str, str], facts: dict[str, DicomFacts], *, keyed: bool) -> dict[str, str]:
+    """Patient by image: the keyed hash, or else the first study of those whose header names the same patient."""
+    first: dict[str, str] = {}
+    result = {}
+    for image, study in studies.items():
+        own = facts[image].patient
+        named = f"{NAME}:{own}" if own and keyed else study
+        result[image] = first.setdefault(own, named) if own else named
+    return result
 
 
 def _union_mask(rows: list[tuple[int, str]], facts: DicomFacts, file: Path) -> np.ndarray:

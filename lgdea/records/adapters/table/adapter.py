@@ -21,6 +21,7 @@ class TableAdapter:
 
     name = NAME
     card = NAME
+    takes_patient_key = True
 
     def build(self, source: Path, out: Path, **options: Any) -> Archive:
         """See :class:`~lgdea.records.adapters.base.DatasetAdapter`.
@@ -29,7 +30,8 @@ class TableAdapter:
             source: The table, or a folder with one.
             out: Archive folder.
             options: ``mapping``, a YAML file, and fields of
-                :class:`~lgdea.records.adapters.table.mapping.TableMapping`, dotted where they are nested.
+                :class:`~lgdea.records.adapters.table.mapping.TableMapping`, dotted where they are nested;
+                ``patient_key``, a :class:`~lgdea.records.patient_key.PatientKey`.
         """
         parsed = parse_source(source, options)
         parsed.stop_at_problems()
@@ -41,12 +43,14 @@ class TableAdapter:
             "guessed": parsed.guessed,
             "left_out": parsed.problems.facts(),
             "notes": parsed.notes,
+            **parsed.patient_facts(),
         }
         root, images, bits = parsed.images.root or out, parsed.tables["images"], parsed.mapping.image_bits
         extra = parsed.left_out()
         if bits is not None:
             extra[IMAGE_BITS] = images[["image_id"]].assign(bits=bits)
-        return write_archive(out, str(parsed.mapping.dataset), parsed.tables, root, info, extra)
+        name, keys = str(parsed.mapping.dataset), parsed.patient_keys()
+        return write_archive(out, name, parsed.tables, root, info, extra, keys)
 
     def explain(self, source: Path, **options: Any) -> Explanation:
         """Explain what :meth:`build` would do; see :class:`~lgdea.records.adapters.base.Explains`."""

@@ -10,14 +10,26 @@ import pandas as pd
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems, shown
+from lgdea.records.patient_key import PatientKey
 
 Field = Literal["study", "patient"]
 _WHOLE, _POINT = r"-?\d+", r"-?\d+\.0+"
 _ROUNDED = r"-?\d+([.,]\d+)?[eE]\+?\d+"
 
 
-def read_ids(cells: Cells, mapping: TableMapping, field: Field, columns: list[str], problems: RowProblems) -> pd.Series:
-    """The id of each row, several columns joined by ``-``; empty where one of them is or cannot be trusted."""
+def read_ids(
+    cells: Cells,
+    mapping: TableMapping,
+    field: Field,
+    columns: list[str],
+    problems: RowProblems,
+    *,
+    key: PatientKey | None = None,
+) -> pd.Series:
+    """The id of each row, several columns joined by ``-``; empty where one of them is or cannot be trusted.
+
+    With a key the columns of the patient's id are hashed, each by itself.
+    """
     result = pd.Series("", index=cells.frame.index, dtype="str")
     missing = pd.Series(False, index=result.index)
     wrong = missing.copy()
@@ -25,6 +37,8 @@ def read_ids(cells: Cells, mapping: TableMapping, field: Field, columns: list[st
         ids, rounded = _column(cells, mapping, field, column, problems)
         missing |= ids == ""
         wrong |= rounded
+        if key is not None and column in (mapping.patient or ()):
+            ids = hash_ids(ids, key, mapping)
         result = ids if place == 0 else result + "-" + ids
     pattern = " or not as patterns say" if field in mapping.patterns else ""
     problems.add(
@@ -36,6 +50,13 @@ def read_ids(cells: Cells, mapping: TableMapping, field: Field, columns: list[st
         remedy="fill the cell",
     )
     return result.where(~(missing | wrong), "")
+
+
+def hash_ids(ids: pd.Series, key: PatientKey, mapping: TableMapping) -> pd.Series:
+    """The hash of each id, empty where there is none."""
+    as_written = mapping.ids == "written"
+    hashes = {id_: key.hash_id(id_, as_written=as_written) if id_ else "" for id_ in ids.unique()}
+    return ids.map(hashes).astype("str")
 
 
 def _column(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,10 @@ from lgdea.records.adapters.table.reading import SourceTable, find_tables, read_
 from lgdea.records.adapters.table.reports import report_table
 from lgdea.records.adapters.table.studies import row_ids, study_table
 from lgdea.records.adapters.table.text import TextFormat
+from lgdea.records.patient_key import KEYED, PatientKey, count_plain_ids, describe_plain_ids
 from lgdea.records.schema import TABLES
+
+log = logging.getLogger(__name__)
 
 ReadImages = Callable[[Cells, TableMapping, pd.DataFrame, Path, RowProblems], tuple[pd.DataFrame, ImageCounts]]
 
@@ -39,8 +43,10 @@ class ParsedTable:
         mapping: Complete; ``guessed`` names the fields that were recognised.
         source: The table.
         cells: Its columns as they are read.
+        key: Hashes the patients' ids; None leaves them as the table writes them.
         tables: Rows of the archive's five tables.
         ids: ``study_id`` and ``patient_id`` of each row that has them.
+        plain_ids: Where patients' ids still stand though there is a key.
         repeated_reports: Rows whose text their study has already.
     """
 
@@ -50,11 +56,13 @@ class ParsedTable:
     cells: Cells
     problems: RowProblems
     notes: list[str] = field(default_factory=list)
+    key: PatientKey | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     images: ImageCounts = field(default_factory=ImageCounts)
     labels: LabelCounts = field(default_factory=LabelCounts)
     boxes: BoxCounts | None = None
     ids: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["study_id", "patient_id"]))
+    plain_ids: dict[str, int] = field(default_factory=dict)
     repeated_reports: int = 0
 
     def left_out(self) -> dict[str, pd.DataFrame]:
@@ -62,6 +70,16 @@ class ParsedTable:
         if not self.problems.found:
             return {}
         return {"left_out": self.problems.table(self.ids, self.source.file)}
+
+    def patient_facts(self) -> dict[str, str]:
+        """How the archive names its patients; an id that still stands somewhere is logged."""
+        for note in describe_plain_ids(self.plain_ids):
+            log.warning("%s: %s", self.source.file, note)
+        return {"patient_ids": KEYED if self.key else "as the table writes them"} if self.mapping.patient else {}
+
+    def patient_keys(self) -> dict[str, str]:
+        """The fingerprint of the key by the dataset's name."""
+        return {str(self.mapping.dataset): self.key.fingerprint} if self.key else {}
 
     def stop_at_problems(self) -> None:
         """Stop if the archive cannot be built as the mapping says.
@@ -97,8 +115,10 @@ def parse_source(source: Path, options: dict[str, Any]) -> ParsedTable:
         UsageError: A file or column that the mapping names does not exist, or the mapping is unclear.
         DataError: A file is damaged.
     """
-    mapping, problems = load_mapping(options), RowProblems()
-    return parse_table(mapping, read_table(source, mapping, problems), problems, source, image_table)
+    options, problems = dict(options), RowProblems()
+    key = options.pop("patient_key", None)
+    mapping = load_mapping(options)
+    return parse_table(mapping, read_table(source, mapping, problems), problems, source, image_table, key)
 
 
 def read_table(source: Path, mapping: TableMapping, problems: RowProblems) -> SourceTable:
@@ -119,7 +139,12 @@ def text_format(mapping: TableMapping) -> TextFormat:
 
 
 def parse_table(
-    mapping: TableMapping, table: SourceTable, problems: RowProblems, source: Path, read_images: ReadImages
+    mapping: TableMapping,
+    table: SourceTable,
+    problems: RowProblems,
+    source: Path,
+    read_images: ReadImages,
+    key: PatientKey | None = None,
 ) -> ParsedTable:
     """Parse a table that was read, as :func:`parse_source` does; ``read_images`` makes the rows of ``Image``."""
     table, blank = _without_blank_rows(table)
@@ -139,7 +164,7 @@ def parse_table(
             "no column of images or reports is known", file=table.file,
             remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {list_columns(table.frame)}",
         )  # fmt: skip
-    parsed = ParsedTable(mapping, guessed, table, cells, problems, notes=[*table.notes, *seen])
+    parsed = ParsedTable(mapping, guessed, table, cells, problems, notes=[*table.notes, *seen], key=key)
     if blank:
         parsed.notes.append(f"{blank:,} rows are wholly empty")
     _fill_tables(parsed, read_images)
@@ -160,7 +185,8 @@ def _fill_tables(parsed: ParsedTable, read_images: ReadImages) -> None:
     mapping, cells, problems = parsed.mapping, parsed.cells, parsed.problems
     folder = parsed.source.file.parent
     root = (folder / (mapping.image_root or "")).resolve()
-    rows = parsed.ids = row_ids(cells, mapping, problems, parsed.notes)
+    rows, patients = row_ids(cells, mapping, problems, parsed.notes, parsed.key)
+    parsed.ids = rows
     studies = study_table(cells, mapping, rows, problems)
     images, parsed.images = read_images(cells, mapping, rows, root, problems)
     reports, parsed.repeated_reports = report_table(cells, mapping, rows, folder, problems)
@@ -186,6 +212,11 @@ def _fill_tables(parsed: ParsedTable, read_images: ReadImages) -> None:
     for name, frame in tables.items():
         columns = [column for column in TABLES[name].model_fields if column in frame]
         parsed.tables[name] = frame[columns] if columns else pd.DataFrame(columns=list(TABLES[name].model_fields))
+    if parsed.key is not None:
+        problems.hide(patients)
+        of_study = dict(zip(rows["study_id"], patients.loc[rows.index], strict=True))
+        parsed.plain_ids = count_plain_ids(of_study, parsed.tables)
+        parsed.notes += describe_plain_ids(parsed.plain_ids)
 
 
 def _boxes(parsed: ParsedTable, boxes: BoxMapping, images: pd.DataFrame) -> tuple[pd.DataFrame, BoxCounts]:

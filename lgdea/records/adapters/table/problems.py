@@ -69,6 +69,20 @@ class RowProblems:
                 )
             )
 
+    def hide(self, ids: pd.Series) -> None:
+        """Take ids out of what is told of rows.
+
+        Args:
+            ids: By row number, of the patient; a number that was rounded is taken out too, as it gives half of one.
+        """
+        for place, problem in enumerate(self.found):
+            detail, first = problem.detail, str(ids.get(problem.every[0], ""))
+            if problem.kind.startswith("rounded-"):
+                detail = "an id is a number that a spreadsheet has rounded: several ids may have become one"
+            elif first:
+                detail = detail.replace(first, "[patient]")
+            self.found[place] = replace(problem, detail=detail)
+
     def move(self, old: Path, new: Path) -> None:
         """Name another file for the problems of one, whose rows have become those of a larger table."""
         self.found = [replace(p, file=str(new)) if p.file == str(old) else p for p in self.found]

@@ -15,9 +15,10 @@ from lgdea.records.adapters.table import fields
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.finder import bare_name, slashes, split_paths
 from lgdea.records.adapters.table.header import list_columns, shorten
-from lgdea.records.adapters.table.ids import read_ids
+from lgdea.records.adapters.table.ids import hash_ids, read_ids
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
+from lgdea.records.patient_key import PatientKey
 from lgdea.records.split import split_by_patient
 
 SIDES = ("test", "val", "train")  # the strictest first
@@ -25,16 +26,27 @@ _SAMPLE = 5000
 _PATIENT_FOLDER = re.compile(r"(?:^|[/\\])((?:patient|pat|subject|sub|p)[_-]?)\d+[/\\]", re.IGNORECASE)
 
 
-def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: list[str]) -> pd.DataFrame:
-    """(study_id, patient_id) of each row, with the dataset's prefix; rows without them are left out."""
+def row_ids(
+    cells: Cells, mapping: TableMapping, problems: RowProblems, notes: list[str], key: PatientKey | None = None
+) -> tuple[pd.DataFrame, pd.Series]:
+    """(study_id, patient_id) of each row, with the dataset's prefix, and the patient as the table writes it.
+
+    Rows without ids are left out. With a key the patient's id is its hash, in the study's id too.
+    """
     index = cells.frame.index
+    patient = plain = None
+    if mapping.patient:
+        patient = plain = read_ids(cells, mapping, "patient", mapping.patient, problems)
+        if key is not None:
+            patient = hash_ids(plain, key, mapping)
+    elif key is not None:
+        remedy = "name it, --option patient=COLUMN, or leave the patient key out"
+        raise UsageError("no column of patients is known, whose ids could be hashed", file=cells.file, remedy=remedy)
     if mapping.study:
-        study = read_ids(cells, mapping, "study", mapping.study, problems)
+        study = read_ids(cells, mapping, "study", mapping.study, problems, key=key)
     else:
         study = _study_of_its_own(cells, mapping, notes)
-    if mapping.patient:
-        patient = read_ids(cells, mapping, "patient", mapping.patient, problems)
-    else:
+    if patient is None:
         patient = study
         if "patient" in mapping.model_fields_set:
             notes.append("no patient column: each study counts as a patient, so the split may tear patients apart")
@@ -53,7 +65,7 @@ def row_ids(cells: Cells, mapping: TableMapping, problems: RowProblems, notes: l
         consequence="the row is left out",
         remedy="make the study ids unique, for example --option 'study=[patient column, study column]'",
     )
-    return rows.drop(other.index)
+    return rows.drop(other.index), study if plain is None else plain
 
 
 def _note_no_patient(cells: Cells, problems: RowProblems) -> None:
