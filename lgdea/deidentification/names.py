@@ -151,6 +151,8 @@ class _Names:
         word = token.lower
         if self._is_before_named_thing(token) or word in self.words.kept or self._is_title(token):
             return False
+        if word in self.words.tables["grammar"].get(self.language, ()):
+            return False
         if self.words.is_name(word):
             return not self._is_shouted(token) or not self.words.is_other(word)
         return not self.words.is_other(word) and len(word) > 2

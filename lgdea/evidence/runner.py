@@ -111,6 +111,11 @@ def extract(
     """
     out = Path(out)
     reports = Reports(source, limit)
+    if not len(reports) and "reports" in reports.inputs:
+        raise UsageError(
+            "the archive has no reports", file=Path(reports.inputs["reports"]).parent,
+            remedy="`lgdea data build table` takes their column, `lgdea data merge` adds those of another archive",
+        )  # fmt: skip
     if backend.needs_prompt and prompt is None:
         raise EvidenceError(f"backend {backend.name!r} needs a prompt", remedy="give a prompt id, e.g. evidence-v2")
     if workers > 1 and (prompt is not None or not getattr(backend, "multiprocess", False)):

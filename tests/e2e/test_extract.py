@@ -106,6 +106,15 @@ def test_bad_requests_are_one_line(
     assert not (tmp_path / "e").exists()
 
 
+def test_an_archive_without_reports_is_refused_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run_lgdea(capsys, "extract", _archive(tmp_path / "images", []), "--out", tmp_path / "e")
+    assert code == 2, err
+    assert "images: the archive has no reports; `lgdea data build table`" in err
+    assert not (tmp_path / "e").exists()
+
+
 def test_killed_again_and_again_it_ends_with_the_same_bytes(thousands: Path, tmp_path: Path) -> None:
     """kill -9 while it asks and while it writes; every run goes on where the answers on disk end."""
     command = [sys.executable, "-m", "lgdea", "extract", str(thousands), "--out"]

@@ -48,6 +48,20 @@ def test_the_score_can_fail() -> None:
     assert (half.recall(), half.precision()) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "masked"),
+    [
+        ("No fever. He was treated; still, he had a cough.", "en", "No fever. He was treated; still, he had a cough."),
+        ("Cough (Fig 1). Then was well. Were it not so.", "en", "Cough (Fig 1). Then was well. Were it not so."),
+        ("Pas de fièvre. Elle a un drain. Qui est stable.", "fr", "Pas de fièvre. Elle a un drain. Qui est stable."),
+        ("Sin fiebre. Ella tiene tos. Este es normal.", "es", "Sin fiebre. Ella tiene tos. Este es normal."),
+        ("Seen with Dr. He. Patient: He, Anna. Well.", "en", "Seen with Dr. [NAME]. Patient: [NAME]. Well."),
+    ],
+)
+def test_words_of_grammar_are_names_behind_titles_and_labels_alone(text: str, language: str, masked: str) -> None:
+    assert _masked(text, language) == masked
+
+
 @pytest.mark.data
 def test_few_words_of_real_reports_without_identifiers_are_masked(tmp_path: Path) -> None:
     """Open-I came de-identified, with XXXX in the place of what was somebody's."""
