@@ -86,11 +86,11 @@ def score_phrases(model: _InferenceModel, images: Tensor, phrases: Sequence[str]
 
 
 def phrase_maps(model: _InferenceModel, images: Tensor, phrases: Sequence[str]) -> Tensor:
-    """Patch cosines (B, U, h, w); see :meth:`LgdeaModel.phrase_maps`.
+    """Maps (B, U, h, w); see :meth:`LgdeaModel.phrase_maps`.
 
     A ``global`` model has learned no patch projection; its patches go through the pooled one, as is usual when
     CLIP-like models are asked to ground a phrase. A ``local`` model's map is the mean over the phrase's words. With
-    ``presence`` scoring the patches are centred on what is typical (:mod:`lgdea.models.retrieval_head`).
+    ``presence`` scoring the patches are what sets them apart from typical ones (:meth:`RetrievalHead.patches`).
     """
     with inferring(model):
         images = images.to(model.device)
@@ -133,7 +133,7 @@ def encode_text(model: _InferenceModel, texts: str | Sequence[str]) -> np.ndarra
 
 
 def heat_map(model: _InferenceModel, image: ImageInput, phrase: str) -> np.ndarray:
-    """Cosine of ``phrase`` with each place of ``image``.
+    """How much each place of ``image`` looks like ``phrase``; see :meth:`LgdeaModel.phrase_maps`.
 
     Returns:
         (H, W) float32 in pixels of the source image, NaN where the model did not look.

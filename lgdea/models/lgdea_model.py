@@ -282,7 +282,10 @@ class LgdeaModel(nn.Module):
         return inference.score_phrases(self, images, phrases)
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
-        """Cosine of each phrase with each patch of preprocessed images, without gradient.
+        """How much each patch of preprocessed images looks like each phrase, without gradient.
+
+        With ``presence`` scoring the product of the phrase with what sets the patch apart from a typical one, in units
+        of what usually does (:meth:`lgdea.models.retrieval_head.RetrievalHead.patches`); otherwise their cosine.
 
         Shapes:
             images (B, 1, H, W); result (B, U, h, w) on the patch grid of the model's frame.
@@ -298,7 +301,7 @@ class LgdeaModel(nn.Module):
         return inference.encode_text(self, texts)
 
     def heat_map(self, image: inference.ImageInput, phrase: str) -> np.ndarray:
-        """Cosine of ``phrase`` with each place of ``image``: (H, W) in SOURCE pixels, NaN outside the crop.
+        """How much each place of ``image`` looks like ``phrase``: (H, W) in SOURCE pixels, NaN outside the crop.
 
         :func:`lgdea.show_heat_map` draws it over the image.
         """

@@ -103,8 +103,13 @@ class RetrievalHead(nn.Module):
         return _join(evidence, torch.zeros_like(rest), rest, pooled - self.report_centre)
 
     def patches(self, patches: Tensor) -> Tensor:
-        """Centre patches for heat maps, (B, P, D) -> (B, P, D), unit length."""
-        return l2_normalize(patches - self.patch_centre)
+        """Patches less their centre, in units of their root mean square distance from it, (B, P, D) -> (B, P, D).
+
+        Not brought to unit length each: a patch near the centre has nothing to say and would be as loud as any. The
+        mean of |x - c|^2 over unit vectors x with centre c is 1 - |c|^2.
+        """
+        spread = (1 - self.patch_centre.square().sum()).clamp_min(1e-6).sqrt()
+        return (patches - self.patch_centre) / spread
 
 
 def _overlapping(probabilities: Tensor) -> tuple[Tensor, Tensor]:

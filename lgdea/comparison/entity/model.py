@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lgdea.comparison.entity.reranker import PairReranker
 from lgdea.errors import ConfigError
-from lgdea.models.heads import Projection, cosine
+from lgdea.models.heads import Projection, cosine, l2_normalize
 from lgdea.models.lgdea_model import LgdeaModel
 
 
@@ -205,7 +205,8 @@ class EntityModel(nn.Module):
         patches = tower["patches"]
         if base.scoring == "presence":
             out = base.forward_features(tower)
-            evidence, prior = base.retrieval_head.patches(out["patches"]), base.image_logits(out, z)
+            evidence = l2_normalize(base.retrieval_head.patches(out["patches"]))
+            prior = base.image_logits(out, z)
         else:
             pooled = base.project_pooled(tower["pooled"])
             evidence = (base.project_pooled if base.scoring == "global" else base.project_patches)(patches)

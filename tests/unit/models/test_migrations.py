@@ -38,7 +38,7 @@ def test_a_stored_model_of_an_earlier_format_computes_what_it_did(version: int) 
         pooled = model.forward_image(model.preprocess(IMAGE)[0][None])["pooled"]
     np.testing.assert_allclose(pooled, expected["pooled"], atol=1e-5)
     assert np.ptp(expected["pooled"]) > 0.1
-    if version >= 4:  # since then retrieval embeddings and heat maps are what they are
+    if version >= 4:  # since then retrieval embeddings are what they are; heat maps are those of this version
         np.testing.assert_allclose(model.encode_text(TEXTS), expected["text"], atol=1e-5)
         np.testing.assert_allclose(model.encode_image(IMAGE), expected["image"], atol=1e-5)
         heat_map = np.nan_to_num(model.heat_map(IMAGE, TEXTS[0]), nan=-9)

@@ -51,6 +51,17 @@ def test_a_common_direction_no_longer_decides():
     assert (centred == right).float().mean() > 0.9
 
 
+def test_patches_are_told_apart_in_units_of_their_usual_distance():
+    torch.manual_seed(0)
+    patches = F.normalize(torch.randn(60, 9, 16) + 2 * torch.eye(16)[0], dim=-1)
+    head = settled(RetrievalHead(16, 0), items=60, patches=patches.mean(dim=1))
+    found = head.patches(patches)
+    torch.testing.assert_close(found.mean(dim=(0, 1)), torch.zeros(16), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.square().sum(dim=-1).mean(), torch.tensor(1.0))
+    phrase = F.normalize(torch.randn(16), dim=0)
+    torch.testing.assert_close((found @ phrase).argsort(dim=1), (patches @ phrase).argsort(dim=1))
+
+
 def test_evidence_is_compared_by_its_expected_overlap():
     """Without pooled embeddings cosines are C R / ((1 + |C|) (1 + |R|)), summed finding by finding, whichever asks."""
     torch.manual_seed(0)
