@@ -39,6 +39,9 @@ MANIFEST = "run.json"
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
 DESCRIBED = "described_by"
+_MODEL = "model.safetensors"
+_TABLES = frozenset({".parquet", ".npy", ".jsonl"})
+"""Files by which a folder that is not finished is known to be one of ours."""
 INPUTS = "inputs"
 """Folder in a run for inputs that its caller had only in memory; it may be written before the run is started."""
 
@@ -229,6 +232,10 @@ def require_finished(folder: str | Path, *, what: str, made_by: str) -> Path:
     if not folder.is_dir():
         raise UsageError(f"no such {what}", file=folder, remedy=f"make it with `{made_by}` or check the path")
     if not (folder / SUCCESS).exists():
+        if (folder / _MODEL).exists() and not (folder / MANIFEST).exists():
+            raise UsageError(f"is a model, no {what}", file=folder, remedy="check the order of the arguments")
+        if not any(file.name in (MANIFEST, "archive.json") or file.suffix in _TABLES for file in folder.iterdir()):
+            raise UsageError(f"holds no {what}", file=folder, remedy=f"make it with `{made_by}` or check the path")
         raise UsageError(f"this {what} is unfinished", file=folder, remedy=f"run `{made_by}` again to resume it")
     if missing := _missing(folder):
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from lgdea.evaluation.config import (
     ProbeConfig,
     ReferencesConfig,
 )
+from lgdea.evaluation.results.identity import evidence_sha256
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
 from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_suites, task_named
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 ENTITY = "entity-retrieval"
 REFERENCES = "references"
+GRADED = {"retrieval", "change", REFERENCES, ENTITY}
+"""Tasks that evidence grades."""
 TASK_CONFIGS: dict[str, type[EvaluationConfig]] = {
     **{str(task): config for task, config in CONFIGS.items()},
     "probe": ProbeConfig,
@@ -119,9 +123,12 @@ def evaluate(
         config = _resolve_config(name, (settings or {}).get(name), common)
         plain = TaskInput(opened, config)
         inputs[name] = plain if chosen is None else prepare_task(chosen, task_named(name), opened, config)
-    units = _read_units(evidence, opened) if {"retrieval", "change", REFERENCES, ENTITY} & set(inputs) else None
+    units = _read_units(evidence, opened) if GRADED & set(inputs) else None
     source = source_of(model)
-    check_before_loading(source if str(source) else model, inputs, units, evidence, None if overwrite else out)
+    graded_by = {name: evidence_sha256(units if name in GRADED else None) for name in inputs}
+    check_before_loading(
+        source if str(source) else model, inputs, units, evidence, None if overwrite else out, graded_by
+    )
     entity_model = _entity_model(model, device) if ENTITY in inputs else None
     if [*inputs] == [REFERENCES] and str(source) and is_answers(source):
         encoder: Any = read_answers(source)
@@ -133,7 +140,7 @@ def evaluate(
         reader = entity_model if name == ENTITY else _with_change_head(source, device) if name == "change" else None
         with using_vocabulary(vocabulary):
             result = _run_task(name, reader or encoder, task_input, units)
-        results[name] = task_input.annotate_result(result, source)
+        results[name] = replace(task_input.annotate_result(result, source), evidence_sha256=graded_by[name])
         if out is not None:
             write_result(results[name], out)
     return Results(results)

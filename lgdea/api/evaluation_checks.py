@@ -29,7 +29,12 @@ def source_of(model: Any) -> str | Path:
 
 
 def check_before_loading(
-    model: Any, inputs: Mapping[str, TaskInput], units: pd.DataFrame | None, evidence: Any, out: str | Path | None
+    model: Any,
+    inputs: Mapping[str, TaskInput],
+    units: pd.DataFrame | None,
+    evidence: Any,
+    out: str | Path | None,
+    graded_by: Mapping[str, str],
 ) -> None:
     """Refuse what cannot be evaluated, or whose result cannot be written.
 
@@ -39,6 +44,7 @@ def check_before_loading(
         units: Units of the evidence.
         evidence: The evidence as it was given.
         out: Folder in which results of something else are to stay as they are.
+        graded_by: Task to the hash of the evidence that grades it.
 
     Raises:
         UsageError: There is no such model, labeller or class, or ``out`` holds a result of something else.
@@ -59,6 +65,7 @@ def check_before_loading(
             refuse_other_result(
                 out, name, config=task_input.config, archive=task_input.archive.name, suite=task_input.suite,
                 model=_name_model(model), model_hash=model_identity(model) if named else "",
+                evidence=graded_by[name],
             )  # fmt: skip
 
 

@@ -42,8 +42,8 @@ def load_with_head(folder: str | Path, name: str, device: str, build: Callable[[
         DataError: A file is damaged.
     """
     folder = find_model(folder).folder
+    content = read_head(folder, name)  # says at once that there is none
     base = load_model(folder, device)
-    content = read_head(folder, name)
     try:
         model = build(base, content)
     except (KeyError, TypeError) as error:

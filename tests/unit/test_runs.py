@@ -65,6 +65,22 @@ def test_require_finished_names_the_command(tmp_path: Path, source: Path) -> Non
         runs.require_finished(folder, what="evidence folder", made_by="lgdea extract")
 
 
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["model.safetensors", "config.json"], "is a model, no archive; check the order of the arguments"),
+        (["X1.png", "notes.txt"], "holds no archive; make it with `lgdea data build` or check the path"),
+        ([], "holds no archive"),
+        (["studies.parquet"], "this archive is unfinished"),
+    ],
+)
+def test_a_folder_that_was_never_begun_is_not_unfinished(tmp_path: Path, names: list[str], says: str) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UsageError, match=says):
+        runs.require_finished(tmp_path, what="archive", made_by="lgdea data build")
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
     file = tmp_path / "table.json"
     runs.write_json(file, {"a": 1})

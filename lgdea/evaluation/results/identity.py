@@ -6,10 +6,14 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lgdea import runs
 from lgdea.models.hub import PROSE
+
+_GRADING = ("report_id", "finding", "assertion", "anatomy", "laterality", "severity", "change")
+"""Columns of evidence that graded tasks read."""
 
 
 def ids_sha256(ids: Iterable[str]) -> str:
@@ -28,6 +32,20 @@ def item_ids(items: pd.DataFrame) -> list[str]:
     """
     column = next((c for c in ("pair_id", "query_id", "qid", "image_id") if c in items), None)
     return [] if column is None else sorted(set(items[column].dropna().astype(str)))
+
+
+def evidence_sha256(units: pd.DataFrame | None) -> str:
+    """Hash of what units say, whatever their order and where in the report they stand; empty of none.
+
+    Args:
+        units: Units of evidence; columns that do not grade anything do not matter.
+    """
+    if units is None:
+        return ""
+    said = units[[column for column in _GRADING if column in units]].astype(object).fillna("").astype(str)
+    digest = hashlib.sha256("\t".join(said.columns).encode())
+    digest.update(np.sort(pd.util.hash_pandas_object(said, index=False).to_numpy()).tobytes())
+    return digest.hexdigest()
 
 
 def model_identity(model: str | Path) -> str:

@@ -22,6 +22,7 @@ def refuse_other_result(
     model: str,
     model_hash: str = "",
     suite: str | None = None,
+    evidence: str | None = None,
 ) -> None:
     """Refuse to replace the result of something else.
 
@@ -33,9 +34,10 @@ def refuse_other_result(
         model: Name of its model.
         model_hash: As :func:`~lgdea.evaluation.results.identity.model_identity` gives it; empty where it is not known.
         suite: Its suite.
+        evidence: As :func:`~lgdea.evaluation.results.identity.evidence_sha256` gives it; None where it is not known.
 
     Raises:
-        UsageError: The folder holds a result of the task with another model, archive, suite or setting.
+        UsageError: The folder holds a result of the task with another model, archive, suite, evidence or setting.
     """
     file = Path(folder) / f"{task}.json"
     if not file.exists():
@@ -46,6 +48,8 @@ def refuse_other_result(
         return
     new: dict[str, Any] = {"archive": archive, "suite": suite}
     was: dict[str, Any] = {"archive": old.archive, "suite": old.suite}
+    if evidence is not None and old.evidence_sha256 is not None:
+        new["evidence"], was["evidence"] = evidence or "none", old.evidence_sha256 or "none"
     if model_hash and old.model_hash:
         if model_hash != old.model_hash:
             new["model"], was["model"] = (model, old.model) if model != old.model else (model_hash, old.model_hash)

@@ -65,6 +65,8 @@ class Result:
     ids_sha256: str = ""
     """Hash of the scored ids (:func:`~lgdea.evaluation.results.identity.item_ids`); from the items if not given."""
     n_ids: int = 0
+    evidence_sha256: str | None = None
+    """See :func:`~lgdea.evaluation.results.identity.evidence_sha256`; None where it is not known."""
 
     def __post_init__(self) -> None:
         if not self.ids_sha256 and (ids := item_ids(self.items)):
@@ -88,6 +90,7 @@ class Result:
             "ids_sha256": self.ids_sha256,
             "n_ids": self.n_ids,
             "model_hash": self.model_hash,
+            "evidence_sha256": self.evidence_sha256,
             "metrics": {name: _value_to_dict(value) for name, value in self.metrics.items()},
             "per_class": {
                 name: {metric: _value_to_dict(value) for metric, value in values.items()}
@@ -155,6 +158,7 @@ def read_result(path: str | Path, task: str | None = None) -> Result:
         model_hash=content.get("model_hash", ""),
         ids_sha256=content.get("ids_sha256", ""),
         n_ids=content.get("n_ids", 0),
+        evidence_sha256=content.get("evidence_sha256"),
     )
 
 

@@ -133,3 +133,19 @@ def test_a_result_of_something_else_is_kept(archive, tmp_path):
     assert (tmp_path / "zero-shot.json").read_bytes() == before
     evaluate(model=_Constant("other"), overwrite=True)
     assert json.loads((tmp_path / "zero-shot.json").read_text())["model"] == "other"
+
+
+def test_a_result_that_other_evidence_graded_is_kept(archive, tmp_path):
+    units = lgdea.extract(archive).to_frame()
+    common = {"out": tmp_path, "split": "all", "bootstrap_replicates": 0}
+
+    def evaluate(evidence, **more):
+        return lgdea.evaluate(_Constant(), archive, ["retrieval"], evidence=evidence, **common, **more)
+
+    first = evaluate(units)["retrieval"]
+    again = evaluate(units.sample(frac=1, random_state=0).assign(run_id="x"))["retrieval"]  # says the same
+    assert again.evidence_sha256 == first.evidence_sha256 != ""
+    for other in (units.iloc[1:], units.assign(laterality="left")):
+        with pytest.raises(UsageError, match=r"something else \(evidence: .* -> .*--overwrite"):
+            evaluate(other)
+    evaluate(units.iloc[1:], overwrite=True)
