@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lgdea.config_errors import Layer, explain_layers, kinds_at
 from lgdea.errors import ConfigError, LgdeaError
 from lgdea.reading import DEEPEST, parse_yaml, read_text
 
 _COMMENT_WIDTH = 110
+_LONGEST_SHOWN = 100  # characters of an override in a message
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")  # :func:`~lgdea.room.name` reads as `name`
 
@@ -43,16 +43,16 @@ def load_config(cls: type[C], files: Iterable[str | Path] = (), overrides: Itera
             command line's ``dotted.key=value`` strings, read by :func:`parse_override`.
 
     Raises:
-        ConfigError: A file is missing or not a YAML mapping, an override has no ``=``, or validation
-            fails; the message names the exact key.
+        ConfigError: A file is missing or not a YAML mapping, an override has no ``=``, or validation fails; the message
+            names the exact key, and the file or the override that is wrong.
     """
-    files = list(files)
-    merged: dict[str, Any] = {}
-    for file in files:
-        merged = merge(merged, read_yaml(file))
+    layers = [Layer(read_yaml(file), file=str(file)) for file in files]
     for override in overrides:
-        merged = merge(merged, parse_override(override, cls) if isinstance(override, str) else override)
-    return validate(cls, merged, file=files[-1] if files else None)
+        if isinstance(override, str):
+            layers.append(Layer(parse_override(override, cls), name=f"--set {_shorten(override)}"))
+        else:
+            layers.append(Layer(override))
+    return validate_layers(cls, layers)
 
 
 def validate(
@@ -69,11 +69,37 @@ def validate(
     Raises:
         ConfigError: A key is unknown or a value is wrong; the message names the exact key.
     """
+    return validate_layers(cls, [Layer(content, file=None if file is None else str(file))], remedy=remedy)
+
+
+def validate_layers(cls: type[C], layers: Sequence[Layer], *, remedy: str | None = None) -> C:
+    """Merge parts of a configuration left to right and make a ``cls`` of them.
+
+    Args:
+        cls: The configuration class.
+        layers: The parts.
+        remedy: As of :func:`validate`.
+
+    Raises:
+        ConfigError: A key is unknown or a value is wrong; the message names the exact key, and where it was given.
+    """
+    parts: list[dict[str, Any]] = [{}]
+    for layer in layers:
+        parts.append(merge(parts[-1], layer.content))
     try:
-        return cls.model_validate(content)
+        return cls.model_validate(parts[-1])
     except ValidationError as error:
+        errors = [*(_error_of(cls, part) for part in parts[:-1]), error]
         schema = f"see `lgdea config schema {cls.stage}`" if cls.stage else None
-        raise ConfigError(explain(error, cls), file=file, remedy=remedy or schema) from None
+        raise ConfigError(explain_layers(errors, layers, cls), remedy=remedy or schema) from None
+
+
+def _error_of(cls: type[C], content: Mapping[str, Any]) -> ValidationError | None:
+    try:
+        cls.model_validate(content)
+    except ValidationError as error:
+        return error
+    return None
 
 
 def read_yaml(file: str | Path) -> dict[str, Any]:
@@ -132,8 +158,9 @@ def parse_override(override: str, cls: type[BaseModel]) -> dict[str, Any]:
         raise ConfigError(f"cannot read override {override!r}", remedy="write it as key=value, e.g. optimizer.lr=1e-4")
     parts = key.strip().split(".")
     if len(parts) > DEEPEST:
-        raise ConfigError(f"override {key[:40]!r}... names a key below {len(parts):,} others", remedy="check the key")
-    kinds = _kinds_at(cls, parts)
+        raise ConfigError(f"--set {key[:40]}... names a key below {len(parts):,} others", remedy="check the key")
+    _refuse_entries(cls, parts, override)
+    kinds = kinds_at(cls, parts)
     if _is_null(text):
         value: Any = None
     elif kinds and all(_is_text(kind) for kind in kinds):
@@ -144,8 +171,24 @@ def parse_override(override: str, cls: type[BaseModel]) -> dict[str, Any]:
         try:
             value = _parse_yaml(text)
         except ValueError as error:
-            raise ConfigError(f"the value of override {key.strip()!r} is not valid YAML ({error})") from None
+            raise ConfigError(f"the value of --set {key.strip()} is not valid YAML ({error})") from None
     return nest({key.strip(): value})
+
+
+def _shorten(override: str) -> str:
+    return override if len(override) <= _LONGEST_SHOWN else f"{override[:_LONGEST_SHOWN]}..."
+
+
+def _refuse_entries(cls: type[BaseModel], parts: list[str], override: str) -> None:
+    """Refuse a key below a list, whose entries have no names."""
+    for place, part in enumerate(parts):
+        kinds = kinds_at(cls, parts[:place])
+        if part.lstrip("-").isdigit() and kinds and all(get_origin(kind) in (list, tuple) for kind in kinds):
+            whole = ".".join(parts[:place])
+            remedy = f"give the list whole, {whole}=[...], or change it in a YAML file"
+            raise ConfigError(
+                f"--set {_shorten(override)}: {whole} is a list, whose entries are not set one by one", remedy=remedy
+            )
 
 
 def parse_value(text: str) -> Any:
@@ -177,42 +220,6 @@ def _parse_yaml(text: str) -> Any:
 
 def _is_text(kind: Any) -> bool:
     return kind in (str, Path) or (get_origin(kind) is Literal and all(isinstance(v, str) for v in get_args(kind)))
-
-
-def _kinds_at(cls: Any, keys: list[str]) -> list[Any]:
-    """Types that the value at a path of keys may have, without None; none when there is no such key."""
-    kinds = [cls]
-    for key in keys:
-        kinds = [kind for outer in kinds for kind in _kinds_below(outer, key)]
-    return kinds
-
-
-def _kinds_below(kind: Any, key: str) -> Iterator[Any]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            if key == (field.alias or name):
-                yield from _alternatives(field.annotation)
-    elif get_origin(kind) is dict:
-        yield from _alternatives(get_args(kind)[1])
-    elif get_origin(kind) in (list, tuple):  # the key is a position
-        yield from _alternatives(get_args(kind)[0])
-    elif kind is Any:
-        yield str  # of an untyped mapping: text unless it reads as something else
-        yield Any
-
-
-def _alternatives(annotation: Any) -> Iterator[Any]:
-    """The types of a union, without None and without what ``Annotated`` adds."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
-    elif origin in (Union, UnionType):
-        for part in get_args(annotation):
-            yield from _alternatives(part)
-    elif annotation is Any:
-        yield from (str, Any)
-    elif annotation is not type(None):
-        yield annotation
 
 
 def dump_yaml(config: Config) -> str:
@@ -266,48 +273,3 @@ def _comment(text: str, indent: str) -> list[str]:
     return textwrap.wrap(
         plain_text(text), _COMMENT_WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
     )
-
-
-def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:
-    """Put all validation errors into one line, each with its dotted path.
-
-    Args:
-        error: Of pydantic.
-        cls: The class that was validated, for a "did you mean" behind an unknown key.
-    """
-    parts = []
-    for item in error.errors():
-        path = ".".join(str(p) for p in item["loc"]) or "(top level)"
-        if item["type"] == "extra_forbidden":
-            parts.append(f"{path}: no such key{'' if cls is None else did_you_mean(cls, item['loc'])}")
-        elif item["type"] == "missing":
-            parts.append(f"{path}: is required")
-        else:
-            parts.append(f"{path}: {item['msg']} (got {str(item['input'])[:60]!r})")
-    return "; ".join(parts)
-
-
-def did_you_mean(cls: type[BaseModel], path: Iterable[int | str]) -> str:
-    """Propose the valid key nearest to the unknown one at the end of ``path``; empty when none is near."""
-    *parents, wrong = (str(part) for part in path)
-    siblings = [key for kind in _kinds_at(cls, list(parents)) for key in _keys(kind)]
-    near = get_close_matches(wrong, siblings, n=1)
-    if near:
-        return f"; did you mean {'.'.join([*parents, *near])}?"
-    everywhere = list(_paths(cls))
-    near = [path for path in everywhere if path.rpartition(".")[2] == wrong]
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _keys(kind: Any) -> list[str]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return [field.alias or name for name, field in kind.model_fields.items()]
-    return []
-
-
-def _paths(kind: Any, before: str = "") -> Iterator[str]:
-    """Dotted paths of all keys of a configuration class."""
-    for key in _keys(kind):
-        yield before + key
-        for below in _kinds_below(kind, key):
-            yield from _paths(below, f"{before}{key}.")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lgdea.api.evaluation_checks import check_before_loading, choose_vocabulary, source_of
 from lgdea.api.results import Results
 from lgdea.comparison.references.answers import is_answers, read_answers
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.errors import ConfigError, UsageError
 from lgdea.evaluation.config import (
     ChangeConfig,

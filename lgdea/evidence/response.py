@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.evidence.schema import Assertion, Change, Severity
 from lgdea.records.schema import Laterality
 from lgdea.vocabulary import Vocabulary, load_vocabulary

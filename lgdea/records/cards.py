@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.errors import DataError, UsageError
 from lgdea.reading import parse_yaml
 from lgdea.shipped import shipped

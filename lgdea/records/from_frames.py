@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lgdea.config import did_you_mean
+from lgdea.config_errors import did_you_mean
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.columns import read_sizes
 from lgdea.records.archive import Archive, write_archive

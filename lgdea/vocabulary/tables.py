@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.errors import DataError, UsageError
 from lgdea.garbage import rare_collection
 from lgdea.shipped import read_table

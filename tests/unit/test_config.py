@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field, model_validator
 
 import lgdea
 from lgdea.config import Config, dump_commented_yaml, dump_yaml, load_config, merge, parse_override
@@ -157,16 +159,81 @@ def test_an_override_is_read_as_its_field_wants_it(override: str, expected: dict
 @pytest.mark.parametrize(
     ("override", "advice"),
     [
-        ("optimizer.lrr=1", "optimizer.lrr: no such key; did you mean optimizer.lr?"),
-        ("sed=1", "sed: no such key; did you mean seed?"),
-        ("lr=1", "lr: no such key; did you mean optimizer.lr?"),
-        ("qqqq=1", "qqqq: no such key"),
+        ("optimizer.lrr=1", "--set optimizer.lrr=1: no such key; did you mean optimizer.lr?"),
+        ("sed=1", "--set sed=1: no such key; did you mean seed?"),
+        ("lr=1", "--set lr=1: no such key; did you mean optimizer.lr?"),
+        ("qqqq=1", "--set qqqq=1: no such key"),
     ],
 )
 def test_an_unknown_key_gets_the_nearest_known_one(override: str, advice: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(Run, overrides=[override])
     assert str(error.value) == advice
+
+
+class Entry(Config):
+    name: str
+    kind: Literal["clip", "lgdea"] = "clip"
+
+
+class Deep(Config):
+    entries: list[Entry] = []
+    shares: dict[str, float] = {}
+    size: int | None = Field(None, gt=0)
+    pair: tuple[float, float] = (0, 1)
+    low: float = 0
+    high: float = 1
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Deep:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+WRONG = [
+    # content of two files, overrides, what the line says; FIRST and SECOND stand for the files
+    ("size: 1", "", ["size=big"], "--set size=big: Input should be a valid integer*(got 'big')"),
+    ("size: 1", "", ["size=-1"], "--set size=-1: Input should be greater than 0 (got '-1')"),
+    ("size: big", "", ["low=0"], "FIRST: size: Input should be a valid integer*"),
+    ("size: big", "low: 0", [], "FIRST: size: Input*"),
+    ("low: 0", "size: big", [], "SECOND: size: Input*"),
+    ("size: big", "", ["size=huge"], "--set size=huge: Input*(got 'huge')"),
+    ("size: big", "", ["size=2", "sise=2"], "--set sise=2: no such key; did you mean size?"),
+    ("sise: 2", "", ["shares.a=b"], "--set shares.a=b: Input*number*; FIRST: sise: no such key; did you mean size?"),
+    ("low: 2\nhigh: 3", "", ["high=1"], "--set high=1: (top level): Value error, low is above high*"),
+    ("low: 2\nhigh: 1", "size: 3", ["size=2"], "FIRST: (top level): Value error, low is above high*"),
+    ("entries: [{name: a, kind: clop}]", "", ["size=1"], "FIRST: entries.0.kind:*(got 'clop'); did you mean clip?"),
+    ("entries: [{name: a, kind: [1]}]", "", [], "FIRST: entries.0.kind: Input should be 'clip' or 'lgdea' (got '?1]')"),
+    ("entries: [{name: a}, {nam: b}]", "", [], "FIRST: entries.1.name: is required; entries.1.nam: no such key*"),
+    ("size: 1", "", ["entries=[{kind: clip}]"], "--set entries=?{kind: clip}]: entries.0.name: is required"),
+    ("size: 1", "", ["entries.0.kind=lgdea"], "--set entries.0.kind=lgdea: entries is a list, whose entries are not*"),
+    ("size: 1", "", ["pair.1=2"], "--set pair.1=2: pair is a list, whose entries*give the list whole, pair=[[]...*"),
+    ("size: 1", "", ["pair=[1, 2, 3]"], "--set pair=[[]1, 2, 3]:*at most 2 items*"),
+    ("size: 1", "", ["pair=3"], "--set pair=3: Input should be a valid tuple*"),
+    ("size: 1", "", ["size.deep=3"], "--set size.deep=3: size: Input should be a valid integer*"),
+    ("size: 1", "", [{"size": "big"}], "size: Input should be a valid integer*"),
+    ("size: 1", "", ["low=" + "x" * 5000], "--set low=" + "x" * 96 + "...*"),
+]
+
+
+@pytest.mark.parametrize(("one", "two", "overrides", "expected"), WRONG)
+def test_what_is_wrong_names_where_it_was_given(
+    tmp_path: Path, one: str, two: str, overrides: list[Any], expected: str
+) -> None:
+    files = [_write(tmp_path / "1.yaml", one), _write(tmp_path / "2.yaml", two)]
+    with pytest.raises(ConfigError) as error:
+        load_config(Deep, files, overrides)
+    line = str(error.value).replace(str(files[0]), "FIRST").replace(str(files[1]), "SECOND")
+    assert fnmatchcase(line, expected), line
+    assert len(line) < 500
+    assert "\n" not in line
+
+
+def test_a_key_that_no_layer_gives_is_missing_in_the_file(tmp_path: Path) -> None:
+    file = _write(tmp_path / "a.yaml", "data: {archive: a}")
+    with pytest.raises(ConfigError, match=rf"^{file}: data.pairing: is required; see "):
+        load_config(PretrainConfig, [file], ["seed=1"])
 
 
 def _every_config() -> list[type[Config]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.backends.choices import choice_schema
 from lgdea.evidence.backends.parts import Part, image_part, text_part

@@ -14,7 +14,8 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lgdea.config import Config, explain, read_yaml, validate
+from lgdea.config import Config, read_yaml, validate
+from lgdea.config_errors import explain
 from lgdea.errors import LgdeaError, UsageError
 from lgdea.evaluation.config import ChangeConfig, EvaluationConfig, GroundingConfig, RetrievalConfig, ZeroShotConfig
 from lgdea.evaluation.results.identity import ids_sha256

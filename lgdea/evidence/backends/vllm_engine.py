@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.errors import EvidenceError, LgdeaError, UsageError
 from lgdea.evidence.backends.choices import TOP_TOKENS, Token
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.prompts.examples import read_report_example, read_sentence_example, read_verify_example
 from lgdea.evidence.prompts.fence import fill, slots_of

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.evidence.response import MAX_UNITS, UNSPECIFIED, InvalidResponse, ResponseUnit, check_ids, object_schema
 from lgdea.evidence.schema import Assertion, Change, Severity
 from lgdea.records.schema import Laterality

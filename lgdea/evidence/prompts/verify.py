@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lgdea.config import explain
+from lgdea.config_errors import explain
 from lgdea.evidence.prompts.fence import fence, fill, neutralise
 from lgdea.evidence.prompts.sentence import SentenceUnit
 from lgdea.evidence.response import UNSPECIFIED, InvalidResponse

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from lgdea.config import merge, nest, read_yaml, validate
+from lgdea.config import nest, read_yaml, validate_layers
+from lgdea.config_errors import Layer
 from lgdea.errors import DataError, UsageError
 from lgdea.records.adapters.table import guess
 from lgdea.records.adapters.table.boxes import BoxCounts, box_table
@@ -103,9 +104,9 @@ def load_mapping(options: dict[str, Any]) -> TableMapping:
     """
     options = dict(options)
     file = options.pop("mapping", None)
-    merged = read_yaml(str(file)) if file is not None else {}
-    merged = merge(merged, nest(options))
-    return validate(TableMapping, merged, file=file, remedy="`lgdea data card table` lists the fields")
+    layers = [] if file is None else [Layer(read_yaml(str(file)), file=str(file))]
+    layers += [Layer(nest({key: value}), name=f"--option {key}={value}") for key, value in options.items()]
+    return validate_layers(TableMapping, layers, remedy="`lgdea data card table` lists the fields")
 
 
 def parse_source(source: Path, options: dict[str, Any]) -> ParsedTable:
