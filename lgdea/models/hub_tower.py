@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lgdea.errors import ConfigError, LgdeaError, UsageError, first_line
 from lgdea.models.cached_rows import unpack
-from lgdea.models.own_code import never_run
+from lgdea.models.own_code import never_run, require_place
 
 PREFIX = "hf:"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -208,6 +208,7 @@ def build_hub_tower(
     if encoder is not None:
         return _rebuild(name, image_size, encoder)
     place = name.removeprefix(PREFIX)
+    require_place(place, "image tower")
     try:
         with never_run(place):
             backbone, pooler = _load(place, pretrained is None or pretrained)

@@ -9,6 +9,35 @@ from pathlib import Path
 from lgdea.errors import UsageError
 
 
+def require_place(name: str | Path, what: str) -> None:
+    """Check that a model's name is a folder, or can be one of the Hugging Face Hub.
+
+    Args:
+        name: As it was given.
+        what: What it names, such as ``tokenizer``.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    place = Path(name)
+    if str(name) and place.is_dir():
+        if not any(place.iterdir()):
+            raise UsageError(f"the folder of the {what} is empty", file=name, remedy="check the path, or copy it again")
+        return
+    if str(name) and place.exists():
+        problem = f"is a file, not the folder of the {what}"
+        raise UsageError(problem, file=name, remedy="name the folder, which holds config.json")
+    try:
+        validate_repo_id(str(name))
+    except HFValidationError:
+        problem = f"no such folder of the {what}, and no name that the Hugging Face Hub can have"
+        remedy = "check the path (~ is not resolved), or write NAME or ORGANISATION/NAME"
+        raise UsageError(problem, file=str(name) or "''", remedy=remedy) from None
+
+
 @contextmanager
 def never_run(name: str | Path) -> Iterator[None]:
     """Load ``name`` inside this block; a model that cannot do without its own Python files is refused.

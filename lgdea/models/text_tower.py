@@ -15,7 +15,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGH
 
 from lgdea.errors import ConfigError, DataError, UsageError, first_line
 from lgdea.models.cached_rows import unpack
-from lgdea.models.own_code import never_run
+from lgdea.models.own_code import never_run, require_place
 
 SMALL_BERT = "small-bert"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -120,6 +120,7 @@ def build_text_tower(
             pad_token_id=tokenizer.pad_token_id,
         )
         return TextTower(_from_config(config, attention=_small_attention()), name=name, pooling=pooling)
+    require_place(name, "text tower")
     try:
         with never_run(name):
             if pretrained or (pretrained is None and _has_weights(name)):
@@ -128,7 +129,9 @@ def build_text_tower(
                 backbone = _from_config(AutoConfig.from_pretrained(name, trust_remote_code=False))
                 if pretrained is None:
                     _log.warning(RANDOM_WEIGHTS, name)
-    except (OSError, ValueError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # a damaged file can make the libraries raise anything
         raise _loading_error("text tower", name, error) from None
     return TextTower(_encoder_only(backbone), name=name, pooling=pooling)
 
@@ -146,13 +149,22 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
     """The tokenizer of a Hugging Face name or of a folder that holds one; it always has a padding token.
 
     Raises:
-        UsageError: It cannot be had.
+        UsageError: It cannot be had, or it knows no words.
     """
+    require_place(name, "tokenizer")
     try:
         with never_run(name):
             tokenizer: Any = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
-    except (OSError, ValueError) as error:
+        words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    except UsageError:
+        raise
+    except Exception as error:  # a damaged file can make the libraries raise anything
         raise _loading_error("tokenizer", str(name), error) from None
+    if not words:  # transformers makes an empty tokenizer of a folder that has a config.json and no tokenizer
+        problem = "holds no tokenizer: its vocabulary is empty"
+        raise UsageError(
+            problem, file=name, remedy="copy tokenizer.json, or vocab.txt and the like, from where it is from"
+        )
     return _completed(tokenizer)
 
 
@@ -252,7 +264,11 @@ def _pooling_of(config: Any) -> Literal["mean", "last"]:
 
 
 def _loading_error(what: str, name: str, error: Exception) -> UsageError:
+    if Path(name).is_dir():
+        told = f"{type(error).__name__}: {first_line(error)}"
+        remedy = "copy the whole folder again; config.json and, for a tokenizer, tokenizer.json have to be whole"
+        return UsageError(f"the {what} in this folder cannot be loaded ({told})", file=name, remedy=remedy)
     return UsageError(
-        f"{what} {name!r} cannot be loaded ({first_line(error)})",
+        f"{what} {name!r} cannot be loaded, and is no folder here ({first_line(error)})",
         remedy="check the name, the network or the Hugging Face cache; `small-bert` needs no download",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lgdea.errors import UsageError
+from lgdea.models.own_code import require_place
 
 MERGED, ADAPTER, FULL = "merged", "adapter", "model"
 _NEEDED = ("trl", "peft", "accelerate", "datasets")
@@ -45,6 +46,7 @@ def load_vlm(name: str, *, dtype: Any = None) -> tuple[Any, Any]:
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
+    require_place(name, "vision-language model")
     try:
         AutoConfig.from_pretrained(name, trust_remote_code=False)  # the quickest way to learn that there is none
         processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)

@@ -15,6 +15,7 @@ from lgdea.errors import UsageError
 from lgdea.evaluation.encoders.parts import EncoderComponents, Processor, TextEncoder, Tokens, noise, seeded
 from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Pixels
+from lgdea.models.own_code import require_place
 
 LEAST_TOKENS_WITHOUT_LIMIT = 100_000
 """Tokenizers that know no limit say some huge number."""
@@ -28,6 +29,7 @@ def build_huggingface(name: str, random: bool, device: torch.device) -> EncoderC
     """
     from transformers import AutoImageProcessor, AutoTokenizer
 
+    require_place(name, "model")
     model, missing = _load(name, random)
     model = model.eval().to(device)
     preprocessing = read_preprocessing(AutoImageProcessor.from_pretrained(name, trust_remote_code=False))

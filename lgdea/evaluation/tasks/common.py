@@ -24,6 +24,16 @@ C = TypeVar("C", bound=EvaluationConfig)
 BOX_EDGES = ["x_min", "y_min", "x_max", "y_max"]
 
 
+def list_some(names: Sequence[str], most: int = 20) -> str:
+    """Join names for a note; of many the first.
+
+    >>> list_some(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
 def resolve(cls: type[C], config: C | None, settings: dict[str, Any]) -> C:
     """``config`` (or the defaults) with ``settings`` laid over it, validated.
 

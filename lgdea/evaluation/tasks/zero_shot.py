@@ -123,9 +123,12 @@ def _scorable(
             f"cannot let {', '.join(missing)} compete in single-label accuracy: not among the scored classes",
             remedy=f"choose single_label_classes from {', '.join(scorable)}",
         )
-    unlabelled = int(((positive + negative) == 0).sum())
+    unlabelled = [c.name for c, n in zip(classes, positive + negative, strict=True) if n == 0]
     if unlabelled:
-        notes.append(f"{unlabelled} classes have no labels in the {config.split} split")
+        notes.append(
+            f"{len(unlabelled)} of {len(classes)} classes have no labels in the {config.split} split: "
+            f"{common.list_some(unlabelled)}"
+        )
     if not enough.any():
         raise DataError(
             f"no class has {config.min_positive} positive and {config.min_positive} negative images in {config.split}",

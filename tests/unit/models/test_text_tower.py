@@ -130,7 +130,7 @@ def test_what_cannot_be_had_is_one_clear_line(
         with pytest.raises(UsageError, match="'nobody/nothing' cannot be loaded") as caught:
             call()
         assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match="cannot be loaded"):
+    with pytest.raises(UsageError, match="the folder of the text tower is empty"):
         build_text_tower(str(tmp_path), True)
     with pytest.raises(ConfigError, match="needs a tokenizer"):
         build_text_tower("small-bert")

@@ -240,7 +240,7 @@ def test_a_patient_on_two_sides_goes_to_the_stricter_one(tmp_path):
     [
         ({"report": "impresion"}, "has no column 'impresion' .report.; there are Patient ID, Accession"),
         ({"report": "impression"}, "did you mean 'Impression'?"),
-        ({"colour": 1}, "colour: no such key"),
+        ({"colour": 1}, "^--option colour=1: no such key"),
         ({"report": "Findings", "sections": ["Impression"]}, "report and sections both say where the text is"),
         ({"labels.columns": ["Age"]}, "the label column 'Age' names no finding"),
         ({"labels.columns": {"Age": "unicorn"}}, "the label column 'Age' names no finding"),
