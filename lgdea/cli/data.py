@@ -307,6 +307,10 @@ def pair(
         show_json(counts, [out])
     else:
         told = ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()))
+        training = opened.studies.loc[opened.studies["split"] == "train", "study_id"]
+        hidden = pairing.loc[pairing["state"] == "unlinked", "study_id"]
+        held = int((~hidden.isin(training)).sum())
+        told += f" ({held:,} of them of validation and test)" if held and told.endswith("unlinked") else ""
         console.print(f"{out}: {told}{replaced}", highlight=False)
 
 

@@ -51,13 +51,6 @@ ClassesOption = Annotated[
 ]
 
 
-_MAIN = (
-    *("pointing_macro", "pointing_chance_macro", "pointing_prior_macro", "pointing_class_prior_macro"),
-    *("cnr_macro", "miou_macro", "iou_hit@0.3_macro", "ap@0.5_macro"),
-)
-"""Metrics of grounding that are shown unless all are asked for."""
-
-
 @dataclass(frozen=True)
 class TaskOptions:
     """Arguments and options that every task's verb has."""
@@ -73,15 +66,17 @@ class TaskOptions:
     config: ConfigOption = None
     overrides: SetOption = None
     overwrite: OverwriteFlag = False
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every metric that the result holds, not only the main ones.")
+    ] = False
     json: JsonFlag = False
 
-    def run(self, task: str, evidence: Path | None = None, everything: bool = True, **named: str | None) -> None:
+    def run(self, task: str, evidence: Path | None = None, **named: str | None) -> None:
         """Evaluate the model on the task, write its result and show it.
 
         Args:
             task: Name of the task.
             evidence: Evidence folder.
-            everything: Whether all metrics are shown, not only the main ones.
             named: Settings that have an option of their own; None where it is not given.
         """
         from lgdea.api.evaluation import evaluate
@@ -94,7 +89,7 @@ class TaskOptions:
         if self.json:
             show_json(result.to_dict(), [file, file.with_suffix(".parquet")])
             return
-        _show(result, everything)
+        _show(result, self.everything)
         console.print(f"result: {file}{' (replaced)' if replaced else ''}", soft_wrap=True)
 
 
@@ -144,17 +139,12 @@ def retrieval(
 
 @app.command()
 @with_task_options
-def grounding(
-    options: TaskOptions,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show every metric, also hits and AP at each threshold.")
-    ] = False,
-) -> None:
+def grounding(options: TaskOptions) -> None:
     """Compare the heat map of each phrase with its boxes: pointing game, CNR, mIoU.
 
     Example: `lgdea eval grounding demo/runs/lgdea/model demo/archive --out results/demo`
     """
-    options.run("grounding", everything=everything)
+    options.run("grounding")
 
 
 @app.command()
@@ -319,8 +309,10 @@ def _labels(models: list[str]) -> dict[str, str]:
 
 
 def _show(result: Result, everything: bool) -> None:
-    names = [name for name in _MAIN if name in result.metrics]
-    shown = {name: result.metrics[name] for name in ([*result.metrics] if everything or not names else names)}
+    from lgdea.evaluation.results.metric_facts import main_metrics
+
+    shown = {name: result.metrics[name] for name in main_metrics(result.task, [*result.metrics])}
+    shown = result.metrics if everything else shown
     rows = [(name, f"{m.value:.3f}", format_bounds(m.low, m.high) or "-", m.n) for name, m in shown.items()]
     title = ", ".join(part for part in (result.definition, result.suite) if part)
     show_table(f"{result.task} ({title})", ["metric", "value", "95% interval", "n"], rows)

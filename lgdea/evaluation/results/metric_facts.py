@@ -58,6 +58,37 @@ def chance_metric(metric: str) -> str:
     return f"{stem}_prior{end}" if fixed else f"{stem}_chance{end}"
 
 
+_MOST = 12
+_GROUNDING = (
+    *("pointing_macro", "pointing_chance_macro", "pointing_prior_macro", "pointing_class_prior_macro"),
+    *("cnr_macro", "miou_macro", "iou_hit@0.3_macro", "ap@0.5_macro"),
+)
+
+
+def main_metrics(task: str, metrics: Sequence[str]) -> list[str]:
+    """The metrics of a result that a summary shows: all of a few, else the headline ones with their chance levels.
+
+    Args:
+        task: Name of the task.
+        metrics: Those of the result.
+
+    Example:
+        >>> many = [f"{way}/recall{kind}@{k}" for way in "ab" for kind in ("", "_chance") for k in (1, 5, 10, 50)]
+        >>> main_metrics("retrieval", many)
+        ['a/recall@10', 'a/recall_chance@10', 'b/recall@10', 'b/recall_chance@10']
+    """
+    if len(metrics) <= _MOST:
+        return list(metrics)
+    if task == "grounding":
+        return [name for name in _GROUNDING if name in metrics]
+    found: dict[str, None] = {}
+    for end in HEADLINE.get(task, ()):
+        for name in metrics:
+            if name.endswith(end):
+                found |= {known: None for known in (name, chance_metric(name)) if known in metrics}
+    return list(found) or list(metrics)
+
+
 _WRITTEN = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}
 _WRITTEN |= {"pointing": "pointing game", "bleu": "BLEU", "meteor": "METEOR"}
 _WRITTEN |= {f"rouge{kind.lower()}": f"ROUGE-{kind}" for kind in ("1", "2", "L")}

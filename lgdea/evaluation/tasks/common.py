@@ -114,6 +114,26 @@ def labels_of(archive: Archive, labeller: str | None) -> pd.DataFrame:
     return labels[labels["labeller"] == chosen]
 
 
+def too_few(archive: Archive, labels: pd.DataFrame, least: int, where: str, remedy: str) -> DataError:
+    """Make the error that no class has enough images of both kinds; labels that call nothing absent are named as such.
+
+    Args:
+        archive: Whose.
+        labels: The labels that were looked at.
+        least: Images of each kind that a class needs.
+        where: The splits that were looked at.
+        remedy: What to do where the labels are of both kinds.
+    """
+    if len(labels) and not (labels["value"] == 0).any():
+        remedy = (
+            "the labels call nothing absent; if what a table does not list is absent, build the archive with the "
+            "mapping labels.unlisted_is_absent: true"
+        )
+    return DataError(
+        f"no class has {least} positive and {least} negative images in {where}", file=archive.folder, remedy=remedy
+    )
+
+
 def label_values(labels: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """Labels of images by finding: index ``image_id`` in the order of ``images``, NaN where nobody gave one.
 

@@ -129,12 +129,9 @@ def _scorable(
         counts.append(np.stack([(truth == 1).sum(axis=0), (truth == 0).sum(axis=0)]).min(axis=0))
     enough = (counts[0] >= config.min_positive) & (counts[1] >= 1)
     if not enough.any():
-        raise DataError(
-            f"no class has {config.min_positive} positive and {config.min_positive} negative images in {config.split} "
-            f"and one of each in {config.train_split}",
-            file=archive.folder,
-            remedy="choose other splits or classes, or lower min_positive",
-        )
+        where = f"{config.split} and one of each in {config.train_split}"
+        remedy = "choose other splits or classes, or lower min_positive"
+        raise common.too_few(archive, labels, config.min_positive, where, remedy)
     few = [c.name for c, ok in zip(classes, enough, strict=True) if not ok]
     notes = [f"too few labelled images to probe {len(few)} classes: {', '.join(few)}"] if few else []
     return [c for c, ok in zip(classes, enough, strict=True) if ok], notes

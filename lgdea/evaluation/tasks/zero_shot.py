@@ -130,11 +130,8 @@ def _scorable(
             f"{common.list_some(unlabelled)}"
         )
     if not enough.any():
-        raise DataError(
-            f"no class has {config.min_positive} positive and {config.min_positive} negative images in {config.split}",
-            file=archive.folder,
-            remedy="choose another split or class list, or lower min_positive",
-        )
+        remedy = "choose another split or class list, or lower min_positive"
+        raise common.too_few(archive, labels, config.min_positive, config.split, remedy)
     return [c for c, ok in zip(classes, enough, strict=True) if ok], truth[:, enough], notes
 
 

@@ -110,6 +110,30 @@ class _Constant:
         return [image for _ in phrases]
 
 
+@pytest.mark.parametrize("task", ["zero-shot", "probe"])
+def test_labels_that_call_nothing_absent_are_told_as_the_reason(archive, task):
+    opened = Archive.open(archive)
+    positive = opened.with_tables(labels=opened.labels[opened.labels["value"] == 1])
+    with pytest.raises(DataError, match=r"no class has .* call nothing absent.*labels\.unlisted_is_absent"):
+        lgdea.evaluate(_Constant(), positive, [task], settings={task: {"labeller": "nlp"}})
+
+
+def test_a_long_result_is_shown_by_its_main_metrics_unless_all_are_asked_for(archive, tmp_path, capsys):
+    model = lgdea.create_model("test_resnet", texts=["a b"], image_size=32, hidden=16, layers=1, dim=8)
+    lgdea.save_model(model, tmp_path / "model")
+    command = ["eval", "retrieval", tmp_path / "model", archive, "--out", tmp_path / "r", "--labeller", "nlp"]
+    code, out, err = run_lgdea(capsys, *command, "--split", "all")
+    assert code == 0, err
+    assert "image_to_report/recall@10" in out
+    assert "image_to_report/recall_chance@10" in out
+    assert "recall@1 " not in out
+    assert "more metrics: --all shows them" in out
+    code, out, err = run_lgdea(capsys, *command, "--split", "all", "--all")
+    assert code == 0, err
+    assert "recall@1 " in out
+    assert "more metrics" not in out
+
+
 def test_a_result_of_something_else_is_kept(archive, tmp_path):
     common = {"out": tmp_path, "split": "all", "bootstrap_replicates": 0}
     settings = {"zero-shot": {"labeller": "nlp", "min_positive": 1}}

@@ -154,7 +154,7 @@ def _label_lines(labels: dict[str, Any]) -> list[str]:
         shown = ", ".join(f"{n:,} x {value}" for value, n in counts.items()) or "no value"
         lines.append(f"  {', '.join(names.get(finding, []))} -> {finding}: {shown}")
     if None in names:
-        lines.append(f"  no finding: {', '.join(names[None][:_WIDE])}")
+        lines.append(f"  not in the vocabulary: {', '.join(names[None][:_WIDE])}")
     return lines
 
 
