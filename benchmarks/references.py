@@ -1,6 +1,7 @@
 """Findings told alone and beside healthy references, within and across sites (``python -m benchmarks.references``).
 
-One JSON per run in ``OUT``; a run that is there is not done again. The table is made of what is there.
+One JSON per run in ``OUT``; a run that is there is not done again. The table is made of what is there. With
+``--display G`` the pictures of the last site have another display curve, grey values to the power G.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from benchmarks.cells import format_metric
+
+METRICS = ("balanced_accuracy", "f1", "auroc")
 
 
 def runs_of(sites: list[str]) -> dict[str, dict[str, str]]:
@@ -34,9 +40,32 @@ def run(arguments: argparse.Namespace, name: str, settings: dict[str, Any]) -> N
     given = {**settings, "bootstrap_replicates": arguments.replicates, "workers": 2}
     if name == "all":
         given["attribution"] = arguments.attribution
+    if arguments.strategies:
+        given |= {"strategies": arguments.strategies, "standardise": True, "counts": (1, 5, 30)}
     found = lgdea.evaluate(arguments.model, arguments.archive, ["references"], settings={"references": given})
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found["references"].to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def shown_otherwise(archive: Any, site: str, power: float, out: Path) -> Path:
+    """The archive with other pictures of one site, grey values to the power given; made when it is not there."""
+    from lgdea.imaging.read import read_image
+    from lgdea.records.archive import write_archive
+    from lgdea.records.schema import TABLES
+    from lgdea.runs import is_finished
+
+    if is_finished(out):
+        return out
+    of_site = set(archive.studies.loc[archive.studies["site"] == site, "study_id"])
+    images = archive.images.assign(path=[f"{number:06d}.png" for number in range(len(archive.images))])
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    for row, path in zip(archive.images.to_dict("records"), images["path"], strict=True):
+        pixels = np.asarray(read_image(archive.image_path(row)).pixels)
+        pixels = pixels**power if row["study_id"] in of_site else pixels
+        Image.fromarray(np.round(pixels * 255).astype(np.uint8)).save(out / "images" / path)
+    tables = {name: getattr(archive, name) for name in TABLES}
+    write_archive(out, archive.name, {**tables, "images": images}, image_root=out / "images")
+    return out
 
 
 def table(folder: Path) -> str:
@@ -47,10 +76,10 @@ def table(folder: Path) -> str:
         metrics = content["metrics"]
         counts = content["config"]["counts"]
         rows = list(dict.fromkeys(name.rpartition("@")[0] for name in metrics if "@" in name))
-        single = " ".join(
-            f"{m} {format_metric(metrics.get(f'single/{m}_macro'))}" for m in ("balanced_accuracy", "f1", "auroc")
-        )
-        parts += [f"{file.stem}: alone {single}", ""]
+        alone = [name for name in ("single", "self") if f"{name}/balanced_accuracy_macro" in metrics]
+        for reading in alone:
+            numbers = (f"{m} {format_metric(metrics.get(f'{reading}/{m}_macro'))}" for m in METRICS)
+            parts += [f"{file.stem}: {reading} {' '.join(numbers)}", ""]
         parts += ["| gain in balanced accuracy | " + " | ".join(f"K = {k}" for k in counts) + " |"]
         parts += ["|---" * (len(counts) + 1) + "|"]
         for row in rows:
@@ -73,9 +102,16 @@ def main() -> None:
     parser.add_argument("--name", default="references")
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--attribution", type=int, default=150)
+    parser.add_argument("--strategies", nargs="*", help="only these, with standardised displays")
+    parser.add_argument("--display", type=float, help="power of the grey values of the last site")
     parser.add_argument("--only", nargs="*", help="names of runs; all by default")
     arguments = parser.parse_args()
-    sites = sorted(Archive.open(arguments.archive).studies["site"].dropna().unique())
+    archive = Archive.open(arguments.archive)
+    sites = sorted(archive.studies["site"].dropna().unique())
+    if arguments.display is not None:
+        changed = arguments.out / f"display-{arguments.display}"
+        arguments.archive = shown_otherwise(archive, str(sites[-1]), arguments.display, changed)
+        arguments.name += f"-display-{arguments.display}"
     for name, settings in runs_of([str(site) for site in sites]).items():
         if not arguments.only or name in arguments.only:
             run(arguments, name, settings)

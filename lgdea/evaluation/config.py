@@ -226,6 +226,9 @@ class ReferencesConfig(EvaluationConfig):
     setting."""
     min_positive: int = Field(5, ge=1)
     """A class with fewer positive or fewer negative images, scored or of ``threshold_split``, is left out."""
+    standardise: bool = False
+    """If true, every image is scored with its display standardised by its references, and by itself: once more for each
+    strategy and number."""
     attribution: int = Field(0, ge=0)
     """Number of findings with boxes, drawn at random, whose queries are scored with each cell hidden; 0 for none."""
     grid: int = Field(8, ge=2)

@@ -128,6 +128,15 @@ DEFINITIONS: dict[str, str] = {
     "(q, m), present against absent: two Gaussians with one covariance, fitted on `threshold_split`.",
     "references/balanced-accuracy-paired-v1": "As references/balanced-accuracy-single-v1 of a vision-language model's "
     "answer to the query beside K healthy references.",
+    "references/balanced-accuracy-self-v1": "As references/balanced-accuracy-single-v1 of the query with its grey "
+    "values mapped so that their quantiles are the mean ones of healthy people of the threshold site; no references.",
+    "references/balanced-accuracy-standardised-v1": "As references/balanced-accuracy-self-v1 with a map from the mean "
+    "quantiles of K healthy references in the place of the query's own.",
+    "references/f1-self-v1": "F1 of the calls of references/balanced-accuracy-self-v1.",
+    "references/auroc-self-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-self-v1.",
+    "references/f1-standardised-v1": "F1 of the calls of references/balanced-accuracy-standardised-v1.",
+    "references/auroc-standardised-v1": "Area under the ROC curve of the scores of "
+    "references/balanced-accuracy-standardised-v1.",
     "references/f1-single-v1": "F1 of the calls of references/balanced-accuracy-single-v1.",
     "references/auroc-single-v1": "Area under the ROC curve of the scores of references/balanced-accuracy-single-v1.",
     "references/f1-z-v1": "F1 of the calls of references/balanced-accuracy-z-v1.",

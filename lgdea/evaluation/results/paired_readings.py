@@ -1,7 +1,7 @@
 """Paired differences of two results of reading beside references.
 
-A reading is a way to tell findings: ``single`` (the query alone), or a score beside K references of a strategy,
-``z/demographic@10``.
+A reading is a way to tell findings: ``single`` (the query alone), ``self`` (the same, display standardised), or a score
+beside K references of a strategy, ``z/demographic@10``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lgdea.evaluation.results.paired_tests import DifferenceGroup, Floats, Name
 from lgdea.evaluation.results.result import Result
 from lgdea.statistics.bootstrap import PairedTest, permutation_test, weighted_mean
 
-SINGLE = "single"
+SINGLE, SELF = "single", "self"
 CALL = "/call"
 ATTRIBUTION = ("pointing_single", "pointing_paired", "inside_mass_single", "inside_mass_paired")
 

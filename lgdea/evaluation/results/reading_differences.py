@@ -1,7 +1,7 @@
 """Paired differences of the readings of one result: beside references and alone, strategies, numbers, scores.
 
-A reading is a way to tell findings: ``single`` (the query alone), or a score beside K references of a strategy,
-``z/demographic@10``. All readings of a result are of the same queries.
+A reading is a way to tell findings: ``single`` (the query alone), ``self`` (the same, display standardised), or a score
+beside K references of a strategy, ``z/demographic@10``. All readings of a result are of the same queries.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lgdea.evaluation.metrics.references import METRICS, balanced_accuracy_test,
 from lgdea.evaluation.results.compare import ResultTable
 from lgdea.evaluation.results.differences import Floats, holm
 from lgdea.evaluation.results.metric_facts import metric_name
-from lgdea.evaluation.results.paired_readings import SINGLE, reading_arrays, readings_of
+from lgdea.evaluation.results.paired_readings import SELF, SINGLE, reading_arrays, readings_of
 from lgdea.evaluation.results.result import Result, Value
 from lgdea.statistics.bootstrap import cluster_bootstrap
 from lgdea.statistics.format import format_interval
 
-TASK = "references"
+TASK, STANDARDISED = "references", "standardised"
 QUESTIONS = ("references", "score", "strategy", "number")
 """What may differ between two readings, in the order in which they are shown."""
 TESTED = "balanced_accuracy"
@@ -56,6 +56,8 @@ class ReadingDifference:
 def reading_pairs(readings: Sequence[str]) -> list[tuple[str, str, str]]:
     """Pairs (a, b, what differs) that ask one thing: every reading against ``single``, and those that differ in one.
 
+    ``self`` differs from ``single`` in the score, and from ``standardised`` in the references.
+
     Args:
         readings: Names ``score/strategy@K``, and ``single``.
 
@@ -63,8 +65,11 @@ def reading_pairs(readings: Sequence[str]) -> list[tuple[str, str, str]]:
         >>> [pair[:2] for pair in reading_pairs(["single", "z/random@1", "z/random@5"])]
         [('z/random@1', 'single'), ('z/random@5', 'single'), ('z/random@5', 'z/random@1')]
     """
-    beside = [name for name in readings if name != SINGLE]
+    beside = [name for name in readings if name not in (SINGLE, SELF)]
     pairs = [(name, SINGLE, "references") for name in beside] if SINGLE in readings else []
+    if SELF in readings:
+        pairs += [(name, SELF, "references") for name in beside if _parts(name)[0] == STANDARDISED]
+        pairs += [(SELF, SINGLE, "score")] if SINGLE in readings else []
     for later, name in enumerate(beside):
         for other in beside[:later]:
             differing = [

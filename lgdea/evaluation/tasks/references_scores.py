@@ -19,13 +19,14 @@ from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.metrics.classification import choose_balanced_threshold
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.change_difference import image_scores
+from lgdea.evaluation.tasks.references_display import Display
 
 if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
     from lgdea.records.archive import Archive
 
 Floats = NDArray[np.float64]
-SINGLE = "single"
+SINGLE, SELF = "single", "self"
 
 
 @dataclass
@@ -112,10 +113,18 @@ def score_beside(
     own = table.reindex(queries["image_id"]).to_numpy(float)
     _add(scored, SINGLE, own, calibration.scores, calibration)
     both = pd.concat([queries, chosen_on], ignore_index=True)
+    display = _display(model, archive, both, healthy, classes, config) if config.standardise else None
+    if display is not None:
+        _add_split(scored, SELF, display.alone(list(both["image_id"])), calibration)
     for strategy in config.strategies or STRATEGIES:
         beside = _beside(strategy, both, healthy, config, scored, model, source)
-        if beside is not None:
-            _score_strategy(strategy, beside, table, healthy, own, calibration, config, scored)
+        if beside is None:
+            continue
+        _score_strategy(strategy, beside, table, healthy, own, calibration, config, scored)
+        for k in config.counts if display is not None else ():
+            first = {query: ids[:k] for query, ids in scored.beside[strategy].items()}
+            table_k = display.beside(list(both["image_id"]), first)  # type: ignore[union-attr]
+            _add_split(scored, f"standardised/{strategy}@{k}", table_k, calibration)
     scored.skipped += source.skipped
     return scored
 
@@ -127,6 +136,23 @@ class _Calibration:
     scores: Floats
     labels: Floats
     healthy: NDArray[np.bool_]
+
+
+def _display(
+    model: EvaluableModel, archive: Archive, both: pd.DataFrame, healthy: pd.DataFrame, classes: list[str],
+    config: ReferencesConfig,
+) -> Display:  # fmt: skip
+    """Grey values of the archive as it is, and of healthy people of the threshold site, whose display is mapped to."""
+    known = _of_site(healthy, config.threshold_site, archive)
+    images = list(dict.fromkeys([*both["image_id"], *healthy["image_id"]]))
+    source = ImageSource(archive, workers=config.workers)
+    return Display(model, source, images, list(known["image_id"]), classes, config.batch_size)
+
+
+def _add_split(scored: Scored, method: str, table: pd.DataFrame, calibration: _Calibration) -> None:
+    """Add a method whose scores are those of the queries, then those of the images on which thresholds are chosen."""
+    scores = table.to_numpy(float)
+    _add(scored, method, scores[: len(scored.images)], scores[len(scored.images) :], calibration)
 
 
 def _of_site(images: pd.DataFrame, site: str | None, archive: Archive) -> pd.DataFrame:

@@ -10,7 +10,11 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 import lgdea
+from benchmarks.references import shown_otherwise
 from lgdea.comparison.references.answers import read_answers
+from lgdea.comparison.references.choose import choose_references
+from lgdea.comparison.references.display import grey_quantiles, mean_quantiles, standardise
+from lgdea.comparison.references.healthy import healthy_people, people, truth_of_labels
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.config import ReferencesConfig
 from lgdea.evaluation.metrics.classification import choose_balanced_threshold
@@ -21,6 +25,7 @@ from lgdea.evaluation.tasks import references
 from lgdea.evaluation.tasks.references_attribution import COLUMNS, _measure, attribution_values, maps_of_model
 from lgdea.imaging.read import read_image
 from lgdea.phantom import generate
+from lgdea.records.archive import Archive
 from lgdea.vocabulary.phrases import canonical_phrase
 
 SMALL = {"counts": (1, 8), "min_positive": 1, "bootstrap_replicates": 20, "classes": ("cardiomegaly", "atelectasis")}
@@ -81,6 +86,56 @@ def test_references_take_out_what_another_site_adds(phantom, tmp_path):
     assert {v.definition for c in result.per_class.values() for v in c.values()} <= set(DEFINITIONS)
     assert "images of hillside" in result.notes
     assert read_result(write_result(result, tmp_path)).metrics == result.metrics
+
+
+class Grey(Scorer):
+    """Calls by grey values alone: the score of a picture is its share of bright pixels."""
+
+    name = "grey"
+    scoring = "presence"
+
+    def __init__(self):
+        pass
+
+    def score_phrases(self, images, phrases):
+        return np.array([[float((np.asarray(x) > 0.55).mean())] * len(phrases) for x in images])
+
+
+def test_another_display_is_undone_by_references_of_the_same_site(phantom, tmp_path):
+    """Calls are those of the pictures as they were, which they are not alone nor beside the other site's people."""
+    changed = Archive.open(shown_otherwise(phantom, "hillside", 2.0, tmp_path / "changed"))
+    settings = {**SMALL, "threshold_site": "harbour", "site": "hillside", "bootstrap_replicates": 0, "counts": (8,)}
+    settings |= {"strategies": ("same_centre", "cross_centre"), "standardise": True}
+    before, after = (references(Grey(), archive, **settings) for archive in (phantom, changed))
+    same = {
+        name: (after.items[f"{name}/call"] == before.items[f"{truth}/call"]).mean()
+        for name, truth in [
+            ("single", "single"),
+            ("standardised/same_centre@8", "standardised/same_centre@8"),
+            ("standardised/cross_centre@8", "standardised/same_centre@8"),
+        ]
+    }
+    assert same["standardised/same_centre@8"] > 0.95
+    assert same["standardised/same_centre@8"] > max(same["single"], same["standardised/cross_centre@8"]) + 0.1
+    # the same of the items, by hand
+    row = after.items.iloc[0]
+    healthy = healthy_people(changed, "train", truth_of_labels(labels_of(changed)))
+    of_site = list(healthy.loc[healthy["site"] == "harbour", "image_id"])
+    query = people(changed, "test").query("image_id == @row.image_id")
+    found = choose_references(query, healthy, "same_centre", 8).table["reference_id"]
+    seen, known = (
+        mean_quantiles([grey_quantiles(changed.read_image(i).pixels) for i in ids]) for ids in (found, of_site)
+    )
+    shown = standardise(changed.read_image(row["image_id"]).pixels, seen, known)
+    share = Grey().score_phrases([shown], ["x"])[0, 0]
+    assert row["standardised/same_centre@8"] == pytest.approx(np.log(share / (1 - share)))
+    assert {v.definition for v in after.metrics.values()} <= set(DEFINITIONS)
+    assert after.metrics["self/balanced_accuracy_macro"].definition == "references/balanced-accuracy-self-v1"
+
+
+def labels_of(archive):
+    values = archive.labels.pivot(index="study_id", columns="finding", values="value")
+    return archive.images.set_index("image_id")["study_id"].map(values.to_dict("index")).apply(pd.Series)
 
 
 def test_the_numbers_are_those_of_the_items(phantom):

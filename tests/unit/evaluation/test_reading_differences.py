@@ -72,6 +72,13 @@ def test_pairs_differ_in_one_thing():
         ("z/random@5", "z/random@1", "number"),
         ("z/demographic@1", "z/random@1", "strategy"),
     }
+    assert reading_pairs(["single", "self", "standardised/random@1", "z/random@1"]) == [
+        ("standardised/random@1", "single", "references"),
+        ("z/random@1", "single", "references"),
+        ("standardised/random@1", "self", "references"),
+        ("self", "single", "score"),
+        ("z/random@1", "standardised/random@1", "score"),
+    ]
     # of another name that holds the same letters, and without the query alone
     assert reading_pairs(["paired/cross_centre@10", "paired/centre@10"]) == [
         ("paired/centre@10", "paired/cross_centre@10", "strategy")
