@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
@@ -28,11 +28,6 @@ from lgdea.config_difference import describe_difference, drop_keys
 from lgdea.errors import DataError, UsageError, first_line
 from lgdea.manifests import FILES, REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
 from lgdea.version import __version__
-
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks of this kind
-    fcntl = None  # type: ignore[assignment]
 
 SUCCESS = "_SUCCESS"
 MANIFEST = "run.json"
@@ -198,7 +193,8 @@ def finish(folder: str | Path, files: Iterable[str] = (), **summary: Any) -> Non
     if gone:
         raise DataError(f"{gone[0]} was removed while the folder was written", file=folder, remedy="repeat the command")
     _record(folder, {**summary, "finished": now()}, files)
-    write_text(folder / SUCCESS, "")
+    with writing(folder):
+        (folder / SUCCESS).touch()  # and makes no folder anew that somebody has removed
 
 
 def is_finished(folder: str | Path) -> bool:
@@ -260,48 +256,6 @@ def fingerprint(path: str | Path) -> str:
             continue
         digest.update(f"{file.name} {fingerprint(file)}\n".encode())
     return digest.hexdigest()
-
-
-@contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
-    """Hold a folder for this process, so that a second one does not write into it; a kill lets go of it.
-
-    Processes that this one starts do not hold it. Where the system or the file system has no locks, none is held.
-
-    Raises:
-        UsageError: Another process holds it.
-    """
-    file = Path(folder).absolute()
-    file = file.with_name(f".{file.name}.writing")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    stream = _open_lock(file, Path(folder))
-    try:
-        yield
-    finally:
-        if stream is not None:
-            file.unlink(missing_ok=True)
-            stream.close()
-
-
-def _open_lock(file: Path, folder: Path) -> IO[bytes] | None:
-    while fcntl is not None:
-        try:
-            stream = file.open("ab")
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            if error.errno == errno.EACCES and not os.access(file.parent, os.W_OK):
-                return None
-            raise UsageError(
-                "another process is writing into this folder",
-                file=folder,
-                remedy="wait for it, or choose another --out",
-            ) from None
-        except OSError:
-            return None
-        if file.exists() and os.fstat(stream.fileno()).st_ino == file.stat().st_ino:
-            return stream
-        stream.close()  # its last holder has removed the file meanwhile
-    return None
 
 
 def environment() -> dict[str, Any]:

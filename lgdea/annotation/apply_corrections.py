@@ -16,10 +16,11 @@ from lgdea.errors import UsageError
 from lgdea.evidence.coverage import reports_asked
 from lgdea.evidence.io import EVIDENCE, QUALITY, REJECTS, iter_rejects, read_evidence, rejects_writer, written_files
 from lgdea.evidence.schema import Unit
+from lgdea.locks import locked
 from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
 from lgdea.records.tables import write_table
-from lgdea.runs import MANIFEST, finish, is_finished, locked, start, write_json
+from lgdea.runs import MANIFEST, finish, is_finished, start, write_json
 from lgdea.vocabulary.extension import LEXICON
 
 STAGE = "extract apply"

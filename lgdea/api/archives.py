@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from lgdea.errors import UsageError
+from lgdea.locks import locked
 from lgdea.records import pairing as pairings
 from lgdea.records.adapters.base import get_adapter, list_adapters, require_patients
 from lgdea.records.archive import Archive
 from lgdea.records.from_frames import write_frames
 from lgdea.records.patient_key import load_patient_key
-from lgdea.runs import locked
 
 
 def open_archive(folder: str | Path) -> Archive:

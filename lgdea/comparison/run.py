@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from lgdea import runs
 from lgdea.comparison.config import ComparisonConfig
 from lgdea.errors import TrainingError, UsageError
+from lgdea.locks import locked
 from lgdea.models.serialization import model_files
 from lgdea.training.callbacks import checkpoint_step, newest_checkpoint
 from lgdea.training.csv_logger import truncate_after
@@ -78,7 +79,7 @@ def train_head(
         trainer = make_trainer(config.trainer, out, what=what, checkpoint_steps=checkpoint_steps, callbacks=callbacks)
         process = ProcessInfo(trainer.global_rank, trainer.world_size)
         if trainer.is_global_zero:
-            stack.enter_context(runs.locked(out))
+            stack.enter_context(locked(out))
         with exclusive_lock(out, process):
             settings = config.model_dump(mode="json")
             untrained = [METRICS] if start is None else None

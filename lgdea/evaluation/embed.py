@@ -32,6 +32,7 @@ from lgdea.evaluation.encoders.protocol import (
     notes_of,
 )
 from lgdea.evaluation.images import ImageSource
+from lgdea.locks import locked
 from lgdea.manifests import REMEDY, read_manifest, seal
 from lgdea.progress import track
 from lgdea.records.tables import read_frame
@@ -81,9 +82,9 @@ def embed_archive(
     out, name, encoder = Path(out), model_name(model), as_image_encoder(model)
     if not len(archive.images) and not len(archive.reports):
         raise DataError("has neither images nor reports", file=archive.folder, remedy="choose another archive")
-    with runs.locked(out):
+    with locked(out):
         _embed(encoder, name, archive, out, batch_size, workers, model_folder)
-    _check_share(out, max_unreadable)
+        _check_share(out, max_unreadable)
     return out
 
 

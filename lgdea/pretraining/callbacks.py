@@ -12,6 +12,7 @@ from lgdea.errors import TrainingError
 from lgdea.pretraining.encode import data_of, inference
 from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.validation import zero_shot_auroc
+from lgdea.training.callbacks import ends_step
 
 MIN_USAGE = 0.02
 MIN_INFORMATION = 1e-5
@@ -35,9 +36,10 @@ class CollapseCheck(Callback):
         self.every_steps = every_steps
         self.suspect = 0
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, _: Any, __: Any, ___: Any, batch_idx: int) -> None:
         """Look at the histograms of logged steps."""
-        if trainer.global_step % self.every_steps or trainer.global_step <= trainer.max_steps // 2:
+        step = trainer.global_step
+        if not ends_step(trainer, batch_idx) or step % self.every_steps or step <= trainer.max_steps // 2:
             return
         metrics = trainer.callback_metrics
         usage = float(metrics.get("prototype_usage", 1.0))
@@ -64,10 +66,13 @@ class Validation(Callback):
     def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, _: Any, __: Any, batch_idx: int
+    ) -> None:
         """Validate when it is time."""
         step = trainer.global_step
-        if not (step % self.every_steps == 0 or step == trainer.max_steps) or not trainer.is_global_zero:
+        is_due = ends_step(trainer, batch_idx) and (step % self.every_steps == 0 or step == trainer.max_steps)
+        if not is_due or not trainer.is_global_zero:
             return
         data = data_of(trainer)
         if data.validation is None:

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lgdea import runs
 from lgdea.errors import TrainingError
 from lgdea.imaging.frames import RECIPE, read_recipe
+from lgdea.locks import locked
 from lgdea.manifests import read_manifest
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.provenance import pretraining_sections
@@ -95,7 +96,7 @@ def fit(
     with quiet(), using_vocabulary_of(config.data.evidence), ExitStack() as stack:
         run = PretrainRun(config, out, logger=logger, callbacks=callbacks)
         if run.trainer.is_global_zero:
-            stack.enter_context(runs.locked(out))
+            stack.enter_context(locked(out))
         run.prepare()
         if not run.finished:
             run.train()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lgdea.errors import StoppedError, TrainingError
 from lgdea.progress import PlainProgress, make_bar
+from lgdea.training.csv_logger import CsvLogger
 
 KEEP_CHECKPOINTS = 2
 SUFFIX = ".ckpt"
@@ -33,10 +34,10 @@ class Checkpoints(Callback):
         self.folder = folder
         self.every_steps = every_steps
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, _: Any, __: Any, ___: Any, batch_idx: int) -> None:
         """Save when it is time."""
         step = trainer.global_step
-        if step % self.every_steps == 0 or step == trainer.max_steps:
+        if ends_step(trainer, batch_idx) and (step % self.every_steps == 0 or step == trainer.max_steps):
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
@@ -44,12 +45,25 @@ class Checkpoints(Callback):
         file = self.folder / f"step-{trainer.global_step:07d}{SUFFIX}"
         if file.exists():
             return
+        self._log(trainer)
         temporary = file.with_name("." + file.name)
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             temporary.replace(file)
             for old in list_checkpoints(self.folder)[KEEP_CHECKPOINTS:]:
                 old.unlink()
+
+    def _log(self, trainer: L.Trainer) -> None:
+        """Log the numbers of this step: Lightning does so after this hook, and a run that goes on from here never."""
+        every, step = trainer.log_every_n_steps, trainer.global_step
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvLogger) and every and step % every == 0:
+                logger.log_metrics(trainer.logged_metrics, step - 1)
+
+
+def ends_step(trainer: L.Trainer, batch_idx: int) -> bool:
+    """Whether this batch is the last one of an optimiser's step; no checkpoint holds the gradients within one."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 class StopOnSignal(Callback):
@@ -75,13 +89,13 @@ class StopOnSignal(Callback):
         if threading.current_thread() is threading.main_thread():
             self._earlier = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, _: Any, __: Any, ___: Any, batch_idx: int) -> None:
         """Save and stop.
 
         Raises:
             StoppedError: This process, or another of the run, was asked to end.
         """
-        if not self._is_to_stop(trainer):
+        if not ends_step(trainer, batch_idx) or not self._is_to_stop(trainer):
             return
         self.checkpoints.save(trainer)
         number = self._received or signal.SIGTERM

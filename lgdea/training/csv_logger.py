@@ -24,6 +24,8 @@ class CsvLogger(Logger):
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.file = file
+        self._step: int | None = None
+        self._names: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -41,8 +43,13 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append numbers, without the constant ``epoch`` that Lightning adds."""
-        lines = [f"{step},{name},{float(value):.6g}\n" for name, value in metrics.items() if name != "epoch"]
+        """Append numbers, each once per step, without the constant ``epoch`` that Lightning adds."""
+        if step != self._step:
+            self._step, self._names = step, {"epoch"}
+        lines = [f"{step},{name},{float(value):.6g}\n" for name, value in metrics.items() if name not in self._names]
+        if not lines:
+            return
+        self._names.update(metrics)
         new = not self.file.exists()
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write("".join([HEADER, *lines] if new else lines))

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -148,24 +146,6 @@ def test_what_a_finished_run_made_is_watched(tmp_path: Path, source: Path) -> No
     with pytest.raises(UsageError, match=r"this evidence lacks units.parquet; .*`lgdea extract` again"):
         runs.require_finished(folder, what="evidence", made_by="lgdea extract")
     assert _start(folder, source) is True
-
-
-def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    code = "import sys, time; from lgdea import runs\n"
-    code += "with runs.locked(sys.argv[1]): print('held', flush=True); time.sleep(60)"
-    first = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match="another process is writing into this folder"), runs.locked(folder):
-            pass
-    finally:
-        first.kill()
-        first.communicate()
-    with runs.locked(folder):
-        pass
-    assert list(tmp_path.iterdir()) == []  # and nothing is left
 
 
 def test_an_error_is_one_line_with_file_row_and_remedy() -> None:

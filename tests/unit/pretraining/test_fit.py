@@ -14,7 +14,7 @@ import torch
 
 from lgdea import runs
 from lgdea.config import dump_yaml
-from lgdea.errors import DataError, TrainingError, UsageError
+from lgdea.errors import DataError, StoppedError, TrainingError, UsageError
 from lgdea.models.serialization import load_model
 from lgdea.pretraining import config as config_module
 from lgdea.pretraining.build import stated_findings
@@ -123,6 +123,46 @@ def test_an_interrupted_run_ends_bit_for_bit_like_an_uninterrupted_one(config, t
         assert values(tmp_path / run, "loss")["step"].tolist() == [1, 3, 5, 7, 9, 11]
     tables = [pd.read_csv(tmp_path / run / "metrics.csv").sort_values(["step", "name"]) for run in ("whole", "run")]
     pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in tables))
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_a_signal_within_a_step_takes_effect_at_its_end_and_no_number_is_lost(config, tmp_path, monkeypatch, batch):
+    changes = {"trainer": {**config("clip").trainer, "accumulate_grad_batches": 2}}
+    whole = weights(fit(config("clip", **changes), tmp_path / "whole"))
+    original = Pretraining.training_step
+
+    def signalled(self, content, index):
+        if index == 2 * 5 + batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, content, index)
+
+    monkeypatch.setattr(Pretraining, "training_step", signalled)
+    with pytest.raises(StoppedError, match="SIGTERM at step 6 of 12"):
+        fit(config("clip", **changes), tmp_path / "run")
+    monkeypatch.setattr(Pretraining, "training_step", original)
+    resumed = weights(fit(config("clip", **changes), tmp_path / "run"))
+    for key, value in whole.items():
+        assert torch.equal(resumed[key], value), key
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv").sort_values(["step", "name"]) for run in ("whole", "run")]
+    pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in tables))
+
+
+def test_a_kill_after_the_first_batch_of_a_step_changes_nothing(config, tmp_path, monkeypatch):
+    changes = {"trainer": {**config("clip").trainer, "accumulate_grad_batches": 2}}
+    whole = weights(fit(config("clip", **changes), tmp_path / "whole"))
+    original = Pretraining.training_step
+
+    def failing(self, content, index):
+        if index == 1:
+            raise _StopError
+        return original(self, content, index)
+
+    monkeypatch.setattr(Pretraining, "training_step", failing)
+    with pytest.raises(_StopError):
+        fit(config("clip", **changes), tmp_path / "run")
+    monkeypatch.setattr(Pretraining, "training_step", original)
+    for key, value in weights(fit(config("clip", **changes), tmp_path / "run")).items():
+        assert torch.equal(whole[key], value), key
 
 
 def test_kill_nine_and_the_same_command_again(config, tmp_path):
