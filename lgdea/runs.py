@@ -164,7 +164,12 @@ def _require_free(folder: Path) -> None:
 
 def _is_of_a_start(file: Path) -> bool:
     """Whether a start that was killed before it wrote ``run.json`` can have left this."""
-    return file.name in {INPUTS, CONFIG, ENVIRONMENT} or (file.name.startswith(".") and file.name.endswith(".tmp"))
+    return file.name in {INPUTS, CONFIG, ENVIRONMENT} or is_leftover(file)
+
+
+def is_leftover(file: Path) -> bool:
+    """Whether :func:`atomic` has made this and was killed before it could move it to its place."""
+    return file.name.startswith(".") and file.name.endswith(".tmp")
 
 
 def record(folder: str | Path, **facts: Any) -> None:

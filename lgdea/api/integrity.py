@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lgdea.errors import LgdeaError, UsageError
-from lgdea.evidence.io import scan_shard
+from lgdea.evidence.io import RAW, RAW_HASHES, check_raw, hash_raw, scan_shard
 from lgdea.imaging.frames import RECIPE, ImageCache
 from lgdea.manifests import FILES, SEAL, changed_files, hash_file, missing_files, read_manifest, seal
 from lgdea.reading import read_json
@@ -93,6 +93,8 @@ def accept_changes(folder: str | Path) -> list[str]:
             if described:
                 there = (name for name in described if (file.parent / name).is_file())
                 new[DESCRIBED] = {name: hash_file(file.parent / name) for name in there}
+            if RAW_HASHES in content:
+                new[RAW_HASHES] = hash_raw(file.parent)
             new = seal(new, file.parent, kept)
             if new != content:
                 write_json(file, new)
@@ -122,6 +124,11 @@ def _check_json(file: Path) -> Found:
         yield name, "is not as it was written" if name in changed_files(described, file.parent) else ""
     for name in content.get(FILES, {}):
         yield name, "is missing" if name in missing else "is not as it was written" if name in changed else ""
+    if RAW_HASHES in content:
+        try:
+            check_raw(file.parent)
+        except LgdeaError as error:
+            yield str(Path(error.file or file).relative_to(file.parent)), error.problem
     if file.name == RECIPE and not missing and not changed:
         yield from _checked("pixels.npy", lambda: ImageCache(file.parent)[:])
     if file.name == FEATURE_RECIPE and (file.parent / SUCCESS).exists():
@@ -129,7 +136,7 @@ def _check_json(file: Path) -> Found:
 
 
 def _check_shard(file: Path) -> Found:
-    if file.parent.name.startswith("raw"):
+    if file.parent.name.startswith(RAW):
         yield from _checked(file.name, lambda: sum(1 for _ in scan_shard(file)))
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from importlib import metadata
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from lgdea.deidentification.names import known_names
 from lgdea.deidentification.words import load_words
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.language import detect_language
+from lgdea.processes import make_pool
 from lgdea.records.archive import IMAGE_BITS, Archive, write_archive
 
 SCRUBBED = "scrubbed"
@@ -149,7 +148,7 @@ def _in_turn(
     if workers < 2:
         yield from (_scrub_batch(batch, known) for batch in batches)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with make_pool(workers, context="spawn") as pool:
         yield from pool.map(_scrub_batch, batches, [known] * len(batches))
 
 

@@ -13,10 +13,10 @@ import pandas as pd
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.schema import Unit
-from lgdea.manifests import read_line
+from lgdea.manifests import REMEDY, hash_file, read_line, read_manifest
 from lgdea.reading import parse_json, require_file
 from lgdea.records.tables import read_table
-from lgdea.runs import atomic, check_output, require_finished, writing
+from lgdea.runs import MANIFEST, atomic, check_output, is_finished, require_finished, writing
 from lgdea.vocabulary.extension import LEXICON
 
 EVIDENCE = "evidence.parquet"
@@ -26,6 +26,8 @@ REVIEWED = "reviewed.parquet"
 """In a folder of corrections: the reports that were reviewed."""
 RAW = "raw"
 RAW_VERIFY = "raw-verify"
+RAW_HASHES = "raw_answers"
+"""In ``run.json`` of a finished extraction: the sha256 of each shard of raw answers."""
 MADE_BY = "lgdea extract"
 
 
@@ -96,7 +98,7 @@ def iter_rejects(folder: str | Path) -> Iterator[Reject]:
         DataError: A line is no reject.
     """
     file = check_output(require_finished(folder, what="evidence", made_by=MADE_BY) / REJECTS)
-    with file.open(encoding="utf-8") as stream:
+    with file.open("rb") as stream:
         for row, line in enumerate(stream, start=1):
             try:
                 yield Reject(**parse_json(line))
@@ -120,6 +122,31 @@ def rejects_writer(file: str | Path) -> Iterator[Callable[[Iterable[Reject]], No
         yield lambda rejects: stream.writelines(reject.to_json() + "\n" for reject in rejects)
 
 
+def hash_raw(folder: Path) -> dict[str, str]:
+    """The sha256 of each shard of raw answers, by its path in an evidence folder."""
+    shards = [file for raw in (RAW, RAW_VERIFY) for file in raw_shards(folder / raw)]
+    return {file.relative_to(folder).as_posix(): hash_file(file) for file in shards}
+
+
+def check_raw(folder: str | Path) -> None:
+    """Compare the raw answers of a finished extraction with its ``run.json``: a shard may end too early.
+
+    A folder without raw answers passes: they hold report text, so some people remove them.
+
+    Raises:
+        DataError: A shard is changed, or is missing among others.
+    """
+    folder = Path(folder)
+    if not is_finished(folder) or not (folder / MANIFEST).exists():
+        return
+    hashes = read_manifest(folder / MANIFEST).get(RAW_HASHES, {})
+    there = hash_raw(folder)
+    wrong = [name for name, sha256 in hashes.items() if there.get(name) != sha256]
+    if there and wrong:
+        problem = "is not as it was written" if wrong[0] in there else "is missing"
+        raise DataError(problem, file=folder / wrong[0], remedy=REMEDY)
+
+
 def iter_raw(folder: str | Path, *, verify: bool = False) -> Iterator[RawRecord]:
     """The raw answers of an extraction, finished or not, in the order they came; every attempt.
 
@@ -129,9 +156,10 @@ def iter_raw(folder: str | Path, *, verify: bool = False) -> Iterator[RawRecord]
 
     Raises:
         UsageError: There is no such folder.
-        DataError: A line is no raw response.
+        DataError: A line is no raw response, or a finished extraction's answers are not as they were written.
     """
     raw = Path(folder) / (RAW_VERIFY if verify else RAW)
+    check_raw(folder)
     if not raw.is_dir():
         raise UsageError("holds no raw answers", file=raw, remedy=f"make them with `{MADE_BY}` or check the path")
     for file in raw_shards(raw):

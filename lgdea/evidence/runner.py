@@ -38,7 +38,17 @@ from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend, get_backend
 from lgdea.evidence.config import ExtractConfig
 from lgdea.evidence.direct import DirectReader, with_logged
-from lgdea.evidence.io import EVIDENCE, QUALITY, RAW, RAW_VERIFY, REJECTS, rejects_writer, written_files
+from lgdea.evidence.io import (
+    EVIDENCE,
+    QUALITY,
+    RAW,
+    RAW_HASHES,
+    RAW_VERIFY,
+    REJECTS,
+    hash_raw,
+    rejects_writer,
+    written_files,
+)
 from lgdea.evidence.language_check import require_language
 from lgdea.evidence.limits import check_empty, check_rejected
 from lgdea.evidence.postprocess import ReportProcessor, ReportResult
@@ -159,7 +169,7 @@ def extract(
             file=out / REJECTS,
             remedy="run the same command again to ask only these, or accept their loss with --accept-unanswered",
         )
-    finish(out, written_files(out), summary=summary, run_id=run.run_id)
+    finish(out, written_files(out), summary=summary, run_id=run.run_id, **{RAW_HASHES: hash_raw(out)})
     check_rejected(summary, max_rejected, out)
     if prompt is not None:
         check_empty(summary, max_empty, out)

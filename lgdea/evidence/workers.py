@@ -8,10 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import ExtractorBackend, Response
 from lgdea.evidence.direct import DirectReader, Keep, LoggedReport
 from lgdea.evidence.result_tables import ResultTables
+from lgdea.processes import make_pool
 from lgdea.vocabulary import Vocabulary, load_vocabulary, using_vocabulary
 from lgdea.vocabulary.extension import extend_vocabulary
 from lgdea.vocabulary.site_lexicon import SiteLexicon
@@ -51,9 +51,7 @@ class WorkerPool:
         if multiprocessing.current_process().daemon:
             raise UsageError("a daemonic process cannot start workers", remedy="extract here with workers=1")
         self._ahead = _AHEAD * workers
-        self._executor = ProcessPoolExecutor(
-            workers, initializer=_start, initargs=(backend, run_id, load_vocabulary().site)
-        )
+        self._executor = make_pool(workers, start=_start, given=(backend, run_id, load_vocabulary().site))
         try:
             self._result(self._executor.submit(os.getpid))
         except BaseException:
@@ -117,19 +115,11 @@ class _Worker:
 
 
 def _start(backend: ExtractorBackend, run_id: str, lexicon: SiteLexicon | None) -> None:
-    """Prepare a worker process: Ctrl-C is the parent's to handle, and a parent that was killed takes it along."""
+    """Prepare a worker process: Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _Worker.vocabulary = extend_vocabulary(lexicon)
     _Worker.answers = []
     _Worker.reader = DirectReader(backend, run_id, lambda *answer: _Worker.answers.append(answer))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _read(batch: list[LoggedReport]) -> _Read:

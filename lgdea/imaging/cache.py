@@ -6,7 +6,6 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,8 @@ from lgdea.imaging.frames import (
 from lgdea.imaging.geometry import Mode, fit
 from lgdea.imaging.read import read_image
 from lgdea.manifests import FILES, SEAL, seal, seal_line
-from lgdea.runs import SUCCESS, atomic, write_json, write_text, writing
+from lgdea.processes import make_pool
+from lgdea.runs import SUCCESS, atomic, is_leftover, write_json, write_text, writing
 
 _FLUSH = 256  # images between two writes to the log
 Item = tuple[str, str, int | None]
@@ -153,7 +153,7 @@ def _frames(waiting: list[Item], size: int, mode: Mode, workers: int) -> Iterato
         yield from zip(waiting, (_frame(item, size, mode) for item in waiting), strict=True)
         return
     try:
-        with ProcessPoolExecutor(workers) as pool:
+        with make_pool(workers) as pool:
             outcomes = pool.map(partial(_frame, size=size, mode=mode), waiting, chunksize=16)
             yield from zip(waiting, outcomes, strict=True)
     except BrokenProcessPool:
@@ -202,7 +202,7 @@ def _open_folder(folder: Path, recipe: dict[str, Any]) -> None:
                 remedy="choose another folder",
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not all(is_leftover(file) for file in folder.iterdir()):
         raise UsageError("is not empty and holds no image cache", file=folder, remedy="choose another folder")
     with writing(folder, resumable=True):
         write_json(folder / RECIPE, recipe)

@@ -12,6 +12,7 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.model_folder import fill
 from lgdea.models.published_names import with_own_names
 from lgdea.models.tower_weights import load_published, read_checkpoint
+from lgdea.runs import is_leftover
 
 TOWER = "image_tower."
 """Prefix of the names of an image tower's weights."""
@@ -42,7 +43,8 @@ def save_model(model: LgdeaModel, folder: str | Path, card_fields: dict[str, Any
 
 def model_files(folder: str | Path) -> list[str]:
     """List the files of a model folder that decide what the model computes: all but its card and provenance."""
-    return sorted(file.name for file in Path(folder).iterdir() if file.is_file() and file.name not in PROSE)
+    files = (file for file in Path(folder).iterdir() if file.is_file() and not is_leftover(file))
+    return sorted(file.name for file in files if file.name not in PROSE)
 
 
 def load_model(folder: str | Path, device: str = "cpu", *, revision: str | None = None) -> LgdeaModel:

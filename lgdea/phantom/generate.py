@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from lgdea.phantom.marks import Lesion, Mark, bounding_box
 from lgdea.phantom.patients import Appointment, count_visits, plan_patient
 from lgdea.phantom.reports import write_report
 from lgdea.phantom.wording import place_words, severity_word, wording
+from lgdea.processes import make_pool
 from lgdea.records.archive import Archive, require_free, write_archive
 from lgdea.records.schema import Box, Image, Report, Study
 from lgdea.runs import SUCCESS
@@ -141,7 +141,7 @@ def _run(jobs: list[tuple[int, int, str, PhantomConfig, Path]], workers: int) ->
         with threadpool_limits(1):
             yield from map(_patient, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
+    with make_pool(workers, start=threadpool_limits, given=(1,)) as pool:
         yield from pool.map(_patient, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
 
 

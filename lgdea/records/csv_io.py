@@ -57,15 +57,16 @@ def skip_bom(encoding: str) -> str:
 
 
 def find_undecodable_row(file: Path, encoding: str) -> int | None:
-    """Number the first row (header 0) of a plain file that is not in ``encoding``; None when all are."""
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream):
-            try:
+    """Number the first row (header 0) of a plain file that is not in ``encoding``; None when all that is read is."""
+    number = 0
+    try:
+        with file.open("rb") as stream:
+            for number, line in enumerate(stream):
                 line.decode(skip_bom(encoding) if number == 0 else encoding)
-            except UnicodeDecodeError:
-                return number
-            except LookupError:
-                return None
+    except UnicodeDecodeError:
+        return number
+    except (LookupError, OSError):
+        return None
     return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from lgdea.errors import ImageError
 from lgdea.imaging.read import read_image
+from lgdea.processes import make_pool
 from lgdea.records.archive import Archive
 
 Progress = Callable[[int, int], None]
@@ -143,7 +143,7 @@ def _looked_at(files: list[tuple[str, int | None]], workers: int) -> Iterator[Lo
     if workers <= 1 or len(files) < 64:
         yield from map(_look_at, files)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with make_pool(workers) as pool:
         yield from pool.map(_look_at, files, chunksize=16)
 
 

@@ -37,9 +37,9 @@ def _evidence(file: Path) -> Any:
 
 
 def _raw(file: Path) -> Any:
-    from lgdea.evidence.io import scan_shard
+    from lgdea.evidence.io import iter_raw
 
-    return list(scan_shard(file))
+    return list(iter_raw(file.parent.parent))
 
 
 def _pairing(file: Path) -> Any:

@@ -57,7 +57,7 @@ class Ended:
         err: Stderr.
         seconds: Wall time.
         writes: Number of writes that the hook counted.
-        hung: Whether it had to be killed.
+        hung: Whether it, or a process that it had started, had to be killed.
     """
 
     code: int
@@ -102,6 +102,7 @@ class Running:
             self.process.join()
         out, err, count = (_read(self.place / name) for name in ("stdout", "stderr", "writes"))
         seconds = time.monotonic() - self.began
+        hung |= _leftover(self.process.pid or 0)
         return Ended(int(self.process.exitcode or 0), out, err, seconds, int(count or 0), hung)
 
 
@@ -126,7 +127,21 @@ def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
+def _leftover(group: int) -> bool:
+    """Whether processes that a command started are still there 15 seconds after its end; they are ended."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.05)
+    os.killpg(group, signal.SIGKILL)
+    return True
+
+
 def _child(command: list[str], place: str, fault: Fault | None, limit: int, memory: int) -> None:
+    os.setpgid(0, 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
         handle = os.open(Path(place) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)

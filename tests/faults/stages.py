@@ -22,6 +22,8 @@ STEPS = 4
 DISTURBED = ("build", "extract", "extract http", "pretrain", "frozen", "embed", "eval", "compare")
 UNSTABLE = {".ckpt"}
 """Files that hold how often a run was stopped; what they are for is compared as the model."""
+_OF_A_PROCESS = (":.summary.resumed", ":.summary.asked", ":.summary.verified")
+"""Values that tell what the last process did, and not what the folder holds."""
 _SMALL = ["data.batch_size_per_device=8", "data.unpaired_reports_per_device=4", "image.size=32", "text.hidden=32"]
 _RUN = [
     "--set",
@@ -160,7 +162,7 @@ def observe(folder: Path) -> dict[str, str]:
             found |= _rows(name, file)
         else:
             found[name] = _hash(file.read_bytes())
-    return {key: value for key, value in found.items() if not key.endswith(":.summary.resumed")}
+    return {key: value for key, value in found.items() if not key.endswith(_OF_A_PROCESS)}
 
 
 def _hash(content: bytes) -> str:

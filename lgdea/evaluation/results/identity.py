@@ -56,6 +56,6 @@ def model_identity(model: str | Path) -> str:
     if folder is None:
         return str(model)
     digest = hashlib.sha256()
-    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in PROSE):
+    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in PROSE and not runs.is_leftover(f)):
         digest.update(f"{file.name} {runs.fingerprint(file)}\n".encode())
     return f"sha256:{digest.hexdigest()}"

@@ -10,7 +10,9 @@ from typing import Any
 
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.backends.base import Request, Response
-from lgdea.reading import parse_json, require_file
+from lgdea.evidence.io import check_raw
+from lgdea.manifests import read_line
+from lgdea.reading import read_bytes
 
 
 class ReplayBackend:
@@ -32,6 +34,7 @@ class ReplayBackend:
         files = [self._file]
         if self._file.is_dir():
             files = sorted(self._file.glob("raw*/*.jsonl")) or sorted(self._file.glob("*.jsonl"))
+            check_raw(self._file)
         if not files or not all(file.is_file() for file in files):
             raise UsageError("no recorded responses", file=self._file, remedy="give a JSONL file or an evidence folder")
         for file in files:
@@ -54,17 +57,18 @@ class ReplayBackend:
         return {"backend": self.name, "records": len(self._records), "sha256": hashlib.sha256(content).hexdigest()[:16]}
 
     def _read(self, file: Path) -> None:
-        with require_file(file).open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                try:
-                    record = parse_json(line)
-                    if record.get("failure") is None and not isinstance(record["text"], str):
-                        raise ValueError("text is not a string")
-                    for key in ("request_id", "text_sha256"):
-                        if key in record:
-                            self._records[str(record[key])] = record
-                except (ValueError, KeyError, AttributeError) as error:
-                    raise DataError(f"is not a recorded response ({error})", file=file, row=number) from None
+        for number, line in enumerate(read_bytes(file, what="file of recorded responses").split(b"\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                record = read_line(line)
+                if record.get("failure") is None and not isinstance(record["text"], str):
+                    raise ValueError("text is not a string")
+                for key in ("request_id", "text_sha256"):
+                    if key in record:
+                        self._records[str(record[key])] = record
+            except (ValueError, KeyError, AttributeError) as error:
+                raise DataError(f"is not a recorded response ({error})", file=file, row=number) from None
 
 
 def create(responses: str | Path) -> ReplayBackend:

@@ -98,6 +98,13 @@ def test_a_changed_file_is_read_anew(items, tmp_path):
     check(build_cache(items, tmp_path / "cache", 24, 1), items)
 
 
+def test_what_a_kill_leaves_of_the_first_write_is_no_strange_folder(items, tmp_path):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    (folder / ".cache.json.1.tmp").write_text("{")
+    assert len(build_cache(items, folder, 24, 1).ids) == len(items)
+
+
 def test_another_size_or_a_strange_folder_is_refused(items, tmp_path):
     build_cache(items[:2], tmp_path / "cache", 24, 1)
     with pytest.raises(UsageError, match=r"holds frames of size 24 \(letterbox\), asked for are 32 \(letterbox\)"):
