@@ -41,7 +41,7 @@ def locked(folder: str | Path) -> Iterator[None]:
         if not isinstance(error.filename, str | os.PathLike) or not _is_below(Path(error.filename), folder):
             raise
         problem, remedy = "was removed while the folder was written", "repeat the command, or choose another --out"
-        raise DataError(problem, file=error.filename, remedy=remedy) from error
+        raise DataError(problem, file=str(error.filename), remedy=remedy) from error
     finally:
         if stream is not None:
             file.unlink(missing_ok=True)

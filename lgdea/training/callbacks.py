@@ -28,11 +28,13 @@ class Checkpoints(Callback):
     Args:
         folder: Where ``step-<n>.ckpt`` goes.
         every_steps: n.
+        log_steps: How often numbers are logged.
     """
 
-    def __init__(self, folder: Path, every_steps: int) -> None:
+    def __init__(self, folder: Path, every_steps: int, log_steps: int) -> None:
         self.folder = folder
         self.every_steps = every_steps
+        self.log_steps = log_steps
 
     def on_train_batch_end(self, trainer: L.Trainer, _: Any, __: Any, ___: Any, batch_idx: int) -> None:
         """Save when it is time."""
@@ -55,10 +57,10 @@ class Checkpoints(Callback):
 
     def _log(self, trainer: L.Trainer) -> None:
         """Log the numbers of this step: Lightning does so after this hook, and a run that goes on from here never."""
-        every, step = trainer.log_every_n_steps, trainer.global_step
+        every, step = self.log_steps, trainer.global_step
         for logger in trainer.loggers:
             if isinstance(logger, CsvLogger) and every and step % every == 0:
-                logger.log_metrics(trainer.logged_metrics, step - 1)
+                logger.log_metrics({k: float(v) for k, v in trainer.logged_metrics.items()}, step - 1)
 
 
 def ends_step(trainer: L.Trainer, batch_idx: int) -> bool:

@@ -54,7 +54,7 @@ def make_trainer(
         **{key: value for key, value in block.items() if key not in ("logger", "callbacks")},
     }
     log_steps = settings["log_every_n_steps"]
-    checkpoints = Checkpoints(out / CHECKPOINTS, checkpoint_steps)
+    checkpoints = Checkpoints(out / CHECKPOINTS, checkpoint_steps, log_steps)
     every: list[L.Callback] = [
         *own,
         LossCheck(out, log_steps, checkpoint_steps),
