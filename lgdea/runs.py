@@ -26,6 +26,7 @@ import yaml
 
 from lgdea.config_difference import describe_difference, drop_keys
 from lgdea.errors import DataError, UsageError, first_line
+from lgdea.foreign_code import list_foreign_code
 from lgdea.manifests import FILES, REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
 from lgdea.version import __version__
 
@@ -197,7 +198,8 @@ def finish(folder: str | Path, files: Iterable[str] = (), **summary: Any) -> Non
     gone = _removed(folder) + [name for name in files if not (folder / name).is_file()]
     if gone:
         raise DataError(f"{gone[0]} was removed while the folder was written", file=folder, remedy="repeat the command")
-    _record(folder, {**summary, "finished": now()}, files)
+    code = list_foreign_code()
+    _record(folder, {**summary, **({"foreign_code": code} if code else {}), "finished": now()}, files)
     with writing(folder):
         (folder / SUCCESS).touch()  # and makes no folder anew that somebody has removed
 

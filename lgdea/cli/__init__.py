@@ -38,10 +38,13 @@ from lgdea.cli import (
 from lgdea.cli.console import Invocation, echo, printable, start_logging
 from lgdea.cli.signals import Stopping
 from lgdea.errors import LgdeaError
+from lgdea.foreign_code import FLAG, trusting
 from lgdea.progress import is_terminal
 from lgdea.version import __version__
 
 VERBOSE, QUIET, DEBUG = frozenset({"-v", "--verbose"}), frozenset({"-q", "--quiet"}), frozenset({"--debug"})
+TRUST = frozenset({FLAG})
+ANYWHERE = (VERBOSE, QUIET, DEBUG, TRUST)
 INTERRUPTED = 130
 USAGE = 2
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -70,6 +73,12 @@ def _root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            FLAG, help="Let a model of the Hugging Face Hub run its own Python files, of a folder or NAME@COMMIT."
+        ),
+    ] = False,
 ) -> None:
     """Diagnostic evidence from radiology reports, image-text pretraining on it, and its evaluation."""
 
@@ -104,8 +113,8 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
     """Run the command line; errors become one line on stderr and an honest exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     # These options are accepted anywhere, because people add them to the end of the command that failed.
-    given = {flag for flag in (VERBOSE, QUIET, DEBUG) if flag & set(arguments)}
-    arguments = [a for a in arguments if a not in VERBOSE | QUIET | DEBUG]
+    given = {flag for flag in ANYWHERE if flag & set(arguments)}
+    arguments = [a for a in arguments if a not in frozenset().union(*ANYWHERE)]
     debug = DEBUG in given
     start_logging(logging.DEBUG if VERBOSE in given else logging.ERROR if QUIET in given else logging.INFO)
     Invocation.command = " ".join(_name_command(app, arguments))
@@ -114,7 +123,7 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
     code: object
     stopping = Stopping()
     try:
-        with stopping:
+        with stopping, trusting(TRUST in given):
             code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
             code = _say(stopping.message, 128 + stopping.received)

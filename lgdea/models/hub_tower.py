@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lgdea.errors import ConfigError, LgdeaError, UsageError, first_line
+from lgdea.foreign_code import Admitted, admit, readmit
 from lgdea.models.cached_rows import unpack
-from lgdea.models.own_code import never_run, require_place
+from lgdea.models.own_code import require_place, unasked
 
 PREFIX = "hf:"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -36,6 +37,7 @@ class HubTower(nn.Module):
         mean: Grey value that its image processor subtracts per channel, on the scale [0, 1]; empty: unknown.
         std: Divisor after that.
         pooler: Take the encoder's own pooling; else the class token, or the mean of the patches.
+        code: Python files of the encoder's own, where it has any that ran.
     """
 
     scale: Tensor
@@ -50,8 +52,10 @@ class HubTower(nn.Module):
         mean: list[float],
         std: list[float],
         pooler: bool,
+        code: Admitted | None = None,
     ) -> None:
         super().__init__()
+        self._code = code if code is not None and code.trusted else None
         self.backbone: Any = backbone
         self.name = name
         self.image_size = image_size
@@ -111,6 +115,7 @@ class HubTower(nn.Module):
                 "mean": self.mean,
                 "std": self.std,
                 "pooler": self.pooler,
+                **({} if self._code is None else {"own_code": self._code.describe()}),
             },
         }
 
@@ -208,17 +213,18 @@ def build_hub_tower(
     if encoder is not None:
         return _rebuild(name, image_size, encoder)
     place = name.removeprefix(PREFIX)
-    require_place(place, "image tower")
+    admitted = admit(place)
+    require_place(admitted.place, "image tower")
     try:
-        with never_run(place):
-            backbone, pooler = _load(place, pretrained is None or pretrained)
-            mean, std = _normalisation(place)
+        with unasked(place):
+            backbone, pooler = _load(admitted, pretrained is None or pretrained)
+            mean, std = _normalisation(admitted)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UsageError(
             f"image tower {name!r} cannot be loaded ({first_line(error)})",
             remedy="check the name, the network or the Hugging Face cache",
         ) from None
-    tower = HubTower(backbone, name=name, image_size=image_size, mean=mean, std=std, pooler=pooler)
+    tower = HubTower(backbone, name=name, image_size=image_size, mean=mean, std=std, pooler=pooler, code=admitted)
     if not mean:
         _log.warning(
             "image tower %r does not say how its pictures were normalised; the archive's grey values decide", name
@@ -229,20 +235,31 @@ def build_hub_tower(
 def _rebuild(name: str, image_size: int, encoder: dict[str, Any]) -> HubTower:
     from transformers import AutoConfig, AutoModel
 
-    config = AutoConfig.for_model(encoder["model_type"], **encoder["config"])
-    backbone = AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
-    settings = {key: encoder[key] for key in ("mean", "std", "pooler")}
-    return HubTower(backbone, name=name, image_size=image_size, **settings)
+    if "own_code" in encoder:
+        admitted = readmit(encoder["own_code"])
+        settings = {key: value for key, value in encoder["config"].items() if key != "model_type"}
+        config = AutoConfig.from_pretrained(admitted.place, trust_remote_code=admitted.trusted, **settings)
+    else:
+        admitted = Admitted(name, name)
+        config = AutoConfig.for_model(encoder["model_type"], **encoder["config"])
+    backbone = AutoModel.from_config(config, trust_remote_code=admitted.trusted)  # type: ignore[no-untyped-call]
+    facts = {key: encoder[key] for key in ("mean", "std", "pooler")}
+    return HubTower(backbone, name=name, image_size=image_size, code=admitted, **facts)
 
 
-def _load(place: str, pretrained: bool) -> tuple[nn.Module, bool]:
+def _load(admitted: Admitted, pretrained: bool) -> tuple[nn.Module, bool]:
     """The vision encoder, and whether its own pooling can be used."""
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModel
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
+    place = admitted.place
+    config: Any = AutoConfig.from_pretrained(place, trust_remote_code=admitted.trusted)
     config = getattr(config, "vision_config", config)
     kind: Any = MODEL_MAPPING.get(type(config), None)  # type: ignore[no-untyped-call]
+    if kind is None and admitted.trusted:  # a class of its own files
+        if not pretrained:
+            return AutoModel.from_config(config, trust_remote_code=admitted.trusted), True  # type: ignore[no-untyped-call]
+        kind = AutoModel
     if kind is None:
         raise ConfigError(
             f"transformers has no plain vision encoder of kind {config.model_type!r}",
@@ -251,7 +268,9 @@ def _load(place: str, pretrained: bool) -> tuple[nn.Module, bool]:
         )
     if not pretrained:
         return kind(config), True
-    backbone, info = kind.from_pretrained(place, config=config, output_loading_info=True, trust_remote_code=False)
+    backbone, info = kind.from_pretrained(
+        place, config=config, output_loading_info=True, trust_remote_code=admitted.trusted
+    )
     missing = sorted(info["missing_keys"])
     pooling = [key for key in missing if "pooler" in key or key.startswith("head.")]
     lacking = [key for key in missing if key not in pooling and not key.endswith("mask_token")]
@@ -264,15 +283,15 @@ def _load(place: str, pretrained: bool) -> tuple[nn.Module, bool]:
     return backbone, not pooling
 
 
-def _normalisation(place: str) -> tuple[list[float], list[float]]:
+def _normalisation(admitted: Admitted) -> tuple[list[float], list[float]]:
     """Mean and deviation per channel of the image processor; empty where there is none."""
     from transformers import AutoImageProcessor
 
-    local = Path(place)
+    place, local = admitted.place, Path(admitted.place)
     if local.is_dir() and not any((local / file).is_file() for file in PROCESSOR_FILES):
         return [], []
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(place, trust_remote_code=False)
+        processor: Any = AutoImageProcessor.from_pretrained(place, trust_remote_code=admitted.trusted)
     except (OSError, ValueError, TypeError):
         return [], []
     if not getattr(processor, "do_normalize", True):

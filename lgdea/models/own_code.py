@@ -1,4 +1,4 @@
-"""Models that bring Python files along: transformers asks whether to run them, lgdea never does."""
+"""Models of transformers by name: is there one, and may the Python files run that it brings along."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lgdea.errors import UsageError
+from lgdea.foreign_code import refusal
 
 
 def require_place(name: str | Path, what: str) -> None:
@@ -39,8 +40,8 @@ def require_place(name: str | Path, what: str) -> None:
 
 
 @contextmanager
-def never_run(name: str | Path) -> Iterator[None]:
-    """Load ``name`` inside this block; a model that cannot do without its own Python files is refused.
+def unasked(name: str | Path) -> Iterator[None]:
+    """Load ``name`` inside this block; a model that needs Python files of its own is refused unless they may run.
 
     It also covers what other packages load through transformers, such as open_clip's text towers: transformers asks
     nobody when it may wait no time for the answer.
@@ -57,9 +58,6 @@ def never_run(name: str | Path) -> Iterator[None]:
     except ValueError as error:
         if "trust_remote_code" not in str(error):
             raise
-        raise UsageError(
-            f"{name} needs Python code of its own, which lgdea never runs",
-            remedy="choose a model of a kind that transformers knows",
-        ) from None
+        raise refusal(name) from None
     finally:
         dynamic_module_utils.TIME_OUT_REMOTE_CODE = patience

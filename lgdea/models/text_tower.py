@@ -14,8 +14,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
 from lgdea.errors import ConfigError, DataError, UsageError, first_line
+from lgdea.foreign_code import Admitted, admit, readmit
 from lgdea.models.cached_rows import unpack
-from lgdea.models.own_code import never_run, require_place
+from lgdea.models.own_code import require_place, unasked
 
 SMALL_BERT = "small-bert"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -32,8 +33,11 @@ Pooling = Literal["auto", "mean", "last"]
 class TextTower(nn.Module):
     """A transformers model with one way of pooling: the mean of an encoder's tokens, a decoder's last token."""
 
-    def __init__(self, backbone: nn.Module, *, name: str, pooling: Pooling = "auto") -> None:
+    def __init__(
+        self, backbone: nn.Module, *, name: str, pooling: Pooling = "auto", code: Admitted | None = None
+    ) -> None:
         super().__init__()
+        self._code = code if code is not None and code.trusted else None
         self.backbone: Any = backbone
         self.name = name
         model: Any = backbone
@@ -73,6 +77,7 @@ class TextTower(nn.Module):
             "pooling": self.pooling,
             "model_type": self.backbone.config.model_type,
             "config": config,
+            **({} if self._code is None else {"own_code": self._code.describe()}),
         }
 
 
@@ -119,30 +124,36 @@ def build_text_tower(
             attention_probs_dropout_prob=dropout,
             pad_token_id=tokenizer.pad_token_id,
         )
-        return TextTower(_from_config(config, attention=_small_attention()), name=name, pooling=pooling)
-    require_place(name, "text tower")
+        return TextTower(_from_config(config, None, attention=_small_attention()), name=name, pooling=pooling)
+    admitted = admit(name)
+    require_place(admitted.place, "text tower")
     try:
-        with never_run(name):
-            if pretrained or (pretrained is None and _has_weights(name)):
-                backbone = AutoModel.from_pretrained(name, trust_remote_code=False)
+        with unasked(name):
+            if pretrained or (pretrained is None and _has_weights(admitted.place)):
+                backbone = AutoModel.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
             else:
-                backbone = _from_config(AutoConfig.from_pretrained(name, trust_remote_code=False))
+                config = AutoConfig.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
+                backbone = _from_config(config, admitted)
                 if pretrained is None:
                     _log.warning(RANDOM_WEIGHTS, name)
     except UsageError:
         raise
     except Exception as error:  # a damaged file can make the libraries raise anything
         raise _loading_error("text tower", name, error) from None
-    return TextTower(_encoder_only(backbone), name=name, pooling=pooling)
+    return TextTower(_encoder_only(backbone), name=name, pooling=pooling, code=admitted)
 
 
 def rebuild_text_tower(description: dict[str, Any]) -> TextTower:
     """The tower that :meth:`TextTower.describe` described, with random weights."""
     settings = {k: v for k, v in description["config"].items() if k not in {"model_type", "transformers_version"}}
-    config = AutoConfig.for_model(description["model_type"], **settings)
     attention = _small_attention() if description["name"] == SMALL_BERT else None
-    backbone = _encoder_only(_from_config(config, attention=attention))
-    return TextTower(backbone, name=description["name"], pooling=description["pooling"])
+    admitted = readmit(description["own_code"]) if "own_code" in description else None
+    if admitted is None:
+        config = AutoConfig.for_model(description["model_type"], **settings)
+    else:
+        config = AutoConfig.from_pretrained(admitted.place, trust_remote_code=admitted.trusted, **settings)
+    backbone = _encoder_only(_from_config(config, admitted, attention=attention))
+    return TextTower(backbone, name=description["name"], pooling=description["pooling"], code=admitted)
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
@@ -151,15 +162,19 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
     Raises:
         UsageError: It cannot be had, or it knows no words.
     """
-    require_place(name, "tokenizer")
+    admitted = admit(name)
+    require_place(admitted.place, "tokenizer")
     try:
-        with never_run(name):
-            tokenizer: Any = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+        with unasked(name):
+            tokenizer: Any = AutoTokenizer.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
         words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     except UsageError:
         raise
     except Exception as error:  # a damaged file can make the libraries raise anything
         raise _loading_error("tokenizer", str(name), error) from None
+    if not tokenizer.is_fast:
+        problem = "its tokenizer is not one that a file tokenizer.json can hold"
+        raise UsageError(problem, file=name, remedy="choose a model with a fast tokenizer")
     if not words:  # transformers makes an empty tokenizer of a folder that has a config.json and no tokenizer
         problem = "holds no tokenizer: its vocabulary is empty"
         raise UsageError(
@@ -234,9 +249,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4000, min_frequency:
     )
 
 
-def _from_config(config: Any, *, attention: str | None = None) -> nn.Module:
+def _from_config(config: Any, admitted: Admitted | None, *, attention: str | None = None) -> nn.Module:
     options = {} if attention is None else {"attn_implementation": attention}
-    model: nn.Module = AutoModel.from_config(config, trust_remote_code=False, **options)  # type: ignore[no-untyped-call]
+    admitted = admitted or Admitted("", "")
+    model: nn.Module = AutoModel.from_config(config, trust_remote_code=admitted.trusted, **options)  # type: ignore[no-untyped-call]
     return model
 
 

@@ -12,7 +12,7 @@ import typer.main
 
 import lgdea
 from lgdea.api.comparison import config_class
-from lgdea.cli import DEBUG, QUIET, VERBOSE, app
+from lgdea.cli import ANYWHERE, app
 from lgdea.config import load_config
 from lgdea.evaluation.config import TASK_CONFIGS
 from lgdea.evidence.config import ExtractConfig
@@ -20,7 +20,7 @@ from lgdea.pretraining.config import PretrainConfig
 from lgdea.shipped import config_files
 
 _PLACEHOLDER = re.compile(r"[A-Z_.{<\[|-]")
-_GLOBAL = VERBOSE | QUIET | DEBUG | {"--help", "-h"}
+_GLOBAL = frozenset().union(*ANYWHERE) | {"--help", "-h"}
 
 
 def check_command(words: list[str]) -> None:

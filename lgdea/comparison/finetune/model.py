@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lgdea.errors import UsageError
-from lgdea.models.own_code import require_place
+from lgdea.foreign_code import admit
+from lgdea.models.own_code import require_place, unasked
 
 MERGED, ADAPTER, FULL = "merged", "adapter", "model"
 _NEEDED = ("trl", "peft", "accelerate", "datasets")
@@ -46,13 +47,19 @@ def load_vlm(name: str, *, dtype: Any = None) -> tuple[Any, Any]:
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
-    require_place(name, "vision-language model")
+    admitted = admit(name)
+    place = admitted.place
+    require_place(place, "vision-language model")
     try:
-        AutoConfig.from_pretrained(name, trust_remote_code=False)  # the quickest way to learn that there is none
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            name, dtype=dtype or "auto", output_loading_info=True, trust_remote_code=False
-        )
+        with unasked(name):
+            # The quickest way to learn that there is none.
+            AutoConfig.from_pretrained(place, trust_remote_code=admitted.trusted)
+            processor = AutoProcessor.from_pretrained(place, trust_remote_code=admitted.trusted)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                place, dtype=dtype or "auto", output_loading_info=True, trust_remote_code=admitted.trusted
+            )
+    except UsageError:
+        raise
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         problem = f"is no vision-language model that transformers loads ({first})"

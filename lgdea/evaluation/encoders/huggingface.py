@@ -15,6 +15,7 @@ from lgdea.errors import UsageError
 from lgdea.evaluation.encoders.parts import EncoderComponents, Processor, TextEncoder, Tokens, noise, seeded
 from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Pixels
+from lgdea.foreign_code import Admitted, admit
 from lgdea.models.own_code import require_place
 
 LEAST_TOKENS_WITHOUT_LIMIT = 100_000
@@ -29,41 +30,53 @@ def build_huggingface(name: str, random: bool, device: torch.device) -> EncoderC
     """
     from transformers import AutoImageProcessor, AutoTokenizer
 
-    require_place(name, "model")
-    model, missing = _load(name, random)
+    admitted = admit(name)
+    require_place(admitted.place, "model")
+    model, missing = _load(admitted, random)
     model = model.eval().to(device)
-    preprocessing = read_preprocessing(AutoImageProcessor.from_pretrained(name, trust_remote_code=False))
+    preprocessing = read_preprocessing(
+        AutoImageProcessor.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
+    )
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         embed = _pooling(model, pooler=not any("pooler" in key for key in missing))
         missing = [key for key in missing if "pooler" not in key]
-        return EncoderComponents(preprocessing, embed, device, notes=_notes(missing))
-    text = _build_text_encoder(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        return EncoderComponents(preprocessing, embed, device, notes=_notes(missing, admitted))
+    text = _build_text_encoder(model, AutoTokenizer.from_pretrained(admitted.place, trust_remote_code=admitted.trusted))
 
     def embed_images(images: Tensor) -> Tensor:
         return _pooled(model.get_image_features(pixel_values=images))
 
     _check_space(name, embed_images(preprocessing.batch([noise(64, 64)]).to(device)), text, device)
     patches, patch_size = _patches(model)
-    return EncoderComponents(preprocessing, embed_images, device, text, patches, patch_size, _notes(missing))
+    return EncoderComponents(preprocessing, embed_images, device, text, patches, patch_size, _notes(missing, admitted))
 
 
-def _load(name: str, random: bool) -> tuple[Any, list[str]]:
+def _load(admitted: Admitted, random: bool) -> tuple[Any, list[str]]:
     """The model and the weights that its checkpoint lacks."""
     from transformers import AutoConfig, AutoModel
 
     if random:
         with seeded(True):
-            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-            return AutoModel.from_config(config, trust_remote_code=False), []
+            config = AutoConfig.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
+            return AutoModel.from_config(config, trust_remote_code=admitted.trusted), []
     with seeded(True):  # what the checkpoint lacks is random; the same every time
-        model, info = AutoModel.from_pretrained(name, output_loading_info=True, trust_remote_code=False)
+        model, info = AutoModel.from_pretrained(
+            admitted.place, output_loading_info=True, trust_remote_code=admitted.trusted
+        )
     return model, sorted(info["missing_keys"])
 
 
-def _notes(missing: list[str]) -> tuple[str, ...]:
+def _notes(missing: list[str], admitted: Admitted) -> tuple[str, ...]:
+    notes = []
+    if admitted.trusted:
+        files = ", ".join(f"{file} (sha256 {digest})" for file, digest in admitted.files.items())
+        notes.append(f"ran Python code of {admitted.name}: {files}")
     if not missing:
-        return ()
-    return (f"{len(missing)} of the model's weights are not in its checkpoint and random, e.g. {missing[0]}",)
+        return tuple(notes)
+    return (
+        *notes,
+        f"{len(missing)} of the model's weights are not in its checkpoint and random, e.g. {missing[0]}",
+    )
 
 
 def read_preprocessing(processor: Any) -> Preprocessing | Processor:

@@ -33,7 +33,7 @@ from lgdea.evaluation.encoders.parts import EncoderComponents, TextEncoder
 from lgdea.evaluation.encoders.preprocessing import Preprocessing
 from lgdea.evaluation.encoders.protocol import Floats, ImageEncoder, Pixels, as_image_encoder
 from lgdea.models.hub import HUB, find_model, names_repository
-from lgdea.models.own_code import never_run
+from lgdea.models.own_code import unasked
 
 BATCH = 64
 THREADS = 4
@@ -167,7 +167,7 @@ def load_encoder(name: str | Path, device: str | None = None) -> ImageEncoder:
         return _lgdea_model(name, device)
     wanted = rest.removesuffix(RANDOM)
     try:
-        with never_run(name):
+        with unasked(rest.removesuffix(RANDOM)):
             components = LIBRARIES[library](wanted, rest != wanted, torch.device(device))
     except LgdeaError:
         raise

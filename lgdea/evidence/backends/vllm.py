@@ -27,6 +27,7 @@ from lgdea.evidence.backends.vllm_engine import (
     start_engine,
     vllm_version,
 )
+from lgdea.foreign_code import FLAG, admit, is_trusting
 
 _ENGINE = "engine_"
 # How fast and how long, not what: a run that ran out of memory must be allowed to resume with other values of these.
@@ -67,6 +68,7 @@ class VllmBackend:
         engine: Mapping[str, Any],
     ) -> None:
         self._model = model
+        self._given = revision is not None
         self._revision = resolve_revision(model, revision)
         self._sampling = sampling
         self._structured_outputs = structured_outputs
@@ -125,11 +127,14 @@ class VllmBackend:
         return self._llm
 
     def _arguments(self) -> dict[str, Any]:
+        pinned = self._given and not self._revision.startswith("sha256:")
+        admitted = admit(f"{self._model}@{self._revision}" if pinned and is_trusting() else self._model)
+        in_folder = self._revision.startswith("sha256:") or admitted.place != self._model
         return {
-            "model": self._model,
-            "revision": None if self._revision.startswith("sha256:") else self._revision,
+            "model": admitted.place,
+            "revision": None if in_folder else self._revision,
             "seed": self._sampling.seed,
-            "trust_remote_code": False,
+            "trust_remote_code": admitted.trusted,
             "enable_prefix_caching": True,
             # Without the second key a model may emit white space until its budget ends; it works on the engine only.
             "structured_outputs_config": {"backend": self._structured_outputs, "disable_any_whitespace": True},
@@ -265,6 +270,9 @@ def create(
             f"backend 'vllm' has no option {unknown[0]!r}",
             remedy=f"an argument of vllm.LLM is given as options.{_ENGINE}{unknown[0]}",
         )
+    if f"{_ENGINE}trust_remote_code" in engine:
+        remedy = f"leave it out; who wants that says {FLAG} on the command line"
+        raise UsageError("a configuration cannot let a model run Python code of its own", remedy=remedy)
     arguments: dict[str, Any] = {"tensor_parallel_size": tensor_parallel_size, "dtype": dtype}
     if max_model_len is not None:
         arguments["max_model_len"] = max_model_len

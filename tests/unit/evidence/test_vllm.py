@@ -14,6 +14,7 @@ from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Request, get_backend
 from lgdea.evidence.backends.vllm import create
 from lgdea.evidence.backends.vllm_engine import explain_death, explain_start, vllm_version
+from lgdea.foreign_code import list_foreign_code, trusting
 
 needs_no_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
 
@@ -42,11 +43,28 @@ def test_without_vllm_one_line_says_what_to_install(tmp_path):
         ({"model": "m", "chat_template_kwargs": "[1]"}, "is not a JSON object"),
         ({"model": "m", "chat_template_kwargs": "{thinking}"}, "'chat_template_kwargs' is not valid JSON"),
         ({"model": "m", "engine_hf_overrides": "{no"}, "'engine_hf_overrides' is not valid JSON"),
+        (
+            {"model": "m", "engine_trust_remote_code": True},
+            "a configuration cannot let .* --trust-remote-code",
+        ),
+        ({"model": "m", "engine_trust_remote_code": False}, "a configuration cannot let a model run Python code"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_remedy(options, message):
     with pytest.raises(UsageError, match=message):
         get_backend("vllm", **options)
+
+
+def test_code_of_a_model_runs_only_when_it_was_said(make, tmp_path):
+    assert make()._arguments()["trust_remote_code"] is False
+    with trusting():
+        assert make()._arguments()["trust_remote_code"] is False  # it has none
+        (tmp_path / "config.json").write_text('{"auto_map": {"AutoModelForCausalLM": "modeling_own.Model"}}')
+        (tmp_path / "modeling_own.py").write_text("class Model: pass")
+        arguments = make()._arguments()
+        assert (arguments["trust_remote_code"], arguments["model"]) == (True, str(tmp_path))
+        assert [code["model"] for code in list_foreign_code()] == [str(tmp_path)]
+    assert make()._arguments()["trust_remote_code"] is False
 
 
 def test_the_description_holds_what_shapes_an_answer_and_nothing_else(make):

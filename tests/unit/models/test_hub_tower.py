@@ -173,6 +173,6 @@ def test_code_that_a_folder_brings_along_is_never_run(tmp_path: Path) -> None:
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
-    with pytest.raises(UsageError, match="needs Python code of its own, which lgdea never runs"):
+    with pytest.raises(UsageError, match="needs Python code of its own, which is not run"):
         build_image_tower(f"hf:{tmp_path}", None, SIDE)
     assert not (tmp_path / "ran").exists()

@@ -18,7 +18,7 @@ from lgdea.phantom import generate
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import make_pairing, write_pairing
 
-REFUSAL = "needs Python code of its own, which lgdea never runs; choose a model of a kind that transformers knows"
+REFUSAL = "needs Python code of its own, which is not run; choose a model of a kind that transformers knows"
 
 
 def home_made(folder: Path, *, config: bool = True) -> Path:
