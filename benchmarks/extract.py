@@ -26,6 +26,7 @@ from lgdea.vocabulary import load_vocabulary
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_NUM_THREADS"), "1")
 RULES_CLOCK = "the whole of `lgdea extract` after its imports: reading, rules, checks, tables, cold caches"
+READ_CLOCK = "reading texts that are in memory, layout and sections included, after {} reports of warm-up"
 PEER_CLOCK = "reading texts that are in memory, sections already found, after {} reports of warm-up"
 
 
@@ -40,8 +41,9 @@ def compare(
 ) -> dict[str, Any]:
     """Time and score the rules, and medspaCy where its interpreter is given.
 
-    The two take turns, so that whatever else the machine does meets both. The clocks favour the peer (``clock`` of
-    each system says what it covers).
+    All take turns, so that whatever else the machine does meets each: the whole of ``lgdea extract``, the rules over
+    texts in memory as the peer has them, and the peer. The clocks favour the peer (``clock`` of each says what it
+    covers).
 
     Args:
         archive: Holds the reports and the gold.
@@ -53,8 +55,9 @@ def compare(
 
     Returns:
         ``reports``, ``gold``, ``systems`` (a list: ``name``, ``clock``, ``seconds`` of each run, the median
-        ``reports_per_second``, scores) and, with the peer, ``speed_ratios`` of the turns, their median
-        ``speed_ratio`` and ``cpu_ratio``, the same in CPU time: it says more when the machine is shared.
+        ``reports_per_second``, scores), ``in_memory`` (the rules' reading alone, without scores) and, with the peer,
+        ``speed_ratios`` of the turns, their median ``speed_ratio`` and ``cpu_ratio``, the same in CPU time: it says
+        more when the machine is shared. ``in_memory`` has such a ``cpu_ratio`` too.
 
     Raises:
         UsageError: There is nothing to measure, or no such interpreter.
@@ -62,22 +65,28 @@ def compare(
     """
     if repeats < 1 or not len(archive.reports):
         raise UsageError("nothing to measure", remedy="give at least one report and one repeat")
-    files = _write_peer_inputs(archive, out) if peer_python is not None else None
+    files = _write_peer_inputs(archive, out)
     rules: list[dict[str, Any]] = []
+    reading: list[dict[str, Any]] = []
     peer: list[dict[str, Any]] = []
     for turn in range(repeats):
         evidence = out / f"rules-{turn}"
         rules.append(run_extract(archive.folder, evidence))
         say(f"turn {turn + 1} of {repeats}: rules {rules[-1]['seconds']:.2f} s")
-        if peer_python is not None and files is not None:
+        reading.append(_run_child("benchmarks.read_child", files[0]))
+        say(f"turn {turn + 1} of {repeats}: rules in memory {reading[-1]['seconds']:.2f} s")
+        if peer_python is not None:
             peer.append(_run_peer(peer_python, files))
             say(f"turn {turn + 1} of {repeats}: medspaCy {peer[-1]['seconds']:.2f} s")
     count = len(archive.reports)
     systems = [
         {"name": "lgdea rules", "clock": RULES_CLOCK, **_speed(rules, count), **_scores(score(evidence, gold, archive))}
     ]
-    result: dict[str, Any] = {"archive": archive.name, "reports": count, "gold": gold, "systems": systems}
-    if files is not None:
+    in_memory = {"clock": READ_CLOCK.format(medspacy_peer.WARM_UP), **_speed(reading, count)}
+    result: dict[str, Any] = {
+        "archive": archive.name, "reports": count, "gold": gold, "systems": systems, "in_memory": in_memory,
+    }  # fmt: skip
+    if peer:
         summary = extract(archive, ReplayBackend(files[2]), out / "medspacy", max_rejected=1.0)
         systems.append(
             {
@@ -92,6 +101,7 @@ def compare(
         result["speed_ratios"] = _ratios(rules, peer, "seconds")
         result["speed_ratio"] = statistics.median(result["speed_ratios"])
         result["cpu_ratio"] = statistics.median(_ratios(rules, peer, "cpu_seconds"))
+        in_memory["cpu_ratio"] = statistics.median(_ratios(reading, peer, "cpu_seconds"))
     return result
 
 
@@ -105,7 +115,12 @@ def run_extract(archive: Path, out: Path) -> dict[str, Any]:
     Raises:
         EvidenceError: It failed.
     """
-    command = [sys.executable, "-m", "benchmarks.extract_child", str(archive), str(out)]
+    return _run_child("benchmarks.extract_child", archive, out)
+
+
+def _run_child(module: str, *arguments: Path) -> dict[str, Any]:
+    """Run a module that prints a JSON document, with one thread."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     with subprocess.Popen(
         command, env={**os.environ, **ONE_THREAD}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -115,7 +130,7 @@ def run_extract(archive: Path, out: Path) -> dict[str, Any]:
             time.sleep(0.05)
         said, complaint = process.communicate()
     if process.returncode:
-        raise EvidenceError(f"the extraction failed: {complaint.strip()[-300:]}", file=out)
+        raise EvidenceError(f"the extraction failed: {complaint.strip()[-300:]}", file=arguments[-1])
     return {**json.loads(said), "peak_bytes": peak}
 
 

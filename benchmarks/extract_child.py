@@ -7,6 +7,7 @@ import sys
 import time
 
 from lgdea.errors import LgdeaError
+from lgdea.evidence.backends import rules  # noqa: F401  # else its import is timed
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.runner import extract
 from lgdea.records.archive import Archive

@@ -64,8 +64,13 @@ def _compare_rows(compare: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
     speeds = [f"{s['reports_per_second']:,.1f}" for s in compare["systems"]]
     ratio = ""
     if peer:
-        ratio = f"{compare['speed_ratio']:,.0f} times {peer['name']}, {compare['cpu_ratio']:,.0f} in CPU time"
+        ratio = f"{compare['speed_ratio']:,.1f} times {peer['name']}, {compare['cpu_ratio']:,.1f} in CPU time"
     made = [(f"reports/s, {title}", speeds[0], speeds[1] if peer else "", ratio)]
+    reading = compare["in_memory"]
+    ratio = f"{reading['cpu_ratio']:,.1f} times {peer['name']} in CPU time" if peer else ""
+    made.append(
+        ("reports/s, texts in memory", f"{reading['reports_per_second']:,.1f}", speeds[1] if peer else "", ratio)
+    )
     for key, name in (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1")):
         difference = f"{ours[key] - peer[key]:+.3f}" if peer else ""
         made.append((f"{name}, {compare['gold']}", f"{ours[key]:.3f}", f"{peer[key]:.3f}" if peer else "", difference))

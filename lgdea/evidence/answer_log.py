@@ -1,9 +1,10 @@
-"""Raw responses on disk: appended and flushed one by one, so that a kill loses at most the one being written."""
+"""Raw responses on disk: what was appended is flushed at once, so that a kill loses at most what is being written."""
 
 from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -31,6 +32,30 @@ class RecordLocation(NamedTuple):
 
     file: int
     offset: int
+
+
+class SealedAnswer(NamedTuple):
+    """A raw answer as the line of a shard."""
+
+    request_id: str
+    line: bytes
+    tokens: int
+
+
+def seal_answer(response: Response, report_id: str = "", attempt: int = 1) -> SealedAnswer:
+    """Write a response as the line that :class:`AnswerLog` takes; any process may do so."""
+    record: dict[str, Any] = {"request_id": response.request_id, "report_id": report_id}
+    if attempt > 1:
+        record["attempt"] = attempt
+    if response.failure is None:
+        record["text"] = response.text
+    else:
+        record.update(failure=response.failure, detail=response.detail)
+    if response.tokens is not None:
+        record["tokens"] = response.tokens
+    if response.logprobs is not None:
+        record["logprobs"] = dict(response.logprobs)
+    return SealedAnswer(response.request_id, seal_line(record), response.tokens or 0)
 
 
 class AnswerIndex:
@@ -124,25 +149,18 @@ class AnswerLog:
 
     def append(self, response: Response, report_id: str = "", attempt: int = 1) -> None:
         """Write one response and hand it to the operating system before anything looks at it."""
-        record: dict[str, Any] = {"request_id": response.request_id, "report_id": report_id}
-        if attempt > 1:
-            record["attempt"] = attempt
-        if response.failure is None:
-            record["text"] = response.text
-        else:
-            record.update(failure=response.failure, detail=response.detail)
-        if response.tokens is not None:
-            record["tokens"] = response.tokens
-        if response.logprobs is not None:
-            record["logprobs"] = dict(response.logprobs)
+        self.extend([seal_answer(response, report_id, attempt)])
+
+    def extend(self, answers: Sequence[SealedAnswer]) -> None:
+        """Write some responses at once."""
         with writing(self._file):
-            line = seal_line(record)
-            self._stream.write(line)
+            self._stream.write(b"".join([answer.line for answer in answers]))
             self._stream.flush()
-        self._index.append(response.request_id, RecordLocation(self._number, self._end))
-        self._end += len(line)
-        self.appended += 1
-        self.tokens += response.tokens or 0
+        for answer in answers:
+            self._index.append(answer.request_id, RecordLocation(self._number, self._end))
+            self._end += len(answer.line)
+            self.tokens += answer.tokens
+        self.appended += len(answers)
 
     def update_index(self) -> None:
         """Index what was appended, so that :meth:`read` finds it."""

@@ -6,9 +6,9 @@ again would repeat it. So no answer waits until all are there, or is read from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from lgdea.evidence.answer_log import AnswerLog
+from lgdea.evidence.answer_log import AnswerLog, SealedAnswer, seal_answer
 from lgdea.evidence.backends.base import ExtractorBackend, Request, Response
 from lgdea.evidence.io import RawLine, RawRecord
 from lgdea.evidence.postprocess import ReportProcessor
@@ -18,8 +18,8 @@ from lgdea.evidence.result_tables import ResultTables, to_tables
 
 LoggedReport = tuple[RawReport, dict[str, RawLine]]
 """A report, and what the log of an earlier run holds about it by request id."""
-Keep = Callable[[Response, str], None]
-"""Called with each new answer and its report's id, such as :meth:`~lgdea.evidence.answer_log.AnswerLog.append`."""
+Keep = Callable[[Sequence[SealedAnswer]], None]
+"""Called with the new answers about a batch, such as :meth:`~lgdea.evidence.answer_log.AnswerLog.extend`."""
 
 
 class _Answers(dict[str, RawRecord | Response]):
@@ -35,7 +35,7 @@ class DirectReader:
     Args:
         backend: Answers what is not logged.
         run_id: Written into the units.
-        keep: Takes the answers as they come.
+        keep: Takes the answers of a batch before its tables, also when the backend breaks.
     """
 
     def __init__(self, backend: ExtractorBackend, run_id: str, keep: Keep) -> None:
@@ -61,11 +61,15 @@ class DirectReader:
             if item.request_id not in answers or is_unanswered(answers[item.request_id])
         }
         requests = [Request(key, item.text, language=item.language) for key, item in due.items()]
-        for response in respond_or_explain(self._backend, requests):
-            item = due.pop(response.request_id, None)
-            if item is not None:  # else answered twice; the first answer stands
-                self._keep(response, item.report_id)
-                answers[item.request_id] = response
+        new: list[SealedAnswer] = []
+        try:
+            for response in respond_or_explain(self._backend, requests):
+                item = due.pop(response.request_id, None)
+                if item is not None:  # else answered twice; the first answer stands
+                    new.append(seal_answer(response, item.report_id))
+                    answers[item.request_id] = response
+        finally:
+            self._keep(new)
         return to_tables(self._processor.process(report, items) for report, items in asked)
 
 

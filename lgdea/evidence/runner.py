@@ -197,8 +197,8 @@ class _Run:
             second: AnswerLog | None = None
             if self._answers_at_once:
                 batches = in_batches(with_logged(self.reports, log), lambda item: len(item[0].text))
-                alone = DirectReader(self.backend, self.run_id, log.append)
-                tables = map(alone.read, batches) if pool is None else pool.read(batches, log.append)
+                alone = DirectReader(self.backend, self.run_id, log.extend)
+                tables = map(alone.read, batches) if pool is None else pool.read(batches, log.extend)
             else:
                 processor = ReportProcessor(self.prompt, log, self.run_id)
                 schema = self.prompt.json_schema() if self.prompt else {}

@@ -15,7 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from lgdea.errors import EvidenceError, UsageError
-from lgdea.evidence.backends.base import ExtractorBackend, Response
+from lgdea.evidence.answer_log import SealedAnswer
+from lgdea.evidence.backends.base import ExtractorBackend
 from lgdea.evidence.direct import DirectReader, Keep, LoggedReport
 from lgdea.evidence.result_tables import ResultTables
 from lgdea.processes import make_pool
@@ -24,8 +25,8 @@ from lgdea.vocabulary.extension import extend_vocabulary
 from lgdea.vocabulary.site_lexicon import SiteLexicon
 
 R = TypeVar("R")
-_Read = tuple[list[tuple[Response, str]], ResultTables]
-"""New answers, each with its report's id, and what all answers about a batch came to."""
+_Read = tuple[list[SealedAnswer], ResultTables]
+"""New answers, and what all answers about a batch came to."""
 
 _AHEAD = 4  # batches in flight per worker: one is worked on, the others wait or are on their way back
 
@@ -69,8 +70,7 @@ class WorkerPool:
             EvidenceError: A worker died, or the backend broke. What was yielded before stands.
         """
         for answers, tables in self._map(batches):
-            for answer in answers:
-                keep(*answer)
+            keep(answers)
             yield tables
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class _Worker:
 
     vocabulary: Vocabulary
     reader: DirectReader
-    answers: list[tuple[Response, str]]
+    answers: list[SealedAnswer]
 
 
 def _start(backend: ExtractorBackend, run_id: str, lexicon: SiteLexicon | None) -> None:
@@ -119,7 +119,7 @@ def _start(backend: ExtractorBackend, run_id: str, lexicon: SiteLexicon | None) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _Worker.vocabulary = extend_vocabulary(lexicon)
     _Worker.answers = []
-    _Worker.reader = DirectReader(backend, run_id, lambda *answer: _Worker.answers.append(answer))
+    _Worker.reader = DirectReader(backend, run_id, _Worker.answers.extend)
 
 
 def _read(batch: list[LoggedReport]) -> _Read:

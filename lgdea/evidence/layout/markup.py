@@ -15,10 +15,8 @@ from lgdea.evidence.layout.headings import REGION, load_headings
 from lgdea.evidence.layout.key_values import flatten_key_values
 from lgdea.evidence.layout.tables import join_cells, join_lists
 
-_SUSPECT = re.compile(
-    r"_x000|\[(?i:newline|nl|crlf|cr|lf|br|line ?break)\]"
-    "|[%<&\\\\\r\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029~^\u00b6\t|]"
-)
+_SUSPECT = re.compile("[%<&\\\\\r\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029~^\u00b6\t|]")
+_SPELT_LINE = re.compile(r"_x000[aAdD]_|\[(?i:newline|nl|crlf|cr|lf|br|line ?break)\]")
 _LINE_TAGS = frozenset({
     "p", "br", "div", "li", "ul", "ol", "dl", "dt", "dd", "tr", "table", "thead", "tbody", "caption", "hr", "pre",
     "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "html", "body", "header", "footer", "article", "section", "title",
@@ -89,7 +87,8 @@ def flatten(text: str) -> str:
     >>> flatten("No effusion<br>Old&nbsp;scar")
     'No effusion\\n   Old      scar'
     """
-    if _SUSPECT.search(text) is None:
+    is_suspect = ("[" in text or "_x000" in text) and _SPELT_LINE.search(text) is not None
+    if not is_suspect and _SUSPECT.search(text) is None:
         return _flatten_lines(text)
     plain = text
     if _HL7_MESSAGE.search(plain):

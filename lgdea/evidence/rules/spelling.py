@@ -13,8 +13,8 @@ _LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl",
 _LIGATURE = re.compile("[" + "".join(_LIGATURES) + "]")
 # British stems as Americans write them; both forms of a word only have to come out the same.
 _BRITISH = re.compile(
-    r"(?<=[cfhknp])ae(?=[cdlmnt])|(?<=gyn)ae|oe(?=dem|soph)|(?<=f)oe(?=t)|(?<=rrh)oe|(?<=tum)ou(?=r)|(?<=col)ou(?=r)"
-    r"|(?<=[aeilnrt])is(?=(?:ed?|es|ing|ations?)$)|(?<=fib|ent|lib|met)re(?=s?$)|(?<=tunnel)l|(?<=model)l"
+    r"ae(?:(?<=[cfhknp]ae)(?=[cdlmnt])|(?<=gynae))|oe(?:(?=dem|soph)|(?<=foe)(?=t)|(?<=rrhoe))|ou(?<=tumou|colou)(?=r)"
+    r"|is(?<=[aeilnrt]is)(?=(?:ed?|es|ing|ations?)$)|re(?<=fibre|entre|libre|metre)(?=s?$)|l(?:(?<=tunnell)|(?<=modell))"
 )
 _AMERICAN = {"ae": "e", "oe": "e", "ou": "o", "is": "iz", "re": "er", "l": ""}
 _MARKS = (

@@ -37,8 +37,8 @@ _DRAINED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-# An end behind a last letter of a side's label.
-_LABEL_END = re.compile(r"(?<=[tlredgyxs \t])(?::[ \t]*+\n?|\n)", re.IGNORECASE)
+# An end behind a last letter of a side's label; that it begins with one of two characters makes it fast to find.
+_LABEL_END = re.compile(r":(?<=[tlredgyxs \t]:)[ \t]*+\n?|\n(?<=[tlredgyxs \t]\n)", re.IGNORECASE)
 _SIDE_LABEL = re.compile(
     r"(?:\A|[.;\n])[ \t]*+(?:\d[\d.)]{0,4}[ \t]++)?(?P<side>left|right|lt|rt|l|r)\.?"
     r"(?:[ ](?P<part>side|sided|lung|breast|kidney|hemithorax|chest|ovary|testis|lobe|lung field))?"

@@ -12,7 +12,7 @@ from lgdea.vocabulary import load_vocabulary
 # two words, "non-specific" is one; marks of a template, (+) and check boxes, are words as well. A letter and a number
 # name a vertebra ("T12", "L1-L2"), unless they are an MR sequence or a stage. The first line is the way of most words.
 _TOKEN = re.compile(
-    r"[A-Za-z]{4,}(?![\w'’/])(?<!nt)|(?<=\s)(?:of|in|the|and|is|or|at|to)(?=\s)"
+    r"(?!\s)(?:[A-Za-z]{4,}(?![\w'’/])(?<!nt)|(?<=\s)(?:of|in|the|and|is|or|at|to)(?=\s)"
     r"|(?P<vertebra>\b[CDLSTcdlst](?=\d)(?:(?<![Tt])\d{1,2}|(?<=[Tt])(?:[3-9]|1\d|[12](?![\s/-]*(?i:t[12]|w\b|flair|weight"
     r"|signal|hyper|hypo|bright|dark|shin|prolong|image|sequence|[nm]\d))))(?:\s*[-–/]\s*[CTDLSctdls]?\d{1,2})?\b)"
     r"|[CcNnLlRr]\.(?<![A-Za-z]{2}\.)\s?[PpAa]\.(?:\s?[Dd]\.)?(?=[\s,;]|$)"
@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     r"|[^\W\d_]+|\d+(?:\.\d+)?|#(?!\s*\d+(?!\d|st|nd|rd|th))"
     r"|\([+✓✔]\)|\([-−–]\)|\[[ _]?\]|\[[xX✓✔+]\]|\([ _]\)|\([xX]\)|[☐□▢☒☑✓✔]"
     r"|\([LlRr]\)|[-−–+]ve\b|±|\+\s?/\s?[-−–]|\+{1,3}(?=$|[\s,;.)])|(?<=\s)[-−–](?=[,;.)]|\s*$)"
-    r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–](?=\s)|[-−–]{2,}|—"
+    r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–](?=\s)|[-−–]{2,}|—)"
 )
 # Words that are one token each, whatever stands around them.
 _PLAIN_WORDS = re.compile(r"(?:(?!non)[a-z]{4,}(?<!nt)(?: |\Z))+")
