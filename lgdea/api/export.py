@@ -66,6 +66,7 @@ def export_model(
     """
     import numpy as np
 
+    from lgdea.evidence.rules.lexicon import warn_of_misspelt
     from lgdea.models.export_graph import IMAGE_OUTPUTS, SCORE_INPUTS, embed_classes, export_graphs
     from lgdea.models.inference import candidates
     from lgdea.models.serialization import load_model
@@ -85,6 +86,7 @@ def export_model(
     )
     if not found or not all(entry["phrase"].strip() for entry in found):
         raise UsageError("a phrase is empty", remedy="give phrases such as 'left pleural effusion'")
+    warn_of_misspelt(phrases or ())
     out.mkdir(parents=True, exist_ok=True)
     device, classes = source.device, embed_classes(source.cpu(), [entry["phrase"] for entry in found])
     try:

@@ -63,10 +63,12 @@ def show_heat_map(
         >>> picture.mode, picture.height >= 64
         ('RGB', True)
     """
+    from lgdea.evidence.rules.lexicon import warn_of_misspelt
     from lgdea.models.inference import to_pixels
 
     if not phrase.strip():
         raise UsageError("the phrase is empty", remedy="name a finding, for example 'left pleural effusion'")
+    warn_of_misspelt([phrase])
     pixels = to_pixels(image)
     (heat,) = as_evaluable(resolve_model(model, device)).heat_maps(pixels, [phrase])
     if heat.shape != pixels.shape:
@@ -119,6 +121,9 @@ def write_heat_maps(
         >>> sorted(entries[0])
         ['boxes', 'height', 'high', 'image_id', 'key', 'low', 'phrase', 'width']
     """
+    from lgdea.evidence.rules.lexicon import warn_of_misspelt
+
+    warn_of_misspelt(phrases)
     config = HeatMapConfig(level=level, min_area=min_area, maps=maps, overlays=overlays)
     name = model if isinstance(model, str | Path) else None
     archive = _as_archive(source)

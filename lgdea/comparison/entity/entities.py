@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -10,10 +11,13 @@ from functools import cache
 from typing import Literal
 
 from lgdea.errors import UsageError
+from lgdea.evidence.rules.lexicon import correct_words
 from lgdea.evidence.rules.reader import read_report
 from lgdea.vocabulary import Vocabulary, load_vocabulary
 from lgdea.vocabulary.entailment import NORMAL, UNSPECIFIED
 from lgdea.vocabulary.phrases import canonical_phrase
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["anatomy", "finding", "condition", "device", "open"]
 KINDS: dict[str, Kind] = {"finding": "finding", "disease": "condition", "device": "device", "normality": "finding"}
@@ -59,7 +63,8 @@ def parse_entity(text: str, is_known: Callable[[str], bool] = lambda _: False) -
     """Read an entity from a user's words.
 
     A finding is read as in a report, with its side and place, else a structure is looked up; what the vocabulary does
-    not know stays open, if any of its words is known at all.
+    not know stays open, if any of its words is known at all. Misspelt words are read as what they misspell, which is
+    logged.
 
     Args:
         text: ``left pleural effusion``, ``heart``, ``mitral configuration`` ...
@@ -77,6 +82,9 @@ def parse_entity(text: str, is_known: Callable[[str], bool] = lambda _: False) -
     text = " ".join(text.split()).rstrip(".")
     if not text:
         raise UsageError("the entity is empty", remedy=_EXAMPLE)
+    written, text = text, correct_words(text, is_known)
+    if text != written:
+        log.warning("%r is read as %r", written, text)
     found = [match for match in read_report(text) if match.finding != NORMAL]
     if found and all(match.assertion == "absent" for match in found):
         raise UsageError(f"the entity {text!r} denies a finding", remedy="name what is looked for, without the denial")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -18,6 +19,8 @@ from lgdea.evidence.rules.spelling import lemma
 from lgdea.evidence.rules.tokens import Token, lemmas
 from lgdea.shipped import read_table
 from lgdea.vocabulary import Anatomy, Vocabulary, load_vocabulary
+
+log = logging.getLogger(__name__)
 
 _CORRECTED = frozenset({"finding", "head", "place", "laterality", "severity", "modifier", "normal"})
 _WORD = re.compile(r"[^\W\d_]{6,}")
@@ -168,6 +171,34 @@ def find_misspelt(finding_texts: Iterable[str]) -> list[str]:
     """List the words of findings, as reports spell them, that the lexicon knows only as misspelt."""
     lexicon = load_lexicon()
     return [word for text in finding_texts for word in _misspelt_words(text, lexicon)]
+
+
+def correct_words(text: str, is_known: Callable[[str], bool] = lambda _: False) -> str:
+    """Write misspelt words of findings and structures as the lexicon has them.
+
+    Args:
+        text: A phrase; all other words stay as they are.
+        is_known: Whether a word is somebody else's, and right as it is.
+
+    Example:
+        >>> correct_words("Left pleural efusion"), correct_words("fissured lips")
+        ('Left pleural effusion', 'fissured lips')
+    """
+    spelling = load_lexicon().spelling
+
+    def correct(match: re.Match[str]) -> str:
+        word = match[0].lower()
+        return spelling[lemma(word)] if spelling.misspelt(word) and not is_known(word) else match[0]
+
+    return _WORD.sub(correct, text)
+
+
+def warn_of_misspelt(phrases: Iterable[str]) -> None:
+    """Say which phrases have misspelt words, where they are used as they are written."""
+    for phrase in phrases:
+        right = correct_words(phrase)
+        if right != phrase:
+            log.warning("the phrase %r is used as it is written; did you mean %r?", phrase, right)
 
 
 @lru_cache(maxsize=16384)

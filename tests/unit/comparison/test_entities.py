@@ -6,6 +6,7 @@ import pytest
 
 from lgdea.comparison.entity.entities import Entity, entities_of, parse_entity
 from lgdea.errors import UsageError
+from lgdea.evidence.rules.lexicon import warn_of_misspelt
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,36 @@ def test_entities_of_evidence_have_sides_where_sides_differ_and_frequent_ones_co
     assert "left pulmonary edema" not in texts  # always on both sides: the same as no side
     assert not any("no finding" in text for text in texts)
     assert Entity.of_finding("nodule") not in entities_of(units, least=3)
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "finding", "anatomy"),
+    [
+        ("left pleural efusion", "left pleural effusion", "pleural_effusion", None),
+        ("Pnuemothorax", "pneumothorax", "pneumothorax", None),
+        ("cardiomegally", "cardiomegaly", "cardiomegaly", None),
+        ("left hemidiaphram", "left hemidiaphragm", None, "diaphragm"),
+    ],
+)
+def test_a_misspelt_entity_is_read_as_what_it_misspells_and_that_is_said(caplog, written, read, finding, anatomy):
+    entity = parse_entity(written)
+    assert (entity.text, entity.finding, entity.anatomy) == (read, finding, anatomy)
+    assert caplog.messages == [f"{written!r} is read as {read!r}"]
+
+
+@pytest.mark.parametrize("text", ["left pleural effusion", "hemothorax", "Oedema", "effusions", "mitral configuration"])
+def test_what_is_written_right_is_not_said(caplog, text):
+    assert parse_entity(text, lambda word: word == "mitral").text == text
+    assert not caplog.messages
+
+
+def test_a_word_that_the_model_knows_is_not_corrected(caplog):
+    assert parse_entity("pleural efusion", lambda word: word == "efusion").text == "pleural efusion"
+    assert not caplog.messages
+
+
+def test_phrases_that_are_used_as_written_are_asked_about(caplog):
+    warn_of_misspelt(["left pleural efusion", "pneumothorax", "unicorn"])
+    assert caplog.messages == [
+        "the phrase 'left pleural efusion' is used as it is written; did you mean 'left pleural effusion'?"
+    ]
