@@ -215,6 +215,30 @@ def test_a_review_survives_a_reload_and_a_second_window_does_not_overwrite_it(ap
     assert "no report has a verdict" in done.stderr  # begun, not complete
 
 
+def test_a_name_that_is_typed_while_the_server_is_busy_stays(app: Running, browser) -> None:
+    page = Page(browser, app.url)
+    page.open(TABS[4])
+    page.page.get_by_label("Who reviews").fill("Kim")
+    page.press("Open the list")
+    page.see(".lg-report")
+    held: list = []
+    page.page.route("**/queue/join*", lambda route: held.append(route))  # what the page asks when it is opened is answered late
+    page.page.reload()
+    page.page.get_by_role("tab", name=TABS[0]).wait_for()
+    page.open(TABS[4])
+    name = page.page.get_by_label("Who reviews")
+    page.page.wait_for_function("document.querySelector('input[maxlength=\"40\"], textarea[maxlength=\"40\"]').value")
+    assert name.input_value() == "Kim"
+    name.fill("Lee")
+    page.page.unroute("**/queue/join*")
+    for route in held:
+        route.continue_()
+    page.page.wait_for_timeout(3000)
+    assert name.input_value() == "Lee"
+    page.close()
+    assert page.problems == []
+
+
 def test_the_config_offers_no_sharing_and_no_history(app: Running) -> None:
     config = httpx.get(f"{app.url}config").text
     assert '"share"' not in config

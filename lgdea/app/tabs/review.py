@@ -97,7 +97,8 @@ class Tab:
             self.on(button, lambda *given, v=verdict: self.finish(v, *given), chosen, after)
         for button, is_wrong in ((right, False), (wrong, True)):
             self.on(button, lambda *given, w=is_wrong: self.judge_link(w, *given), chosen, after)
-        gr.on(None, lambda name: name, kept, self.who, api_visibility="private")
+        # In the browser, at once: an answer of a busy server would come when a name is being typed, and wipe it out.
+        gr.on(None, None, [kept, self.who], self.who, js="(kept, typed) => typed || kept", api_visibility="private")
 
     def _lay_out_form(self) -> None:
         vocabulary = self.bench.vocabulary
