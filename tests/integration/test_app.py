@@ -222,12 +222,16 @@ def test_a_name_that_is_typed_while_the_server_is_busy_stays(app: Running, brows
     page.press("Open the list")
     page.see(".lg-report")
     held: list = []
-    page.page.route("**/queue/join*", lambda route: held.append(route))  # what the page asks when it is opened is answered late
+
+    def hold(route) -> None:  # what the page asks when it is opened is answered late
+        held.append(route)
+
+    page.page.route("**/queue/join*", hold)
     page.page.reload()
     page.page.get_by_role("tab", name=TABS[0]).wait_for()
     page.open(TABS[4])
     name = page.page.get_by_label("Who reviews")
-    page.page.wait_for_function("document.querySelector('input[maxlength=\"40\"], textarea[maxlength=\"40\"]').value")
+    page.page.wait_for_function('document.querySelector(\'input[maxlength="40"], textarea[maxlength="40"]\').value')
     assert name.input_value() == "Kim"
     name.fill("Lee")
     page.page.unroute("**/queue/join*")
