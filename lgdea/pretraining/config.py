@@ -61,6 +61,8 @@ class ImageConfig(Config):
     freeze: str = Field(default="none", pattern=f"^({FREEZE})$")
     """What training leaves as it is: ``none``, ``all`` of the published network, or ``all_but_last_N`` blocks (layers
     of a transformer, stages of a convnet). What lgdea adds to it is always trained."""
+    lr_scale: PositiveFloat = 1.0
+    """Learning rate of the published network as a share of ``optimizer.lr``; what lgdea adds to it has the whole."""
     size: PositiveInt = 224
     """Side of the square input in pixels."""
     stride: PositiveInt = 16
@@ -96,6 +98,8 @@ class TextConfig(Config):
     """Longer reports are cut."""
     freeze: str = Field(default="none", pattern=f"^({FREEZE})$")
     """As ``image.freeze``."""
+    lr_scale: PositiveFloat = 1.0
+    """As ``image.lr_scale``."""
 
 
 class ModelConfig(Config):
@@ -328,6 +332,9 @@ class PretrainConfig(Config):
     def _check_frozen(self) -> PretrainConfig:
         if self.trainer.get("strategy") == "fsdp" and (self.caches_images or self.text.freeze == "all"):
             raise ValueError("a frozen tower needs no trainer.strategy fsdp, choose ddp")
+        for name, tower in (("image", self.image), ("text", self.text)):
+            if tower.freeze == "all" and tower.lr_scale != 1:
+                raise ValueError(f"{name}.lr_scale scales nothing where {name}.freeze is all; leave one of them out")
         return self
 
     @property

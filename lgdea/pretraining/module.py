@@ -35,6 +35,7 @@ from lgdea.pretraining.losses import (
     transport_loss,
     unlinked_losses,
 )
+from lgdea.pretraining.parameter_groups import group_parameters
 from lgdea.pretraining.propagation import Propagated
 from lgdea.training.schedule import learning_rate
 
@@ -299,19 +300,9 @@ class Pretraining(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW without decay of biases, norms, scales and position embeddings; warm-up, then cosine."""
-        used = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
-        settings = self.config.optimizer
-        # Towers apart from the rest: where they are sharded no kernel takes both, and a run may go on elsewhere.
-        towers = {id(p) for part in (self.model.image_tower, self.model.text_tower) for p in part.parameters()}
-        groups = [
-            {"params": members, "weight_decay": decay}
-            for in_tower in (False, True)
-            for decay, members in (
-                (settings.weight_decay, [p for _, p in used if p.ndim > 1 and (id(p) in towers) == in_tower]),
-                (0.0, [p for _, p in used if p.ndim <= 1 and (id(p) in towers) == in_tower]),
-            )
-            if members
-        ]
+        settings, model = self.config.optimizer, self.model
+        towers = [(model.image_tower, self.config.image.lr_scale), (model.text_tower, self.config.text.lr_scale)]
+        groups = group_parameters([p for p in self.parameters() if p.requires_grad], towers, settings)
         fused = self.config.speed.fused_optimizer
         fused = self.device.type == "cuda" and not self._scales_gradients if fused is None else fused
         optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)

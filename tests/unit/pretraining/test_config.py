@@ -39,7 +39,7 @@ def test_the_demo_compares_nothing_but_objectives():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.learning_rate=1e-4", r"optimizer\.learning_rate: no such key"),
+        ("optimizer.learning_rate=1e-4", "--set optimizer.learning_rate=1e-4: no such key"),
         ("trainer.max_steps=0", "max_steps must be a whole number above 0"),
         ("trainer.logger=tensorbord", r"logger tensorbord is not one of .*; did you mean tensorboard\?"),
         ("trainer.logger=true", "logger True is not one of"),

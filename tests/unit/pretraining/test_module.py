@@ -9,6 +9,8 @@ from lgdea.errors import UsageError
 from lgdea.pretraining.build import build_training
 from lgdea.pretraining.inputs import read_inputs
 
+SMALL_TEXT = {"hidden": 32, "layers": 1, "vocab_size": 300}
+
 
 def test_a_checkpoint_of_the_first_format_is_refused_by_its_version(config, tmp_path):
     settings = config("lgdea")
@@ -41,3 +43,43 @@ def test_training_and_inference_take_pooled_evidence_by_one_scale(config, tmp_pa
         changed = module._text_outputs(batch).report_logits
     torch.testing.assert_close(changed, model.report_logits(encoded, text.phrases))
     assert not torch.allclose(changed, text.report_logits)
+
+
+def test_a_tower_has_a_learning_rate_of_its_own(config, tmp_path):
+    image = {"tower": "test_resnet", "size": 32, "stride": 4, "lr_scale": 0.1}
+    settings = config("lgdea", optimizer={"lr": 1e-3}, image=image, text={**SMALL_TEXT, "lr_scale": 0.01})
+    module, _ = build_training(settings, read_inputs(settings, tmp_path))
+    made = module.configure_optimizers()
+    groups = made["optimizer"].param_groups
+    rate_of = {id(p): group["initial_lr"] for group in groups for p in group["params"]}
+    decay_of = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            scale = 0.1 if "image_tower.backbone" in name else 0.01 if "text_tower.backbone" in name else 1
+            assert rate_of[id(parameter)] == pytest.approx(1e-3 * scale), name
+            assert (decay_of[id(parameter)] == 0) == (parameter.ndim <= 1), name
+    assert len(set(rate_of.values())) == 3
+    for _ in range(5):  # the schedule keeps the shares
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    now = {round(group["lr"] / group["initial_lr"], 6) for group in groups}
+    assert len(now) == 1
+
+
+def test_without_scales_the_groups_are_those_of_earlier_checkpoints(config, tmp_path):
+    settings = config("lgdea")
+    module, _ = build_training(settings, read_inputs(settings, tmp_path))
+    towers = {id(p) for part in (module.model.image_tower, module.model.text_tower) for p in part.parameters()}
+    used = [p for p in module.parameters() if p.requires_grad]
+    expected = [
+        [id(p) for p in used if (p.ndim <= 1) == plain and (id(p) in towers) == inside]
+        for inside in (False, True)
+        for plain in (False, True)
+    ]
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    assert [[id(p) for p in group["params"]] for group in groups] == expected
+
+
+def test_a_scale_without_effect_is_refused(config):
+    with pytest.raises(ValueError, match=r"text\.lr_scale scales nothing where text\.freeze is all"):
+        config("lgdea", text={**SMALL_TEXT, "lr_scale": 0.1, "freeze": "all"})
