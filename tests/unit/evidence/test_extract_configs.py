@@ -40,7 +40,7 @@ def test_every_shipped_file_opens_with_a_command_that_only_lacks_its_archive(nam
 
 
 def test_a_typo_names_its_path():
-    with pytest.raises(ConfigError, match="^--set max_reject=0.1: no such key"):
+    with pytest.raises(ConfigError, match=r"^--set max_reject=0\.1: no such key"):
         load_config(ExtractConfig, overrides=["max_reject=0.1"])
     with pytest.raises(ConfigError, match=r"^--set ray\.worker=2: no such key"):
         load_config(ExtractConfig, overrides=["ray.worker=2"])

@@ -88,7 +88,7 @@ def test_bad_requests_are_one_line(folder, tmp_path):
         ADAPTER.build(folder, tmp_path / "out", window="liver")
     with pytest.raises(ConfigError, match="slices: Input should be a valid integer"):
         ADAPTER.build(folder, tmp_path / "out", slices="many")
-    with pytest.raises(ConfigError, match="^--option colour=1: no such key"):
+    with pytest.raises(ConfigError, match=r"^--option colour=1: no such key"):
         ADAPTER.build(folder, tmp_path / "out", colour=1)
     (folder / "x.csv").write_text("a,b\n")
     with pytest.raises(UsageError, match=r"holds volumes and tables \(x.csv\); name the table"):
