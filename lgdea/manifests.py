@@ -118,6 +118,21 @@ def read_line(line: bytes) -> Any:
     return parse_json(line)
 
 
+def read_lines(content: bytes) -> list[Any]:
+    """Read lines of :func:`seal_line`; where one has a checksum, all have, so that a damaged one is no older line.
+
+    Raises:
+        ValueError: The last line is cut, a checksum differs or is not there, or a line is no JSON.
+    """
+    lines = content.splitlines(keepends=True)
+    sealed = [_LINE_CRC.search(line) is not None for line in lines]
+    if lines and not lines[-1].endswith(b"\n"):
+        raise ValueError("its last line is cut")
+    if any(sealed) and not all(sealed):
+        raise ValueError(f"line {sealed.index(False) + 1} has no checksum")
+    return [read_line(line) for line in lines]
+
+
 def missing_files(manifest: Mapping[str, Any], folder: str | Path) -> list[str]:
     """List the files of a manifest that are not there."""
     return [name for name in manifest.get(FILES, {}) if not (Path(folder) / name).is_file()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 from lgdea.errors import LgdeaError, UsageError
 from lgdea.evidence.io import RAW, RAW_HASHES, check_raw, hash_raw, scan_shard
-from lgdea.imaging.frames import RECIPE, ImageCache
-from lgdea.manifests import FILES, SEAL, changed_files, hash_file, missing_files, read_manifest, seal
-from lgdea.reading import read_json
+from lgdea.imaging.frames import LOG, RECIPE, ImageCache
+from lgdea.imaging.sniff import kind_of
+from lgdea.manifests import FILES, SEAL, changed_files, hash_file, missing_files, read_lines, read_manifest, seal
+from lgdea.reading import read_bytes, read_json
 from lgdea.records.pairing import is_pairing, read_pairing
 from lgdea.runs import DESCRIBED, SUCCESS, write_json
 from lgdea.training.feature_cache import FEATURES, check_features
@@ -33,7 +35,7 @@ class FolderReport:
 
 
 def verify_folder(folder: str | Path) -> FolderReport:
-    """Compare every file below a folder with what lgdea wrote there; pictures have checksums of their own.
+    """Compare every file below a folder with what lgdea wrote there; PNG files by the checksums in them.
 
     Args:
         folder: What any stage wrote (archive, evidence, run, model, embeddings, results), or a folder of several.
@@ -138,6 +140,35 @@ def _check_json(file: Path) -> Found:
 def _check_shard(file: Path) -> Found:
     if file.parent.name.startswith(RAW):
         yield from _checked(file.name, lambda: sum(1 for _ in scan_shard(file)))
+    elif file.name == LOG and (file.parent / RECIPE).exists() and (file.parent / SUCCESS).exists():
+        yield from _checked(file.name, lambda: read_lines(read_bytes(file)))
+
+
+def _check_picture(file: Path) -> Found:
+    yield from _checked(file.name, lambda: _check_png(file))
+
+
+def _check_png(file: Path) -> None:
+    """Compare the checksums of a PNG file's chunks; a JPEG or DICOM file of that name has none.
+
+    Raises:
+        ValueError: One differs, or the file ends early.
+        ImageError: The file is empty or cannot be opened.
+    """
+    kind = kind_of(file)
+    if kind != "PNG":
+        if kind is None:
+            raise ValueError("it does not begin like a picture")
+        return
+    content, at, name = file.read_bytes(), 8, b""
+    while name != b"IEND":
+        length, name = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        end = at + 12 + length
+        if end > len(content):
+            raise ValueError("it ends early")
+        if zlib.crc32(content[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end]):
+            raise ValueError("a checksum differs")
+        at = end
 
 
 def _check_checkpoint(file: Path) -> Found:
@@ -175,6 +206,7 @@ def _read(file: Path) -> Any:
 _CHECKS: dict[str, Callable[[Path], Found]] = {
     ".json": _check_json,
     ".jsonl": _check_shard,
+    ".png": _check_picture,
     ".ckpt": _check_checkpoint,
     ".parquet": _check_table,
 }

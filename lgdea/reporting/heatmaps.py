@@ -201,7 +201,8 @@ def _write(
             message = "%d images cannot be read and have no heat map, such as %s: %s"
             _log.warning(message, len(skipped), skipped[0]["id"], skipped[0]["reason"])
         runs.write_json(out / "boxes.json", entries)
-        runs.finish(out, ["boxes.json"], maps=len(entries), skipped=skipped)
+        drawn = [str(file.relative_to(out)) for kind in ("maps/*.npy", "boxes/*.json") for file in out.glob(kind)]
+        runs.finish(out, ["boxes.json", *drawn], maps=len(entries), skipped=skipped)
     content: list[Entry] = read_json(runs.check_output(out / "boxes.json"))
     return content
 

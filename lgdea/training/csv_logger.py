@@ -43,10 +43,15 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append numbers, each once per step, without the constant ``epoch`` that Lightning adds."""
+        """Append numbers by name, each once per step, without the constant ``epoch`` that Lightning adds.
+
+        Their order is not Lightning's, which is another one in a resumed run.
+        """
         if step != self._step:
             self._step, self._names = step, {"epoch"}
-        lines = [f"{step},{name},{float(value):.6g}\n" for name, value in metrics.items() if name not in self._names]
+        lines = [
+            f"{step},{name},{float(value):.6g}\n" for name, value in sorted(metrics.items()) if name not in self._names
+        ]
         if not lines:
             return
         self._names.update(metrics)

@@ -142,6 +142,7 @@ def _leftover(group: int) -> bool:
 
 def _child(command: list[str], place: str, fault: Fault | None, limit: int, memory: int) -> None:
     os.setpgid(0, 0)
+    multiprocessing.set_start_method("fork", force=True)  # as of an `lgdea` that a person starts
     for number, name in ((1, "stdout"), (2, "stderr")):
         handle = os.open(Path(place) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,11 @@ class Baseline:
         return not self.low > self.chance
 
     def to_json(self) -> dict[str, object]:
-        """Plain data."""
-        return asdict(self) | {"at_chance": self.at_chance}
+        """Plain data; an end of an interval that a few patients do not give is None."""
+        plain = {
+            name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(self).items()
+        }
+        return plain | {"at_chance": self.at_chance}
 
 
 def baselines(

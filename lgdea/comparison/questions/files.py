@@ -18,9 +18,11 @@ from lgdea.comparison.questions.baselines import Baseline
 from lgdea.comparison.questions.build import describe
 from lgdea.comparison.questions.question import Question
 from lgdea.errors import DataError, UsageError
-from lgdea.reading import read_json, read_json_lines
+from lgdea.manifests import check_file, read_manifest, seal
+from lgdea.reading import read_json_lines
 
 QUESTIONS, TRL, CHAT, REPORT = "questions.jsonl", "trl.jsonl", "chat.jsonl", "report.json"
+MI_CXR = "micxr.jsonl"
 MADE_BY = "lgdea compare questions"
 
 
@@ -48,7 +50,8 @@ def write_questions(
         "baselines": [baseline.to_json() for baseline in found],
         **facts,
     }
-    runs.write_json(folder / REPORT, report)
+    made = [name for name in (QUESTIONS, TRL, CHAT, MI_CXR) if (folder / name).is_file()]
+    runs.write_json(folder / REPORT, seal(report, folder, made))
     return folder
 
 
@@ -144,8 +147,8 @@ def image_root_of(report: Path) -> Path:
     Raises:
         DataError: It names none.
     """
-    content = read_json(report)
-    if not isinstance(content, dict) or not isinstance(content.get("image_root"), str):
+    content = read_manifest(report, what="report")
+    if not isinstance(content.get("image_root"), str):
         raise DataError("names no image_root", file=report, remedy="make the set anew")
     return Path(content["image_root"])
 
@@ -167,6 +170,9 @@ def _file(folder: str | Path, name: str) -> Path:
     file = Path(folder) / name
     if not file.is_file():
         raise UsageError("holds no question set", file=folder, remedy=f"make one with `{MADE_BY}`")
+    report = file.with_name(REPORT)
+    if name != REPORT and report.is_file():
+        check_file(file, read_manifest(report, what="report"), file.parent)
     return file
 
 

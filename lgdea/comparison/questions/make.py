@@ -13,15 +13,13 @@ from lgdea.comparison.change.pairs import choose_priors
 from lgdea.comparison.change.states import Source
 from lgdea.comparison.questions.baselines import Baseline, baselines
 from lgdea.comparison.questions.build import build_questions
-from lgdea.comparison.questions.files import write_questions
+from lgdea.comparison.questions.files import MI_CXR, write_questions
 from lgdea.comparison.questions.question import Form, Question, Unit
 from lgdea.comparison.questions.timeline import timeline_questions
 from lgdea.comparison.questions.units import change_units, difference_units
 from lgdea.errors import DataError
 from lgdea.records.archive import Archive
 from lgdea.vocabulary import load_vocabulary
-
-MI_CXR = "micxr.jsonl"
 
 
 def make_question_set(

@@ -16,7 +16,7 @@ import pandas as pd
 from lgdea import runs
 from lgdea.comparison.references.prompt import ComparePrompt
 from lgdea.errors import DataError, UsageError
-from lgdea.reading import read_json
+from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.records.tables import read_frame
 
 TABLE, ROWS, REPORT = "triples.parquet", "trl.jsonl", "report.json"
@@ -110,7 +110,8 @@ def write_triples(
         "references": int(triples["reference_id"].nunique()),
         "classes": {str(name): int(n) for name, n in triples["class"].value_counts().sort_index().items()},
     }
-    runs.write_json(folder / REPORT, {"image_root": str(image_root), **counts, **prompt.describe(), **facts})
+    report = {"image_root": str(image_root), **counts, **prompt.describe(), **facts}
+    runs.write_json(folder / REPORT, seal(report, folder, [TABLE, ROWS]))
     return folder
 
 
@@ -124,8 +125,10 @@ def read_triples(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     file = Path(folder) / TABLE
     if not file.is_file() or not (Path(folder) / REPORT).is_file():
         raise UsageError("holds no triples", file=folder, remedy=f"make them with `{MADE_BY}`")
+    report = read_manifest(file.with_name(REPORT), what="report")
+    check_file(file, report, file.parent)
     table = read_frame(file)
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise DataError(f"has no column {missing[0]}", file=file, remedy=f"make it with `{MADE_BY}`")
-    return table, read_json(Path(folder) / REPORT)
+    return table, report
