@@ -69,8 +69,8 @@ def check_schema(schema: pa.Schema, row_model: type[BaseModel], *, file: str | P
         DataError: It does not; ``file`` is named in the message.
     """
     metadata = schema.metadata or {}
-    name = metadata.get(b"lgdea_schema", b"").decode()
-    version = metadata.get(b"lgdea_schema_version", b"").decode()
+    name = metadata.get(b"lgdea_schema", b"").decode(errors="replace")
+    version = metadata.get(b"lgdea_schema_version", b"").decode(errors="replace")
     expected = arrow_schema(row_model)
     if name != row_model.__name__:
         raise DataError(
@@ -95,7 +95,8 @@ def read_metadata(file: str | Path) -> dict[str, str]:
         metadata = pq.read_schema(file).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({first_line(error)})", file=file, remedy="check the path") from None
-    return {k.decode(): v.decode() for k, v in metadata.items() if not k.startswith((b"pandas", b"ARROW"))}
+    texts = ((k.decode(errors="replace"), v.decode(errors="replace")) for k, v in metadata.items())
+    return {k: v for k, v in texts if not k.startswith(("pandas", "ARROW"))}
 
 
 def write_frame(file: str | Path, frame: pd.DataFrame) -> int:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.tiny_vlm import CHAT_TEMPLATE, build_tiny_vlm
 from lgdea.comparison.finetune.batches import Collator, check_batches
+from lgdea.comparison.finetune.callbacks import newest_checkpoint
 from lgdea.comparison.finetune.config import FinetuneConfig
 from lgdea.comparison.finetune.model import load_vlm, merge_adapter
 from lgdea.comparison.finetune.rows import read_rows
@@ -319,6 +320,10 @@ def test_a_run_that_was_stopped_after_its_last_step_only_writes_what_is_missing(
     for folder in ("adapter", "merged"):
         shutil.rmtree(run / folder)
     (run / "_SUCCESS").unlink()
+    newest = max(run.glob("checkpoints/checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
+    weights = newest / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")  # an older checkpoint is taken, or all is done again
+    assert newest_checkpoint(newest.parent)[0] != newest
     finetune(settings(base, rows), run)
     ours, whole = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (run, trained))
     for name, value in ours.items():
