@@ -85,6 +85,9 @@ def test_a_peer_is_timed_and_scored_by_the_same_runner(phantom, tmp_path):
     assert theirs["reports_per_second"] == round(12 / 1000, 1)
     assert result["speed_ratio"] == pytest.approx(1000 / ours["seconds"][0], rel=0.01)
     assert result["cpu_ratio"] == pytest.approx(500 / ours["cpu_seconds"][0], rel=0.01)
+    reading = result["in_memory"]
+    assert reading["cpu_seconds"][0] < ours["cpu_seconds"][0]
+    assert reading["cpu_ratio"] > result["cpu_ratio"]
     assert theirs["rejected_by_reason"] == {}
     assert theirs["micro_f1"] < ours["micro_f1"]
 
@@ -186,6 +189,7 @@ def test_results_are_kept_side_by_side_and_told_in_rows(tmp_path):
         "reports": 1925,
         "speed_ratio": 41.6,
         "cpu_ratio": 35.2,
+        "in_memory": {"reports_per_second": 3100.0, "cpu_ratio": 50.5},
         "systems": [
             {"name": "lgdea rules", "reports_per_second": 2080.0, **system},
             {"name": "medspaCy", "reports_per_second": 50.0, **{**system, "micro_f1": 0.85}},
@@ -203,9 +207,10 @@ def test_results_are_kept_side_by_side_and_told_in_rows(tmp_path):
     write_results(tmp_path, results)
     assert list(results) == ["compare", *new]
     table = rows(results)
-    assert table[0] == ("reports/s, 1,925 reports of a", "2,080.0", "50.0", "42 times medspaCy, 35 in CPU time")
-    assert table[1] == ("micro-F1, openi-14", "0.900", "0.850", "+0.050")
-    assert table[3] == ("reports/s with vllm, other: bare", "3.1", "3.2", "+3.1% time")
-    assert table[4][3] == "-0.4% time"
-    assert table[5] == ("peak memory, 1,000,000 generated reports", "0.41 GB", "", "2,000 reports/s")
-    assert (tmp_path / "extract.md").read_text().count("\n") == 8
+    assert table[0] == ("reports/s, 1,925 reports of a", "2,080.0", "50.0", "41.6 times medspaCy, 35.2 in CPU time")
+    assert table[1] == ("reports/s, in memory", "3,100.0", "50.0", "50.5 times medspaCy in CPU time")
+    assert table[2] == ("micro-F1, openi-14", "0.900", "0.850", "+0.050")
+    assert table[4] == ("reports/s with vllm, other: bare", "3.1", "3.2", "+3.1% time")
+    assert table[5][3] == "-0.4% time"
+    assert table[6] == ("peak memory, 1,000,000 generated reports", "0.41 GB", "", "2,000 reports/s")
+    assert (tmp_path / "extract.md").read_text().count("\n") == 9
