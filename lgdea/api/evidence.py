@@ -270,12 +270,16 @@ class Evidence(Sequence[Unit]):
             return folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError("exists and holds something else", file=folder, remedy="choose a new folder")
-        if self._folder is not None:
-            with atomic(folder) as temporary:
+        with atomic(folder) as temporary:
+            if self._folder is not None:
                 shutil.copytree(self._folder, temporary)
-                if folder.exists():
-                    folder.rmdir()
-            return folder
+            else:
+                self._write(temporary, manifest)
+            if folder.exists():
+                folder.rmdir()
+        return folder
+
+    def _write(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         start(folder, stage=manifest["stage"], config=manifest["config"], inputs={})
         write_lexicon(self.vocabulary.site, folder)
         with TableWriter(folder / EVIDENCE, Unit) as table:
@@ -286,7 +290,6 @@ class Evidence(Sequence[Unit]):
         write_json(folder / QUALITY, {k: v for k, v in self.summary.items() if k not in _SUMMARY})
         record(folder, inputs=manifest["inputs"], input_hashes=manifest["input_hashes"])
         finish(folder, written_files(folder), summary=self.summary, run_id=self.run_id)
-        return folder
 
     # -- shown ---------------------------------------------------------------------------------------------------
 

@@ -64,10 +64,8 @@ def export_model(
         >>> sorted(file.name for file in place.iterdir())
         ['classes.npz', 'export.json', 'image_tower.pt2', 'scores.pt2']
     """
-    import numpy as np
 
     from lgdea.evidence.rules.lexicon import warn_of_misspelt
-    from lgdea.models.export_graph import IMAGE_OUTPUTS, SCORE_INPUTS, embed_classes, export_graphs
     from lgdea.models.inference import candidates
     from lgdea.models.serialization import load_model
 
@@ -87,10 +85,23 @@ def export_model(
     if not found or not all(entry["phrase"].strip() for entry in found):
         raise UsageError("a phrase is empty", remedy="give phrases such as 'left pleural effusion'")
     warn_of_misspelt(phrases or ())
-    out.mkdir(parents=True, exist_ok=True)
+    with runs.atomic(out) as whole:  # a kill leaves no part of an export in its place
+        whole.mkdir()
+        _write(source, found, list(dict.fromkeys(formats)), whole)
+        if out.exists():
+            out.rmdir()
+    return out
+
+
+def _write(source: LgdeaModel, found: list[dict[str, Any]], formats: list[str], out: Path) -> None:
+    import numpy as np
+
+    from lgdea.models.export_graph import IMAGE_OUTPUTS, SCORE_INPUTS, embed_classes, export_graphs
+
+    assert source.preprocess is not None
     device, classes = source.device, embed_classes(source.cpu(), [entry["phrase"] for entry in found])
     try:
-        files, differences = export_graphs(source, classes, out, list(dict.fromkeys(formats)))
+        files, differences = export_graphs(source, classes, out, formats)
     finally:
         source.to(device)
     with runs.atomic(out / CLASSES) as temporary, temporary.open("wb") as stream:
@@ -110,5 +121,4 @@ def export_model(
         "classes": found,
         "largest_difference": differences,
     }
-    runs.write_json(out / SIDECAR, seal(sidecar, out, [*files, CLASSES]))  # last: without it a folder is no export
-    return out
+    runs.write_json(out / SIDECAR, seal(sidecar, out, [*files, CLASSES]))
