@@ -31,7 +31,7 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add ``compare`` to ``app``."""
-    app.command()(compare)
+    app.command(rich_help_panel="Results and suites")(compare)
 
 
 def compare(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lgdea.evaluation.results.result import Result
 
 app = typer.Typer(help="Evaluate a model on an archive.", no_args_is_help=True)
+FINDINGS, CASES = "Tasks: findings in images", "Tasks: reports, cases, embeddings"
 
 ModelArgument = Annotated[
     str,
@@ -111,7 +112,7 @@ def with_task_options(verb: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@app.command("zero-shot")
+@app.command("zero-shot", rich_help_panel=FINDINGS)
 @with_task_options
 def zero_shot(options: TaskOptions, classes: ClassesOption = None, labeller: LabellerOption = None) -> None:
     """Score each class by its texts: AUROC, AUPRC, F1 and MCC at the validation-chosen threshold.
@@ -121,7 +122,7 @@ def zero_shot(options: TaskOptions, classes: ClassesOption = None, labeller: Lab
     options.run("zero-shot", classes=classes, labeller=labeller)
 
 
-@app.command()
+@app.command(rich_help_panel=CASES)
 @with_task_options
 def retrieval(
     options: TaskOptions,
@@ -137,7 +138,7 @@ def retrieval(
     options.run("retrieval", evidence, labeller=labeller)
 
 
-@app.command()
+@app.command(rich_help_panel=FINDINGS)
 @with_task_options
 def grounding(options: TaskOptions) -> None:
     """Compare the heat map of each phrase with its boxes: pointing game, CNR, mIoU.
@@ -147,7 +148,7 @@ def grounding(options: TaskOptions) -> None:
     options.run("grounding")
 
 
-@app.command()
+@app.command(rich_help_panel=FINDINGS)
 @with_task_options
 def probe(options: TaskOptions, classes: ClassesOption = None, labeller: LabellerOption = None) -> None:
     """Train linear and k-NN probes on frozen image embeddings, with 1, 10 and 100% of the training labels.
@@ -157,7 +158,7 @@ def probe(options: TaskOptions, classes: ClassesOption = None, labeller: Labelle
     options.run("probe", classes=classes, labeller=labeller)
 
 
-@app.command("entity-retrieval")
+@app.command("entity-retrieval", rich_help_panel=CASES)
 @with_task_options
 def entity_retrieval(
     options: TaskOptions,
@@ -170,7 +171,7 @@ def entity_retrieval(
     options.run("entity-retrieval", evidence)
 
 
-@app.command()
+@app.command(rich_help_panel=FINDINGS)
 @with_task_options
 def change(
     options: TaskOptions,
@@ -188,7 +189,7 @@ def change(
     options.run("change", evidence)
 
 
-@app.command()
+@app.command(rich_help_panel=FINDINGS)
 @with_task_options
 def references(
     options: TaskOptions,
@@ -208,7 +209,7 @@ def references(
     options.run("references", evidence, classes=classes, labeller=labeller)
 
 
-@app.command()
+@app.command(rich_help_panel=CASES)
 def features(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As of the other tasks, the baseline first.")],
     archive: ArchiveArgument,

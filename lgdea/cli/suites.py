@@ -13,7 +13,7 @@ from lgdea.cli.console import JsonFlag, console, show_json, show_table
 def register(app: typer.Typer) -> None:
     """Add these verbs to ``lgdea eval``."""
     for command in (suites, freeze):
-        app.command()(command)
+        app.command(rich_help_panel="Results and suites")(command)
 
 
 def suites(json: JsonFlag = False) -> None:

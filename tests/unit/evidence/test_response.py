@@ -103,3 +103,13 @@ def test_any_text_is_units_or_invalid(answer):
     except InvalidResponse:
         return
     assert isinstance(units, list)
+
+
+@pytest.mark.parametrize("word", ["\n", "a\r\nb", "\u2028", "\x85", "\x1c", "x" * 100_000, "\n" * 500])
+def test_keys_and_values_of_an_answer_leave_its_rejection_one_short_line(word):
+    unit = {"quote": word, "finding": word, "finding_text": word, "assertion": word, word: word}
+    for answer in ({word: None}, {"units": [{word: word}]}, {"units": word}, {"units": [unit]}, [word]):
+        with pytest.raises(InvalidResponse) as error:
+            parse_response(json.dumps(answer))
+        assert len(str(error.value).splitlines()) == 1
+        assert len(str(error.value)) <= 300
