@@ -16,6 +16,8 @@ import pandas as pd
 from lgdea.app.uploads import require_size
 from lgdea.errors import DataError, UsageError
 from lgdea.imaging.read import PixelImage
+from lgdea.models.folders import model_folder, require_model
+from lgdea.models.hub import names_repository
 from lgdea.records.archive import Archive
 from lgdea.vocabulary import Vocabulary, load_vocabulary, using_vocabulary
 from lgdea.vocabulary.extension import vocabulary_of
@@ -81,8 +83,18 @@ class Bench:
     @property
     def model_folder(self) -> Path | None:
         """The folder of the model, None where another library's model was named."""
-        folder = Path(self.settings.model)
+        folder = model_folder(self.settings.model)  # of a run the model in it
         return folder if folder.is_dir() else None
+
+    def require_model(self) -> None:
+        """Say at once that the named model is not there, not when somebody asks for it.
+
+        Raises:
+            UsageError: There is no such folder, or it holds no model.
+        """
+        name = self.settings.model
+        if ":" not in name and not names_repository(name):
+            require_model(name, remedy="check the path, or write timm:NAME, hf:NAME, open_clip:NAME (docs/encoders.md)")
 
     @contextmanager
     def working(self, *, alone: bool = True) -> Iterator[None]:

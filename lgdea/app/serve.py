@@ -65,6 +65,7 @@ def serve(
     if settings.url is not None:
         require_local(settings.url)
     bench = Bench(settings)
+    bench.require_model()
     with _Ending() as ending, contextlib.closing(bind(host, port)) as listening, private_folder() as folder:
         local = is_loopback(host)
         secret = secrets.token_urlsafe(24) if token or not local else None

@@ -343,6 +343,8 @@ def test_a_start_that_cannot_be_is_one_line(folder: Path, app: Running) -> None:
     port = re.search(r":(\d+)/", app.url)[1]
     for arguments, said in (
         (["model", "nothing"], "no such"),
+        (["modell", "archive"], "modell: no such model folder; check the path"),
+        (["runs/second", "archive"], "no such model folder"),
         (["model", "archive", "--port", port], "choose another --port"),
         (["model", "archive", "--url", "http://films.example/v1"], "to this machine alone"),
     ):
