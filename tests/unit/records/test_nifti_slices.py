@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lgdea
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.records.adapters import nifti_slices
 from lgdea.records.adapters.nifti_slices import ADAPTER, folder_names
+from lgdea.records.patient_key import load_patient_key
 from lgdea.records.verify import verify
 
 nibabel = pytest.importorskip("nibabel")
@@ -65,6 +67,18 @@ def test_a_table_gives_patients_labels_and_splits(folder, tmp_path):
     assert set(archive.images["modality"]) == {"MR"}
     assert archive.labels[["study_id", "value"]].values.tolist() == [["ct:case 1", 1.0], ["ct:case2", 0.0]]
     assert archive.labels["image_id"].isna().all()
+
+
+def test_patients_of_volumes_are_hashed_by_a_key(folder, tmp_path):
+    names = sorted(file.name for file in folder.glob("*.nii*"))
+    rows = "".join(f"{name},471147,{number}\n" for number, name in enumerate(names))
+    (folder / "scans.csv").write_text("volume,patient,study\n" + rows)
+    options = {"table": "scans.csv", "dataset": "ct", "slices": 2, "image": "volume"}
+    archive = lgdea.build_archive("nifti-slices", folder, tmp_path / "out", patient_key=tmp_path / "p.key", **options)
+    key = load_patient_key(tmp_path / "p.key", outside=None)
+    assert set(archive.studies["patient_id"]) == {f"ct:{key.hash_id('471147')}"}
+    assert archive.patient_keys == {"ct": key.fingerprint}
+    assert "471147" not in (archive.folder / "archive.json").read_text()
 
 
 def test_a_damaged_volume_stops_the_build_or_is_counted(folder, tmp_path):
