@@ -1,7 +1,7 @@
 """The embedded default backend: :mod:`lgdea.evidence.rules` on one CPU core, no model, no network.
 
 The rules know their offsets and could build units directly, yet they answer in the same JSON as a language model. That
-and the tables cost a sixth of the CPU time (0.3 of 1.8 s for Open-I's 1,974 reports) and buy one path for all
+and the tables cost a third of the CPU time (0.5 of 1.7 s for Open-I's 1,974 reports) and buy one path for all
 backends: the same resume, the same checks against the schema and the report, the same ``raw/`` that
 :mod:`~lgdea.evidence.backends.replay` reads again.
 """

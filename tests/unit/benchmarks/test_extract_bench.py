@@ -208,7 +208,7 @@ def test_results_are_kept_side_by_side_and_told_in_rows(tmp_path):
     assert list(results) == ["compare", *new]
     table = rows(results)
     assert table[0] == ("reports/s, 1,925 reports of a", "2,080.0", "50.0", "41.6 times medspaCy, 35.2 in CPU time")
-    assert table[1] == ("reports/s, in memory", "3,100.0", "50.0", "50.5 times medspaCy in CPU time")
+    assert table[1] == ("reports/s, texts in memory", "3,100.0", "50.0", "50.5 times medspaCy in CPU time")
     assert table[2] == ("micro-F1, openi-14", "0.900", "0.850", "+0.050")
     assert table[4] == ("reports/s with vllm, other: bare", "3.1", "3.2", "+3.1% time")
     assert table[5][3] == "-0.4% time"
