@@ -27,9 +27,16 @@ REMEDY = "restore it from a copy or make it again; after a change on purpose: `l
 
 
 def hash_file(file: str | Path) -> str:
-    """Compute the sha256 of a file, as hexadecimal digits."""
-    with require_file(file).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Compute the sha256 of a file, as hexadecimal digits.
+
+    Raises:
+        UsageError: It is no file, or cannot be read to its end.
+    """
+    try:
+        with require_file(file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", file=file, remedy="restore it from a copy") from None
 
 
 def seal(content: Mapping[str, Any], folder: str | Path | None = None, files: Iterable[str] = ()) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def check_file(file: str | Path, manifest: Mapping[str, Any], folder: str | Path
     """
     listed = manifest.get(FILES)
     expected = listed.get(Path(file).relative_to(folder).as_posix()) if isinstance(listed, dict) else None
-    if expected is not None and Path(file).is_file() and hash_file(file) != expected:
+    if expected is not None and Path(file).exists() and hash_file(file) != expected:
         raise DataError("is not as it was written (its sha256 differs)", file=file, remedy=REMEDY)
 
 

@@ -24,7 +24,7 @@ from lgdea.models.image_tower import build_image_tower
 from lgdea.models.migrations import FORMAT_VERSION, migrate
 from lgdea.models.published_names import published_names, with_own_names
 from lgdea.models.text_tower import rebuild_text_tower, stored_tokenizer
-from lgdea.reading import read_json
+from lgdea.reading import read_json, require_file
 from lgdea.version import __version__
 from lgdea.vocabulary.extension import LEXICON, using_vocabulary_of, write_lexicon
 
@@ -197,6 +197,7 @@ def read_weights(file: Path, *, remedy: str) -> dict[str, Tensor]:
     """
     if not file.exists():
         raise DataError("the file of weights is missing", file=file, remedy=remedy)
+    require_file(file, what="file of weights", remedy=remedy)
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:

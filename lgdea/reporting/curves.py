@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from lgdea.errors import DataError
+from lgdea.reading import require_file
 from lgdea.reporting.svg import round_ticks, short_number
 
 WIDTH, HEIGHT = 360, 210
@@ -44,10 +45,10 @@ def read_metrics(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         DataError: The file is not a CSV with a ``step`` column.
     """
     try:
-        table = pd.read_csv(file)
+        table = pd.read_csv(require_file(file))
     except pd.errors.EmptyDataError:
         return {}
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"is not a CSV of metrics ({str(error).splitlines()[0]})", file=file) from None
     if "step" not in table.columns:
         raise DataError("has no column `step`", file=file, remedy="point to the run folder that pretraining wrote")
