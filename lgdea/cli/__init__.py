@@ -131,7 +131,8 @@ def main(arguments: list[str] | None = None, *, app: typer.Typer = app, prog_nam
         code = _say(stopping.message, 128 + stopping.received)
     except typer.TyperException as error:
         help_of = " ".join([prog_name, Invocation.command, "--help"]) if Invocation.command else f"{prog_name} --help"
-        problem = _one_line(error.format_message())  # empty where the help has just been printed
+        # Empty where the help has just been printed; typer's validator names itself.
+        problem = _one_line(error.format_message()).replace(": Value error, ", ": ")
         code = _say(f"{problem}; see `{help_of}`", USAGE) if problem else USAGE
     except LgdeaError as error:
         if debug:

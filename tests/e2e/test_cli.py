@@ -96,7 +96,8 @@ def test_the_list_of_verbs_above_is_complete() -> None:
     [
         (["nonsense"], 2, "No such command"),
         (["data", "build", "openi"], 2, "Missing"),
-        (["data", "build", "opnei", "{tmp}", "--out", "{tmp}/a"], 2, "opnei"),
+        (["data", "build", "opnei", "{tmp}", "--out", "{tmp}/a"], 2, "did you mean openi?"),
+        (["config", "show", "demo-lgdea"], 2, "for 'stage': 'demo-lgdea' is not one of"),
         (["data", "build", "openi", "{tmp}/none", "--out", "{tmp}/a"], 2, "{tmp}/none"),
         (["data", "build", "phantom", "default", "--out", "{tmp}/a", "--option", "studies"], 2, "key=value"),
         (["data", "verify", "{tmp}/none"], 2, "lgdea data build"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -80,7 +81,9 @@ def get_adapter(name: str) -> DatasetAdapter:
     """
     found = entry_points(group=GROUP, name=name)
     if not found:
-        raise UsageError(f"no dataset {name!r}", remedy=f"known are {', '.join(list_adapters())}")
+        near = get_close_matches(name, list_adapters(), n=1)
+        known = f"known are {', '.join(list_adapters())}"
+        raise UsageError(f"no dataset {name!r}", remedy=f"did you mean {near[0]}? {known}" if near else known)
     entry = next(iter(found))
     try:
         adapter = entry.load()

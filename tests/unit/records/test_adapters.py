@@ -348,8 +348,10 @@ def test_the_registry_reads_entry_points(monkeypatch):
     monkeypatch.setattr(base, "entry_points", found)
     assert base.list_adapters() == ["broken", "openi", "strange"]
     assert base.get_adapter("openi") is OPENI
-    with pytest.raises(UsageError, match="no dataset 'open-i'; known are broken, openi, strange"):
+    with pytest.raises(UsageError, match=r"no dataset 'open-i'; did you mean openi\? known are broken, openi, strange"):
         base.get_adapter("open-i")
+    with pytest.raises(UsageError, match="no dataset 'mimic'; known are broken, openi, strange"):
+        base.get_adapter("mimic")
     with pytest.raises(LgdeaError, match="the dataset 'broken' cannot be loaded from lgdea_no_such_module:ADAPTER"):
         base.get_adapter("broken")
     with pytest.raises(LgdeaError, match="json:dumps is no dataset adapter"):
