@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tiny_vlm import build_tiny_vlm
+from lgdea.comparison.references.choose import Strategy
 
 FINDINGS = ("cardiomegaly", "consolidation", "mass", "pleural_effusion")
 PHANTOMS: dict[str, dict[str, Any]] = {"strong": {"studies": 1000, "lesion_contrast": 3.0}, "usual": {"studies": 3000}}
@@ -32,7 +33,7 @@ ENGINE = {
 """vLLM for a tiny model beside other work; its own default asks for nine tenths of the machine's memory."""
 STEPS = {"strong": 200, "usual": 500}
 """Training steps on each phantom, in this order."""
-STRATEGIES = ("random", "demographic")
+STRATEGIES: tuple[Strategy, ...] = ("random", "demographic")
 ROWS, SIDE, WIDTH = 24, 32, 96
 MOST = 60
 """Test queries that show a finding, and that do not."""
@@ -58,7 +59,7 @@ def make_rows(out: Path, name: str) -> None:
     from lgdea.runs import is_finished
 
     if not is_finished(out / name):
-        settings = {"size": 64, "seed": 5, "masks": False, "prevalence": dict.fromkeys(FINDINGS, 3.0)}
+        settings: dict[str, Any] = {"size": 64, "seed": 5, "masks": False, "prevalence": dict.fromkeys(FINDINGS, 3.0)}
         generate(out / name, difficulty="easy", **settings, **PHANTOMS[name])
     for split in ("train", "test") if name == "usual" else ("train",):
         folder, most = out / f"{name}-{split}", MOST if split == "test" else None
@@ -77,7 +78,12 @@ def read(out: Path, seed: int, vllm: Sequence[str]) -> None:
         lines = rows.read_text(encoding="utf-8").splitlines()[-2000:]
         words = {part["text"] for line in lines for turn in _turns(json.loads(line)) for part in turn["content"]}
         build_tiny_vlm(base, sorted(words), side=SIDE, width=WIDTH, initializer_range=0.06, seed=seed)
-    settings = {"max_steps": sum(STEPS.values()), "rows_per_step": ROWS, "rows_per_device": ROWS, "seed": seed}
+    settings: dict[str, Any] = {
+        "max_steps": sum(STEPS.values()),
+        "rows_per_step": ROWS,
+        "rows_per_device": ROWS,
+        "seed": seed,
+    }
     settings |= {"shuffle": False, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.01}
     given = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
     run = folder / "run"
