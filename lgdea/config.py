@@ -196,12 +196,15 @@ def parse_value(text: str) -> Any:
 
     Numbers, truth values, ``null``, ``[lists]`` and ``{mappings}`` are read as YAML; all else is text as it is written,
     even what YAML would take for a comment (``#1``), a mapping (``C: x``), a date or a number of base 60 (``12:30``).
+    A template (``{image}``) is text: only what has a colon is a mapping.
     """
     if _is_null(text):
         return None
     try:
         value = _parse_yaml(text)
     except ValueError:
+        return text
+    if isinstance(value, dict) and value and ":" not in text:
         return text
     if isinstance(value, list | dict):
         return value if text.lstrip()[0] in "[{" else text

@@ -56,7 +56,8 @@ def require_file(file: str | Path, *, what: str = "file", remedy: str = "check t
         raise UsageError(f"the {what} cannot be opened ({reason})", file=file, remedy=remedy) from None
     for is_kind, name in _KINDS:
         if is_kind(mode):
-            raise UsageError(f"is {name}, not a {what}", file=file, remedy=remedy)
+            article = "an" if what[0] in "aeiou" else "a"
+            raise UsageError(f"is {name}, not {article} {what}", file=file, remedy=remedy)
     return Path(file)
 
 

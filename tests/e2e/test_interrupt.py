@@ -20,7 +20,7 @@ from lgdea.records.archive import write_archive
 from lgdea.records.schema import Report, Study
 
 REPORTS = 6000
-STEPS = 30
+STEPS = 40
 INTERRUPTED = 130
 
 
@@ -124,4 +124,5 @@ def pretraining(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
         assert _lgdea(*command).wait(timeout=300) == 0, command
     settings = [f"data.archive={archive}", f"data.evidence={evidence}", f"data.pairing={pairing}"]
     settings += [f"trainer.max_steps={STEPS}", "checkpoint.every_steps=5", "validation.max_images=0"]
+    settings += ["image.size=48", "data.batch_size_per_device=16", "data.unpaired_reports_per_device=8"]
     return ["pretrain", "--config", "demo-lgdea", *(x for s in settings for x in ("--set", s))]

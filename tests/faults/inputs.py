@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from tests.faults.process import Ended, run
 from tests.faults.stages import Workspace
 from tests.faults.trials import Log, Trial, complaint, last_line
@@ -185,8 +187,9 @@ def _picture(work: Workspace, place: Path, make: Make) -> list[str]:
     pictures = place / "source"
     pictures.mkdir()
     make(pictures / "x.png")
-    (pictures / "table.csv").write_text("study_id,patient_id,image,report\n1,1,x.png,No effusion.\n2,2,x.png,Clear.\n")
-    return ["data", "build", "table", str(pictures), "--option", "image_path={image}"]
+    Image.new("L", (40, 50), 90).save(pictures / "y.png")
+    (pictures / "table.csv").write_text("study_id,patient_id,image,report\n1,1,x.png,No effusion.\n2,2,y.png,Clear.\n")
+    return ["data", "build", "table", str(pictures)]
 
 
 def _fill(part: str, known: dict[str, str]) -> str:

@@ -22,8 +22,8 @@ STEPS = 4
 DISTURBED = ("build", "extract", "extract http", "pretrain", "frozen", "embed", "eval", "compare")
 UNSTABLE = {".ckpt"}
 """Files that hold how often a run was stopped; what they are for is compared as the model."""
-_OF_A_PROCESS = (":.summary.resumed", ":.summary.asked", ":.summary.verified")
-"""Values that tell what the last process did, and not what the folder holds."""
+_OF_A_PROCESS = (":.summary.resumed", ":.summary.asked", ":.summary.verified", ":.summary.seconds")
+"""Values that tell what the last process did and how long it took, and not what the folder holds."""
 _SMALL = ["data.batch_size_per_device=8", "data.unpaired_reports_per_device=4", "image.size=32", "text.hidden=32"]
 _RUN = [
     "--set",

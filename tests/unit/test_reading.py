@@ -74,6 +74,13 @@ def test_bad_yaml_is_one_line(name: str, tmp_path: Path) -> None:
     assert parse_value(BAD_YAML[name]) == BAD_YAML[name]
 
 
+@pytest.mark.parametrize("text", ["{image}", "{patient}/{file}.png", " {a}, {b}"])
+def test_templates_are_text(text: str) -> None:
+    assert parse_value(text) == text
+    assert parse_value("{}") == {}
+    assert parse_value("{a: {b: 1}}") == {"a": {"b": 1}}
+
+
 def test_anchors_and_merge_keys_are_kept() -> None:
     text = "base: &base {lr: 0.1, steps: 3}\nfirst: {<<: *base, lr: 0.2}\nsecond: *base\n"
     assert parse_yaml(text) == yaml.safe_load(text)

@@ -271,7 +271,7 @@ def test_the_command_line_trains_and_says_where_the_model_is(base, rows, tmp_pat
 @pytest.mark.parametrize(
     ("more", "error", "message"),
     [
-        pytest.param({"model": "/nowhere"}, UsageError, "is no vision-language model", id="no model"),
+        pytest.param({"model": "/nowhere"}, UsageError, "no such folder of the vision-language model", id="no model"),
         pytest.param(
             {"trainer": {"max_length": 3}}, ConfigError, "trainer.max_length is set by lgdea", id="an argument of ours"
         ),
