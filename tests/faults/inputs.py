@@ -150,8 +150,8 @@ def _try(work: Workspace, log: Log, kind: str, name: str, prepare: Callable[[Pat
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     command = prepare(place)
-    if "--out" not in command and command[0] not in ("report", "verify", "config"):
-        command = [*command, "--out", str(place / "out")]
+    if "--out" not in command and command[0] not in ("verify", "config"):
+        command = [*command, "--out", str(place / ("out.html" if command[0] == "report" else "out"))]
     ended = run(command, place / "log", timeout=TIMEOUT, memory=3 << 30)
     log.add(Trial(kind, name, *_judge(ended)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lgdea.processes import make_pool
+from tests.helpers.running import is_running
 
 CHILD = """
 import os, sys, time
@@ -41,16 +42,9 @@ def test_idle_workers_end_with_a_parent_that_is_killed(tmp_path: Path, context: 
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 30
-    while any(_is_running(pid) for pid in pids):
+    while any(is_running(pid) for pid in pids):
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.02)
-
-
-def _is_running(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_each_worker_is_prepared() -> None:

@@ -15,6 +15,7 @@ from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.backends.base import Response, get_backend
 from lgdea.evidence.result_tables import in_batches
 from lgdea.evidence.runner import extract
+from tests.helpers.running import is_running
 
 FILES = ("evidence.parquet", "rejects.jsonl", "quality.json", "raw/part-00000.jsonl")
 
@@ -141,16 +142,9 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path, sent):
     assert len(children) >= 2
     parent.send_signal(sent)
     parent.wait(timeout=60)
-    while any(_is_running(child) for child in children):
+    while any(is_running(child) for child in children):
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.02)
-
-
-def _is_running(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_other_backends_and_ray_say_what_to_write_instead(archive, tmp_path):
