@@ -17,6 +17,7 @@ from lgdea.records.adapters.table.findings import check_words, match_finding
 from lgdea.records.adapters.table.mapping import BoxMapping, LabelMapping, TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import read_source
+from lgdea.records.adapters.table.text import TextFormat
 from lgdea.vocabulary import load_vocabulary
 
 IMAGES = pd.DataFrame(
@@ -198,9 +199,17 @@ def test_any_cells_are_read_back_from_csv_with_their_row_numbers(tmp_path_factor
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
         writer.writerows([("a", "b"), *rows])
     problems = RowProblems()
-    frame = read_source(file, problems).frame
+    frame = read_source(file, problems, TextFormat(header=1)).frame  # cells may be known names of columns
     assert list(frame.itertuples(name=None)) == [(number, *row) for number, row in enumerate(rows, start=1)]
     assert not problems.found
+
+
+@pytest.mark.parametrize("rows", [["12;mass", "13;nodule"], ["12;mass", "13;mass"], ["0;study"]])
+def test_names_that_are_not_known_are_the_header_above_words_that_are(rows, tmp_path):
+    (tmp_path / "t.csv").write_text("\n".join(["nummer;beoordeling", *rows]) + "\n")
+    frame = read_source(tmp_path / "t.csv", RowProblems()).frame
+    assert frame.columns.tolist() == ["nummer", "beoordeling"]
+    assert len(frame) == len(rows)
 
 
 def test_ragged_rows_are_numbered_past_line_breaks_in_cells(tmp_path):

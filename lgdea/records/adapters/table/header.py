@@ -21,13 +21,19 @@ _SENTENCE = re.compile(r"\S+\s+\S.*[.!?]")
 
 
 def find_header(records: Sequence[Sequence[str]], width: int) -> int:
-    """Place of the header among the first rows: the first, unless titles or comments stand above one that has names."""
+    """Place of the header among the first rows: the first, unless titles or comments stand above one that has names.
+
+    A title fills fewer cells than a row. Below a full row, whose names may be unknown ones, one may be a word
+    of the data ("12, mass"), so there all must be known.
+    """
+    first = 0 if records[0][0].lstrip().startswith("# ") else sum(bool(cell.strip()) for cell in records[0])
     for place, record in enumerate(records[:30]):
         filled = [cell for cell in record if cell.strip()]
         if filled[0].lstrip().startswith("# ") or len(filled) < max(2, 0.6 * width):
             continue
         names = sum(_is_name(cell) for cell in filled)
-        if names and (place == 0 or names * 2 >= len(filled)):
+        needed = 1 if place == 0 else len(filled) if first >= len(filled) else len(filled) / 2
+        if names >= needed:
             # A title in the first row may itself be a column's name, of a table that has one column.
             return 0 if place and any(is_known(cell) for cell in records[0]) else place
     return next((n for n, record in enumerate(records) if not record[0].lstrip().startswith("# ")), 0)
