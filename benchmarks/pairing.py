@@ -50,6 +50,8 @@ class Variant(Config):
     """Overrides, as on the command line."""
     evidence: EvidenceKind = "rules"
     """Evidence that the runs are given."""
+    fractions: list[float] | None = None
+    """Shares of links that it is run at; null: all of the grid."""
 
 
 class PairingBenchConfig(Config):
@@ -137,8 +139,9 @@ def cells(config: PairingBenchConfig) -> Iterator[Cell]:
     """All runs, seed by seed, so that an unfinished grid compares all variants at fewer seeds."""
     for seed in config.seeds:
         for fraction in config.fractions:
-            for variant in config.variants:
-                yield Cell(variant, fraction, seed)
+            for name, variant in config.variants.items():
+                if variant.fractions is None or fraction in variant.fractions:
+                    yield Cell(name, fraction, seed)
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ def train_on(
         "linked": int((pairing["state"] == "paired").sum()),
         "metrics": evaluate(model, shared.archive, shared.image_cache),
         "training": json.loads((work / runs.MANIFEST).read_text(encoding="utf-8")).get("metrics", {}),
+        "validation": read_curve(work / "metrics.csv"),
         "seconds": round(time.monotonic() - began, 1),
         "lgdea_version": __version__,
     }
@@ -215,6 +219,16 @@ def evaluate(model_folder: Path, archive: Path, image_cache: Path) -> dict[str, 
         result = task(model, tables, bootstrap_replicates=0, image_cache=str(image_cache))
         found.update({name: result.metrics[name].value for name in METRICS[result.task]})
     return found
+
+
+def read_curve(file: Path) -> list[list[float]]:
+    """``[step, AUROC]`` of each validation while training, from a run's ``metrics.csv``; none where it was off."""
+    import pandas as pd
+
+    if not file.exists():  # a run shorter than the interval of logging
+        return []
+    metrics = pd.read_csv(file)
+    return metrics.loc[metrics["name"] == "val/auroc", ["step", "value"]].to_numpy().tolist()
 
 
 def read_results(folder: Path, wanted: Iterable[Cell]) -> list[dict[str, Any]]:
@@ -239,7 +253,8 @@ def check_settings(config: PairingBenchConfig, out: Path) -> None:
     file = out / "results" / "grid.json"
     if file.exists():
         old = json.loads(file.read_text(encoding="utf-8"))
-        changed = [n for n, v in variants.items() if old["variants"].get(n, v) != v]
+        known = {name: Variant.model_validate(variant) for name, variant in old["variants"].items()}
+        changed = [n for n, v in config.variants.items() if known.get(n, v) != v]
         if old["shared"] != shared or changed:
             what = f"variant {changed[0]!r}" if changed else "settings"
             raise UsageError(f"holds results of other {what}", file=out, remedy="choose another --out")

@@ -28,7 +28,9 @@ def result(variant: str, fraction: float, seed: int, value: float) -> dict:
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
 def test_shipped_grids_are_valid_and_say_how_to_run_them(file: Path):
     config = load_config(PairingBenchConfig, [file])
-    assert len(list(cells(config))) == len(config.variants) * len(config.fractions) * len(config.seeds)
+    runs = sum(len(variant.fractions or config.fractions) for variant in config.variants.values())
+    assert len(list(cells(config))) == runs * len(config.seeds)
+    assert all(set(variant.fractions or []) <= set(config.fractions) for variant in config.variants.values())
     assert f"--config {file.stem} " in file.read_text().splitlines()[0]
 
 
@@ -37,6 +39,12 @@ def test_an_unfinished_grid_compares_all_variants():
     order = list(cells(config))
     assert order[:4] == [Cell("a", 0.1, 0), Cell("b", 0.1, 0), Cell("a", 1.0, 0), Cell("b", 1.0, 0)]
     assert order[0].file == "a/0.1-0.json"
+
+
+def test_a_variant_may_be_run_at_some_shares_alone():
+    variants = {"a": {}, "b": {"fractions": [0.1]}}
+    config = PairingBenchConfig(pretrain="x", variants=variants, fractions=[0.1, 1.0], seeds=[0])
+    assert list(cells(config)) == [Cell("a", 0.1, 0), Cell("b", 0.1, 0), Cell("a", 1.0, 0)]
 
 
 def test_mean_spread_and_interval_over_seeds():
@@ -80,7 +88,10 @@ def test_a_grid_runs_resumes_and_refuses_other_settings(tmp_path: Path):
         "set": ["trainer.max_steps=3", "image.size=32", "validation.max_images=0", "data.batch_size_per_device=8"],
         "phantom": {"studies": 120, "size": 64, "difficulty": "easy"},
         "tower": {"phantom": {"studies": 120, "size": 64, "difficulty": "easy", "seed": 1}, "max_steps": 3},
-        "variants": {"clip": {"set": ["objective.name=clip"]}, "noisy": {"evidence": "corrupted-30"}},
+        "variants": {
+            "clip": {"set": ["objective.name=clip", "validation.max_images=50", "validation.every_steps=2"]},
+            "noisy": {"evidence": "corrupted-30"},
+        },
         "fractions": [0.2],
         "seeds": [0],
     }
@@ -92,6 +103,7 @@ def test_a_grid_runs_resumes_and_refuses_other_settings(tmp_path: Path):
     found = run_grid(config, tmp_path, say=lines.append)
     assert [run["variant"] for run in found] == ["clip", "noisy"]
     assert all(0 <= run["metrics"]["auroc_macro"] <= 1 for run in found)
+    assert [[step for step, _ in run["validation"]] for run in found] == [[1, 2], []]
     assert not list((tmp_path / "work").rglob("*.ckpt"))
     assert set(json.loads((tmp_path / "tower" / "tower.json").read_text())["auroc"]) >= {"No Finding"}
     lines.clear()
