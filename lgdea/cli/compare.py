@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,6 +45,9 @@ def compare(
         int, typer.Option(min=0, help="Bootstrap replicates and permutations of each difference; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of both.")] = 0,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every metric, not only the main ones; a file has all of them.")
+    ] = False,
     overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
@@ -74,7 +78,7 @@ def compare(
     elif not json and format is not Format.terminal:
         echo(_text(tables, readings, baseline, format).rstrip("\n"))
     elif not json:
-        _show(tables, readings)
+        _show(tables, readings, everything)
         if apart:
             console.print(f"note: {apart}", highlight=False)
     files: list[Path] = []
@@ -150,15 +154,31 @@ def _tell_apart(tables: Sequence[TaskTables]) -> str:
     return "; ".join(told)
 
 
-def _show(tables: Sequence[TaskTables], readings: Sequence[ReadingTable]) -> None:
+def _show(tables: Sequence[TaskTables], readings: Sequence[ReadingTable], everything: bool) -> None:
     for table in tables:
-        for title, columns, rows in _parts(table):
+        shown = table if everything else _main(table)
+        for title, columns, rows in _parts(shown):
             show_table(title, columns, rows)
+        metrics, classes = len(table.rows) - len(shown.rows), len(table.per_class) - len(shown.per_class)
+        if metrics or classes:
+            console.print(f"and {metrics} more metrics, {classes} more by class: --all shows them", highlight=False)
         for note in table.notes:
             console.print(f"note: {note}", highlight=False)
     for found in readings:
         show_table(found.title, found.columns, found.rows())
     console.print(f"intervals: {INTERVAL_KIND}", highlight=False)
+
+
+def _main(table: TaskTables) -> TaskTables:
+    """The task's main metrics, over all classes and by class; of a small table everything."""
+    from lgdea.evaluation.results.metric_facts import main_metrics
+
+    wanted = {*main_metrics(table.task, [row.metric for row in table.rows])}
+    if len(wanted) == len(table.rows):
+        return table
+    rows = tuple(row for row in table.rows if row.metric in wanted)
+    classes = tuple(c for c in table.per_class if {c.metric, f"{c.metric}_macro"} & wanted)
+    return replace(table, rows=rows, per_class=classes)
 
 
 def _parts(table: TaskTables) -> list[tuple[str, list[str], list[list[str]]]]:

@@ -67,6 +67,23 @@ def test_terminal_and_pictures(capsys, folders):
     assert names == ["grounding-toy-test-all-metrics.svg", "grounding-toy-test-pointing-by-class.svg"]
 
 
+def test_the_terminal_shows_the_main_metrics_unless_asked_for_all(capsys, tmp_path):
+    ways = [
+        f"{reader}/{strategy}@{k}" for reader in ("z", "ratio") for strategy in ("random", "embedding") for k in (1, 10)
+    ]
+    metrics = {f"{way}/{name}_macro": Value(0.7, n=9) for way in ways for name in ("balanced_accuracy", "auroc")}
+    classes = {"mass": {name.removesuffix("_macro"): value for name, value in metrics.items()}}
+    items = pd.DataFrame({"image_id": ["i"], "patient_id": ["p"]})
+    write_result(Result("references", "references-v1", "m", "toy", "test", metrics, classes, {}, items), tmp_path / "r")
+    code, out, _ = _run(capsys, tmp_path / "r")
+    assert code == 0
+    assert " ".join(out.split()).count("by class") == 4 + 1  # the last is the line that says what is left out
+    assert "and 12 more metrics, 12 more by class: --all shows them" in out
+    code, out, _ = _run(capsys, tmp_path / "r", "--all")
+    assert " ".join(out.split()).count("by class") == 16
+    assert "--all" not in out
+
+
 def test_one_model_has_a_table_too(capsys, folders):
     code, out, _ = _run(capsys, folders / "base", "--format", "markdown")
     assert code == 0
