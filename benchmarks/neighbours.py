@@ -1,8 +1,8 @@
 """What finding neighbours costs at equal recall: FAISS's indexes on three kinds of vectors, by size.
 
 An index is built once and asked with rising effort until it finds the wanted share of the true neighbours; CPU seconds
-for all nodes at exactly that share are interpolated. Every (index, kind, size) leaves one JSON file; what is there is not
-measured again.
+for all nodes at exactly that share are interpolated. Each (index, kind, size) leaves one JSON file and is not measured
+again.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class NeighboursBenchConfig(Config):
     """Indexes, kinds of vectors and sizes."""
 
     methods: list[Method] = Field(default=["inverted lists", "more lists", "hnsw", "nn-descent"])
-    """``inverted lists``: 4 root N of them, as lgdea has; ``more lists``: one per 64 nodes, of two-level k-means, found by
-    HNSW; ``hnsw``: M = 32; ``nn-descent``: 32 neighbours kept, effort is the pool's size."""
+    """``inverted lists``: 4 root N of them, as lgdea has; ``more lists``: one per 64 nodes, of two-level k-means, found
+    by HNSW; ``hnsw``: M = 32; ``nn-descent``: 32 neighbours are kept, effort is the pool's size."""
     kinds: list[Kind] = Field(default=["clusters", "overlapping", "cloud"])
     """``clusters`` of 100 that are apart, that overlap, and one Gaussian ``cloud``."""
     sizes: list[PositiveInt] = Field(default=[30_000, 100_000, 300_000])

@@ -174,13 +174,11 @@ def _scorable(
             enough &= (labels == side).sum(axis=0) >= config.min_positive
     classes = [str(name) for name, ok in zip(values, enough, strict=True) if ok]
     if not classes:
-        raise DataError(
-            f"no class has {config.min_positive} positive and {config.min_positive} negative images in "
-            f"{config.split} and in {config.threshold_split}", file=archive.folder,
-            remedy="choose another split, site or class list, or lower min_positive",
-        )  # fmt: skip
-    left = values.shape[1] - len(classes)
-    return classes, [f"too few images to score {left} of {values.shape[1]} classes"] if left else []
+        where = f"{config.split} and in {config.threshold_split}"
+        remedy = "choose another split, site or class list, or lower min_positive"
+        raise common.too_few(archive, values.melt(), config.min_positive, where, remedy)
+    left = [str(name) for name in values if name not in classes]
+    return classes, [f"too few images to score {len(left)} classes: {', '.join(left)}"] if left else []
 
 
 def _readable(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

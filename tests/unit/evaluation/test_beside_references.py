@@ -181,6 +181,9 @@ def test_bad_requests_are_one_line(phantom):
             references(model, archive, **{**SMALL, **settings})
     with pytest.raises(DataError, match="no class has 500 positive"):
         references(model, phantom, **{**SMALL, "min_positive": 500})
+    present = phantom.with_tables(labels=phantom.labels[phantom.labels["value"] == 1])
+    with pytest.raises(DataError, match=r"no class has .* call nothing absent.*labels\.unlisted_is_absent"):
+        references(model, present, **SMALL)
 
 
 def test_reports_are_the_truth_where_there_are_no_labels(phantom, tmp_path):
