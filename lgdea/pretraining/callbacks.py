@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 
+from lgdea import runs
 from lgdea.errors import TrainingError
 from lgdea.pretraining.encode import data_of, inference
 from lgdea.pretraining.module import Pretraining
 from lgdea.pretraining.validation import zero_shot_auroc
-from lgdea.training.callbacks import ends_step
+from lgdea.training.callbacks import ends_step, is_readable
 
 MIN_USAGE = 0.02
 MIN_INFORMATION = 1e-5
+BEST = "best.pt"
 PATIENCE = 20
 """Logged steps in a row that must look collapsed before a run is stopped."""
 
@@ -57,14 +61,27 @@ class CollapseCheck(Callback):
 
 
 class Validation(Callback):
-    """Log ``val/auroc`` of the averaged model every n steps and at the end.
+    """Log ``val/auroc`` of the averaged model every n steps and at the end, and keep the best one if asked to.
 
     Args:
         every_steps: n.
+        best: File for the weights of the averaged model at its best check; None keeps none. That of a run which is
+            resumed is only replaced by a better one.
     """
 
-    def __init__(self, every_steps: int) -> None:
+    def __init__(self, every_steps: int, best: Path | None = None) -> None:
         self.every_steps = every_steps
+        self.best = best
+        self.best_value = -math.inf
+
+    def on_fit_start(self, trainer: L.Trainer, _: L.LightningModule) -> None:
+        """Find the best check of a run that is resumed; what a run left that had no checkpoint yet is void."""
+        if self.best is None or not trainer.is_global_zero:
+            return
+        if trainer.ckpt_path is None:
+            self.best.unlink(missing_ok=True)
+        elif is_readable(self.best):
+            self.best_value = read_best(self.best)["auroc"]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, _: Any, __: Any, batch_idx: int
@@ -82,3 +99,21 @@ class Validation(Callback):
             value = zero_shot_auroc(module.ema_model, data.validation_inputs(), data.validation)
         for logger in trainer.loggers:
             logger.log_metrics({"val/auroc": value}, step=step - 1)
+        if self.best is not None and value > self.best_value:
+            self.best_value = value
+            with runs.atomic(self.best) as temporary:
+                torch.save({"auroc": value, "step": step, "state_dict": module.ema_model.state_dict()}, temporary)
+
+
+def read_best(file: Path) -> dict[str, Any]:
+    """Read ``auroc``, ``step`` and ``state_dict`` of a run's best check.
+
+    Raises:
+        TrainingError: The file is missing or damaged.
+    """
+    if not is_readable(file):
+        raise TrainingError(
+            "the weights of the best check cannot be read", file=file, remedy="remove the run folder and start anew"
+        )
+    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return content

@@ -285,6 +285,14 @@ class ValidationConfig(Config):
     """Optimiser steps between two checks."""
     max_images: NonNegativeInt = 512
     """0 switches validation off."""
+    keep: Literal["last", "best"] = "last"
+    """Whose weights become the model: the last step's, or those of the check with the best ``val/auroc``."""
+
+    @model_validator(mode="after")
+    def _check_keep(self) -> ValidationConfig:
+        if self.keep == "best" and not self.max_images:
+            raise ValueError("validation.keep best needs validation: max_images is 0")
+        return self
 
 
 class PretrainConfig(Config):
@@ -332,6 +340,8 @@ class PretrainConfig(Config):
     def _check_frozen(self) -> PretrainConfig:
         if self.trainer.get("strategy") == "fsdp" and (self.caches_images or self.text.freeze == "all"):
             raise ValueError("a frozen tower needs no trainer.strategy fsdp, choose ddp")
+        if self.trainer.get("strategy") == "fsdp" and self.validation.keep == "best":
+            raise ValueError("validation.keep best needs whole weights on a device: choose trainer.strategy ddp")
         for name, tower in (("image", self.image), ("text", self.text)):
             if tower.freeze == "all" and tower.lr_scale != 1:
                 raise ValueError(f"{name}.lr_scale scales nothing where {name}.freeze is all; leave one of them out")

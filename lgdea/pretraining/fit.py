@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from lgdea import runs
-from lgdea.errors import TrainingError
+from lgdea.errors import TrainingError, UsageError
 from lgdea.imaging.frames import RECIPE, read_recipe
 from lgdea.locks import locked
 from lgdea.manifests import read_manifest
@@ -22,7 +22,7 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.provenance import pretraining_sections
 from lgdea.models.serialization import model_files, save_model
 from lgdea.pretraining.build import build_model, build_training
-from lgdea.pretraining.callbacks import CollapseCheck, Validation
+from lgdea.pretraining.callbacks import BEST, CollapseCheck, Validation, read_best
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.corpus import Corpus
 from lgdea.pretraining.data import PretrainData
@@ -163,6 +163,12 @@ class PretrainRun:
             self.trainer.loggers += self.loggers
         L.seed_everything(self.config.seed, verbose=False)
         self.inputs = read_inputs(self.config, self.out, before_images=self._build_model)
+        if self.config.validation.keep == "best" and self.inputs.validation is None:
+            raise UsageError(
+                "has no validation images of which any class is present in three and absent in three",
+                file=self.config.data.archive,
+                remedy="set validation.keep=last",
+            )
         self.module, self.data = build_training(self.config, self.inputs, self.process, self.model)
         root = self.config.data.feature_cache or self.out / "feature_cache"
         precision = str(self.trainer.precision)
@@ -224,6 +230,11 @@ class PretrainRun:
         """Write the model folder and finish the run; the other processes wait for the first."""
         if self.trainer.is_global_zero:
             model = self.module.ema_model
+            kept = self.config.max_steps
+            if self.config.validation.keep == "best":
+                best = read_best(self.out / CHECKPOINTS / BEST)
+                model.load_state_dict(best["state_dict"])
+                kept = best["step"]
             if model.scoring == "presence":
                 model.to(self.trainer.strategy.root_device)  # from which Lightning has taken it
                 with torch.no_grad():
@@ -233,6 +244,7 @@ class PretrainRun:
                 self.out,
                 [f"{MODEL}/{name}" for name in model_files(self.model_folder)] + list_curves(self.out),
                 steps=self.config.max_steps,
+                kept_step=kept,
                 counts=self.inputs.corpus.counts(),
                 metrics=last_values(self.out / METRICS),
                 callbacks=[f"{type(c).__module__}.{type(c).__qualname__}" for c in self.callbacks],
@@ -249,12 +261,13 @@ class PretrainRun:
 
 def _make_trainer(config: PretrainConfig, out: Path, callbacks: list[L.Callback], fill_caches: L.Callback) -> L.Trainer:
     block = trainer_settings(config.trainer)
+    best = out / CHECKPOINTS / BEST if config.validation.keep == "best" else None
     own: list[L.Callback] = [
         fill_caches,
         *([TransportCallback(out / "transport")] if config.transports else []),
         *([GraphRefreshCallback(out / "graph")] if config.objective.name == "lgdea" else []),
         CollapseCheck(out, block.get("log_every_n_steps", LOG_EVERY_N_STEPS)),
-        Validation(config.validation.every_steps),
+        Validation(config.validation.every_steps, best),
     ]
     checkpoint_steps = config.checkpoint.every_steps
     return make_trainer(block, out, what="pretraining", checkpoint_steps=checkpoint_steps, own=own, callbacks=callbacks)

@@ -142,17 +142,22 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """
     files = list_checkpoints(folder)
     for file in files:
-        try:
-            with zipfile.ZipFile(file) as records:
-                whole = records.testzip() is None  # torch.load compares no checksum
-            torch.load(file, map_location="meta", weights_only=True)
-        except Exception:
-            continue
-        if whole:
+        if is_readable(file):
             return file
     if files:
         raise TrainingError("no checkpoint can be read", file=folder, remedy="remove the run folder and start anew")
     return None
+
+
+def is_readable(checkpoint: Path) -> bool:
+    """Check that a file of ``torch.save`` is whole; ``torch.load`` compares no checksum."""
+    try:
+        with zipfile.ZipFile(checkpoint) as records:
+            whole = records.testzip() is None
+        torch.load(checkpoint, map_location="meta", weights_only=True)
+    except Exception:
+        return False
+    return whole
 
 
 def checkpoint_step(checkpoint: Path | None) -> int:
