@@ -211,6 +211,29 @@ def graph(
 
 
 @app.command()
+def neighbours(
+    out: Annotated[Path, typer.Option(help="Folder to write; what is there is not measured again.")],
+    overrides: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """What finding neighbours costs at equal recall, by index, kind of vectors and size; one thread.
+
+    Example: `python -m benchmarks neighbours --set sizes=[30000,100000] --out bench/graph`
+    """
+    from benchmarks.neighbours import NeighboursBenchConfig, run_neighbours, tabulate
+    from lgdea.config import load_config
+    from lgdea.runs import write_json
+
+    settings = load_config(NeighboursBenchConfig, [], overrides or [])
+    results = run_neighbours(settings, out, say=lambda line: console.print(line, highlight=False))
+    write_json(out / "neighbours.json", results)
+    if json:
+        show_json(results)
+        return
+    show_table(f"CPU seconds at recall {settings.recall}", *tabulate(results))
+
+
+@app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder for train.json and what is trained.")],
     overrides: SetOption = None,

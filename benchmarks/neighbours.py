@@ -106,6 +106,18 @@ def growth(results: list[dict[str, Any]]) -> float | None:
     return float(np.polyfit(np.log([result["size"] for result in results]), np.log(seconds), 1)[0])
 
 
+def tabulate(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: seconds of each size, and how they grow, by kind and method."""
+    sizes = sorted({result["size"] for result in results})
+    rows = []
+    for kind, method in dict.fromkeys((result["kind"], result["method"]) for result in results):
+        mine = {r["size"]: r for r in results if (r["kind"], r["method"]) == (kind, method)}
+        power = growth(list(mine.values()))
+        cells = [_cell(mine[size]) if size in mine else "-" for size in sizes]
+        rows.append([kind, method, *cells, "-" if power is None else f"N^{power:.2f}"])
+    return ["vectors", "index", *(f"{size:,}" for size in sizes), "growth"], rows
+
+
 def describe(result: dict[str, Any]) -> str:
     """One line: what it took, or how far it came."""
     last = result["steps"][-1]
@@ -184,6 +196,13 @@ INDEXES = {
     "hnsw": _hnsw,
     "nn-descent": _nn_descent,
 }
+
+
+def _cell(result: dict[str, Any]) -> str:
+    if result["seconds"] is not None:
+        return f"{result['seconds']:.1f}"
+    last = result["steps"][-1]
+    return f"(recall {last['recall']:.2f} in {last['seconds']:.0f})"
 
 
 def _recall(found: np.ndarray, exact: np.ndarray, rows: np.ndarray) -> float:
