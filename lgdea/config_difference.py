@@ -58,3 +58,27 @@ def drop_keys(config: Any, keys: Sequence[str]) -> Any:
         if isinstance(place, dict):
             place.pop(last, None)
     return copy
+
+
+def add_defaults(old: Any, new: Any, stated: Any) -> Any:
+    """Complete the configuration of a run that an earlier version of lgdea began, which had fewer settings.
+
+    A setting that is new since means as a default what was always done.
+
+    Args:
+        old: Plain data, of the run.
+        new: Plain data, of today.
+        stated: Those settings of ``new`` that are not at their defaults.
+
+    Returns:
+        ``old`` with the settings of ``new`` that it lacks and that nobody has stated.
+
+    Example:
+        >>> add_defaults({"seed": 1}, {"seed": 0, "keep": "last", "steps": 9}, {"seed": 0, "steps": 9})
+        {'seed': 1, 'keep': 'last'}
+    """
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return old
+    told = stated if isinstance(stated, dict) else {}
+    added = {key: value for key, value in new.items() if key not in old and key not in told}
+    return {**{key: add_defaults(value, new.get(key), told.get(key)) for key, value in old.items()}, **added}

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from lgdea.config_difference import describe_difference, drop_keys
+from lgdea.config_difference import add_defaults, describe_difference, drop_keys
 from lgdea.errors import DataError, UsageError, first_line
 from lgdea.foreign_code import list_foreign_code
 from lgdea.manifests import FILES, REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
@@ -51,6 +51,7 @@ def start(
     stage: str,
     config: Mapping[str, Any],
     inputs: Mapping[str, str | Path],
+    stated: Mapping[str, Any] | None = None,
     free: Sequence[str] = (),
     untrained: Sequence[str] | None = None,
 ) -> bool:
@@ -61,6 +62,8 @@ def start(
         stage: The stage's name (``extract``, ``pretrain``, ...).
         config: The resolved configuration as plain data.
         inputs: Named input files or folders; each is hashed (see :func:`fingerprint`).
+        stated: Settings of ``config`` that are not at their defaults; None: all of them. Where a run that is there
+            lacks one which is at its default, an earlier version began it, and it is the same run.
         free: Dotted keys of the configuration that a resumed run may have otherwise (``trainer.devices``).
         untrained: Given when the folder has no checkpoint: an unfinished run with another configuration or inputs then
             is begun anew, for there is nothing to lose, and these files and folders of it are removed.
@@ -80,7 +83,8 @@ def start(
     plain = json.loads(json.dumps(dict(config), default=str))
     if manifest_file.exists():
         old = read_manifest(manifest_file, remedy="choose a new --out, or restore the folder")
-        old["config"] = drop_keys(old.get("config"), free)
+        known = add_defaults(old.get("config"), plain, plain if stated is None else stated)
+        old["config"] = drop_keys(known, free)
         finished = (folder / SUCCESS).exists()
         apart = {
             key: describe_difference(old.get(key), new)

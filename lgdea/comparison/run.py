@@ -81,10 +81,14 @@ def train_head(
         if trainer.is_global_zero:
             stack.enter_context(locked(out))
         with exclusive_lock(out, process):
-            settings = config.model_dump(mode="json")
-            untrained = [METRICS] if start is None else None
             resumed = runs.start(
-                out, stage=f"compare {config.task}", config=settings, inputs=inputs, free=FREE_KEYS, untrained=untrained
+                out,
+                stage=f"compare {config.task}",
+                config=config.model_dump(mode="json"),
+                inputs=inputs,
+                stated=config.model_dump(mode="json", exclude_defaults=True),
+                free=FREE_KEYS,
+                untrained=[METRICS] if start is None else None,
             )
         if resumed and runs.is_finished(out):
             _log.info("%s is finished already", out)

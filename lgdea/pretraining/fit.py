@@ -150,6 +150,7 @@ class PretrainRun:
                 stage=STAGE,
                 config=self.config.model_dump(mode="json"),
                 inputs=input_files(self.config),
+                stated=self.config.model_dump(mode="json", exclude_defaults=True),
                 free=FREE_KEYS,
                 untrained=self._list_remakes() if self.start is None else None,
             )

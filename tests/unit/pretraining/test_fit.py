@@ -15,6 +15,7 @@ import torch
 from lgdea import runs
 from lgdea.config import dump_yaml
 from lgdea.errors import DataError, StoppedError, TrainingError, UsageError
+from lgdea.manifests import read_manifest, seal
 from lgdea.models.serialization import load_model
 from lgdea.pretraining import config as config_module
 from lgdea.pretraining.build import stated_findings
@@ -99,6 +100,19 @@ def test_another_configuration_does_not_resume(config, tmp_path):
 
 class _StopError(RuntimeError):
     pass
+
+
+def test_a_run_that_an_earlier_version_began_lacks_settings_that_are_new_since(config, tmp_path):
+    run = tmp_path / "run"
+    fit(config("clip"), run)
+    manifest = read_manifest(run / runs.MANIFEST)
+    del manifest["config"]["validation"]["keep"], manifest["config"]["transport"]
+    runs.write_json(run / runs.MANIFEST, seal(manifest))
+    before = (run / "model" / "model.safetensors").stat().st_mtime_ns
+    fit(config("clip"), run)
+    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match=r"another config .*validation\.keep"):
+        fit(config("clip", validation={"keep": "best"}), run)
 
 
 @pytest.mark.parametrize("name", ["clip", "lgdea"])
