@@ -85,13 +85,42 @@ def plot(table: pd.DataFrame, file: Path) -> None:
         figure.savefig(temporary, dpi=150, format="png")
 
 
+def plot_curves(results: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """A panel per share of linked pairs: AUROC on the validation part while training, a line per run."""
+    runs_with = [run for run in results if run.get("validation")]
+    fractions = sorted({run["fraction"] for run in runs_with})
+    variants = list(dict.fromkeys(run["variant"] for run in runs_with))
+    figure = Figure(figsize=(5.2 * len(fractions), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(fractions), squeeze=False, sharey=True).flat
+    colours = dict(zip(variants, mpl.colormaps["tab20"](range(20)), strict=False))
+    for axis, fraction in zip(axes, fractions, strict=True):
+        for run in runs_with:
+            if run["fraction"] == fraction:
+                steps, values = zip(*run["validation"], strict=True)
+                axis.plot(steps, values, lw=1.2, color=colours.get(run["variant"]), label=run["variant"])
+        axis.set(title=f"{100 * fraction:g}% linked", xlabel="step")
+        axis.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("validation AUROC")
+    lines = {label: line for a in figure.axes for line, label in zip(*a.get_legend_handles_labels(), strict=True)}
+    columns = min(5, len(lines))
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+    with runs.atomic(file) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+
+
 def write_summary(results: Sequence[Mapping[str, Any]], out: Path, name: str) -> pd.DataFrame:
-    """``<name>.json``, ``<name>.md`` and, with several fractions, ``<name>.png`` in ``out``; returns the table."""
+    """Write the table of all runs, and what can be drawn of them.
+
+    ``<name>.json`` and ``<name>.md``; ``<name>.png`` where there are several fractions, ``<name>-validation.png`` where
+    runs were validated while training.
+    """
     table = summarise(results)
     runs.write_json(out / f"{name}.json", table.astype(object).where(table.notna(), None).to_dict("records"))
     runs.write_text(out / f"{name}.md", to_markdown(table))
     if table["fraction"].nunique() > 1:
         plot(table, out / f"{name}.png")
+    if any(run.get("validation") for run in results):
+        plot_curves(results, out / f"{name}-validation.png")
     return table
 
 

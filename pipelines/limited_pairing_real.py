@@ -12,8 +12,9 @@ matched  made here: an NIH image of a training patient and an Open-I report with
          that both label. MATCHED BY LABELS, NOT READ BY A RADIOLOGIST: image and report are of two people, and agree in
          what 14 labels say, not in side, place or degree.
 
-The NIH test patients are scored by zero-shot classification and a linear probe, the radiologists' boxes by phrase
-grounding; patients with such boxes are kept out of training altogether.
+The NIH test patients are scored by zero-shot classification, a linear probe and the Open-I test reports that they
+find, graded by the labels that both have; the radiologists' boxes by phrase grounding. Patients with such boxes are
+kept out of training altogether.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from lgdea import load_model, runs
 from lgdea.annotation.scoring import score
 from lgdea.config import load_config
+from lgdea.evaluation.metrics.retrieval import ndcg_at_k
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import grounding, probe, zero_shot
 from lgdea.evidence.backends.base import get_backend
 from lgdea.evidence.runner import extract
+from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.fit import fit
 from lgdea.records.adapters.base import get_adapter
@@ -42,6 +46,7 @@ from lgdea.records.schema import TABLES
 from lgdea.records.verify import verify
 from lgdea.reporting.page import build_report
 from lgdea.shipped import shipped
+from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
 
 Links = Literal["notes", "matched"]
 
@@ -114,10 +119,7 @@ def link_where_labels_agree(archive: Archive, folder: Path, seed: int) -> Archiv
     unlinked ones.
     """
     studies = archive.studies.set_index("study_id")
-    labels = archive.labels
-    known = set.intersection(*(set(group) for _, group in labels["finding"].groupby(labels["labeller"])))
-    stated = labels[(labels["value"] == 1) & labels["finding"].isin(known)]
-    shown = stated.groupby("study_id")["finding"].agg(frozenset)
+    shown = stated_findings(archive)
     shown = shown[studies["split"].reindex(shown.index) == "train"]
     texts = archive.reports.set_index("study_id")["text"]
     source = studies["dataset"].reindex(shown.index)
@@ -155,7 +157,38 @@ def train_and_evaluate(
     write_result(zero_shot(model, archive, classes="nih14", labeller="nih-mined", seed=seed), results)
     write_result(grounding(model, archive, seed=seed), results)
     write_result(probe(model, archive, classes="nih14", labeller="nih-mined", fractions=(1.0,), seed=seed), results)
+    runs.write_json(results / "retrieval-by-label.json", retrieve_by_label(model, archive, seed))
 
 
-if __name__ == "__main__":
-    main()
+def retrieve_by_label(model: LgdeaModel, archive: Archive, seed: int) -> dict[str, Any]:
+    """nDCG@10 of the Open-I test reports that each NIH test image finds, with its interval by patient.
+
+    A report is graded by the share of findings, of those that either states, that both state. Beside it stand a random
+    order, and the order that is the best for all images at once.
+    """
+    shown = stated_findings(archive)
+    test = archive.studies[archive.studies["split"] == "test"].set_index("study_id")
+    images = archive.images[archive.images["study_id"].isin(test.index[test["dataset"] == "nih-cxr14"])]
+    reports = archive.reports[archive.reports["study_id"].isin(test.index[test["dataset"] == "openi"])]
+    images, reports = (table[table["study_id"].isin(shown.index)] for table in (images, reports))
+    grades = np.array(
+        [[len(a & b) / len(a | b) for b in shown[reports["study_id"]]] for a in shown[images["study_id"]]]
+    )
+    vectors = model.encode_image([archive.image_path(image) for image in images["image_id"]])
+    scores = vectors @ model.encode_text(list(reports["text"])).T
+    orders = {"ndcg@10": scores, "chance": np.zeros_like(grades), "best fixed order": grades.mean(0) + 0 * grades}
+    patients = test["patient_id"][images["study_id"]].to_numpy()
+    found: dict[str, Any] = {"images": len(images), "reports": len(reports)}
+    for name, order in orders.items():
+        values = weighted_mean(ndcg_at_k(order, grades, 10))
+        found[name] = [float(x) for x in cluster_bootstrap(values, patients, seed=seed)]
+    return found
+
+
+def stated_findings(archive: Archive) -> pd.Series:
+    """What NIH's and Open-I's labels call present, a frozenset by study, of the findings that both label."""
+    dataset = archive.studies.set_index("study_id")["dataset"]
+    labels = archive.labels[archive.labels["study_id"].map(dataset).isin(["nih-cxr14", "openi"])]
+    known = set.intersection(*(set(group) for _, group in labels["finding"].groupby(labels["labeller"])))
+    stated = labels[(labels["value"] == 1) & labels["finding"].isin(known)]
+    return stated.groupby("study_id")["finding"].agg(frozenset)

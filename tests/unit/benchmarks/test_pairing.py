@@ -67,6 +67,10 @@ def test_the_summary_is_written(tmp_path: Path):
     write_summary(runs, tmp_path, "grid")
     assert len(pd.read_json(tmp_path / "grid.json")) == 4
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "grid-validation.png").exists()
+    curves = [{**run, "validation": [[199, 0.6], [399, 0.7]] if run["seed"] else []} for run in runs]
+    write_summary(curves, tmp_path, "curves")
+    assert (tmp_path / "curves-validation.png").read_bytes().startswith(b"\x89PNG")
     write_summary(runs[:2], tmp_path, "one-fraction")
     assert {file.name for file in tmp_path.glob("one*")} == {"one-fraction.json", "one-fraction.md"}
 

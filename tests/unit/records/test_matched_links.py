@@ -62,3 +62,37 @@ def test_links_join_equal_labels_and_leave_the_rest_alone(pipeline, archive: Arc
     assert len(matched.images) == len(archive.images)
     again = pipeline.link_where_labels_agree(archive, tmp_path / "again", seed=0)
     assert again.reports.equals(matched.reports)
+
+
+class Oracle:
+    """Knows what the image or report of each study of the archive shows, but for what it is told to mistake."""
+
+    def __init__(self, archive: Archive, shown, mistaken=()) -> None:
+        paths = {str(archive.image_path(row.image_id)): row.study_id for row in archive.images.itertuples()}
+        texts = {row.text: row.study_id for row in archive.reports.itertuples()}
+        self.shown = {key: shown.get(study, frozenset()) for key, study in (paths | texts).items()}
+        self.mistaken = set(mistaken)
+
+    def _vectors(self, keys, swap):
+        found = [{"nodule"} if swap and key in self.mistaken else self.shown[key] for key in keys]
+        rows = np.array([[name in items for name in FINDINGS] for items in found], np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def encode_image(self, images):
+        return self._vectors(map(str, images), swap=True)
+
+    def encode_text(self, texts):
+        return self._vectors(texts, swap=False)
+
+
+def test_reports_are_found_by_the_labels_that_both_have(pipeline, archive: Archive) -> None:
+    studies = archive.studies.assign(split="test")
+    archive = archive.with_tables(studies=studies)
+    shown = pipeline.stated_findings(archive)
+    assert shown["nih-cxr14:b"] == {"nodule", "pneumonia"}
+    perfect = pipeline.retrieve_by_label(Oracle(archive, shown), archive, seed=0)
+    assert (perfect["images"], perfect["reports"]) == (5, 4)  # without the studies of which nothing is stated
+    assert perfect["ndcg@10"][0] == pytest.approx(1, abs=0.02)
+    assert perfect["chance"][0] < perfect["best fixed order"][0] < perfect["ndcg@10"][0]
+    wrong = [str(archive.image_path(f"nih-cxr14:{key}")) for key in "acdf"]
+    assert pipeline.retrieve_by_label(Oracle(archive, shown, wrong), archive, seed=0)["ndcg@10"][0] < 0.8
