@@ -192,3 +192,7 @@ def stated_findings(archive: Archive) -> pd.Series:
     known = set.intersection(*(set(group) for _, group in labels["finding"].groupby(labels["labeller"])))
     stated = labels[(labels["value"] == 1) & labels["finding"].isin(known)]
     return stated.groupby("study_id")["finding"].agg(frozenset)
+
+
+if __name__ == "__main__":
+    main()

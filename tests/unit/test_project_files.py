@@ -73,3 +73,10 @@ def test_the_changelog_states_the_versions_of_what_lies_on_disk() -> None:
         "archive graph": str(GRAPH_VERSION),
         "checkpoints": str(CHECKPOINT_FORMAT_VERSION),
     }
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines").glob("*.py")), ids=lambda file: file.stem)
+def test_every_pipeline_runs_when_it_is_started(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    last = text.partition('if __name__ == "__main__":\n')[2]
+    assert re.search(r"\b(main|run)\(", last)
