@@ -11,7 +11,8 @@ import pandas as pd
 from lgdea import runs
 from lgdea.config import load_config
 from lgdea.errors import UsageError
-from lgdea.pretraining.config import OBJECTIVES, PretrainConfig
+from lgdea.pretraining.config import PretrainConfig
+from lgdea.pretraining.objective_config import OBJECTIVES
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import read_pairing, write_pairing
 from lgdea.shipped import config_files, shipped

@@ -21,7 +21,7 @@ from lgdea.objectives.baselines import caption_pseudo_label, keyword_pseudo_labe
 from lgdea.objectives.contrastive import evidence_contrastive, info_nce
 from lgdea.objectives.gather import gather, world_size
 from lgdea.pretraining.batches import Batch
-from lgdea.pretraining.config import ObjectiveConfig
+from lgdea.pretraining.objective_config import ObjectiveConfig
 from lgdea.vocabulary.entailment import PRESENT
 
 

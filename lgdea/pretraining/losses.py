@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lgdea.models.heads import cosine
 from lgdea.objectives import contrastive, histograms, presence, prototypes
-from lgdea.pretraining.config import ObjectiveConfig
+from lgdea.pretraining.objective_config import ObjectiveConfig
 
 
 @dataclass

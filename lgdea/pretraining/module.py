@@ -24,7 +24,7 @@ from lgdea.objectives.prototypes import histogram_information, usage_entropy
 from lgdea.pretraining import sharding
 from lgdea.pretraining.baselines import baseline_losses
 from lgdea.pretraining.batches import Batch
-from lgdea.pretraining.config import PROPAGATED_LOSSES, PretrainConfig
+from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.losses import (
     ImageOutputs,
     PropagatedTargets,
@@ -35,6 +35,7 @@ from lgdea.pretraining.losses import (
     transport_loss,
     unlinked_losses,
 )
+from lgdea.pretraining.objective_config import PROPAGATED_LOSSES
 from lgdea.pretraining.parameter_groups import group_parameters
 from lgdea.pretraining.propagation import Propagated
 from lgdea.training.schedule import learning_rate

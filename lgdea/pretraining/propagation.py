@@ -19,7 +19,7 @@ from lgdea.graph.diffusion import confidence_weight
 from lgdea.graph.links import link_weights, propagate, propagated_histograms
 from lgdea.graph.neighbours import node_vectors
 from lgdea.manifests import check_file, read_manifest, seal
-from lgdea.pretraining.config import GraphConfig
+from lgdea.pretraining.objective_config import GraphConfig
 from lgdea.vocabulary.entailment import PRESENT, UNCERTAIN
 
 if TYPE_CHECKING:

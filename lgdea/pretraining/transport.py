@@ -31,9 +31,9 @@ from lgdea.errors import DataError
 from lgdea.graph.transport import transport_evidence
 from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.models.retrieval_head import shift_to_rates
-from lgdea.pretraining.config import TransportConfig
 from lgdea.pretraining.encode import data_of, encode_features, inference
 from lgdea.pretraining.module import Pretraining
+from lgdea.pretraining.objective_config import TransportConfig
 from lgdea.statistics.roc import auroc
 from lgdea.vocabulary.entailment import UNSPECIFIED
 

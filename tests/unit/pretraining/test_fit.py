@@ -17,11 +17,11 @@ from lgdea.config import dump_yaml
 from lgdea.errors import DataError, StoppedError, TrainingError, UsageError
 from lgdea.manifests import read_manifest, seal
 from lgdea.models.serialization import load_model
-from lgdea.pretraining import config as config_module
 from lgdea.pretraining.build import stated_findings
 from lgdea.pretraining.fit import fit
 from lgdea.pretraining.inputs import read_inputs
 from lgdea.pretraining.module import Pretraining
+from lgdea.pretraining.objective_config import OBJECTIVES as SPECS
 from lgdea.training.callbacks import list_checkpoints, newest_checkpoint
 
 
@@ -34,14 +34,14 @@ def values(run: Path, name: str) -> pd.DataFrame:
     return table[table["name"] == name]
 
 
-OBJECTIVES = sorted(config_module.OBJECTIVES)
+OBJECTIVES = sorted(SPECS)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_run_leaves_a_model_that_loads_and_all_its_records(config, tmp_path, name):
     run = tmp_path / "run"
     model = load_model(fit(config(name), run))
-    assert model.scoring == config_module.OBJECTIVES[name].scoring
+    assert model.scoring == SPECS[name].scoring
     image = np.random.default_rng(0).integers(0, 255, (40, 32)).astype(np.uint8)
     assert model.encode_image(image).shape == (1, model.embedding_dim)
     assert model.heat_map(image, "left pleural effusion").shape == (40, 32)

@@ -16,9 +16,9 @@ from lgdea import runs
 from lgdea.config import dump_yaml
 from lgdea.errors import UsageError
 from lgdea.models.serialization import load_model
-from lgdea.pretraining.config import PROPAGATED_LOSSES
 from lgdea.pretraining.fit import PretrainRun, fit
 from lgdea.pretraining.module import CHECKPOINT_FORMAT_VERSION, FORMAT, SHARDED, Pretraining
+from lgdea.pretraining.objective_config import PROPAGATED_LOSSES
 from lgdea.training.process_info import SINGLE_PROCESS, ProcessInfo
 
 STEPS = 12

@@ -8,8 +8,8 @@ from lgdea.errors import LgdeaError, UsageError
 from lgdea.graph.archive_graph import load_graph
 from lgdea.graph.hetero import to_hetero_data
 from lgdea.pretraining import propagation
-from lgdea.pretraining.config import GraphConfig
 from lgdea.pretraining.inputs import read_inputs
+from lgdea.pretraining.objective_config import GraphConfig
 from lgdea.pretraining.propagation import Nodes, evidence_targets, propagate_links, quality
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from lgdea.errors import DataError, UsageError
-from lgdea.pretraining.config import TransportConfig
 from lgdea.pretraining.corpus import group_numbers
 from lgdea.pretraining.fit import fit
 from lgdea.pretraining.inputs import read_inputs
+from lgdea.pretraining.objective_config import TransportConfig
 from lgdea.pretraining.propagation import evidence_targets
 from lgdea.pretraining.transport import find_cues, load, quality, transported_evidence
 
