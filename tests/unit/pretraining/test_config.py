@@ -24,6 +24,16 @@ def test_every_shipped_configuration_is_valid_and_tells_its_command(file):
     assert "--out " in first
 
 
+@pytest.mark.parametrize("base", ["limited-pairing", "limited-pairing-cpu", "demo-lgdea"])
+def test_transport_is_laid_over_other_configurations(base):
+    files = {file.stem: file for file in FILES}
+    alone, both = (
+        load_config(PretrainConfig, [files[name] for name in names]) for names in ([base], [base, "with-transport"])
+    )
+    assert (alone.transports, both.transports) == (False, True)
+    assert (alone.image, alone.optimizer, alone.trainer) == (both.image, both.optimizer, both.trainer)
+
+
 def test_the_demo_compares_nothing_but_objectives():
     clip, lgdea = (load_config(PretrainConfig, [f]) for f in FILES if f.stem in ("demo-clip", "demo-lgdea"))
     shared = ("seed", "image", "text", "model", "optimizer", "trainer", "validation", "checkpoint")
