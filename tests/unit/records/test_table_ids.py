@@ -27,6 +27,10 @@ def _table(folder, ids: list[str], column: str = "patient_id", name: str = "t.cs
         (["10.0", "11.00", "12"], [1, 2], ["10", "11", "12"]),
         (["007", "7", "8"], [1], ["7", "7", "8"]),
         (["0", "00", "8"], [2], ["0", "0", "8"]),
+        (["10,0", "10", "11,00"], [1, 3], ["10", "10", "11"]),
+        (["1,234", "1234", "7"], [1], ["1234", "1234", "7"]),
+        (["12.345.678", "7", "12345678"], [1], ["12345678", "7", "12345678"]),
+        (["'0042", "0042", "7"], [1, 2], ["42", "42", "7"]),
     ],
 )
 def test_ids_in_two_forms_have_to_be_decided(tmp_path, ids, bad, numbers):
@@ -39,6 +43,26 @@ def test_ids_in_two_forms_have_to_be_decided(tmp_path, ids, bad, numbers):
     found = {how: ADAPTER.build(file, tmp_path / how, ids=how).studies["patient_id"].tolist()
              for how in ("numbers", "written")}  # fmt: skip
     assert found == {"numbers": [f"t:{n}" for n in numbers], "written": [f"t:{cell}" for cell in ids]}
+
+
+def test_ids_are_read_as_they_are_seen(tmp_path):
+    ids = ["1", " 1\u00a0", "\u200b1", "１", '="1"', "\ufeff1", '="01"']
+    archive = ADAPTER.build(_table(tmp_path, ids[:-1]), tmp_path / "out")
+    assert archive.studies["patient_id"].tolist() == ["t:1"] * 6
+    with pytest.raises(DataError, match="patient_id is '01', beside '1'"):
+        ADAPTER.build(_table(tmp_path, ids), tmp_path / "out")
+
+
+@pytest.mark.parametrize("cell", ["#REF!", "#N/A", "#NAME?", "#WERT!", "########"])
+def test_an_error_of_a_spreadsheet_is_no_id(tmp_path, cell):
+    with pytest.raises(DataError, match=r"row 2: has no patient id \(patient_id is empty or an error of a spreadsheet"):
+        ADAPTER.build(_table(tmp_path, ["1", cell, "#3"]), tmp_path / "out")
+
+
+def test_a_column_named_by_a_number_can_be_said(tmp_path):
+    (tmp_path / "t.csv").write_text("0,1,2\n7,A,Clear lungs\n8,B,Effusion left\n")
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", patient=0, study=1, report=2)
+    assert archive.studies["patient_id"].tolist() == ["t:7", "t:8"]
 
 
 @pytest.mark.parametrize(

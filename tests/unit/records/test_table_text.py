@@ -81,6 +81,8 @@ def test_line_breaks_in_reports_are_no_problem(tmp_path):
         "M;Ms Smith is well\nF;Clear\nM;Clear\n",
         "2020-01-02|Ms Smith is well\n2020-01-03|Clear\n",
         "Ms Smith has a large effusion on the left and no pneumothorax|ok\nClear|ok then\n",
+        "Smith.png,No Finding\nb.png,Effusion\nc.png,Mass\n",
+        "Ms Smith;Mass;Nodule\nMr Doe;Effusion;Mass\nMs Roe;Effusion;Mass\n",
     ],
 )
 def test_a_first_row_of_data_is_refused_and_not_shown(tmp_path, content):
@@ -148,11 +150,69 @@ def test_a_byte_order_mark_says_the_encoding(tmp_path, mark, encoding, end):
     assert frame.to_dict("list") == {"Patiënt": ["1", "2"], "report": ["geen\xa0afwijking", "twee"]}
 
 
-def test_utf_16_without_a_mark_is_named(tmp_path):
-    content = "pid,report\n1,Clear\n".encode("utf-16-le")
-    with pytest.raises(DataError, match="holds NUL characters, as UTF-16 does; say --option encoding=utf-16-le"):
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_read(tmp_path, encoding):
+    content = "pid,report\n1,Ergüß\n".encode(encoding)
+    assert _read(tmp_path, content)[0].frame["report"].tolist() == ["Ergüß"]
+    assert _read(tmp_path, content, encoding=encoding)[0].frame["report"].tolist() == ["Ergüß"]
+    content = "患,報告\n1,Clear\n".encode(encoding)
+    assert _read(tmp_path, content, encoding=encoding)[0].frame["報告"].tolist() == ["Clear"]
+
+
+@pytest.mark.parametrize("rows", [1, 60_000])
+def test_nul_characters_are_refused_wherever_they_are(tmp_path, rows):
+    content = "pid,report\n" + "1,Clear in both lungs\n" * rows + "2,Cle\0ar\n"
+    with pytest.raises(DataError, match=r"holds NUL characters, as UTF-16 or a damaged file does; .*utf-16-le"):
         _read(tmp_path, content)
-    assert _read(tmp_path, content, encoding="utf-16-le")[0].frame["report"].tolist() == ["Clear"]
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Patient;;Image;Report\n", "Hospital;St. Mary;;\n", "Date;2020-01-01;Department;Radiology\n", "Report\n",
+        "Images\n\n", "Export;v1;by Dr X;PACS\n", "numer;badanie;plik;opis\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("names", ["MRN;Acc;File;Befund", "MRN;Acc;File;Report;Foo"])
+def test_the_row_with_the_most_names_is_the_header(tmp_path, above, names):
+    rows = [
+        f"{n};A{n};{n}.png;Kein Erguss, {word}." + (";x" if "Foo" in names else "")
+        for n, word in enumerate(("frei", "gut"))
+    ]
+    found, problems = _read(tmp_path, above + "\n".join([names, *rows]) + "\n")
+    assert list(found.frame) == names.split(";")
+    assert found.frame["Acc"].tolist() == ["A0", "A1"]
+    assert found.notes == ["1 rows above the header are passed over"]
+    assert not problems.found
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["kategoria;opis", "mass;nodule", "effusion;atelectasis"],
+        ["kategoria;opis", "mass;nodule", "mass;nodule"],
+        ["numer;rodzaj;plik", "CT;scan;report", "MR;scan;report"],
+    ],
+)
+def test_data_of_known_words_is_no_header(tmp_path, rows):
+    found = _read(tmp_path, "\n".join(rows) + "\n")[0]
+    assert list(found.frame) == rows[0].split(";")
+    assert len(found.frame) == 2
+    assert not found.notes
+
+
+def test_rows_that_repeat_the_header_are_no_patients(tmp_path):
+    found, problems = _read(tmp_path, "MRN,Acc,Report,\n1,A,x y,\nMRN, Acc,Report,\n2,B,z\nMRN,Acc,Report\n3,C,u,\n")
+    assert found.frame.to_dict("list") == {"MRN": ["1", "2", "3"], "Acc": ["A", "B", "C"], "Report": ["x y", "z", "u"]}
+    assert found.frame.index.tolist() == [1, 3, 5]
+    assert found.notes == ["2 rows repeat the header and are passed over"]
+    assert not problems.found
+
+
+def test_the_refusal_of_a_separator_that_is_none_of_the_usual_says_the_remedy(tmp_path):
+    with pytest.raises(DataError, match=r"parts its cells, say --option separator=\.\.\."):
+        _read(tmp_path, "mrn^acc^report\n1^A^x y\n")
+    assert _read(tmp_path, "mrn^acc^report\n1^A^x y\n", separator="^")[0].frame["acc"].tolist() == ["A"]
 
 
 @pytest.mark.parametrize(

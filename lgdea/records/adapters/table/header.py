@@ -15,6 +15,8 @@ from lgdea.records.adapters.table.names import is_known
 _LONG = 8  # words beyond which a name is a sentence
 _SHOWN, _LONGEST_SHOWN = 30, 40
 MOST_COLUMNS = 10_000
+_ROWS_ABOVE = 30  # among which the header is looked for
+_LOOKED_AT = 100  # columns of a row, rows of a column
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?")
 _SENTENCE = re.compile(r"\S+\s+\S.*[.!?]")
@@ -23,20 +25,42 @@ _SENTENCE = re.compile(r"\S+\s+\S.*[.!?]")
 def find_header(records: Sequence[Sequence[str]], width: int) -> int:
     """Place of the header among the first rows: the first, unless titles or comments stand above one that has names.
 
-    A title fills fewer cells than a row. Below a full row, whose names may be unknown ones, one may be a word
-    of the data ("12, mass"), so there all must be known.
+    A title fills fewer cells than a row, or has fewer known names than the header. Below a full row, whose names may
+    be unknown ones, one may be a word of the data ("12, mass"), so there all must be known, one of them as a column's.
     """
+    named = _row_of_names(records)
+    if named is not None:
+        return named
     first = 0 if records[0][0].lstrip().startswith("# ") else sum(bool(cell.strip()) for cell in records[0])
-    for place, record in enumerate(records[:30]):
+    for place, record in enumerate(records[:_ROWS_ABOVE]):
         filled = [cell for cell in record if cell.strip()]
         if filled[0].lstrip().startswith("# ") or len(filled) < max(2, 0.6 * width):
             continue
         names = sum(_is_name(cell) for cell in filled)
         needed = 1 if place == 0 else len(filled) if first >= len(filled) else len(filled) / 2
-        if names >= needed:
+        if names >= needed and (place == 0 or first < len(filled) or any(is_known(cell) for cell in filled)):
             # A title in the first row may itself be a column's name, of a table that has one column.
             return 0 if place and any(is_known(cell) for cell in records[0]) else place
     return next((n for n, record in enumerate(records) if not record[0].lstrip().startswith("# ")), 0)
+
+
+def _row_of_names(records: Sequence[Sequence[str]]) -> int | None:
+    """The row with the most known names of columns, if they are most of its cells.
+
+    Below the first row a word that stands in another row's place too is data; a whole header may be there again.
+    """
+    best, most = None, 1
+    for place, record in enumerate(records[:_ROWS_ABOVE]):
+        filled = [(column, cell) for column, cell in enumerate(record[:_LOOKED_AT]) if cell.strip()]
+        names = [(column, cell) for column, cell in filled if is_known(cell)]
+        if len(names) <= most or len(names) * 2 < len(filled):
+            continue
+        if place == 0 and len(names) == len(record):
+            return 0
+        others = [row for row in records[1:] if row != record] if place else []
+        if not any(row[column] == cell for column, cell in names for row in others if column < len(row)):
+            best, most = place, len(names)
+    return best
 
 
 def looks_like_data(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -44,11 +68,13 @@ def looks_like_data(header: Sequence[str], rows: Sequence[Sequence[str]]) -> boo
     numbered = [[str(n) for n in range(start, start + len(header))] for start in (0, 1)]
     if list(header) in numbered:
         return False
+    rows = [row for row in rows if [cell.strip() for cell in row if cell.strip()] != [cell for cell in header if cell]]
     below = [[row[place].strip() for row in rows if place < len(row)] for place in range(len(header))]
     data = [cell for cell, cells in zip(header, below, strict=True) if cell and _is_data(cell, cells)]
     names = [cell for cell in header if cell and cell not in data and _is_name(cell)]
     long = [cell for cell in header if len(cell.split()) > _LONG]
-    return len(data) > len(names) or (bool(data or long) and not names)
+    pictures = any(cell.lower().endswith(PICTURES) for cell in header)  # no column is called a.png
+    return pictures or len(data) > len(names) or (bool(data or long) and not names)
 
 
 def _is_name(cell: str) -> bool:
@@ -63,6 +89,9 @@ def _is_data(cell: str, below: Sequence[str]) -> bool:
     filled = [value for value in below if value]
     if cell in filled:
         return True
+    if match_finding(cell) is not None and not is_known(cell) and filled:
+        # Below the name of a label column stand values, not other findings.
+        return 2 * sum(match_finding(value) is not None for value in filled[:_LOOKED_AT]) >= len(filled[:_LOOKED_AT])
     alike = sum(_shape(value) == _shape(cell) for value in filled)
     return any(c.isdigit() for c in cell) and bool(filled) and alike >= 0.8 * len(filled)
 
@@ -88,7 +117,11 @@ def unique_names(names: Sequence[str], file: Path) -> list[str]:
     count = Counter(named)
     twice = next((name for name in named if count[name] > 1), None)
     if twice is not None:
-        raise DataError(f"has two columns {shorten(twice)!r}", file=file, remedy="rename one of them")
+        raise DataError(
+            f"has two columns {shorten(twice)!r}",
+            file=file,
+            remedy="rename one of them, or say in which row the names stand, --option header=2",
+        )
     return named
 
 

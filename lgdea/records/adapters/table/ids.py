@@ -1,8 +1,9 @@
-"""Ids as programs write them: numbers that became ``10.0`` or ``1.2E+14``, zeros that are there or not."""
+"""Ids as programs write them: numbers that became ``10.0``, ``1,234`` or ``1.2E+14``, zeros that are there or not."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Literal
 
 import pandas as pd
@@ -13,7 +14,10 @@ from lgdea.records.adapters.table.problems import RowProblems, shown
 from lgdea.records.patient_key import PatientKey
 
 Field = Literal["study", "patient"]
-_WHOLE, _POINT = r"-?\d+", r"-?\d+\.0+"
+_WHOLE, _POINT = r"-?\d+", r"-?\d+(?:\.0+|,0{1,2})"
+_THOUSANDS = r"-?[1-9]\d{0,2}(?:[.,'’ ]\d{3})+"
+_FORMULA = r"=\"(.*)\""  # by which spreadsheets are told that digits are text
+_BROKEN = r"#(?:REF!|N/A|VALUE!|NAME\?|NUM!|NULL!|DIV/0!|WERT!|BEZUG!|NV|ZAHL!|VALEUR!|[#]+)"
 _ROUNDED = r"-?\d+([.,]\d+)?[eE]\+?\d+"
 
 
@@ -41,6 +45,8 @@ def read_ids(
             ids = hash_ids(ids, key, mapping)
         result = ids if place == 0 else result + "-" + ids
     pattern = " or not as patterns say" if field in mapping.patterns else ""
+    if missing.any() and any(cells.plain(column, field)[missing].str.fullmatch(_BROKEN).any() for column in columns):
+        pattern += " or an error of a spreadsheet"
     problems.add(
         f"no-{field}-id",
         cells.file,
@@ -71,20 +77,21 @@ def _column(
     fine = pd.Series(False, index=ids.index)
     if mapping.ids == "written":
         return ids, fine
+    ids = ids.map({written: _clean(written) for written in ids.unique()}).astype("str")
     distinct = ids.drop_duplicates()
     distinct = distinct[distinct != ""]
     point = distinct[distinct.str.fullmatch(_POINT)]
     if len(point) and (len(point) == len(distinct) or mapping.ids == "numbers"):
         # A column of floats, as pandas writes whole numbers beside an empty cell.
-        ids = ids.str.replace(rf"^({_WHOLE})\.0+$", r"\1", regex=True)
+        ids = ids.where(~ids.str.fullmatch(_POINT), ids.str.replace(r"[.,]0+$", "", regex=True))
     elif len(point) and distinct.str.fullmatch(_WHOLE).any():
         _note(
             ids.str.fullmatch(_POINT), ids, column, cells, problems, field,
             f"and whole numbers such as {shown(distinct[distinct.str.fullmatch(_WHOLE)].iloc[0])} stand beside it",
         )  # fmt: skip
     if mapping.ids == "numbers":
-        return ids.str.replace(r"^(-?)0+(?=\d+$)", r"\1", regex=True), fine
-    _note_padding(ids, distinct, column, cells, problems, field)
+        return ids.map({written: _number(written) for written in ids.unique()}).astype("str"), fine
+    _note_alike(ids, distinct, column, cells, problems, field)
     rounded = ids.str.fullmatch(_ROUNDED)
     first = shown(ids[rounded].iloc[0]) if rounded.any() else ""
     problems.add(
@@ -97,17 +104,36 @@ def _column(
     return ids, rounded
 
 
-def _note_padding(
+def _clean(written: str) -> str:
+    """An id without what no reader sees: marks of no width, other forms of digits, a formula around it.
+
+    A spreadsheet's error in its place is no id.
+    """
+    shown_alike = "".join(c for c in unicodedata.normalize("NFKC", written) if unicodedata.category(c) != "Cf")
+    formula = re.fullmatch(_FORMULA, shown_alike.strip())
+    id_ = (formula[1] if formula else shown_alike).strip()
+    return "" if re.fullmatch(_BROKEN, id_, re.IGNORECASE) else id_
+
+
+def _number(written: str) -> str:
+    """The whole number that an id is, whichever way it is written; another id as it is."""
+    bare = written.removeprefix("'")
+    bare = re.sub(r"[.,'’ ]", "", bare) if re.fullmatch(_THOUSANDS, bare) else bare
+    return re.sub(r"^(-?)0+(?=\d)", r"\1", bare) if re.fullmatch(_WHOLE, bare) else written
+
+
+def _note_alike(
     ids: pd.Series, distinct: pd.Series, column: str, cells: Cells, problems: RowProblems, field: Field
 ) -> None:
-    """Note ids that differ by leading zeros alone."""
-    numbers = distinct[distinct.str.fullmatch(_WHOLE)]
-    bare = numbers.str.replace(r"^(-?)0+(?=\d)", r"\1", regex=True)
-    alike = numbers[bare.duplicated(keep=False).to_numpy()]
-    padded = alike[[re.match(r"-?0\d", number) is not None for number in alike]]
-    if len(padded):
-        other = next(n for n in alike if n != padded.iloc[0] and n.lstrip("-0") == padded.iloc[0].lstrip("-0"))
-        _note(ids.isin(set(padded)), ids, column, cells, problems, field, f"beside {shown(other)}")
+    """Note ids that are one number, written in several ways: with zeros in front, an apostrophe, or in thousands."""
+    numbers = distinct.map(_number)
+    alike = numbers.duplicated(keep=False)
+    odd = distinct[alike & ~distinct.str.fullmatch(r"-?(?:0|[1-9]\d*)")]
+    if len(odd):
+        others = distinct[(numbers == numbers.loc[odd.index[0]]) & (distinct != odd.iloc[0])]
+        plain = others[others == numbers.loc[odd.index[0]]]
+        other = (plain if len(plain) else others).iloc[0]
+        _note(ids.isin(set(odd)), ids, column, cells, problems, field, f"beside {shown(other)}")
 
 
 def _note(

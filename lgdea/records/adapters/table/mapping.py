@@ -63,7 +63,9 @@ def _as_words(value: Any) -> Any:
 
 
 def _as_list(value: Any) -> Any:
-    return [_as_text(item) for item in value] if isinstance(value, list) else [_as_text(value)] if value else value
+    return (
+        [_as_text(item) for item in value] if isinstance(value, list) else value if value is None else [_as_text(value)]
+    )
 
 
 Column = Annotated[str, BeforeValidator(_as_text)]
@@ -185,8 +187,9 @@ class TableMapping(Config):
     any_ending: bool = False
     """If true, an image whose file is missing may have another ending: ``a.dcm`` in the table, ``a.png`` on disk."""
     ids: Literal["written", "numbers"] | None = None
-    """``numbers`` makes ``10.0`` and ``0010`` the id ``10``, ``written`` keeps ids apart that are written differently;
-    by default such ids, and those that a spreadsheet has rounded (``1.2E+14``), are a problem."""
+    """``numbers`` makes ``10.0``, ``10,0`` and ``0010`` the id ``10``, and ``1,234`` the id ``1234``; ``written`` keeps
+    ids apart that are written differently; by default such ids, and those that a spreadsheet has rounded
+    (``1.2E+14``), are a problem."""
     report: Column | None = None
     """Column of the text."""
     report_file: Column | None = None

@@ -122,6 +122,5 @@ def _read_one(file: Path, problems: RowProblems, form: TextFormat) -> SourceTabl
         frame, other = read_parquet(file)
         notes = [f"the column {name!r} holds {what} and is not read" for name, what in other.items()]
         return SourceTable(file, frame, other, notes)
-    frame, layout = read_text(file, form, problems)
-    notes = [f"{layout.titles:,} rows above the header are passed over"] if layout.titles else []
+    frame, notes = read_text(file, form, problems)
     return SourceTable(file, frame, {}, notes)

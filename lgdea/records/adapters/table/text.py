@@ -9,7 +9,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -65,23 +65,18 @@ class Layout:
     titles: int
 
 
-def read_text(file: Path, form: TextFormat, problems: RowProblems) -> tuple[pd.DataFrame, Layout]:
-    """The table's cells, and how it is laid out; a row with too few or too many cells is a problem, not padded.
+def read_text(file: Path, form: TextFormat, problems: RowProblems) -> tuple[pd.DataFrame, list[str]]:
+    """The table's cells, and notes on how it was read; a row with too few or too many cells is a problem, not padded.
 
     Raises:
         DataError: It is empty, of another encoding, its first row is no header, or a quotation mark is not closed.
     """
     try:
         with _open(file, form.encoding) as stream:
-            head = stream.read(_HEAD)
-        if "\0" in head:
-            raise DataError(
-                "holds NUL characters, as UTF-16 does",
-                file=file,
-                remedy="say --option encoding=utf-16-le, or utf-16-be",
-            )
+            head = "".join(_refuse_nul([stream.read(_HEAD)], file))
         layout = _find_layout(head, form, file)
-        return _read_rows(file, form, layout, problems), layout
+        notes = [f"{layout.titles:,} rows above the header are passed over"] if layout.titles else []
+        return _read_rows(file, form, layout, problems, notes), notes
     except (UnicodeError, LookupError, OSError, EOFError, zlib.error) as error:
         raise _damaged(file, form.encoding, error) from None
 
@@ -91,7 +86,9 @@ def _open(file: Path, encoding: str) -> IO[str]:
     packed = require_file(file, what="table").name.lower().endswith(".gz")
     with gzip.open(file) if packed else file.open("rb") as stream:
         first = stream.read(4)
-    encoding = next((name for mark, name in _BOMS if first.startswith(mark)), skip_bom(encoding))
+    nul = [place for place, byte in enumerate(first) if not byte]
+    unmarked = "utf-16-be" if nul == [0, 2] else "utf-16-le" if nul == [1, 3] else None
+    encoding = next((name for mark, name in _BOMS if first.startswith(mark)), unmarked or skip_bom(encoding))
     codecs.lookup(encoding)
     return io.TextIOWrapper(gzip.open(file) if packed else file.open("rb"), encoding=encoding, newline="")  # type: ignore[arg-type]
 
@@ -136,10 +133,12 @@ def _find_layout(head: str, form: TextFormat, file: Path) -> Layout:
         return Layout(separator, names, 0, mark is not None, 0)
     header, rows = [name.strip() for name in records[place]], records[place + 1 :]
     if form.header is None and looks_like_data(header, rows):
+        marks = ", ".join(map(repr, SEPARATORS))
+        other = f"; where none of {marks} parts its cells, say --option separator=..." if len(header) == 1 else ""
         raise DataError(
             "its first row looks like data, not like the names of columns", file=file,
             remedy="put a row of names above it, or say --option header=none, which names the columns column1, column2 "
-            "...; --option header=1 takes it for names all the same",
+            "...; --option header=1 takes it for names all the same, header=2 the row below" + other,
         )  # fmt: skip
     return Layout(separator, unique_names(_named_cells(header, rows), file), place + 1, mark is not None, place)
 
@@ -169,17 +168,21 @@ def _named_cells(header: list[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return header[: max(width, below + 1)]
 
 
-def _read_rows(file: Path, form: TextFormat, layout: Layout, problems: RowProblems) -> pd.DataFrame:
-    """All rows below the header."""
+def _read_rows(file: Path, form: TextFormat, layout: Layout, problems: RowProblems, notes: list[str]) -> pd.DataFrame:
+    """All rows below the header but those that repeat it, as where exports were put together."""
     width = len(layout.names)
     chunks: list[pa.Table] = []
     kept: list[list[str]] = []
     numbers: list[int] = []
     ragged: list[tuple[int, int]] = []
     broken: list[int] = []  # rows with line breaks in a cell
+    again = 0
     for number, cells, lines in _numbered(file, form, layout):
         # Separators at the end of a row are no cells.
         row = cells if any(cell.strip() for cell in cells[width:]) else cells[:width]
+        if row and row[0].strip() == layout.names[0] and [cell.strip() for cell in row] == layout.names:
+            again += 1
+            continue
         if len(row) != width:
             ragged.append((number, len(row)))
             continue
@@ -191,6 +194,8 @@ def _read_rows(file: Path, form: TextFormat, layout: Layout, problems: RowProble
             chunks.append(_as_columns(kept, layout.names))
             kept = []
     chunks.append(_as_columns(kept, layout.names))
+    if again:
+        notes.append(f"{again:,} rows repeat the header and are passed over")
     if ragged:
         problems.add(
             "ragged-row", file, [number for number, _ in ragged],
@@ -234,7 +239,7 @@ def _numbered(file: Path, form: TextFormat, layout: Layout) -> Iterator[tuple[in
         if layout.sep_line:
             stream.readline()
             first = 2
-        reader = _records(stream, layout.separator, form, strict=True)
+        reader = _records(_refuse_nul(stream, file), layout.separator, form, strict=True)
         start = 0
         try:
             for row in reader:
@@ -277,6 +282,16 @@ class _long_cells:  # noqa: N801 - a context manager, used as a function
 def _as_columns(rows: list[list[str]], names: list[str]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return pa.table([pa.array(column, pa.large_string()) for column in columns], names)
+
+
+def _refuse_nul(lines: Iterable[str], file: Path) -> Iterator[str]:
+    for line in lines:
+        if "\0" in line:
+            raise DataError(
+                "holds NUL characters, as UTF-16 or a damaged file does", file=file,
+                remedy="say --option encoding=utf-16-le, or utf-16-be, or export it again",
+            )  # fmt: skip
+        yield line
 
 
 def _damaged(file: Path, encoding: str, error: BaseException) -> DataError:
