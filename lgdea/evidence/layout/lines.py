@@ -17,7 +17,8 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 _LINE_END = re.compile(r"\n\s*")
 _MARKED = re.compile(
     rf"(?:[-*\u2013\u2014+{BULLETS}\u00b7](?=\s?[\w(\[?])|\(?\d{{1,2}}[.)](?:\s|[A-Za-z(])|\d{{1,2}}\s?[-:]\s"
-    r"|\(?(?:[a-h]|i{1,3}|iv|v)\)\s|[a-hA-H]\.\s+[A-Z]|o\s+[A-Z]|>\s|\[[ xX]?\]|[\u2610-\u2612\u2713-\u2718]"
+    r"|\(?(?:[a-h]|i{1,3}|iv|v)\)\s|[a-hA-H]\.\s+[A-Z]|o\s+[A-Z]|>\s"
+    r"|\[[ _xX\u2713\u2714+]?\]|\([ _xX]\)|[\u2610-\u2612\u2713-\u2718]"
     r"|[-=_*~#]{3,})"
 )
 _LABELLED = re.compile(r"(?:[A-Z][\w ,/&()'-]{1,50}|[a-z][a-z]+(?:[ _][a-z]+)?)(?<!\d):(?!\d)")

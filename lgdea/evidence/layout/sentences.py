@@ -46,12 +46,13 @@ _GAP = re.compile(
     r"|(?P<column>[ ]{2,}(?=[A-Z])|[ ]*\t[ \t]*(?=[A-Za-z])|(?<!\|)[ \t]*\|[ \t|]*(?=[A-Za-z])))"
 )
 _NEGATED = re.compile(r"(?:there (?:is|are) )?(?:no|nil|without|neither|absence|negative)\b", re.IGNORECASE)
+_PLACE = r"[rl][ulm][lz]|(?:upper|lower|mid|middle)(?: (?:lobes?|zones?))?|bas(?:e|es|al|ilar)|ap(?:ex|ical)|lingula"
 _ATTRIBUTE = re.compile(
     r"(?:(?:and|or|is|are|now|slightly|mildly|moderately|markedly|new|old|stable|unchanged|small|large|mild|moderate|severe"
     r"|minimal|tiny|none|no|nil|yes|clear|normal|improved|improving|worse|worsened|worsening|increased|decreased"
     r"|resolved|chronic|acute|left|right|bilateral|present|absent|negative|positive|seen|noted|likely|possible|probable|above"
     r"|below|see|as|before|described|evidence|signs?|change|longer|today|previously|unlikely|not|intact"
-    r"|unremarkable)\b[ ,]*)+"
+    rf"|unremarkable|{_PLACE})\b[ ,]*)+"
     r"[.!]?\s*\Z",
     re.IGNORECASE,
 )
@@ -75,9 +76,11 @@ _FIRST_ITEM = re.compile(
 )
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
 _LETTERS = "abcdefgh"
-_BOX = re.compile(r"\[[ xX]?\]|[\u2610-\u2612\u2713-\u2718]")
+_BOX = re.compile(r"\[[ _xX\u2713\u2714+]?\]|[\u2610-\u2612\u2713-\u2718]")
+_LEADING_BOX = re.compile(r"\([ _xX]\)")
 _QUALIFIES = re.compile(
-    r"(?:[ \t,]*\b(?:left|right|bilateral|both|small|mild|moderate|large|new|old|sides?)\b)+", re.IGNORECASE
+    rf"(?:[ \t,:(-]*\b(?:left|right|lt|rt|l|r|bilateral|both|{_PLACE}|small|mild|moderate|large|new|old|sides?)\b\)?)+",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_]")
 _LIST_MARK = re.compile(
@@ -212,7 +215,7 @@ def _item_cuts(plain: str, begin: int, stop: int) -> list[int]:
                 continue
             kind, expected = item[0], expected + 1
         cuts.append(match.start())
-    boxes = list(_BOX.finditer(plain, begin, stop))
+    boxes = list((_LEADING_BOX if _LEADING_BOX.match(plain, begin) else _BOX).finditer(plain, begin, stop))
     if len(boxes) > 1:
         leading = not plain[begin : boxes[0].start()].strip(" \t-*")
         cuts += [box.start() if leading else _after_box(plain, box.end(), stop) for box in boxes]

@@ -89,11 +89,15 @@ def split_clauses(
     A semicolon, "there is" or a word like "but" always starts a clause. A comma, "and" or "with" does when what
     follows stands on its own: it has a verb or a predicate, or after a negation praises, grades or places a new finding
     or names one that nobody lists among the denied ("no effusion, stable cardiomegaly", "no effusion, COPD").
-    "No effusion and pneumothorax is seen" stays whole.
+    "No effusion and pneumothorax is seen" stays whole. Where each has its own "no", what has none is there ("no
+    effusion / no mass / cardiomegaly").
     """
     starts = {hit.i for hit in hits}
     ends = [0]
     joints = [k for k, word in enumerate(words) if word in _JOINTS and k not in starts]
+    if "/" in words:
+        slashes = [k for k, word in enumerate(words) if word == "/" and _stands_apart(tokens, k)]
+        joints = sorted([*joints, *slashes])
     hard = {hit.i for hit in hits if "breaks" in hit.tags and not _is_hedged_cause(tokens, hits, hit)}
     if ";" in words or "there" in words:
         hard |= {k for k, word in enumerate(words) if word == ";" or (word == "there" and _says_that(words, hits, k))}
@@ -113,6 +117,11 @@ def split_clauses(
             ends.append(k)
     ends.append(len(tokens))
     return [(a, b) for a, b in pairwise(ends) if b > a]
+
+
+def _stands_apart(tokens: Sequence[Token], k: int) -> bool:
+    """Return whether blanks stand on both sides of a token: "no effusion / no mass"."""
+    return 0 < k < len(tokens) - 1 and tokens[k - 1].end < tokens[k].start and tokens[k].end < tokens[k + 1].start
 
 
 def _says_that(words: Sequence[str], hits: Sequence[Hit], k: int) -> bool:
@@ -147,22 +156,41 @@ class _Joint:
         self.before = [hit for hit in hits if start <= hit.i < self.at]
         self.after = [hit for hit in hits if self.at < hit.i < self.end]
         self.words = words[self.at + 1 : self.end]
+        self.comma_before = "," in words[start : self.at]
         self.said = words[start : self.at]
-        self.comma = words[self.at] == "," and self.end == len(words)
+        self.mark = words[self.at]
+        self.comma = self.mark == "," and self.end == len(words)
         self.goes_on = not {"or", "nor", "/"}.isdisjoint(words[self.at + 1 : rest])
 
     def separates(self) -> bool:
         """Return whether a new clause begins here; what stands before is a statement."""
+        if self.mark == "/" or self._is_exception():
+            return self._is_exception() or self._praises() or self._is_device()
         verb = next((n for n, word in enumerate(self.words) if word in VERBS), None)
         if verb is not None:
             return self._has_own_verb(verb)
         if self.words[:2] == _KEEPING:
             return any(map(negates_ahead, self.before))
-        if any("normal" in hit.tags for hit in self.after) and any("place" in hit.tags for hit in self.after):
-            return True
-        return any(not _NAMES.isdisjoint(hit.tags) for hit in self.after) and self._is_outside()
+        return self._praises() or (any(map(_is_named, self.after)) and self._is_outside())
+
+    def _praises(self) -> bool:
+        """Return whether a structure that follows is normal."""
+        return any("normal" in hit.tags for hit in self.after) and any("place" in hit.tags for hit in self.after)
+
+    def _is_device(self) -> bool:
+        """Return whether what follows a denial is no part of a list of denied ones."""
+        return any(map(negates_ahead, self.before)) and self._stands_by_itself()
+
+    def _is_exception(self) -> bool:
+        """Return whether all that was named before has a "no" of its own, and what follows has none."""
+        if self.mark not in {",", "/"} or not any(map(_is_named, self.after)) or any(map(negates_ahead, self.after)):
+            return False
+        denials = sum(map(negates_ahead, self.before))
+        return denials > 1 and denials >= sum(map(_is_named, self.before)) and {"or", "nor"}.isdisjoint(self.words)
 
     def _has_own_verb(self, verb: int) -> bool:
+        if verb == 0 and self.comma_before and self.mark == ",":
+            return False  # "the effusion, seen in March, has cleared"
         if _joins_subjects(self.tokens, self.before, self.after, self.at, self.at + 1 + verb):
             return False
         seen = not _SEEN.isdisjoint(self.words[verb : verb + 4]) and "there" not in self.words[: verb + 1]
@@ -170,7 +198,7 @@ class _Joint:
 
     def _is_outside(self) -> bool:
         """Return whether the finding that follows is outside the scopes that were opened before."""
-        word = self.tokens[self.at].lemma
+        word = self.mark
         resolved = {hit.tags.get("resolved") for hit in self.before}
         if word != "and" and "backward" in resolved:
             return True
@@ -241,6 +269,10 @@ def _joins_subjects(tokens: Sequence[Token], before: list[Hit], after: list[Hit]
         return False
     named = [hit for hit in after if hit.i < verb]
     return any("finding" in hit.tags for hit in named) and "finding" in before[-1].tags
+
+
+def _is_named(hit: Hit) -> bool:
+    return not _NAMES.isdisjoint(hit.tags)
 
 
 def _is_statement(hit: Hit) -> bool:

@@ -124,8 +124,8 @@ def merge_hits(hits: Sequence[Hit], cues: Sequence[Hit]) -> list[Hit]:
 
 
 def _kept(hit: Hit, cue: Hit) -> dict[str, str]:
-    """What a word still is inside a cue: "adjacent to" a preposition, and "clear of" praises what it negates."""
+    """What a word still is inside a cue: "adjacent to" a preposition, "clear of" praises, "not increased" denies."""
     kept = {key: hit.tags[key] for key in ("prepositions",) if key in hit.tags}
-    if hit[:2] == cue[:2] and "normal" in hit.tags:
-        kept["normal"] = hit.tags["normal"]
+    if hit[:2] == cue[:2]:
+        kept.update({key: hit.tags[key] for key in ("normal", "denial") if key in hit.tags})
     return kept

@@ -50,6 +50,7 @@ class Lexicon:
     findings: dict[tuple[str, ...], dict[str, str]]
     pairs: frozenset[str]
     standing: frozenset[str]
+    devices: frozenset[str]
     sideless: frozenset[str]
     operations: frozenset[str]
     explained: dict[str, frozenset[str]]
@@ -146,6 +147,7 @@ def _build_lexicon(vocabulary: Vocabulary) -> Lexicon:
         findings={key: tags for key, tags in entries.items() if "finding" in tags},
         pairs=frozenset(a.id for a in vocabulary.anatomy.values() if a.paired),
         standing=frozenset(terms["standing"]) | devices,
+        devices=frozenset(devices),
         sideless=frozenset(terms["sideless"]),
         operations=frozenset(terms["operations"]),
         explained={name: frozenset(found) for name, found in terms["explained"].items()},

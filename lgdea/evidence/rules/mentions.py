@@ -193,12 +193,15 @@ class Clause:
 
     def _side_before(self, hit: Hit) -> str | None:
         """The side of "left clear" in "CP angles: right blunted, left clear"."""
-        before = next((other.tags for other in self.hits if other.j == hit.i), {})
+        at = hit.i - 1 if self.words[hit.i - 1 : hit.i] == [":"] else hit.i
+        before = next((other.tags for other in self.hits if other.j == at), {})
         return None if "place" in before else before.get("laterality")
 
     def _deny_side(self, hit: Hit, side: str, table: dict[str, str]) -> list[Mention]:
-        """The denial at one side of the structure that was named before."""
+        """The denial at one side of the structure that was named before, in the clause or by the heading."""
         place = next((place for place in reversed(self.place_hits) if place.j < hit.i), None)
+        if place is None and self.around is not None:
+            place = Hit(hit.i, hit.j, {"place": self.around})
         finding = None if place is None else self.lexicon.finding_at(table, place.tags["place"])
         if place is None or finding is None:
             return []
@@ -209,6 +212,8 @@ class Clause:
     def _is_turned(self, normal: Hit) -> bool:
         """Return whether the words before say the contrary: "not entirely clear", "the previously clear base"."""
         k = normal.i - 1
+        if "change" in normal.tags and self.words[k] in {"has", "have"}:
+            return True  # "the heart has not increased in size"
         while k >= max(self.context.start, normal.i - _REACH):
             if self.words[k] in _TURNS:
                 return True

@@ -22,6 +22,7 @@ from lgdea.evidence.rules.organs import settle_organs
 from lgdea.evidence.rules.scopes import AssertionDecision, decide_assertions
 from lgdea.evidence.rules.shared_nouns import complete_shared_nouns
 from lgdea.evidence.rules.sharing import refers_back, share_explained
+from lgdea.evidence.rules.sided_values import read_sided_values
 from lgdea.evidence.rules.study_context import NO_CONTEXT, SideLabel, StudyContext, find_contexts, find_side_labels
 from lgdea.evidence.rules.tokens import Token, tokenise
 from lgdea.evidence.rules.two_predicates import split_predicates
@@ -159,10 +160,11 @@ def _read_sentence(vocabulary: Vocabulary, sentence: str, study: StudyContext) -
     raw = [sentence[t.start : t.end] for t in tokens]
     clauses = [Clause(context, study.structure) for context in read_clauses(tokens, raw, hits, lexicon)]
     if study.structure is None and len(clauses) > 1:
-        study = study._replace(structure=_only_organ(hits))
+        study = study._replace(structure=_only_organ(clauses))
     read = [(clause, settle_organs(clause.mentions(), clause.context, study)) for clause in clauses]
     share_explained(tokens, hits, [mention for _, mentions in read for mention in mentions], lexicon)
     items: list[RuleMatch] = []
+    names_both_sides = {"left", "right"} <= {token.lemma for token in tokens}
     for clause, mentions in read:
         for mention, decision in zip(mentions, decide_assertions(clause.context, mentions), strict=True):
             if study.side is not None and mention.laterality == "unspecified" and clause.may_have_side(mention):
@@ -170,16 +172,28 @@ def _read_sentence(vocabulary: Vocabulary, sentence: str, study: StudyContext) -
             if decision.assertion is None:
                 continue
             made = _make_matches(sentence, tokens, clause, mention, decision)
+            if names_both_sides and not mention.normal:
+                made = _answer_each_side(made, tokens, hits, mention)
             if decision.change != "unspecified":
                 made = _tell_both(made, tokens, hits, mention)
             items.extend(made)
     return tuple(_without_repeats(items))
 
 
-def _only_organ(hits: Sequence[Hit]) -> str | None:
-    """The structure outside the chest that a sentence speaks of, where it names none of the chest."""
-    places = {hit.tags["place"] for hit in hits if "place" in hit.tags}
-    elsewhere = bool(places) and all(map(load_lexicon().is_elsewhere, places))
+def _only_organ(clauses: Sequence[Clause]) -> str | None:
+    """The structure outside the chest that a sentence speaks of, where it names none of the chest.
+
+    Where the tip of a tube lies tells nothing of the rest of the sentence.
+    """
+    lexicon = load_lexicon()
+    devices = lexicon.devices
+    places = {
+        hit.tags["place"]
+        for clause in clauses
+        if not any(hit.tags.get("finding") in devices for hit in clause.hits)
+        for hit in clause.place_hits
+    }
+    elsewhere = bool(places) and all(map(lexicon.is_elsewhere, places))
     return min(places) if elsewhere else None
 
 
@@ -203,6 +217,27 @@ def _tell_both(
             )
         )
     return result
+
+
+def _answer_each_side(
+    made: list[RuleMatch], tokens: Sequence[Token], hits: Sequence[Hit], mention: Mention
+) -> list[RuleMatch]:
+    """What is said of a finding on each side, where each has an answer of its own."""
+    ahead = {tokens[k].lemma for k in mention.used if k < mention.i} & {"left", "right"}
+    values = read_sided_values(tokens, hits, (mention.i, mention.j), ahead.pop() if len(ahead) == 1 else "unspecified")
+    if not values:
+        return made
+    return [
+        made[0]._replace(
+            end=max(tokens[value.end - 1].end, tokens[mention.j - 1].end),
+            assertion=value.assertion or made[0].assertion,
+            laterality=value.side,
+            severity=value.severity if value.assertion is not None else made[0].severity,
+            change=value.change if value.assertion is not None else made[0].change,
+            refers_to_prior=made[0].refers_to_prior or value.change not in {"unspecified", "new"},
+        )
+        for value in values
+    ]
 
 
 def _make_matches(

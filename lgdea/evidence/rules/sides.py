@@ -184,7 +184,7 @@ class Sides:
     def _opens_clause(self, i: int, j: int) -> bool:
         """Return whether a side is the theme of its clause: "on the left, there is ...", "the left lung shows ..."."""
         start = self.clause.start
-        while start < i and self.words[start] in _THEMES | {"the", ",", "and"}:
+        while start < i and self.words[start] in _THEMES | {"the", ",", ";", "and"}:
             start += 1
         if start < i or j >= self.clause.end:
             return False

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lgdea.evidence.rules.lexicon import Lexicon
 from lgdea.evidence.rules.organ_tables import load_organs
-from lgdea.evidence.rules.tokens import tokenise
+from lgdea.evidence.rules.tokens import lemmas, tokenise
 
 _LINE = re.compile(r"(?:\A|[.;\n])[ \t]*(?P<label>[A-Za-z][A-Za-z ,/&()-]{1,70})(?=(?P<end>[:.\n]|\Z))")
 _NO_TITLE = frozenset({
@@ -40,7 +40,7 @@ _DRAINED = re.compile(
 # An end behind a last letter of a side's label; that it begins with one of two characters makes it fast to find.
 _LABEL_END = re.compile(r":(?<=[tlredgyxs \t]:)[ \t]*+\n?|\n(?<=[tlredgyxs \t]\n)", re.IGNORECASE)
 _SIDE_LABEL = re.compile(
-    r"(?:\A|[.;\n])[ \t]*+(?:\d[\d.)]{0,4}[ \t]++)?(?P<side>left|right|lt|rt|l|r)\.?"
+    r"(?:\A|[.;\n])[ \t]*+(?P<number>\d[\d.)]{0,4}[ \t]++)?(?P<side>left|right|lt|rt|l|r)\.?"
     r"(?:[ ](?P<part>side|sided|lung|breast|kidney|hemithorax|chest|ovary|testis|lobe|lung field))?"
     r"[ \t]{0,9}\Z",
     re.IGNORECASE,
@@ -48,6 +48,12 @@ _SIDE_LABEL = re.compile(
 _LONGEST_SIDE = 32  # characters of a label
 _LONGEST_PART = 2000  # characters that a side alone on its line holds for
 _NEXT_PART = re.compile(r"\n[ \t]*+\n|\n[ \t]*+[A-Z][A-Z ]{3,40}(?:\n|\Z)")
+
+
+_NAME_LINE = re.compile(
+    r"(?:\A|(?<=\n))[ \t]*(?:\d[\d.)]{0,4}[ \t]+)?(?P<name>[A-Za-z][A-Za-z ,/&-]{2,40}?)[ \t]*:?[ \t]*\n"
+)
+_FARTHEST_HEADING = 400  # characters before a side's label
 
 
 class StudyContext(NamedTuple):
@@ -60,7 +66,7 @@ class StudyContext(NamedTuple):
 
 
 class SideLabel(NamedTuple):
-    """Text that a label says to be of one side, half-open, and the structure outside the chest that it names."""
+    """Text that a label says to be of one side, half-open, and the structure that it or the heading above names."""
 
     start: int
     end: int
@@ -110,16 +116,24 @@ def find_side_labels(text: str, lexicon: Lexicon) -> list[SideLabel]:
         match = _SIDE_LABEL.search(text[begin : label.start()])
         if match is None or (match.start() == 0 < begin and match[0][0] not in ".;\n"):
             continue
-        start, alone = begin + match.start("side"), label[0].endswith("\n")
+        start, alone = begin + match.start("number" if match["number"] else "side"), label[0].endswith("\n")
         if found and found[-1].end > start:
             found[-1] = found[-1]._replace(end=start)
         stop = _NEXT_PART.search(text, label.end() - 1, start + _LONGEST_PART) if alone else None
         end = text.find("\n", label.end()) if not alone else stop.start() if stop else start + _LONGEST_PART
         side = "left" if match["side"][0] in "lL" else "right"
         structure = lexicon.places.get((match["part"].lower(),)) if match["part"] else None
-        elsewhere = structure if structure and lexicon.is_elsewhere(structure) else None
-        found.append(SideLabel(start, len(text) if end < 0 else end, side, elsewhere))
+        if structure is None or not lexicon.is_elsewhere(structure):
+            structure = _organ_above(text, start, lexicon)
+        found.append(SideLabel(start, len(text) if end < 0 else end, side, structure))
     return found
+
+
+def _organ_above(text: str, at: int, lexicon: Lexicon) -> str | None:
+    """The structure whose name is the last heading alone on its line before a side's label: "2. PLEURA", "Hila:"."""
+    headings = [lemmas(line["name"]) for line in _NAME_LINE.finditer(text, max(0, at - _FARTHEST_HEADING), at)]
+    names = [name for name in headings if name not in {("left",), ("right",)}]
+    return lexicon.places.get(names[-1]) if names else None
 
 
 @lru_cache(maxsize=16384)

@@ -35,7 +35,7 @@ _RIB_NUMBERS = re.compile(
     re.IGNORECASE,
 )
 _SIDE_LETTER = re.compile(
-    r"[LR]\s?[<>]|[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?i:st|nd|rd|th)\b)"
+    r"[LR]\s?(?:[<>+:=]|[-−–](?=\s*(?:[,;.)]|$)))|[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?i:st|nd|rd|th)\b)"
 )  # "L base", not "L spine"
 _SIDE_BESIDE = re.compile(r"(?:[<>]\s?|\bon\s|\bon the\s)$")  # "R > L", "on L"
 # "#" is a fracture where a bone is near or one is denied, not before the title of a section.
