@@ -64,6 +64,8 @@ _RTF_HIDDEN = frozenset({
     "latentstyles",
 })  # fmt: skip
 _LINE_NUMBER = re.compile(r"(?m)^[ \t]*+[\[(]?(?P<number>\d{2,4})(?:[\])][:.]?|[:.)])?[ \t]++(?=[A-Za-z])")
+_BOXES = str.maketrans("\u25a1\u25a2\u25fb\u2b1c\u25ef\u25a0\u25fc\u2b1b\u25c9\u29bf", "\u2610" * 5 + "\u2611" * 5)
+_SQUARE = re.compile("[\u25a1\u25a2\u25fb\u2b1c\u25c9\u29bf]")
 _CROSS = re.compile(r"\[[\u2717\u2718]\]|[\u2717\u2718]")
 _TICK, _EMPTY_BOX = re.compile("[\u2611\u2713\u2714]"), re.compile(r"[\[(][ _]?[\])]|[\u2610\u25a1\u25a2]")
 # A label alone on its line, its value alone on the next; and how the line of a value begins, which is found faster.
@@ -103,15 +105,22 @@ def _flatten_lines(plain: str) -> str:
     """Read the layout of lines and entries: their numbers, JSON, answers below their questions, columns of tables."""
     if "\n" in plain and len(numbers := list(_LINE_NUMBER.finditer(plain))) > 2 and _count_on(numbers):
         plain = _LINE_NUMBER.sub(lambda number: " " * len(number[0]), plain)
-    if "\u2717" in plain or "\u2718" in plain:
-        plain = _read_crosses(plain)
+    if not plain.isascii():
+        plain = _read_marks(plain)
     if '":' in plain or "':" in plain or '" :' in plain:
         plain = flatten_key_values(plain)
     return join_cells(join_lists(_VALUE_LINE.sub(_join_value, plain) if _VALUE_BEGIN.search(plain) else plain))
 
 
-def _read_crosses(plain: str) -> str:
-    """Make crosses boxes: empty ones, unless the report has empty boxes and no ticks besides."""
+def _read_marks(plain: str) -> str:
+    """Make the marks of forms ballot boxes: filled squares beside empty ones, and crosses.
+
+    A cross is an empty box, unless the report has empty boxes and no ticks besides.
+    """
+    if _SQUARE.search(plain) is not None:
+        plain = plain.translate(_BOXES)
+    if "\u2717" not in plain and "\u2718" not in plain:
+        return plain
     checked = _TICK.search(plain) is None and _EMPTY_BOX.search(plain) is not None
     box, alone = ("[x]", "\u2612") if checked else ("[ ]", "\u2610")
     return _CROSS.sub(lambda cross: box if len(cross[0]) > 1 else alone, plain)

@@ -63,6 +63,8 @@ _OPENS = re.compile(
     r"|cardiomegaly)\b",
     re.IGNORECASE,
 )
+_PART = re.compile(r"(?:heart|lungs|cardiac|cardiomegaly|mediastin\w+|pleura|bones)\b")
+"""Parts of the body that a piece in lower case begins with: "heart enlarged - lungs clear"."""
 _GAP_HINT = re.compile(r"[\t|\u2013-\u2015\u2212]|//|>>|[ ]\*[ ]|[ ]\.\.\.[ ]")
 _ITEM_HINT = re.compile(rf"[)\]#*\u00b7{BULLETS}\[\u2610-\u2612\u2713-\u2718\d](?:(?<!\d)|\.[ \tA-Z])")
 _PIECE_END = re.compile(r"[.;\n]|\s[-\u2013\u2014]\s")
@@ -191,7 +193,8 @@ def _parts_statements(plain: str, at: int, gap: re.Match[str], stop: int) -> boo
     if _NEGATED.match(before, begins.end() if begins else 0) or _NEGATED.match(after):
         return True
     says_more = not after.isupper() or " " not in after or _OPENS.match(after) is not None
-    return after[0].isupper() and len(before.split()) > 1 and says_more
+    begins_anew = after[0].isupper() or _PART.match(after) is not None
+    return begins_anew and len(before.split()) > 1 and says_more
 
 
 def _begins_column(gap: str, after: str) -> bool:

@@ -164,6 +164,8 @@ def _borrow(segment: _Segment, ahead: Hit | None, lemmas: Sequence[str], lexicon
     """The structure of a segment that names none or a part of one, from the next segment."""
     if ahead is None:
         return None
+    if segment.part is None and ahead.tags.get("laterality") == "bilateral":
+        return None  # "convex to the left, biapical scarring"
     if segment.part is None:
         return None if segment.side is None else Hit(ahead.i, ahead.j, {"place": lexicon.without_side(ahead)})
     k, word = segment.part

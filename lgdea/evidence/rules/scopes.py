@@ -251,7 +251,7 @@ class Scopes:
         if not any(first[1] <= other.i < last[0] for other in self.mentions):
             return False
         gap = set(self.words[first[1] : last[0]])
-        return "," in gap and "or" not in gap
+        return ":" in gap or ("," in gap and "or" not in gap)
 
     # -- backward -----------------------------------------------------------------------------------------------
 
