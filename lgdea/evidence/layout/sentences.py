@@ -26,7 +26,8 @@ _BEFORE_LOWER_CASE = re.compile(
 )
 """Abbreviations that can end a sentence too: they don't where a small letter or a number follows."""
 _VALUE = re.compile(
-    r"\s*(?:(?:no|none|nil|negative)\b[ \t]*(?:[.,;(]|$)|(?:yes|absent|present|positive)\b)",
+    r"\s*(?:(?:no|none|nil|negative)\b[ \t]*(?:[.,;(]|$)"
+    r"|(?:yes|absent|present|positive|possibl[ey]|unlikely|not (?:seen|identified|present|evident))\b)",
     re.IGNORECASE | re.MULTILINE,
 )
 """The value of an entry: "pneumothorax? no", "edema ... none"."""

@@ -88,7 +88,9 @@ class Scopes:
                 if kind in KINDS:
                     for number in self._reached(hit, kind):
                         nearest = hit.i if hit.j <= mentions[number].i else hit.j - 1
-                        self.effects[number].setdefault(kind, nearest)
+                        # Of "[ ] Heart normal" nobody says what the heart is.
+                        is_open = hit.tags[kind] == "box" and mentions[number].normal
+                        self.effects[number].setdefault("hypothetical" if is_open else kind, nearest)
 
     def labels(self) -> list[int]:
         """Return the mentions that only say what their row is about: "Fracture: no acute fracture"."""

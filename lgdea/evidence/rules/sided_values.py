@@ -49,7 +49,7 @@ def read_sided_values(
     tags = {k: hit for hit in hits for k in range(hit.i, hit.j)}
     start = subject[1]
     while start < len(tokens):
-        end = next((k for k in range(start, len(tokens)) if tokens[k].lemma in _JOINS), len(tokens))
+        end = _part_end(tokens, start)
         value = _read_part(tokens, tags, start, end)
         if value is None and (values or side not in _SIDES):
             break
@@ -60,12 +60,24 @@ def read_sided_values(
         if any(value.side == other.side for other in values):
             break
         values.append(value)
-        start = end + 1
+        start = end
         while start < len(tokens) and tokens[start].lemma in _JOINS:
             start += 1
     if len(values) < 2 or values[1].assertion is None:
         return []
     return _settle_not(values, tokens)
+
+
+def _part_end(tokens: Sequence[Token], start: int) -> int:
+    """Return where a part ends: at a comma or "and", else where the next side follows a value ("L+ R-")."""
+    sided = valued = False
+    for k in range(start, len(tokens)):
+        word = tokens[k].lemma
+        if word in _JOINS or (word in _SIDES and valued):
+            return k
+        valued = valued or (sided and word not in _FILLERS)
+        sided = sided or word in _SIDES
+    return len(tokens)
 
 
 def _settle_not(values: list[SidedValue], tokens: Sequence[Token]) -> list[SidedValue]:

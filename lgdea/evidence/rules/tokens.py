@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     r"|[Nn][Oo][Nn](?:[-‐‑–]|\s)[A-Za-z]+"
     r"|[^\W\d_]+|\d+(?:\.\d+)?|#(?!\s*\d+(?!\d|st|nd|rd|th))"
     r"|\([+✓✔]\)|\([-−–]\)|\[[ _]?\]|\[[xX✓✔+]\]|\([ _]\)|\([xX]\)|[☐□▢☒☑✓✔]"
-    r"|\([LlRr]\)|[-−–+]ve\b|±|\+\s?/\s?[-−–]|\+{1,3}(?=$|[\s,;.)])|(?<=\s)[-−–](?=[,;.)]|\s*$)"
+    r"|\([LlRr]\)|[-−–+]ve\b|±|\+\s?/\s?[-−–]|\+{1,3}(?=$|[\s,;.)])|(?<=\s)[-−–](?=[,;.)]|\s*$)|(?<=[A-Za-z])[-−–](?=[,;.)]|$|\s[LR]\s?[-+])"
     r"|\.{3,}|…|[,;:/()<>?=|]|(?<=\s)[-−–](?=\s)|[-−–]{2,}|—)"
 )
 # Words that are one token each, whatever stands around them.
@@ -35,7 +35,7 @@ _RIB_NUMBERS = re.compile(
     re.IGNORECASE,
 )
 _SIDE_LETTER = re.compile(
-    r"[LR]\s?(?:[<>+:=]|[-−–](?=\s*(?:[,;.)]|$)))|[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?i:st|nd|rd|th)\b)"
+    r"[LR]\s?(?:[<>+:=]|[-−–](?=\s*(?:[,;.)]|$|[LR]\s?[-+])))|[LR]\s(?!spine|SPINE|Spine)(?:[A-Za-z]{3}|(?:IJ|SC|CP|[UML]Z)\b|\d{1,2}(?i:st|nd|rd|th)\b)"
 )  # "L base", not "L spine"
 _SIDE_BESIDE = re.compile(r"(?:[<>]\s?|\bon\s|\bon the\s)$")  # "R > L", "on L"
 # "#" is a fracture where a bone is near or one is denied, not before the title of a section.
