@@ -37,12 +37,28 @@ def decode(dataset: FileDataset, path: Path) -> np.ndarray:
     _check_layout(dataset, keyword, path)
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         _check_length(dataset, keyword, path)
-        return _array(dataset)
+        return _lower_bits(_array(dataset), dataset, path)
     _check_end(dataset, path)
     try:
         return _array(dataset)
     except Exception:  # as many kinds as there are decoders
         raise _not_decoded(dataset, path) from None
+
+
+def _lower_bits(stored: np.ndarray, dataset: FileDataset, path: Path) -> np.ndarray:
+    """Densities that stand in the upper bits, as older devices wrote 12 bits with HighBit 15, moved down.
+
+    Many files have a wrong HighBit, so that bits are moved only where those below are all 0 and those above are not.
+    """
+    high, bits = (number(dataset, key, path) for key in ("HighBit", "BitsStored"))
+    size = 8 * stored.dtype.itemsize
+    if stored.ndim != 2 or stored.dtype.kind == "f" or high is None or bits is None or not bits <= high < size:
+        return stored
+    whole = _array(dataset, correct_unused_bits=False)
+    plain = whole.view(f"u{whole.dtype.itemsize}")
+    if (plain & (2 ** int(high + 1 - bits) - 1)).any() or (plain < 2**bits).all():
+        return stored
+    return np.asarray((whole << int(size - 1 - high)) >> int(size - bits))
 
 
 def find_padding(stored: np.ndarray, dataset: FileDataset, path: Path) -> np.ndarray:

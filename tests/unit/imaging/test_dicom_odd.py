@@ -80,6 +80,20 @@ def test_padding_beside_the_stored_bits_is_no_density(write_dicom):
     assert np.allclose(read_image(path).pixels, [[0, 1000 / 1904], [1, 0]], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("bits", "high", "low"), [(12, 15, 0), (10, 15, 0), (12, 14, 0), (10, 11, 0), (12, 15, -2048), (10, 13, -512)]
+)
+def test_densities_in_the_upper_bits(write_dicom, bits, high, low):
+    values = np.array([[0, 100, 200], [300, 400, 2**bits - 1]]) + low
+    moved = ((values << (high + 1 - bits)) & 0xFFFF).astype("<u2")
+    header = {"BitsStored": bits, "HighBit": high, "PixelRepresentation": int(low < 0), "PixelData": moved.tobytes()}
+    expected = (values - low) / (2**bits - 1)
+    assert np.allclose(read_image(write_dicom(moved, **header)).pixels, expected, atol=1e-6)
+    # A wrong HighBit over densities that stand where they always do.
+    header["PixelData"] = (values & (2**bits - 1)).astype("<u2").tobytes()
+    assert np.allclose(read_image(write_dicom(moved, **header)).pixels, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("limit", [("SS", -1995), ("US", 63541)])
 def test_a_range_of_padding_is_read_as_its_value(write_dicom, limit):
     path = signed(write_dicom, [[-2000, -1997, -1995], [-1000, 0, 1000]])

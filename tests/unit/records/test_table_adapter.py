@@ -283,7 +283,7 @@ def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path):
         ("t.csv", b"path,report,path\n", "has two columns 'path'"),
         ("t.parquet", b"PAR1", "t.parquet: cannot be read"),
         ("t.xlsx", b"PK", "is a spreadsheet; save it as CSV"),
-        ("t.json", b"{}", "is no table; known endings"),
+        ("t.json", b"{}", "is no table; write it as CSV or Parquet; known endings"),
     ],
 )
 def test_a_file_that_cannot_be_read(tmp_path, name, content, message):

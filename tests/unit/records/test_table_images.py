@@ -210,3 +210,21 @@ def test_searching_counts_what_was_found_by_its_end(tmp_path):
     assert finder.by_name == 0
     assert finder.find("/x/a/b.png").paths == ("a/b.png",)
     assert finder.by_name == 1
+
+
+@pytest.mark.parametrize("nothing", ["", "NA", "-", "null"])
+def test_a_second_image_column_may_have_cells_that_say_nothing(tmp_path, nothing):
+    _pictures(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "t.csv").write_text(f"mrn;acc;pa_file;lat_file\n1;A;a.png;b.png\n2;B;c.png;{nothing}\n")
+    images = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out").images
+    assert images[["path", "view"]].to_numpy().tolist() == [["a.png", "PA"], ["b.png", "lateral"], ["c.png", "PA"]]
+
+
+def test_a_column_of_text_files_is_that_of_the_reports_whatever_its_name(tmp_path):
+    _pictures(tmp_path, "a.png", "b.png")
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.txt").write_text(f"Report {name}.")
+    (tmp_path / "t.csv").write_text("mrn;acc;file;image_path\n1;A;1.txt;a.png\n2;B;2.txt;b.png\n")
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out")
+    assert archive.reports["text"].tolist() == ["Report 1.", "Report 2."]
+    assert archive.images["path"].tolist() == ["a.png", "b.png"]

@@ -247,3 +247,17 @@ def test_lists_as_labels(tmp_path, cell):
 
 def test_words_of_labels():
     assert [label_word(cell) for cell in ("1,00", "-1.0", "0", "0.5", "Nein")] == ["1", "-1", "0", "0.5", "nein"]
+
+
+@pytest.mark.parametrize("names", [("Erguss (links)", "Dilatatio cordis"), ("flag_1", "Pleural Effusion (0/1)")])
+@pytest.mark.parametrize("cells", [("ja", "nein"), ("1", "0"), ("x", "-1")])
+def test_label_columns_whose_names_are_not_known_are_noted_and_can_be_said(tmp_path, names, cells):
+    rows = [f"1,A,Clear lungs,{cells[0]},{cells[1]},1", f"2,B,Left effusion,{cells[1]},{cells[0]},0"]
+    (tmp_path / "t.csv").write_text("\n".join([f"pid,sid,report,{names[0]},{names[1]},Edema", *rows]))
+    (note,) = [note for note in ADAPTER.explain(tmp_path / "t.csv").facts["notes"] if "label values" in note]
+    assert note.startswith(", ".join(names))
+    assert "labels.findings={" in note
+    findings = {names[0]: "pleural_effusion", names[1]: None}
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", **{"labels.findings": findings})
+    assert sorted(set(archive.labels["finding"])) == ["edema", "pleural_effusion"]
+    assert not [note for note in archive.info["notes"] if "label values" in note]

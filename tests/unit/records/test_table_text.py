@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import gzip
 import json
+import lzma
+import re
 
 import pytest
 
@@ -273,3 +277,71 @@ def test_a_table_with_more_columns_than_studies_ever_have_is_refused_at_once(tmp
     file.write_text(",".join(f"c{n}" for n in range(100_001)) + "\n" + ",".join("x" * 100_001) + "\n")
     with pytest.raises(DataError, match=r"wide\.csv: has 100,001 columns, more than 10,000; keep those of ids"):
         read_source(file, RowProblems())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04\x14\0\6\0", "a spreadsheet or a zip archive; save the table as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1" + bytes(600), "an Excel file; save it as CSV"),
+        (bz2.compress(b"pid,report\n1,Clear\n"), "packed by bzip2; unpack it"),
+        (lzma.compress(b"pid,report\n1,Clear\n"), "packed by xz; unpack it"),
+        (b'{"pid": 1, "report": "Clear, left"}\n{"pid": 2, "report": "a"}\n', "JSON; write it as CSV or Parquet"),
+        (b'\xef\xbb\xbf[\n  {"pid": 1}\n]', "JSON; write it as CSV or Parquet"),
+        (b"<!DOCTYPE html><table><tr><td>MRN</td></tr></table>\n", "a web page or XML; save it as CSV"),
+    ],
+)
+def test_other_files_named_csv_are_said_to_be_what_they_are(tmp_path, content, said):
+    with pytest.raises(DataError, match=f"t.csv: is no text table but {re.escape(said)}"):
+        _read(tmp_path, content)
+
+
+def test_gzip_is_known_by_its_first_bytes(tmp_path):
+    content = b"pid,report\n" + b"".join(b"%d,Clear %d\n" % (n, n * n) for n in range(3000))
+    assert len(_read(tmp_path, gzip.compress(content))[0].frame) == 3000
+    (tmp_path / "u.csv.gz").write_bytes(content)
+    assert len(read_source(tmp_path / "u.csv.gz", RowProblems()).frame) == 3000
+    with pytest.raises(DataError, match=r"t\.csv: is packed by gzip and cut short or damaged; fetch it again"):
+        _read(tmp_path, gzip.compress(content)[:-900])
+
+
+@pytest.mark.parametrize("error", ["#NAME?", "#WERT!", "########", " #N/A "])
+def test_a_spreadsheets_error_is_no_text(tmp_path, error):
+    (tmp_path / "t.csv").write_text(f"pid,sid,report\n1,A,{error}\n2,B,#1 is clear\n")
+    with pytest.raises(DataError, match=r"row 1: an error of a spreadsheet .*column formatted as text"):
+        ADAPTER.build(tmp_path / "t.csv", tmp_path / "out")
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", on_problem="leave_out")
+    assert archive.reports["text"].tolist() == ["#1 is clear"]
+
+
+def test_sections_that_hold_a_word_for_nothing_are_empty(tmp_path):
+    (tmp_path / "t.csv").write_text("pid,sid,findings,impression\n1,A,nan,Clear lungs\n2,B,None seen,<NA>\n")
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out")
+    assert archive.reports["text"].tolist() == ["IMPRESSION: Clear lungs", "FINDINGS: None seen"]
+
+
+def test_what_happened_to_texts_before_is_noted(tmp_path):
+    texts = ["x" * 32_767, "Kein Ergu\ufffd", "Herzgr\u00c3\u00b6\u00c3\u0178e", "NULL", "São João, \u00c2ngulo"]
+    rows = "".join(f"{n};S{n};{text}\n" for n, text in enumerate(texts))
+    (tmp_path / "t.csv").write_text("pid;sid;report\n" + rows)
+    notes = [note for note in ADAPTER.explain(tmp_path / "t.csv").facts["notes"] if "reports" in note]
+    assert [note.split(",")[0] for note in notes] == [
+        "1 reports have 32", "1 reports hold letters that were lost when they were decoded (U+FFFD)",
+        "1 reports hold pairs such as 'Ã¼'", "1 reports are a word for nothing",
+    ]  # fmt: skip
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out")
+    assert archive.reports["text"].tolist() == texts
+
+
+def test_prose_below_a_name_that_is_not_known_is_not_lost_in_silence(tmp_path):
+    rows = ["patient;numer;opis badania", "1;A;Bez plynu w oplucnej.", "2;B;Serce w normie, pluca czyste."]
+    (tmp_path / "t.csv").write_text("\n".join([rows[0] + ";plik", *(f"{row};{row[0]}.png" for row in rows[1:])]))
+    problems = ADAPTER.explain(tmp_path / "t.csv").facts["problems"]
+    assert "no-report-column" in [problem["kind"] for problem in problems]
+    with pytest.raises(DataError, match="opis badania holds text; say --option 'report=opis badania' when it is"):
+        ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", on_problem="leave_out")
+    archive = ADAPTER.build(tmp_path / "t.csv", tmp_path / "out", report="opis badania", on_problem="leave_out")
+    assert archive.reports["text"].tolist() == [row.split(";")[2] for row in rows[1:]]
+    explained = ADAPTER.explain(tmp_path / "t.csv", report=None).facts
+    assert "no-report-column" not in [problem["kind"] for problem in explained["problems"]]
+    assert "report: null" in explained["mapping"]

@@ -40,6 +40,10 @@ DATE_FORMATS = (
 TWO_DIGIT_YEARS = ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%y-%m-%d")
 EXCEL = "excel"
 _EXCEL_ZERO = datetime(1899, 12, 30).toordinal()
+SPREADSHEET_ERROR = re.compile(
+    r"#(?:REF!|N/A|VALUE!|NAME\?|NUM!|NULL!|DIV/0!|WERT!|BEZUG!|NV|ZAHL!|VALEUR!|NOM\?|[#]+)", re.IGNORECASE
+)
+"""What a spreadsheet writes where it has no value, or not the room to show it."""
 _AGE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([^\W\d_]+)?[.]?")
 _UNITS: Mapping[str, str] = {
     **dict.fromkeys(

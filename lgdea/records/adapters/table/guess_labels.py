@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lgdea.records.adapters.table.findings import match_finding
+from lgdea.records.adapters.table.header import list_names, shorten
 from lgdea.records.adapters.table.mapping import VALUES, BoxMapping, LabelMapping, label_word
 from lgdea.records.adapters.table.names import BOX_NAMES, LABEL_WORDS, NAMES, find_column, find_columns
 from lgdea.records.adapters.table.reading import PARQUET, TEXT
@@ -19,11 +20,14 @@ _MARKS = {"x", "✓", "✔", "✗", "☒", "☑", "+"}
 def find_labels(labels: LabelMapping | None, frame: pd.DataFrame, taken: set[str], notes: list[str]) -> dict[str, Any]:
     """Columns whose name is a finding and whose cells are label values, and a column of finding words."""
     allowed = {*VALUES, *(labels.values if labels else ()), "", "nan"}
-    columns, unread, marked = [], [], []
+    columns, unread, marked, unnamed = [], [], [], []
     for column in map(str, frame.columns):
-        if column in taken or match_finding(column) is None:
+        if column in taken or (labels is not None and column in labels.findings and labels.findings[column] is None):
             continue
         sample = {label_word(cell) for cell in sample_cells(frame[column])}
+        if match_finding(column, labels.findings if labels else None) is None:
+            unnamed += [column] if len(sample) > 1 and sample <= allowed else []
+            continue
         # Most of them: an odd cell is to be noticed, not to hide the column.
         if sample and len(sample & allowed) * 2 >= len(sample):
             columns.append(column)
@@ -41,6 +45,11 @@ def find_labels(labels: LabelMapping | None, frame: pd.DataFrame, taken: set[str
         notes.append(
             f"{', '.join(marked[:8])}: cells without a mark have no value; --option 'labels.values={{\"\": 0}}' makes "
             "them 0"
+        )
+    if unnamed:
+        notes.append(
+            f"{list_names(unnamed, 8)}: cells are label values, but the name is no known finding and they are not "
+            "used; say which, such as --option 'labels.findings={\"" + shorten(unnamed[0]) + "\": pleural_effusion}'"
         )
     if not columns and words is None:
         return {}

@@ -34,14 +34,16 @@ _HEADINGS = "|".join(("impressions?", "beurteilung", "zusammenfassung", "conclus
                       "conclus[aã]o", "synth[eè]se"))  # fmt: skip
 _HEADING = re.compile(rf"(?:^|[\n.])\s*(?:{_HEADINGS})\s*:", re.IGNORECASE)
 _ROWS = 300
+_PROSE = 4  # words of a cell that is no name, no code and no list of findings
 
 
 def find_text(frame: pd.DataFrame, taken: set[str], notes: list[str]) -> dict[str, Any]:
     """A column of texts or of their files, or the section columns."""
     files = next(iter(find_columns(frame.columns, NAMES["report_file"], taken)), None)
+    files = files or next((str(c) for c in frame.columns if str(c) not in taken and _are_text_files(frame[c])), None)
     text = _whole_report(frame, taken)
-    if files is None and text is not None and all(c.lower().endswith(".txt") for c in sample_cells(frame[text])):
-        files, text = text, None
+    if text is not None and text == files:
+        text = None
     sections = _sections(frame, taken | ({text} if text else set()))
     prose = [c for c in sections if _is_of(c, (*FINDINGS, *IMPRESSIONS)) and not look_like_findings(frame[c])]
     if text is not None:
@@ -77,6 +79,23 @@ def _whole_report(frame: pd.DataFrame, taken: set[str]) -> str | None:
         if column not in taken and column not in named and words & _REPORT_WORDS and not words & _ABOUT:
             alike.append(column)
     return next((c for c in (*named, *alike) if _is_text(sample_cells(frame[c]))), None)
+
+
+def find_prose(frame: pd.DataFrame) -> list[str]:
+    """Columns whose cells are mostly sentences, and hardly twice the same."""
+    found = []
+    for column in map(str, frame.columns):
+        sample = sample_cells(frame[column])
+        filled = int((frame[column].iloc[:_ROWS].str.strip() != "").sum())
+        long = sum(len(cell.split()) >= _PROSE for cell in sample)
+        if len(sample) > 1 and long * 2 >= len(sample) and len(sample) * 2 >= filled:
+            found.append(column)
+    return found
+
+
+def _are_text_files(cells: pd.Series) -> bool:
+    sample = sample_cells(cells)
+    return bool(sample) and all(cell.lower().endswith(".txt") for cell in sample)
 
 
 def _is_text(sample: list[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from lgdea.records.adapters.table.fields import Cells
+from lgdea.records.adapters.table.fields import SPREADSHEET_ERROR, Cells
 from lgdea.records.adapters.table.mapping import TableMapping
 from lgdea.records.adapters.table.problems import RowProblems, shown
 from lgdea.records.patient_key import PatientKey
@@ -17,7 +17,6 @@ Field = Literal["study", "patient"]
 _WHOLE, _POINT = r"-?\d+", r"-?\d+(?:\.0+|,0{1,2})"
 _THOUSANDS = r"-?[1-9]\d{0,2}(?:[.,'’ ]\d{3})+"
 _FORMULA = r"=\"(.*)\""  # by which spreadsheets are told that digits are text
-_BROKEN = r"#(?:REF!|N/A|VALUE!|NAME\?|NUM!|NULL!|DIV/0!|WERT!|BEZUG!|NV|ZAHL!|VALEUR!|[#]+)"
 _ROUNDED = r"-?\d+([.,]\d+)?[eE]\+?\d+"
 
 
@@ -45,7 +44,9 @@ def read_ids(
             ids = hash_ids(ids, key, mapping)
         result = ids if place == 0 else result + "-" + ids
     pattern = " or not as patterns say" if field in mapping.patterns else ""
-    if missing.any() and any(cells.plain(column, field)[missing].str.fullmatch(_BROKEN).any() for column in columns):
+    if missing.any() and any(
+        cells.plain(column, field)[missing].str.fullmatch(SPREADSHEET_ERROR).any() for column in columns
+    ):
         pattern += " or an error of a spreadsheet"
     problems.add(
         f"no-{field}-id",
@@ -112,7 +113,7 @@ def _clean(written: str) -> str:
     shown_alike = "".join(c for c in unicodedata.normalize("NFKC", written) if unicodedata.category(c) != "Cf")
     formula = re.fullmatch(_FORMULA, shown_alike.strip())
     id_ = (formula[1] if formula else shown_alike).strip()
-    return "" if re.fullmatch(_BROKEN, id_, re.IGNORECASE) else id_
+    return "" if SPREADSHEET_ERROR.fullmatch(id_) else id_
 
 
 def _number(written: str) -> str:

@@ -18,14 +18,15 @@ from lgdea.records.adapters.table import guess
 from lgdea.records.adapters.table.boxes import BoxCounts, box_table
 from lgdea.records.adapters.table.fields import Cells
 from lgdea.records.adapters.table.guess_labels import box_fields
-from lgdea.records.adapters.table.header import list_columns
+from lgdea.records.adapters.table.guess_text import find_prose
+from lgdea.records.adapters.table.header import list_columns, list_names, shorten
 from lgdea.records.adapters.table.images import ImageCounts, image_table
 from lgdea.records.adapters.table.join import join_tables
 from lgdea.records.adapters.table.labels import LabelCounts, label_table
 from lgdea.records.adapters.table.mapping import BoxMapping, TableMapping
 from lgdea.records.adapters.table.problems import RowProblems
 from lgdea.records.adapters.table.reading import SourceTable, find_tables, read_source
-from lgdea.records.adapters.table.reports import report_table
+from lgdea.records.adapters.table.reports import report_table, text_notes
 from lgdea.records.adapters.table.studies import row_ids, study_table
 from lgdea.records.adapters.table.text import TextFormat
 from lgdea.records.patient_key import KEYED, PatientKey, count_plain_ids, describe_plain_ids
@@ -163,13 +164,30 @@ def parse_table(
     if not (mapping.image_columns() or mapping.report or mapping.report_file or mapping.sections):
         raise UsageError(
             "no column of images or reports is known", file=table.file,
-            remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {list_columns(table.frame)}",
+            remedy=f"say which, --option image=COLUMN or --option report=COLUMN; there are {list_columns(table.frame)}"
+            + "".join(f"; {column} holds {what} and is not read" for column, what in list(table.other.items())[:5]),
         )  # fmt: skip
     parsed = ParsedTable(mapping, guessed, table, cells, problems, notes=[*table.notes, *seen], key=key)
     if blank:
         parsed.notes.append(f"{blank:,} rows are wholly empty")
+    if mapping.guess and not mapping.model_fields_set & {"report", "report_file", "sections"}:
+        _note_unread_text(parsed)
     _fill_tables(parsed, read_images)
     return parsed
+
+
+def _note_unread_text(parsed: ParsedTable) -> None:
+    """Where no column of reports is known, one that holds prose has to be decided: its text would be lost."""
+    used = {column for columns in parsed.mapping.named_columns().values() for column in columns}
+    prose = find_prose(parsed.cells.frame.drop(columns=list(used & set(parsed.cells.frame.columns))))
+    parsed.problems.add(
+        "no-report-column", parsed.cells.file, parsed.cells.frame.index if prose else [],
+        f"no column of reports is known, and {list_names(prose, 4)} holds text",
+        consequence="",
+        remedy=f"say --option 'report={shorten(prose[0]) if prose else ''}' when it is the report, --option "
+        "report=null when none is",
+        decision=True,
+    )  # fmt: skip
 
 
 def _without_blank_rows(table: SourceTable) -> tuple[SourceTable, int]:
@@ -209,6 +227,7 @@ def _fill_tables(parsed: ParsedTable, read_images: ReadImages) -> None:
     if mapping.boxes is not None:
         boxes, parsed.boxes = _boxes(parsed, mapping.boxes, images)
     _add_notes(parsed, studies)
+    parsed.notes += text_notes(reports["text"]) if len(reports) else []
     tables = {"studies": studies, "images": images, "reports": reports, "labels": labels, "boxes": boxes}
     for name, frame in tables.items():
         columns = [column for column in TABLES[name].model_fields if column in frame]
@@ -282,7 +301,11 @@ def mapping_yaml(mapping: TableMapping) -> str:
 
 
 def plain_mapping(mapping: TableMapping) -> dict[str, Any]:
-    """The mapping as plain data; that there is no patient column is a statement too."""
+    """The mapping as plain data; that there is no patient or report column is a statement too."""
     plain = mapping.model_dump(mode="json", exclude_defaults=True)
-    none = {name: None for name in ("patient",) if name in mapping.model_fields_set and getattr(mapping, name) is None}
+    none = {
+        name: None
+        for name in ("patient", "report")
+        if name in mapping.model_fields_set and getattr(mapping, name) is None
+    }
     return plain | none

@@ -58,7 +58,11 @@ def find_tables(source: Path, name: str | None) -> list[Path]:
         if source.suffix.lower() in _SPREADSHEETS:
             raise UsageError("is a spreadsheet", file=source, remedy="save it as CSV (UTF-8)")
         if not is_table(source):
-            raise UsageError("is no table", file=source, remedy=f"known endings: {', '.join(TEXT + PARQUET)}")
+            raise UsageError(
+                "is no table",
+                file=source,
+                remedy=f"write it as CSV or Parquet; known endings: {', '.join(TEXT + PARQUET)}",
+            )
         return [source]
     if name is not None:
         if (source / name).is_file():

@@ -8,14 +8,15 @@ import pandas as pd
 
 from lgdea.records.adapters.table.finder import split_list
 from lgdea.records.adapters.table.findings import match_finding
+from lgdea.records.adapters.table.mapping import EMPTY
 
 _SAMPLE = 300  # distinct cells that are looked at
 
 
 def sample_cells(cells: pd.Series) -> list[str]:
-    """Some of the distinct cells that say something."""
+    """Some of the distinct cells that say something; ``NA`` and the like do not."""
     unique = cells.iloc[:100_000].drop_duplicates().str.strip()
-    return list(unique[unique != ""].iloc[:_SAMPLE])
+    return list(unique[(unique != "") & ~unique.str.lower().isin(EMPTY)].iloc[:_SAMPLE])
 
 
 def split_words(cell: str, marks: str = "|;,/") -> list[str]:

@@ -28,6 +28,16 @@ _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+# By how they begin, small letters.
+_OTHERS = {
+    b"pk\x03\x04": ("a spreadsheet or a zip archive", "save the table as CSV (UTF-8), or unpack it"),
+    b"\xd0\xcf\x11\xe0": ("an Excel file", "save it as CSV (UTF-8)"),
+    b"bzh91ay&sy": ("packed by bzip2", "unpack it"),
+    b"\xfd7zxz": ("packed by xz", "unpack it"),
+    b"par1\x15": ("a Parquet file", "name it .parquet"),
+    **dict.fromkeys((b'{"', b'[{', b'{\n', b'[\n'), ("JSON", "write it as CSV or Parquet, a row for each entry")),
+    **dict.fromkeys((b"<html", b"<table", b"<?xml", b"<!doctype"), ("a web page or XML", "save it as CSV (UTF-8)")),
+}  # fmt: skip
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?[;,\t]*\s*', re.IGNORECASE)
 _HEAD, _RECORDS = 1 << 20, 200  # characters and records that are looked at to understand a table
 _CHUNK = 50_000  # rows that exist as Python objects at a time
@@ -83,10 +93,14 @@ def read_text(file: Path, form: TextFormat, problems: RowProblems) -> tuple[pd.D
 
 def _open(file: Path, encoding: str) -> IO[str]:
     """The file as text with its line ends as they are; a byte-order mark says more than ``encoding``."""
-    packed = require_file(file, what="table").name.lower().endswith(".gz")
+    with require_file(file, what="table").open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
     with gzip.open(file) if packed else file.open("rb") as stream:
-        first = stream.read(4)
-    nul = [place for place, byte in enumerate(first) if not byte]
+        first = stream.read(64)
+    for start, (what, remedy) in _OTHERS.items():
+        if first.lstrip(codecs.BOM_UTF8).lstrip().lower().startswith(start):
+            raise DataError(f"is no text table but {what}", file=file, remedy=remedy)
+    nul = [place for place, byte in enumerate(first[:4]) if not byte]
     unmarked = "utf-16-be" if nul == [0, 2] else "utf-16-le" if nul == [1, 3] else None
     encoding = next((name for mark, name in _BOMS if first.startswith(mark)), unmarked or skip_bom(encoding))
     codecs.lookup(encoding)
@@ -297,6 +311,8 @@ def _refuse_nul(lines: Iterable[str], file: Path) -> Iterator[str]:
 def _damaged(file: Path, encoding: str, error: BaseException) -> DataError:
     if isinstance(error, LookupError):
         return UsageError(f"no encoding {encoding!r}", file=file, remedy="try utf-8 or cp1252")  # type: ignore[return-value]
+    if isinstance(error, EOFError | zlib.error):
+        return DataError("is packed by gzip and cut short or damaged", file=file, remedy="fetch it again")
     row = None if file.suffix == ".gz" else find_undecodable_row(file, encoding)
     if row is not None or isinstance(error, UnicodeError):
         remedy = "save it as UTF-8, or say --option encoding=cp1252 when it comes from Excel on Windows"
