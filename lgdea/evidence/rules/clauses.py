@@ -165,7 +165,7 @@ class _Joint:
     def separates(self) -> bool:
         """Return whether a new clause begins here; what stands before is a statement."""
         if self.mark == "/" or self._is_exception():
-            return self._is_exception() or self._praises() or self._is_device()
+            return self._is_exception() or self._praises() or self._is_apart()
         verb = next((n for n, word in enumerate(self.words) if word in VERBS), None)
         if verb is not None:
             return self._has_own_verb(verb)
@@ -177,9 +177,10 @@ class _Joint:
         """Return whether a structure that follows is normal."""
         return any("normal" in hit.tags for hit in self.after) and any("place" in hit.tags for hit in self.after)
 
-    def _is_device(self) -> bool:
+    def _is_apart(self) -> bool:
         """Return whether what follows a denial is no part of a list of denied ones."""
-        return any(map(negates_ahead, self.before)) and self._stands_by_itself()
+        is_old = any(hit.tags.get("change") == "stable" for hit in self.after)
+        return any(map(negates_ahead, self.before)) and (is_old or self._stands_by_itself())
 
     def _is_exception(self) -> bool:
         """Return whether all that was named before has a "no" of its own, and what follows has none."""

@@ -15,7 +15,7 @@ from lgdea.evidence.rules.tokens import Token
 _JOINS = frozenset({",", ";", "and", "but", "/", "while", "whereas"})
 _FILLERS = frozenset({
     "the", "on", "in", "at", "side", "sided", "one", "is", "are", "has", "have", "been", "was", "now", "also", "still",
-    "that", "of", ":", "=", "(", ")", ".", "seen", "to", "be",
+    "that", "of", "today", ":", "=", "(", ")", ".", "seen", "to", "be",
 })  # fmt: skip
 _ABSENT = frozenset({"no", "none", "nil", "absent", "minus", "negative", "not", "n"})
 _PRESENT = frozenset({"yes", "y", "plus", "present", "positive", "remain", "persist", "healed", "old", "mm", "cm"})
@@ -47,11 +47,13 @@ def read_sided_values(
     """
     values: list[SidedValue] = []
     tags = {k: hit for hit in hits for k in range(hit.i, hit.j)}
-    start = subject[1]
+    start = subject[1] if side in _SIDES else _skip_joints(tokens, subject[1])
     while start < len(tokens):
         end = _part_end(tokens, start)
         value = _read_part(tokens, tags, start, end)
-        if value is None and (values or side not in _SIDES):
+        if value is None and (
+            values or side not in _SIDES or any("finding" in h.tags for h in hits if start <= h.i < end)
+        ):
             break
         if value is None or value.side == "":
             if values or side not in _SIDES:
@@ -60,12 +62,16 @@ def read_sided_values(
         if any(value.side == other.side for other in values):
             break
         values.append(value)
-        start = end
-        while start < len(tokens) and tokens[start].lemma in _JOINS:
-            start += 1
+        start = _skip_joints(tokens, end)
     if len(values) < 2 or values[1].assertion is None:
         return []
     return _settle_not(values, tokens)
+
+
+def _skip_joints(tokens: Sequence[Token], k: int) -> int:
+    while k < len(tokens) and tokens[k].lemma in _JOINS:
+        k += 1
+    return k
 
 
 def _part_end(tokens: Sequence[Token], start: int) -> int:
