@@ -236,3 +236,28 @@ def test_most_rows_without_a_partner_and_cells_that_differ_are_problems(tmp_path
     found = {p["kind"]: p["rows"] for p in explanation.facts["problems"]}
     assert found["half-without-partner"] == [2, 3, 4, 5]
     assert found["join-differs"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "options"),
+    [
+        (['="A1"', "B2"], {}),
+        (["\u200bA1", "B2\u00a0"], {}),
+        (["1.0", "2.0"], {}),
+        (["001", "002"], {"ids": "numbers"}),
+        (["1,0", "02"], {"ids": "numbers"}),
+    ],
+)
+@pytest.mark.parametrize("said", [{}, {"join.on": "acc"}])
+def test_keys_of_two_tables_are_compared_as_they_are_seen(tmp_path, keys, options, said):
+    plain = ["A1", "B2"] if "B" in keys[1] else ["1", "2"]
+    (tmp_path / "a.csv").write_text(f"mrn;acc;report\n71;{keys[0]};One here.\n72;{keys[1]};Two here.\n")
+    (tmp_path / "b.csv").write_text(f"acc;site\n{plain[0]};north\n{plain[1]};south\n")
+    both = {"join.table": "b.csv"} | said
+    archive = ADAPTER.build(tmp_path / "a.csv", tmp_path / "out", **both, **options)
+    assert archive.studies[["study_id", "site"]].to_numpy().tolist() == [
+        [f"a:{plain[0]}", "north"], [f"a:{plain[1]}", "south"]
+    ]  # fmt: skip
+    if options:
+        with pytest.raises(UsageError, match=r"\(007 and 7\), say --option ids=numbers"):
+            ADAPTER.build(tmp_path / "a.csv", tmp_path / "out", **both)

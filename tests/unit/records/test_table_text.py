@@ -206,10 +206,10 @@ def test_data_of_known_words_is_no_header(tmp_path, rows):
 
 
 def test_rows_that_repeat_the_header_are_no_patients(tmp_path):
-    found, problems = _read(tmp_path, "MRN,Acc,Report,\n1,A,x y,\nMRN, Acc,Report,\n2,B,z\nMRN,Acc,Report\n3,C,u,\n")
+    found, problems = _read(tmp_path, "MRN,Acc,Report,\n1,A,x y,\nmrn, Acc,REPORT,\n2,B,z\nMRN,Acc,Report\n3,C,u,\n")
     assert found.frame.to_dict("list") == {"MRN": ["1", "2", "3"], "Acc": ["A", "B", "C"], "Report": ["x y", "z", "u"]}
     assert found.frame.index.tolist() == [1, 3, 5]
-    assert found.notes == ["2 rows repeat the header and are passed over"]
+    assert found.notes == ["2 rows repeat the header or rule a line and are passed over"]
     assert not problems.found
 
 
@@ -345,3 +345,11 @@ def test_prose_below_a_name_that_is_not_known_is_not_lost_in_silence(tmp_path):
     explained = ADAPTER.explain(tmp_path / "t.csv", report=None).facts
     assert "no-report-column" not in [problem["kind"] for problem in explained["problems"]]
     assert "report: null" in explained["mapping"]
+
+
+@pytest.mark.parametrize("rule", ["---|---|---", ":--|:-:|--:", "=====|==|======"])
+def test_a_ruled_line_is_no_row(tmp_path, rule):
+    found, problems = _read(tmp_path, f"MRN|Acc|Report\n{rule}\n1|A|--- clear\n--|B|-- clear --\n")
+    assert found.frame["MRN"].tolist() == ["1", "--"]
+    assert found.notes == ["1 rows repeat the header or rule a line and are passed over"]
+    assert not problems.found

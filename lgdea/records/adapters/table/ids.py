@@ -59,6 +59,19 @@ def read_ids(
     return result.where(~(missing | wrong), "")
 
 
+def join_keys(cells: pd.Series, *, numbers: bool) -> pd.Series:
+    """Ids as they are compared between two tables: as they are seen, a column of floats as whole numbers.
+
+    Args:
+        cells: A column.
+        numbers: Whether each form of a number is that number, ``ids=numbers``.
+    """
+    keys = cells.map({written: _clean(written) for written in cells.unique()}).astype("str")
+    if numbers or keys[keys != ""].str.fullmatch(_POINT).all():
+        keys = keys.where(~keys.str.fullmatch(_POINT), keys.str.replace(r"[.,]0+$", "", regex=True))
+    return keys.map({key: _number(key) for key in keys.unique()}).astype("str") if numbers else keys
+
+
 def hash_ids(ids: pd.Series, key: PatientKey, mapping: TableMapping) -> pd.Series:
     """The hash of each id, empty where there is none."""
     as_written = mapping.ids == "written"

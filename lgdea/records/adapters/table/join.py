@@ -9,37 +9,49 @@ import pandas as pd
 
 from lgdea.errors import UsageError
 from lgdea.records.adapters.table.header import list_columns
+from lgdea.records.adapters.table.ids import join_keys
 from lgdea.records.adapters.table.mapping import JoinMapping
 from lgdea.records.adapters.table.names import find_id_columns, spellings
 from lgdea.records.adapters.table.problems import RowProblems, shown
 from lgdea.records.adapters.table.reading import SourceTable
 
 _SAMPLE = 1000
+_AS_NUMBERS = "; where they are numbers written in two ways (007 and 7), say --option ids=numbers"
 
 
-def join_tables(one: SourceTable, other: SourceTable, join: JoinMapping, problems: RowProblems) -> SourceTable:
+def join_tables(
+    one: SourceTable, other: SourceTable, join: JoinMapping, problems: RowProblems, *, numbers: bool = False
+) -> SourceTable:
     """The rows of one table with the columns of the other.
 
     The rows are those of the table in which a key stands several times, and after them those of the other table whose
     key the first one lacks; nothing is lost. A column of both tables is filled from either.
 
+    Args:
+        one: The first table.
+        other: The second.
+        join: Says the key.
+        problems: Where rows are noted that differ or have no partner.
+        numbers: Whether ids written in two forms of one number are one, ``ids=numbers``.
+
     Raises:
         UsageError: No column can be the key, its cells never agree, or it stands several times in both tables.
     """
-    left, right = _key_columns(one, other, join)
-    twice = [_repeats(table.frame[key]) for table, key in ((one, left), (other, right))]
+    left, right = _key_columns(one, other, join, numbers)
+    mine, theirs = join_keys(one.frame[left], numbers=numbers), join_keys(other.frame[right], numbers=numbers)
+    twice = [_repeats(mine), _repeats(theirs)]
     if all(twice):
         raise UsageError(
             f"the key {left!r} stands several times in both tables, such as {shown(twice[0][0])}", file=one.file,
             remedy=f"name another key, --option join.on=COLUMN, or remove the repeated rows of {other.file.name}",
         )  # fmt: skip
     if twice[1]:
-        one, other, left, right = other, one, right, left
-    mine, theirs = one.frame[left].str.strip(), other.frame[right].str.strip()
+        one, other, left, right, mine, theirs = other, one, right, left, theirs, mine
     if not set(mine) & set(theirs) - {""}:
         raise UsageError(
             f"no {left} is a {right} of {other.file.name}", file=one.file,
-            remedy="name the key, --option join.on=COLUMN --option join.key=COLUMN of the second table",
+            remedy="name the key, --option join.on=COLUMN --option join.key=COLUMN of the second table"
+            + ("" if numbers else _AS_NUMBERS),
         )  # fmt: skip
     values = other.frame.drop(columns=right).set_axis(theirs)
     values = values[values.index != ""]
@@ -67,7 +79,7 @@ def join_tables(one: SourceTable, other: SourceTable, join: JoinMapping, problem
     return SourceTable(file, whole, one.other | other.other, [*one.notes, *other.notes, *notes])
 
 
-def _key_columns(one: SourceTable, other: SourceTable, join: JoinMapping) -> tuple[str, str]:
+def _key_columns(one: SourceTable, other: SourceTable, join: JoinMapping, numbers: bool) -> tuple[str, str]:
     """The key's column in each table: as it was said, or the first id of both whose cells agree."""
     for table, name in ((one, join.on), (other, join.key or join.on)):
         if name is not None and name not in table.frame:
@@ -82,19 +94,18 @@ def _key_columns(one: SourceTable, other: SourceTable, join: JoinMapping) -> tup
         (a, b) for a, b in product(map(str, one.frame), map(str, other.frame)) if set(spellings(a)) & set(spellings(b))
     ]
     for mine, yours in pairs:
-        left, right = one.frame[mine].str.strip(), other.frame[yours].str.strip()
+        left, right = (join_keys(cells, numbers=numbers) for cells in (one.frame[mine], other.frame[yours]))
         repeated = bool(_repeats(left)) and bool(_repeats(right))
         if join.key in (None, yours) and not repeated and set(left.head(_SAMPLE)) & set(right) - {""}:
             return mine, yours
     raise UsageError(
         f"no column of it is a key of {other.file.name}", file=one.file,
         remedy=f"name it, --option join.on=COLUMN --option join.key=COLUMN; there are {list_columns(one.frame)} and "
-        f"{list_columns(other.frame)}",
+        f"{list_columns(other.frame)}" + ("" if numbers else _AS_NUMBERS),
     )  # fmt: skip
 
 
 def _repeats(keys: pd.Series) -> list[str]:
-    keys = keys.str.strip()
     return list(keys[(keys != "") & keys.duplicated()].iloc[:1])
 
 

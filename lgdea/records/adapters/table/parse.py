@@ -132,7 +132,8 @@ def read_table(source: Path, mapping: TableMapping, problems: RowProblems) -> So
     second = files[0].parent / mapping.join.table
     if not second.is_file():
         raise UsageError("no such table", file=second, remedy="correct join.table")
-    return join_tables(table, read_source(second, problems, text_format(mapping)), mapping.join, problems)
+    other = read_source(second, problems, text_format(mapping))
+    return join_tables(table, other, mapping.join, problems, numbers=mapping.ids == "numbers")
 
 
 def text_format(mapping: TableMapping) -> TextFormat:

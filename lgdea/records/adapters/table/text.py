@@ -39,6 +39,7 @@ _OTHERS = {
     **dict.fromkeys((b"<html", b"<table", b"<?xml", b"<!doctype"), ("a web page or XML", "save it as CSV (UTF-8)")),
 }  # fmt: skip
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?[;,\t]*\s*', re.IGNORECASE)
+_RULE = re.compile(r":?[-=]+:?")
 _HEAD, _RECORDS = 1 << 20, 200  # characters and records that are looked at to understand a table
 _CHUNK = 50_000  # rows that exist as Python objects at a time
 _LONGEST_CELL = 1 << 30
@@ -190,11 +191,11 @@ def _read_rows(file: Path, form: TextFormat, layout: Layout, problems: RowProble
     numbers: list[int] = []
     ragged: list[tuple[int, int]] = []
     broken: list[int] = []  # rows with line breaks in a cell
-    again = 0
+    again, names = 0, [name.casefold() for name in layout.names]
     for number, cells, lines in _numbered(file, form, layout):
         # Separators at the end of a row are no cells.
         row = cells if any(cell.strip() for cell in cells[width:]) else cells[:width]
-        if row and row[0].strip() == layout.names[0] and [cell.strip() for cell in row] == layout.names:
+        if _is_no_row(row, names):
             again += 1
             continue
         if len(row) != width:
@@ -209,7 +210,7 @@ def _read_rows(file: Path, form: TextFormat, layout: Layout, problems: RowProble
             kept = []
     chunks.append(_as_columns(kept, layout.names))
     if again:
-        notes.append(f"{again:,} rows repeat the header and are passed over")
+        notes.append(f"{again:,} rows repeat the header or rule a line and are passed over")
     if ragged:
         problems.add(
             "ragged-row", file, [number for number, _ in ragged],
@@ -222,6 +223,14 @@ def _read_rows(file: Path, form: TextFormat, layout: Layout, problems: RowProble
         frame = frame.drop(index=_note_swallowed(frame, broken, layout.separator, file, problems))
     whole = len(frame) == (numbers[-1] if numbers else 0)
     return frame.set_axis(pd.RangeIndex(1, len(frame) + 1)) if whole else frame
+
+
+def _is_no_row(row: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a row is the header again, in whatever case, or a line of dashes as below a header."""
+    first = row[0].strip().casefold() if row else ""
+    if first == names[0]:
+        return [cell.strip().casefold() for cell in row] == list(names)
+    return first[:2] in ("--", "==", ":-") and all(_RULE.fullmatch(cell.strip()) for cell in row)
 
 
 def _note_swallowed(
