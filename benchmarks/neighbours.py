@@ -19,21 +19,20 @@ import numpy as np
 from faiss.contrib.clustering import two_level_clustering
 from pydantic import Field, PositiveInt
 
+from benchmarks.graph import MEMBERS
 from lgdea import runs
 from lgdea.config import Config
+from lgdea.errors import UsageError
 from lgdea.version import __version__
 
 QUERIES, CHECKED = 5000, 500
 """Nodes that are asked for, from whose time that of all is computed, and those of them whose answers are compared."""
-MEMBERS = 100
-"""Mean size of a cluster."""
 SPREAD = {"clusters": 0.8, "overlapping": 1.6}
 """Length of the noise beside a unit cluster centre."""
 EFFORTS = [4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 Kind = Literal["clusters", "overlapping", "cloud"]
 Method = Literal["inverted lists", "more lists", "hnsw", "nn-descent"]
-Search = Callable[[np.ndarray, int], np.ndarray]
 
 
 class NeighboursBenchConfig(Config):
@@ -55,20 +54,35 @@ class NeighboursBenchConfig(Config):
 
 
 def run_neighbours(config: NeighboursBenchConfig, out: Path, *, say: Callable[[str], Any]) -> list[dict[str, Any]]:
-    """Measure what is missing, on one thread; returns all, sizes innermost."""
-    faiss.omp_set_num_threads(1)
+    """Measure what is missing, on one thread; returns all, sizes innermost.
+
+    Raises:
+        UsageError: ``out`` holds measurements of other settings.
+    """
+    settings = config.model_dump(mode="json", include={"dim", "neighbours", "recall"})
     results = []
     for method, kind, size in product(config.methods, config.kinds, sorted(config.sizes)):
         file = out / "neighbours" / f"{method.replace(' ', '-')}-{kind}-{size}.json"
         if not file.exists():
-            runs.write_json(file, measure(method, kind, size, config))
+            runs.write_json(file, {**measure(method, kind, size, config), "settings": settings})
         results.append(json.loads(file.read_text(encoding="utf-8")))
+        if results[-1]["settings"] != settings:
+            raise UsageError("was measured with other settings", file=file, remedy="choose another --out")
         say(describe(results[-1]))
     return results
 
 
 def measure(method: Method, kind: Kind, size: int, config: NeighboursBenchConfig) -> dict[str, Any]:
-    """Raise the effort until the wanted recall is reached; ``seconds`` is None where it is not."""
+    """Raise the effort until the wanted recall is reached, on one thread; ``seconds`` is None where it is not."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        return _measure(method, kind, size, config)
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def _measure(method: Method, kind: Kind, size: int, config: NeighboursBenchConfig) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     vectors = make_vectors(kind, size, config.dim, rng)
     rows = rng.choice(size, min(QUERIES, size), replace=False)

@@ -16,6 +16,7 @@ from benchmarks.neighbours import (
     run_neighbours,
     tabulate,
 )
+from lgdea.errors import UsageError
 
 SMALL = NeighboursBenchConfig(kinds=["clusters"], sizes=[4000], dim=16)
 
@@ -55,4 +56,6 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path):
     file.write_text(json.dumps({**json.loads(file.read_text()), "seconds": 123.0}))
     assert run_neighbours(config, tmp_path, say=lines.append)[0]["seconds"] == 123.0
     assert first[0]["seconds"] < 123.0
+    with pytest.raises(UsageError, match="other settings"):
+        run_neighbours(config.model_copy(update={"recall": 0.5}), tmp_path, say=lines.append)
     assert lines[0].startswith("inverted lists, clusters, 4,000: ")
