@@ -1,6 +1,6 @@
 """Graph of an archive as PyTorch Geometric's ``HeteroData``, for graph neural networks of your own (extra ``pyg``).
 
-lgdea itself passes messages by sparse products (:mod:`lgdea.graph.diffusion`); docs/method.md compares them with PyG's.
+lgdea itself passes messages by sparse products (:mod:`lgdea.graph.diffusion`); docs/trials.md compares them with PyG's.
 """
 
 from __future__ import annotations

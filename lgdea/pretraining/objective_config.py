@@ -35,7 +35,7 @@ class LossWeights(Config):
     """Presence, the target being what model and graph say together (:func:`lgdea.pretraining.losses.graph_targets`)."""
     transport: NonNegativeFloat = 0.0
     """Presence and ranking in unlinked images, by the evidence that optimal transport to unlinked reports has found
-    (:mod:`lgdea.pretraining.transport`); docs/method.md says what it is worth."""
+    (:mod:`lgdea.pretraining.transport`); docs/trials.md says what it is worth."""
     unpaired_reports: NonNegativeFloat = 0.1
     """Confidence-weighted KL from the propagated image histogram to that of the report's embedding."""
     higher_order: NonNegativeFloat = 0.2

@@ -65,7 +65,7 @@ class Propagated:
         """Expected evidence of each image: P ``targets`` with the whole P = F_I F_R^T, rows of P summing to 1.
 
         The largest entries of P alone, which ``links`` holds, are of a few reports that are near many images, and tell
-        less (docs/method.md, section 3).
+        less (docs/trials.md).
 
         Args:
             targets: ``(N_R, T)`` of :func:`evidence_targets`.
