@@ -31,6 +31,9 @@ def heatmap(
     min_area: Annotated[float, typer.Option(min=0, max=1, help="Least share of the image for a box.")] = 0.001,
     maps: Annotated[bool, typer.Option(help="Write the raw maps, 4 bytes per source pixel.")] = True,
     overlays: Annotated[bool, typer.Option(help="Write the pictures.")] = True,
+    occlusion: Annotated[
+        bool, typer.Option(help="Also ask what hiding each place takes from the score: points better, 65 times slower.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Write the heat map of phrases: overlay (.png), raw map in source pixels (.npy) and boxes (boxes.json).
@@ -47,7 +50,7 @@ def heatmap(
     source, phrases = (archive, words) if archive is not None else (Path(words[0]), words[1:])
     entries = write_heat_maps(
         model, source, phrases, out=out, split=split, of=of, labeller=labeller,
-        level=level, min_area=min_area, maps=maps, overlays=overlays,
+        level=level, min_area=min_area, maps=maps, overlays=overlays, occlusion=occlusion,
     )  # fmt: skip
     if json:
         show_json({"heat_maps": entries}, [out])

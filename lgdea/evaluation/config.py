@@ -77,6 +77,9 @@ class GroundingConfig(EvaluationConfig):
 
     stage: ClassVar[str | None] = "eval grounding"
 
+    maps: Literal["own", "occlusion"] = "own"
+    """Heat maps: the model's ``own``, or joined with what hiding each place takes from the phrase's score
+    (``occlusion``; the model sees each image 65 times)."""
     thresholds: tuple[float, ...] = THRESHOLDS
     """Thresholds of the map, over which IoU is averaged (mIoU)."""
     pointing_tolerance_pixels: float = Field(0.0, ge=0)

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic import Field
 from lgdea import runs
 from lgdea.config import Config
 from lgdea.errors import DataError, UsageError
+from lgdea.evaluation.encoders.occlusion_maps import occlusion_maps
 from lgdea.evaluation.encoders.protocol import ImageEncoder, Pixels, as_evaluable, model_name
 from lgdea.evaluation.encoders.registry import local_folder
 from lgdea.evaluation.images import ImageSource
@@ -54,6 +56,9 @@ class HeatMapConfig(Config):
     """If true, the maps are written as arrays."""
     overlays: bool = True
     """If true, pictures of image, map and boxes are written."""
+    occlusion: bool = False
+    """If true, the maps also tell what hiding each place takes from the phrase's score
+    (:func:`~lgdea.evaluation.encoders.occlusion_maps.occlusion_maps`)."""
 
 
 def draw_heat_map(
@@ -185,11 +190,12 @@ def _write(
     skipped: list[dict[str, str]],
 ) -> list[Entry]:
     name, evaluable = model_name(model), as_evaluable(model)
+    heat_maps = partial(occlusion_maps, evaluable) if config.occlusion else evaluable.heat_maps
     runs.start(out, stage="heatmap", config={"model": name, **config.model_dump(), **settings}, inputs=inputs)
     if not runs.is_finished(out):
         for (image_id,), (pixels,) in batches:
             phrases = [p for p in wanted[image_id] if not (out / "boxes" / f"{_key(image_id, p)}.json").exists()]
-            for phrase, heat in zip(phrases, evaluable.heat_maps(pixels, phrases) if phrases else [], strict=True):
+            for phrase, heat in zip(phrases, heat_maps(pixels, phrases) if phrases else [], strict=True):
                 _write_one(image_id, phrase, pixels, np.asarray(heat, np.float32), truth, out, config)
         entries = list(_entries(wanted, out))
         if not entries:

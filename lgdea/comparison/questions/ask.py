@@ -16,13 +16,13 @@ import numpy as np
 from lgdea import runs
 from lgdea.comparison.questions.files import QUESTIONS, REPORT, chat_row, image_root_of, read_questions
 from lgdea.comparison.questions.question import Question
-from lgdea.comparison.references.occlusion import to_png
 from lgdea.errors import EvidenceError, UsageError
 from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend
 from lgdea.evidence.backends.parts import image_part, text_part
 from lgdea.evidence.io import RAW
 from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, is_unanswered, run_requests
+from lgdea.imaging.occlusion import to_png
 from lgdea.imaging.read import read_image
 
 ANSWERS = "answers.jsonl"

@@ -20,7 +20,6 @@ import pandas as pd
 
 from lgdea import runs
 from lgdea.comparison.references import answers as files
-from lgdea.comparison.references.occlusion import Pixels, filling, occluded, to_png
 from lgdea.comparison.references.prompt import ANSWERS, NO, YES, ComparePrompt
 from lgdea.comparison.references.triples import TABLE as TRIPLES
 from lgdea.comparison.references.triples import read_triples
@@ -31,6 +30,7 @@ from lgdea.evidence.backends.choices import read_choice
 from lgdea.evidence.io import RAW, RawRecord
 from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, run_requests
 from lgdea.evidence.response import InvalidResponse
+from lgdea.imaging.occlusion import Pixels, filling, occluded, to_png
 from lgdea.imaging.read import read_image
 
 _CACHED = 4096  # pictures; a reference stands beside many queries

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lgdea.errors import DataError
 from lgdea.evaluation.config import GroundingConfig
+from lgdea.evaluation.encoders.occlusion_maps import occlusion_maps
 from lgdea.evaluation.encoders.protocol import EvaluableModel, Pixels, as_evaluable, model_name, notes_of
 from lgdea.evaluation.metrics import grounding as metrics
 from lgdea.evaluation.results.result import Result, Value, values
@@ -94,7 +95,10 @@ def _ground(
             f"{first['width']} x {first['height']}"
         )
     phrases = list(boxes["phrase"].unique())
-    maps = model.heat_maps(pixels, phrases)
+    is_own = config.maps == "own"
+    maps = (
+        model.heat_maps(pixels, phrases) if is_own else occlusion_maps(model, pixels, phrases, batch=config.batch_size)
+    )
     rows = []
     for phrase, heat in zip(phrases, maps, strict=True):
         heat = np.asarray(heat, np.float64)  # noqa: PLW2901

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lgdea.comparison.references.answers import Answers
-from lgdea.comparison.references.occlusion import Pixels, attribution_map, filling, inside_mass, occluded
 from lgdea.errors import DataError
 from lgdea.evaluation.config import ReferencesConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, as_evaluable
@@ -18,6 +17,7 @@ from lgdea.evaluation.results.result import Value, values
 from lgdea.evaluation.tasks.change_difference import finding_scores
 from lgdea.evaluation.tasks.common import BOX_EDGES
 from lgdea.evaluation.tasks.references_scores import Scored
+from lgdea.imaging.occlusion import Pixels, attribution_map, filling, inside_mass, occluded
 from lgdea.progress import track
 from lgdea.statistics.bootstrap import cluster_bootstrap, weighted_mean
 

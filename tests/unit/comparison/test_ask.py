@@ -14,9 +14,9 @@ from PIL import Image
 from lgdea.api.references import make_reference_set
 from lgdea.comparison.references.answers import COLUMNS, read_answers
 from lgdea.comparison.references.ask import settings_of
-from lgdea.comparison.references.occlusion import attribution_map, filling, inside_mass, occluded, to_png
 from lgdea.comparison.references.triples import read_triples
 from lgdea.evaluation.results.result import read_result
+from lgdea.imaging.occlusion import attribution_map, filling, inside_mass, occluded, to_png
 from tests.helpers.command_line import run_lgdea
 from tests.helpers.openai_server import OpenAIServer, Reply, Seen, error
 

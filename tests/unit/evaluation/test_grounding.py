@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from lgdea.errors import DataError
+from lgdea.evaluation.encoders.occlusion_maps import occlusion_maps, resize
 from lgdea.evaluation.results.definitions import DEFINITIONS
 from lgdea.evaluation.tasks import grounding
 from lgdea.records.archive import write_archive
@@ -184,3 +185,89 @@ def test_a_patient_alone_has_no_prior(mini, tmp_path):
     assert np.isnan(result.metrics["pointing_prior_micro"].value)
     assert np.isnan(result.metrics["pointing_class_prior_macro"].value)
     assert result.metrics["pointing_micro"].n == len(boxes)
+
+
+class Blurred(Oracle):
+    """A model that knows what is in an image, not where: its own map is of one value."""
+
+    def score_phrases(self, images, phrases):
+        return np.array([[image[10:16, 4:10].mean() for _ in phrases] for image in images])
+
+    def heat_maps(self, image, phrases):
+        return [np.full(image.shape, 0.3) for _ in phrases]
+
+
+def test_hiding_places_tells_where_a_model_looks():
+    image = np.full((32, 32), 0.2, np.float32)
+    image[10:16, 4:10] = 0.9
+    (heat,) = occlusion_maps(Blurred(), image, ["mass"])
+    inside = np.zeros_like(image, bool)
+    inside[10:16, 4:10] = True
+    assert heat.shape == image.shape
+    assert inside.flat[heat.argmax()]
+    assert heat[inside].mean() > heat[~inside].mean() + 1
+    typical = np.full((8, 8), 0.9, np.float32)
+    (other,) = occlusion_maps(Blurred(), np.full((32, 32), 0.9, np.float32), ["mass"], typical)
+    assert (other == 0).all()  # hiding what is typical changes nothing
+
+
+def test_an_occlusion_map_is_the_joint_of_falls_and_of_the_models_own_map():
+    class Sum(Blurred):
+        scoring = "presence"
+
+        def score_phrases(self, images, phrases):
+            return np.array([[1 / (1 + np.exp(-image.sum() / 50)) for _ in phrases] for image in images])
+
+        def heat_maps(self, image, phrases):
+            own = np.arange(image.size, dtype=float).reshape(image.shape)
+            own[:, 0] = np.nan
+            return [own for _ in phrases]
+
+    image = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    (heat,) = occlusion_maps(Sum(), image, ["mass"])
+    falls = np.zeros((8, 8))
+    for row in range(8):
+        for column in range(8):
+            hidden = image.copy()
+            place = (slice(2 * row, 2 * row + 2), slice(2 * column, 2 * column + 2))
+            hidden[place] = image[:, ::-1][place]
+            falls[row, column] = (image.astype(float).sum() - hidden.astype(float).sum()) / 50
+    fall = resize(falls.astype(np.float32), 16, 16).astype(float)
+    fall[:, 0] = np.nan
+    own = Sum().heat_maps(image, ["mass"])[0]
+    expected = fall / np.nanstd(fall) + 2 * (own - np.nanmean(own)) / np.nanstd(own)
+    np.testing.assert_allclose(heat, expected, atol=1e-3)
+
+
+def test_a_large_picture_is_shown_reduced_and_mapped_in_its_own_pixels():
+    class Counting(Blurred):
+        shapes: set = set()
+
+        def score_phrases(self, images, phrases):
+            self.shapes.update(image.shape for image in images)
+            return super().score_phrases(images, phrases)
+
+    (heat,) = occlusion_maps(Counting(), np.random.default_rng(0).random((1024, 600), np.float32), ["mass"])
+    assert heat.shape == (1024, 600)
+    assert Counting.shapes == {(512, 300)}
+
+
+def test_grounding_takes_occlusion_maps(mini):
+    class SameScore(Noisy):
+        def score_phrases(self, images, phrases):
+            return np.full((len(images), len(phrases)), 0.7)
+
+    own = grounding(SameScore(), mini, bootstrap_replicates=0)
+    joint = grounding(SameScore(), mini, bootstrap_replicates=0, maps="occlusion")
+    assert joint.config["maps"] == "occlusion"
+    for metric in ("pointing_macro", "miou_macro"):  # nothing falls: the model's own maps, standardised
+        assert joint.metrics[metric].value == pytest.approx(own.metrics[metric].value), metric
+
+    class Corner(Blurred):
+        def score_phrases(self, images, phrases):
+            return np.array([[1 - image[0, :2].mean()] * len(phrases) for image in images])
+
+    flat = grounding(Corner(), mini, bootstrap_replicates=0).items
+    found = grounding(Corner(), mini, bootstrap_replicates=0, maps="occlusion").items
+    assert flat["pointing"].between(0.01, 0.2).all()  # a map of one value points everywhere
+    assert set(found["pointing"].round(6)) <= {0.0, 1.0}
