@@ -57,6 +57,20 @@ def test_an_image_and_phrases(capsys, model, picture, tmp_path):
     assert "2 heat maps" in text
 
 
+def test_maps_by_occlusion_are_others(capsys, model, picture, tmp_path):
+    heats = []
+    for name, flags in (("own", ()), ("occlusion", ("--occlusion",))):
+        code, text, _ = _run(capsys, model, picture, "enlarged heart", *flags, "--out", tmp_path / name, "--json")
+        assert code == 0
+        key = json.loads(text)["result"]["heat_maps"][0]["key"]
+        heats.append(np.load(tmp_path / name / "maps" / f"{key}.npy"))
+    assert (np.isnan(heats[0]) == np.isnan(heats[1])).all()
+    assert not np.allclose(*heats, equal_nan=True)
+    code, _, text = _run(capsys, model, picture, "enlarged heart", "--occlusion", "--out", tmp_path / "own")
+    assert code == 2  # the folder holds maps of the other kind
+    assert "occlusion" in text
+
+
 def test_an_archive(capsys, model, picture, tmp_path):
     tables = {
         "studies": [Study(study_id="t:1", patient_id="t:p", dataset="t", split="test")],
