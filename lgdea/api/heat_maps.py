@@ -39,7 +39,7 @@ def show_heat_map(
     """Draw the heat map of a phrase over an image, with the boxes that the map gives.
 
     A notebook shows the returned picture by itself; elsewhere ``.save("map.png")`` or ``.show()``. The map itself is
-    ``model.heat_map(image, phrase)``.
+    ``model.heat_map(image, phrase)``, unless ``occlusion`` is set.
 
     Args:
         model: As :func:`lgdea.evaluate` takes it, with a text side.
@@ -50,8 +50,8 @@ def show_heat_map(
         min_area: Least share of the image for such a box.
         legend: If true, the phrase, the scale of the colours and the kinds of boxes stand beside the image.
         max_side: Longer side of the image in the picture, pixels; that of the source by default.
-        occlusion: If true, the map also tells what hiding each place takes from the phrase's score; 65 times slower
-            and better at pointing.
+        occlusion: If true, the map also tells what hiding each place takes from the phrase's score, 65 times slower;
+            docs/metrics.md says where that points better.
         device: Where to put a model given by name; a GPU when there is one.
 
     Returns:

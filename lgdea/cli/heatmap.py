@@ -32,7 +32,7 @@ def heatmap(
     maps: Annotated[bool, typer.Option(help="Write the raw maps, 4 bytes per source pixel.")] = True,
     overlays: Annotated[bool, typer.Option(help="Write the pictures.")] = True,
     occlusion: Annotated[
-        bool, typer.Option(help="Also ask what hiding each place takes from the score: points better, 65 times slower.")
+        bool, typer.Option(help="Also ask what hiding each place takes from the score; 65 times slower.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 A model of images and reports may know what is in an image and not where: its patches look far around, and each tells of
 the finding beside it. Hiding a place tells what the score owes to it (Zeiler & Fergus 2014), if what stands there
-instead is itself no finding: the other side of the same picture, or what such pictures show there on average.
+instead is itself no finding: the other side of the same picture.
 """
 
 from __future__ import annotations
@@ -24,20 +24,17 @@ LONGEST = 512
 """Longest side in pixels of the pictures that a model is shown; larger ones are reduced first."""
 
 
-def occlusion_maps(
-    model: EvaluableModel, image: Pixels, phrases: Sequence[str], typical: Pixels | None = None, *, batch: int = 64
-) -> list[Floats]:
+def occlusion_maps(model: EvaluableModel, image: Pixels, phrases: Sequence[str], *, batch: int = 64) -> list[Floats]:
     """Join the fall of each phrase's score, where a place is hidden, with the model's own map.
 
     Definition: map = fall / sd(fall) + 2 (own - mean(own)) / sd(own); fall = score(image) - score(image with the cell
-    replaced), of 8 x 8 cells, linear between their centres; scores are logits where the model gives probabilities.
-    A part that is the same everywhere counts as 0.
+    replaced by that of the mirrored image), of 8 x 8 cells, linear between their centres; scores are logits where the
+    model gives probabilities. A part that is the same everywhere counts as 0.
 
     Args:
         model: Scores and maps phrases.
         image: (H, W) in [0, 1].
         phrases: U texts.
-        typical: What stands in for a hidden cell, of any size; by default the picture mirrored left to right.
         batch: Pictures given to the model at a time.
 
     Returns:
@@ -49,8 +46,7 @@ def occlusion_maps(
     height, width = image.shape
     scale = min(1.0, LONGEST / max(height, width))
     picture = resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
-    fill = picture[:, ::-1] if typical is None else resize(typical, *picture.shape)
-    pictures = [picture, *occluded(picture, fill, CELLS)]
+    pictures = [picture, *occluded(picture, picture[:, ::-1], CELLS)]
     parts = [model.score_phrases(pictures[i : i + batch], phrases) for i in range(0, len(pictures), batch)]
     scores = np.concatenate([np.asarray(part, np.float64) for part in parts])
     if model.scoring == "presence":
@@ -76,4 +72,4 @@ def resize(picture: Floats, height: int, width: int) -> Pixels:
 def _scaled(heat: NDArray[np.float64], *, centre: bool) -> NDArray[np.float64]:
     spread = float(np.nanstd(heat))
     shifted = heat - np.nanmean(heat) if centre else heat
-    return shifted / spread if spread > 1e-9 else np.zeros_like(heat) + 0 * heat
+    return shifted / spread if spread > 1e-9 else 0 * heat
