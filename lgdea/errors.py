@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+NOT_INSTALLED = "this lgdea is a folder that was not installed; pip install -e . in its checkout"
+"""Remedy where not even lgdea's own entry points are found."""
+
 
 class LgdeaError(Exception):
     """Base of all errors that lgdea raises on purpose.

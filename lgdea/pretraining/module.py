@@ -184,18 +184,19 @@ class Pretraining(L.LightningModule):
     def _transported_targets(self, batch: Batch) -> Tensor:
         """Take the batch's unlinked images and phrases (V, U) out of the transported evidence."""
         rows, columns = batch["image_rows"].cpu().numpy(), batch["phrases"].cpu().numpy()
-        return torch.as_tensor(self.transported[rows][:, columns], dtype=torch.float32, device=self.device)
+        return self._on_device(self.transported[rows][:, columns])
+
+    def _on_device(self, array: Any) -> Tensor:
+        """Copy floats to the device; from pinned memory, so that the program need not wait for the GPU's other work."""
+        tensor = torch.as_tensor(array, dtype=torch.float32)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def _propagated_targets(self, batch: Batch, teacher: ImageOutputs) -> PropagatedTargets:
         """Take the batch's rows and phrases out of the propagated targets of the whole corpus."""
         propagated, rows = self.propagated, batch["image_rows"].cpu().numpy()
         reports = batch["report_rows"].cpu().numpy()
         assert propagated is not None
-        columns = batch["phrases"].cpu().numpy()
-
-        def tensor(array: Any) -> Tensor:
-            return torch.as_tensor(array, dtype=torch.float32, device=self.device)
-
+        columns, tensor = batch["phrases"].cpu().numpy(), self._on_device
         confidence = tensor(propagated.image_weight[rows])
         evidence = tensor(self.propagated_evidence[rows][:, columns].toarray())
         base_rate = tensor(self.evidence_base_rate[columns])

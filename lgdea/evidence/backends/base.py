@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from lgdea.errors import UsageError
+from lgdea.errors import NOT_INSTALLED, UsageError
 
 Failure = Literal["length", "too_long", "refused", "language", "backend_error"]
 GROUP = "lgdea.backends"
@@ -91,7 +91,9 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
     """
     found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
     if name not in found:
-        raise UsageError(f"no backend {name!r}", remedy=f"installed: {', '.join(sorted(found)) or 'none'}")
+        raise UsageError(
+            f"no backend {name!r}", remedy=f"installed: {', '.join(sorted(found))}" if found else NOT_INSTALLED
+        )
     try:
         create = found[name].load()
     except ImportError as error:

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from lgdea.errors import LgdeaError, UsageError
+from lgdea.errors import NOT_INSTALLED, LgdeaError, UsageError
 from lgdea.records.archive import Archive
 
 GROUP = "lgdea.datasets"
@@ -82,7 +82,7 @@ def get_adapter(name: str) -> DatasetAdapter:
     found = entry_points(group=GROUP, name=name)
     if not found:
         near = get_close_matches(name, list_adapters(), n=1)
-        known = f"known are {', '.join(list_adapters())}"
+        known = f"known are {names}" if (names := ", ".join(list_adapters())) else NOT_INSTALLED
         raise UsageError(f"no dataset {name!r}", remedy=f"did you mean {near[0]}? {known}" if near else known)
     entry = next(iter(found))
     try:

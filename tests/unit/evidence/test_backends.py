@@ -43,6 +43,12 @@ def test_an_unknown_backend_is_answered_with_the_installed_ones() -> None:
         get_backend("rule")
 
 
+def test_a_checkout_that_is_not_installed_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lgdea.evidence.backends.base.metadata.entry_points", lambda **_: [])
+    with pytest.raises(UsageError, match=r"no backend 'rules'; this lgdea is a folder .* pip install -e \."):
+        get_backend("rules")
+
+
 def test_options_that_a_backend_does_not_take_are_named() -> None:
     with pytest.raises(UsageError, match=r"'rules' does not take these options \(.*'model'"):
         get_backend("rules", model="x")

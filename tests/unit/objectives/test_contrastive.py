@@ -80,7 +80,24 @@ def test_histogram_info_nce_needs_negatives_and_skips_items_without_evidence():
     assert float(histogram_info_nce(torch.eye(5)[:, :4].clone(), with_empty, temperature=0.1)) == pytest.approx(
         right, abs=1e-4
     )
-    one = torch.eye(1, 4, requires_grad=True)
-    loss = histogram_info_nce(one, torch.eye(1, 4), temperature=0.1)
-    loss.backward()
-    assert float(loss.detach()) == 0.0
+    for stated in (torch.eye(1, 4), torch.zeros(3, 4), torch.eye(3, 4) * torch.tensor([[0.0], [1.0], [0.0]])):
+        image = torch.full((len(stated), 4), 0.25, requires_grad=True)
+        loss = histogram_info_nce(image, stated, temperature=0.1)
+        loss.backward()
+        assert float(loss.detach()) == 0.0  # no two reports with evidence: no negatives
+        assert not image.grad.any()
+
+
+def test_histogram_info_nce_is_that_of_the_items_with_evidence():
+    image, report = torch.rand(9, 5, dtype=torch.float64), torch.rand(9, 5, dtype=torch.float64)
+    image, report = image / image.sum(1, keepdim=True), report / report.sum(1, keepdim=True)
+    report[[0, 3, 8]] = 0
+    known = report.sum(1) > 0
+    parts = [(t.clone().requires_grad_(), t[known].clone().requires_grad_()) for t in (image, report)]
+    losses = [histogram_info_nce(*inputs, temperature=0.1) for inputs in zip(*parts, strict=True)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(*losses)
+    for whole, taken in parts:
+        torch.testing.assert_close(whole.grad[known], taken.grad, rtol=1e-5, atol=1e-5)
+        assert not whole.grad[~known].any()

@@ -356,3 +356,6 @@ def test_the_registry_reads_entry_points(monkeypatch):
         base.get_adapter("broken")
     with pytest.raises(LgdeaError, match="json:dumps is no dataset adapter"):
         base.get_adapter("strange")
+    monkeypatch.setattr(base, "entry_points", lambda **_: EntryPoints())
+    with pytest.raises(UsageError, match=r"no dataset 'openi'; this lgdea is a folder .* pip install -e \."):
+        base.get_adapter("openi")
