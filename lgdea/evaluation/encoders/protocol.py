@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -87,10 +87,18 @@ class LgdeaEvaluable:
 
     def heat_maps(self, image: Pixels, phrases: Sequence[str]) -> list[Floats]:
         """Cosine maps (H, W) in source pixels."""
+        return next(self.heat_maps_of([image], [phrases]))
+
+    def heat_maps_of(self, images: Sequence[Pixels], phrases: Sequence[Sequence[str]]) -> Iterator[list[Floats]]:
+        """:meth:`heat_maps` of several images, each with phrases of its own, in one pass of each tower."""
+        import torch
+
         prepare: Any = self._model.preprocess
-        tensor, geometry = prepare(image)
-        grids = self._model.phrase_maps(tensor[None].to(self._model.device), list(phrases))[0].float().cpu().numpy()
-        return [geometry.map_to_source(grid) for grid in grids]
+        tensors, geometries = zip(*map(prepare, images), strict=True)
+        column = {phrase: i for i, phrase in enumerate(dict.fromkeys(p for mine in phrases for p in mine))}
+        grids = self._model.phrase_maps(torch.stack(tensors).to(self._model.device), list(column)).float().cpu().numpy()
+        for geometry, maps, mine in zip(geometries, grids, phrases, strict=True):
+            yield [geometry.map_to_source(maps[column[phrase]]) for phrase in mine]
 
 
 def as_evaluable(model: ImageEncoder | LgdeaModel) -> EvaluableModel:
@@ -113,6 +121,14 @@ def as_image_encoder(model: ImageEncoder | LgdeaModel) -> ImageEncoder:
 def frame_of(model: object) -> Callable[[Pixels], Pixels] | None:
     """A model's ``frame``, which brings an image into the form that it looks at and may run in other threads."""
     return getattr(model, "frame", None)
+
+
+def heat_maps_of(
+    model: EvaluableModel, images: Sequence[Pixels], phrases: Sequence[Sequence[str]]
+) -> Iterator[list[Floats]]:
+    """Maps of each image for its own phrases: by the model's ``heat_maps_of`` where it has one, else one by one."""
+    together: Callable[..., Iterator[list[Floats]]] | None = getattr(model, "heat_maps_of", None)
+    return map(model.heat_maps, images, phrases) if together is None else together(images, phrases)
 
 
 def model_name(model: object) -> str:

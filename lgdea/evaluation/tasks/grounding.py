@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lgdea.errors import DataError
 from lgdea.evaluation.config import GroundingConfig
 from lgdea.evaluation.encoders.occlusion_maps import occlusion_maps
-from lgdea.evaluation.encoders.protocol import EvaluableModel, Pixels, as_evaluable, model_name, notes_of
+from lgdea.evaluation.encoders.protocol import (
+    EvaluableModel,
+    Floats,
+    Pixels,
+    as_evaluable,
+    heat_maps_of,
+    model_name,
+    notes_of,
+)
 from lgdea.evaluation.metrics import grounding as metrics
 from lgdea.evaluation.results.result import Result, Value, values
 from lgdea.evaluation.tasks import common
@@ -23,6 +34,8 @@ if TYPE_CHECKING:
     from lgdea.models.lgdea_model import LgdeaModel
     from lgdea.records.archive import Archive
 
+TOGETHER = 8
+"""Images that are mapped at a time, with all their pixels in memory."""
 HEAD = ("image_id", "study_id", "patient_id", "class", "phrase", "n_boxes")
 
 
@@ -53,13 +66,17 @@ def grounding(
     groups = dict(iter(boxes.groupby("image_id", sort=False)))
     rows: list[dict[str, Any]] = []
     found: list[BoxScores] = []
-    for ids, pixels in track(source.batches(order, 1), "grounding phrases", len(order)):
-        try:
-            for row, scores in _ground(model, pixels[0], groups[ids[0]], config):
-                rows.append(row)
-                found.append(scores)
-        except _WrongSizeError as error:
-            source.skipped.append({"id": ids[0], "reason": str(error)})
+    batches = source.batches(order, min(TOGETHER, config.batch_size))
+    for ids, pixels in track(batches, "grounding phrases", len(order), lambda batch: len(batch[0])):
+        mine = [groups[image] for image in ids]
+        for image, boxes_of_image, maps in zip(ids, mine, _maps(model, pixels, mine, config), strict=True):
+            try:
+                scored = _ground(maps, boxes_of_image, config)
+            except _WrongSizeError as error:
+                source.skipped.append({"id": image, "reason": str(error)})
+                continue
+            rows += [row for row, _ in scored]
+            found += [scores for _, scores in scored]
     if not rows:
         reason = source.skipped[0]["reason"] if source.skipped else "no boxes"
         raise DataError(f"no image with boxes can be scored ({reason})", file=archive.folder, remedy="check image_root")
@@ -85,25 +102,37 @@ class _WrongSizeError(DataError):
     """Raised when the stored image and the images table disagree: boxes would fall in the wrong place."""
 
 
-def _ground(
-    model: EvaluableModel, pixels: Pixels, boxes: pd.DataFrame, config: GroundingConfig
-) -> list[tuple[dict[str, Any], BoxScores]]:
-    first = boxes.iloc[0]
-    if pixels.shape != (first["height"], first["width"]):
-        raise _WrongSizeError(
-            f"is {pixels.shape[1]} x {pixels.shape[0]} pixels, the images table says "
-            f"{first['width']} x {first['height']}"
-        )
-    phrases = list(boxes["phrase"].unique())
-    is_own = config.maps == "own"
-    maps = (
-        model.heat_maps(pixels, phrases) if is_own else occlusion_maps(model, pixels, phrases, batch=config.batch_size)
+def _maps(
+    model: EvaluableModel, images: Sequence[Pixels], boxes: Sequence[pd.DataFrame], config: GroundingConfig
+) -> Iterator[dict[str, NDArray[np.float64]]]:
+    """Map of each image for each phrase of its boxes.
+
+    Raises:
+        DataError: The model gave a map of another size than the image.
+    """
+    phrases = [list(mine["phrase"].unique()) for mine in boxes]
+    made: Iterable[list[Floats]] = (
+        heat_maps_of(model, images, phrases)
+        if config.maps == "own"
+        else map(partial(occlusion_maps, model, batch=config.batch_size), images, phrases)
     )
-    rows = []
-    for phrase, heat in zip(phrases, maps, strict=True):
-        heat = np.asarray(heat, np.float64)  # noqa: PLW2901
-        if heat.shape != pixels.shape:
-            raise DataError(f"the model gave a map of shape {heat.shape} for an image of shape {pixels.shape}")
+    for image, mine, maps in zip(images, phrases, made, strict=True):
+        for heat in maps:
+            if np.shape(heat) != image.shape:
+                raise DataError(f"the model gave a map of shape {np.shape(heat)} for an image of shape {image.shape}")
+        yield {phrase: np.asarray(heat, np.float64) for phrase, heat in zip(mine, maps, strict=True)}
+
+
+def _ground(
+    maps: Mapping[str, NDArray[np.float64]], boxes: pd.DataFrame, config: GroundingConfig
+) -> list[tuple[dict[str, Any], BoxScores]]:
+    first, rows = boxes.iloc[0], []
+    for phrase, heat in maps.items():
+        if heat.shape != (first["height"], first["width"]):
+            raise _WrongSizeError(
+                f"is {heat.shape[1]} x {heat.shape[0]} pixels, the images table says "
+                f"{first['width']} x {first['height']}"
+            )
         mine = boxes[boxes["phrase"] == phrase]
         edges = mine[common.BOX_EDGES].to_numpy(float)
         try:
@@ -117,7 +146,7 @@ def _ground(
             "pointing": metrics.pointing(heat, edges, config.pointing_tolerance_pixels),
             "pointing_chance": metrics.pointing_chance(heat, mask),
         }
-        columns, found = score_boxes(np.asarray(heat, np.float64), edges, config)
+        columns, found = score_boxes(heat, edges, config)
         head |= {"class": mine.iloc[0]["finding"], "phrase": phrase, "n_boxes": len(mine)}
         rows.append((head | scores | columns, found))
     return rows

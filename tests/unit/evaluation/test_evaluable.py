@@ -46,6 +46,13 @@ def test_the_wrapper_answers_as_the_model_does(model, pixels):
         assert np.isnan(heat[:5]).all()
 
 
+def test_maps_of_several_images_are_those_of_each(model, pixels):
+    wrapped, phrases = as_evaluable(model), [["no finding", "left pleural effusion"], ["mass", "no finding"]]
+    for image, mine, maps in zip(pixels, phrases, wrapped.heat_maps_of(pixels, phrases), strict=True):
+        for heat, alone in zip(maps, wrapped.heat_maps(image, mine), strict=True):
+            np.testing.assert_allclose(heat, alone, atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", ["center_crop", "letterbox"])
 def test_an_image_in_the_models_frame_is_the_image_to_it(model, pixels, monkeypatch, mode):
     monkeypatch.setattr(model, "preprocess", Preprocess(32, mode=mode))
