@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lgdea.errors import ConfigError, LgdeaError, UsageError, first_line
 from lgdea.foreign_code import Admitted, admit, readmit
 from lgdea.models.cached_rows import unpack
-from lgdea.models.own_code import require_place, unasked
+from lgdea.models.own_code import loading_error, quietly, require_place, unasked
+from lgdea.models.sound_weights import require_finite
 
 PREFIX = "hf:"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -219,11 +220,10 @@ def build_hub_tower(
         with unasked(place):
             backbone, pooler = _load(admitted, pretrained is None or pretrained)
             mean, std = _normalisation(admitted)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UsageError(
-            f"image tower {name!r} cannot be loaded ({first_line(error)})",
-            remedy="check the name, the network or the Hugging Face cache",
-        ) from None
+    except LgdeaError:
+        raise
+    except Exception as error:  # a damaged file can make the libraries raise anything
+        raise loading_error("image tower", place, error) from None
     tower = HubTower(backbone, name=name, image_size=image_size, mean=mean, std=std, pooler=pooler, code=admitted)
     if not mean:
         _log.warning(
@@ -268,9 +268,21 @@ def _load(admitted: Admitted, pretrained: bool) -> tuple[nn.Module, bool]:
         )
     if not pretrained:
         return kind(config), True
-    backbone, info = kind.from_pretrained(
-        place, config=config, output_loading_info=True, trust_remote_code=admitted.trusted
-    )
+    with quietly():  # what does not fit is said below, in one line
+        backbone, info = kind.from_pretrained(
+            place,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=admitted.trusted,
+        )
+    for key, has, wanted in sorted(info["mismatched_keys"]):
+        raise UsageError(
+            f"its checkpoint has {key} of shape {tuple(has)}, its config.json makes it {tuple(wanted)}",
+            file=place,
+            remedy="copy config.json and weights of one checkpoint",
+        )
+    require_finite(backbone, place)
     missing = sorted(info["missing_keys"])
     pooling = [key for key in missing if "pooler" in key or key.startswith("head.")]
     lacking = [key for key in missing if key not in pooling and not key.endswith("mask_token")]

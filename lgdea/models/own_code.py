@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lgdea.errors import UsageError
+from safetensors import SafetensorError
+from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
+
+from lgdea.errors import UsageError, first_line
 from lgdea.foreign_code import refusal
 
 
@@ -61,3 +65,45 @@ def unasked(name: str | Path) -> Iterator[None]:
         raise refusal(name) from None
     finally:
         dynamic_module_utils.TIME_OUT_REMOTE_CODE = patience
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers from logging warnings inside this block."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def loading_error(what: str, name: str | Path, error: Exception, *, otherwise: str = "") -> UsageError:
+    """Say in one line why transformers could not load a model.
+
+    Args:
+        what: What was to be loaded, such as ``text tower``.
+        name: Folder, or name of the Hub.
+        error: What transformers raised.
+        otherwise: What else the user can do about a name of the Hub.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return UsageError(
+            f"{what} {str(name)!r} cannot be loaded, and is no folder here ({first_line(error)})",
+            remedy=f"check the name, the network or the Hugging Face cache{otherwise}",
+        )
+    if isinstance(error, pickle.UnpicklingError):
+        return UsageError(
+            f"holds more than the tensors of the {what}: Python objects could run code and are never unpickled",
+            file=folder / WEIGHTS_NAME,
+            remedy="save the weights as safetensors: model.save_pretrained(FOLDER)",
+        )
+    if isinstance(error, SafetensorError) and (folder / SAFE_WEIGHTS_NAME).is_file():
+        problem = f"the weights of the {what} are damaged ({first_line(error)})"
+        return UsageError(problem, file=folder / SAFE_WEIGHTS_NAME, remedy="copy the file again")
+    told = f"{type(error).__name__}: {first_line(error)}"
+    remedy = "copy the whole folder again; config.json and, for a tokenizer, tokenizer.json have to be whole"
+    return UsageError(f"the {what} in this folder cannot be loaded ({told})", file=name, remedy=remedy)

@@ -13,16 +13,18 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
-from lgdea.errors import ConfigError, DataError, UsageError, first_line
+from lgdea.errors import ConfigError, DataError, LgdeaError, UsageError
 from lgdea.foreign_code import Admitted, admit, readmit
 from lgdea.models.cached_rows import unpack
-from lgdea.models.own_code import require_place, unasked
+from lgdea.models.own_code import loading_error, require_place, unasked
+from lgdea.models.sound_weights import require_finite
 
 SMALL_BERT = "small-bert"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TOKENS = 256
 
 WEIGHT_FILES = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+NO_DOWNLOAD = "; `small-bert` needs no download"
 RANDOM_WEIGHTS = "text tower %r starts from random weights; text.pretrained=true loads those of its name"
 
 _log = logging.getLogger(__name__)
@@ -96,7 +98,7 @@ def build_text_tower(
     Args:
         name: ``small-bert`` (random weights, for ``tokenizer``), or any Hugging Face name or local folder.
         pretrained: Load the named model's weights (True) or draw random ones for its architecture (False); None: a
-            folder's own weights where it has any, else random ones, with a warning.
+            folder's own weights, of a name random ones, with a warning.
         tokenizer: What made the ids; ``small-bert`` takes its vocabulary size from it.
         hidden: Width of ``small-bert``.
         layers: Depth of ``small-bert``.
@@ -129,17 +131,19 @@ def build_text_tower(
     require_place(admitted.place, "text tower")
     try:
         with unasked(name):
-            if pretrained or (pretrained is None and _has_weights(admitted.place)):
+            config = AutoConfig.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
+            if pretrained or (pretrained is None and Path(admitted.place).is_dir()):
+                _require_weights(admitted.place)
                 backbone = AutoModel.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
+                require_finite(backbone, admitted.place)
             else:
-                config = AutoConfig.from_pretrained(admitted.place, trust_remote_code=admitted.trusted)
                 backbone = _from_config(config, admitted)
                 if pretrained is None:
                     _log.warning(RANDOM_WEIGHTS, name)
-    except UsageError:
+    except LgdeaError:
         raise
     except Exception as error:  # a damaged file can make the libraries raise anything
-        raise _loading_error("text tower", name, error) from None
+        raise loading_error("text tower", name, error, otherwise=NO_DOWNLOAD) from None
     return TextTower(_encoder_only(backbone), name=name, pooling=pooling, code=admitted)
 
 
@@ -171,7 +175,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
     except UsageError:
         raise
     except Exception as error:  # a damaged file can make the libraries raise anything
-        raise _loading_error("tokenizer", str(name), error) from None
+        raise loading_error("tokenizer", name, error, otherwise=NO_DOWNLOAD) from None
     if not tokenizer.is_fast:
         problem = "its tokenizer is not one that a file tokenizer.json can hold"
         raise UsageError(problem, file=name, remedy="choose a model with a fast tokenizer")
@@ -256,8 +260,13 @@ def _from_config(config: Any, admitted: Admitted | None, *, attention: str | Non
     return model
 
 
-def _has_weights(name: str) -> bool:
-    return any((Path(name) / file).is_file() for file in WEIGHT_FILES)
+def _require_weights(place: str) -> None:
+    if Path(place).is_dir() and not any((Path(place) / file).is_file() for file in WEIGHT_FILES):
+        raise UsageError(
+            "the folder of the text tower holds no weights",
+            file=place,
+            remedy=f"copy {SAFE_WEIGHTS_NAME} into it, or set text.pretrained: false to start from random ones",
+        )
 
 
 def _small_attention() -> str:
@@ -277,14 +286,3 @@ def _encoder_only(backbone: Any) -> Any:
 def _pooling_of(config: Any) -> Literal["mean", "last"]:
     decoder = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
     return "last" if decoder else "mean"
-
-
-def _loading_error(what: str, name: str, error: Exception) -> UsageError:
-    if Path(name).is_dir():
-        told = f"{type(error).__name__}: {first_line(error)}"
-        remedy = "copy the whole folder again; config.json and, for a tokenizer, tokenizer.json have to be whole"
-        return UsageError(f"the {what} in this folder cannot be loaded ({told})", file=name, remedy=remedy)
-    return UsageError(
-        f"{what} {name!r} cannot be loaded, and is no folder here ({first_line(error)})",
-        remedy="check the name, the network or the Hugging Face cache; `small-bert` needs no download",
-    )

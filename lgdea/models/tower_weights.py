@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from lgdea.errors import DataError, UsageError, first_line
 from lgdea.models.image_tower import PyramidTower, TokenTower, build_whole
+from lgdea.models.sound_weights import require_finite
 
 Weights = dict[str, Tensor]
 LEAST_SHARE = 0.5
@@ -44,6 +45,8 @@ class Report:
     expected: int
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
+    """Tensors that both have, of different shapes."""
     prefix: str = ""
     folded: bool = False
 
@@ -54,17 +57,23 @@ class Report:
         parts = [f"{self.loaded} of {self.expected} tensors of {tower} loaded", *notes]
         if self.missing:
             parts.append(f"{len(self.missing)} stay random ({_examples(self.missing)})")
+        if self.misfits:
+            parts.append(self.describe_misfits())
         parts.append(
             f"{len(self.unused)} of the file not used" + (f" ({_examples(self.unused)})" if self.unused else "")
         )
         return "; ".join(parts)
+
+    def describe_misfits(self) -> str:
+        """Return how many tensors have another shape, and the first."""
+        return f"{len(self.misfits)} of another shape, such as {self.misfits[0]}"
 
 
 def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
     """Read a file of weights without running anything that it holds.
 
     Args:
-        file: safetensors by its name, else anything that ``torch.save`` wrote.
+        file: safetensors, or anything that ``torch.save`` wrote, whatever its name.
 
     Returns:
         Its content: tensors by name, or nested mappings that hold them.
@@ -74,10 +83,19 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
         UsageError: It holds Python objects besides tensors and plain data.
     """
     file = Path(file)
+    if file.is_dir():
+        raise DataError("is a folder, not a file of weights", file=file, remedy="set image.weights to a file in it")
     if not file.is_file():
         raise DataError("the file of weights is missing", file=file, remedy="set image.weights to a file, or to null")
+    kind = _format_of(file)
+    if kind == "unknown":
+        raise DataError(
+            "is no file of weights: neither safetensors nor what torch.save writes",
+            file=file,
+            remedy="download it again, or convert it to safetensors",
+        )
     try:
-        if file.suffix == ".safetensors":
+        if kind == "safetensors":
             return load_file(file)
         with torch.serialization.safe_globals(_plain_data()):
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -90,6 +108,12 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
             remedy="save its weights alone: torch.save(model.state_dict(), FILE), or as safetensors",
         ) from None
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+        if "TorchScript" in str(error):
+            raise UsageError(
+                "is a TorchScript program, which would have to run to be read",
+                file=file,
+                remedy="save its weights alone: torch.save(model.state_dict(), FILE)",
+            ) from None
         raise DataError(
             f"is damaged, or no file of weights ({first_line(error, 120)})", file=file, remedy="copy it again"
         ) from None
@@ -98,6 +122,15 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
             f"holds a {type(content).__name__}, no tensors by name", file=file, remedy="save the model's state_dict"
         )
     return content
+
+
+def _format_of(file: Path) -> Literal["safetensors", "torch", "unknown"]:
+    """The format, by the first bytes: names often say another."""
+    with file.open("rb") as stream:
+        head = stream.read(9)
+    if file.suffix.lower() == ".safetensors" or head[8:] == b"{":  # the length of a header of JSON, and the header
+        return "safetensors"
+    return "torch" if head[:2] in (b"PK", b"\x80\x02") or not head else "unknown"
 
 
 def _plain_data() -> list[Any]:
@@ -130,12 +163,14 @@ def load_published(tower: nn.Module, content: Mapping[str, Any], file: Path) -> 
     weights, prefix = _find(content, whole, file)
     taken, report = _match(weights, places, backbone, prefix)
     if report.loaded < LEAST_SHARE * report.expected:
+        what = f"it holds {_examples(weights)}; {name} has {_examples(places)}"
         raise DataError(
             f"only {report.loaded} of the {report.expected} tensors of {name} fit the file's {len(weights)} "
-            f"(it holds {_examples(weights)}; {name} has {_examples(places)})",
+            f"({report.describe_misfits() if report.misfits else what})",
             file=file,
             remedy="set image.tower to the architecture of the weights",
         )
+    require_finite(taken.items(), file)
     backbone.load_state_dict(taken, strict=False)
     level = logging.WARNING if report.missing else logging.INFO
     _log.log(level, "%s: %s", file, report.describe(name))
@@ -215,7 +250,7 @@ def _convert(weights: Weights, whole: nn.Module) -> Weights:
 
 def _match(weights: Weights, places: dict[str, str], backbone: nn.Module, prefix: str) -> tuple[Weights, Report]:
     own = backbone.state_dict()
-    taken, folded = {}, False
+    taken, misfits, folded = {}, [], False
     for published, name in places.items():
         value, wanted = weights.get(published), own[name]
         if value is None:
@@ -225,11 +260,13 @@ def _match(weights: Weights, places: dict[str, str], backbone: nn.Module, prefix
             value = _resized(value, wanted, backbone)
         if value.shape == wanted.shape:
             taken[name], folded = value, folded or was_folded
+        else:
+            misfits.append(f"{published}: {tuple(value.shape)} for {tuple(wanted.shape)}")
     counted = [published for published, name in places.items() if not name.endswith(COUNTERS)]
     missing = [published for published in counted if places[published] not in taken]
     used = {published for published, name in places.items() if name in taken}
     unused = [name for name in weights if name not in used and not name.endswith(COUNTERS)]
-    return taken, Report(len(counted) - len(missing), len(counted), missing, unused, prefix, folded)
+    return taken, Report(len(counted) - len(missing), len(counted), missing, unused, misfits, prefix, folded)
 
 
 def _folded(value: Tensor, wanted: Tensor) -> tuple[Tensor, bool]:

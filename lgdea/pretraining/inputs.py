@@ -98,9 +98,8 @@ def check_inputs(config: PretrainConfig) -> None:
     if config.objective.spec.evidence and config.data.evidence is None:
         raise UsageError(f"objective {config.objective.name} needs evidence", remedy="set data.evidence")
     if config.image.weights is not None and not config.image.weights.is_file():
-        raise UsageError(
-            "no such file of weights", file=config.image.weights, remedy="set image.weights to a safetensors file"
-        )
+        problem = "is a folder, not a file of weights" if config.image.weights.is_dir() else "no such file of weights"
+        raise UsageError(problem, file=config.image.weights, remedy="set image.weights to a file, or to null")
     archive = Archive.open(config.data.archive)
     if config.data.evidence is not None:
         require_all_reports(config.data.evidence, archive)

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from lgdea.errors import ConfigError, DataError, UsageError
+from lgdea.models.image_tower import build_image_tower
 from lgdea.models.text_tower import build_text_tower, load_tokenizer, rebuild_text_tower, train_tokenizer
+from tests.helpers.vision_encoders import SIDE, vision_encoder
 
 CORPUS = ["moderate pleural effusion", "compressive atelectasis of the lower lobe", "the heart is enlarged"]
 
@@ -105,7 +108,7 @@ def test_pretrained_loads_weights_and_rebuilding_does_not(tmp_path: Path) -> Non
     )
 
 
-def test_a_folder_gives_its_weights_or_one_line_says_that_they_are_random(tmp_path: Path, caplog) -> None:
+def test_a_folder_gives_its_weights_or_has_to_say_that_random_ones_are_wanted(tmp_path: Path, caplog) -> None:
     folder = tiny_folder("bert", tmp_path)
     wanted = AutoModel.from_pretrained(folder).state_dict()
 
@@ -116,10 +119,35 @@ def test_a_folder_gives_its_weights_or_one_line_says_that_they_are_random(tmp_pa
     assert not same(build_text_tower(str(folder), False))
     assert not caplog.records
     (folder / "model.safetensors").unlink()
-    assert not same(build_text_tower(str(folder)))
-    assert [record.getMessage() for record in caplog.records] == [
-        f"text tower '{folder}' starts from random weights; text.pretrained=true loads those of its name"
-    ]
+    for pretrained in (None, True):
+        with pytest.raises(UsageError, match=r"holds no weights; copy model.safetensors .* text.pretrained: false"):
+            build_text_tower(str(folder), pretrained)
+    assert not same(build_text_tower(str(folder), False))
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_weights_that_cannot_be_trained_on_are_one_line_with_their_file(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "tower"
+    if kind == "text":
+        model, build = AutoModel.from_pretrained(tiny_folder("bert", tmp_path)), lambda: build_text_tower(str(folder))
+    else:
+        model, build = vision_encoder("vit", tmp_path), lambda: build_image_tower(f"hf:{folder}", None, SIDE)
+    model.save_pretrained(folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UsageError, match=rf"model.safetensors: the weights of the {kind} tower are damaged .*copy the"):
+        build()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    next(iter(weights.values()))[0, 0] = float("nan")
+    save_file(
+        {name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(DataError, match=r"tensor \S+ holds values that are not finite"):
+        build()
+    (folder / "model.safetensors").unlink()
+    torch.save({"weights": Path("x")}, folder / "pytorch_model.bin")
+    with pytest.raises(UsageError, match=r"pytorch_model.bin: holds more than .* never unpickled; save .* safetensors"):
+        build()
 
 
 def test_what_cannot_be_had_is_one_clear_line(

@@ -153,6 +153,38 @@ def test_weights_of_another_architecture_are_one_clear_line(tmp_path: Path) -> N
     assert all(torch.equal(value, before[key]) for key, value in tower.state_dict().items())
 
 
+def test_weights_of_other_widths_are_told_by_their_shapes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wider = {key: value.repeat_interleave(2, dim=0) for key, value in published("test_resnet").items() if value.dim()}
+    with pytest.raises(DataError, match=r"only 0 of .* of another shape, such as conv1\.\S+: \(\d.*\) for \(\d"):
+        load_image_tower(build_image_tower("test_resnet", False, 64, 16), in_file(tmp_path, wider))
+    weights = published("test_resnet")
+    weights["layer1.0.conv1.weight"] = weights["layer1.0.conv1.weight"][1:]
+    with caplog.at_level(logging.WARNING, "lgdea"):
+        load_image_tower(build_image_tower("test_resnet", False, 64, 16), in_file(tmp_path, weights))
+    assert "1 of another shape, such as layer1.0.conv1.weight: (" in caplog.messages[0]
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    weights = published("test_resnet")
+    weights["layer1.0.conv1.weight"][0, 0, 0, 0] = float("inf")
+    with pytest.raises(DataError, match=r"tensor layer1\.0\.conv1\.weight holds values that are not finite"):
+        load_image_tower(build_image_tower("test_resnet", False, 64, 16), in_file(tmp_path, weights))
+
+
+def test_what_is_no_file_of_weights_is_told_by_what_it_is(tmp_path: Path) -> None:
+    tower = build_image_tower("test_resnet", False, 64, 16)
+    (tmp_path / "page.pth").write_text("<html>404</html>")
+    with pytest.raises(DataError, match=r"page\.pth: is no file of weights: neither safetensors nor"):
+        load_image_tower(tower, tmp_path / "page.pth")
+    with pytest.raises(DataError, match=r"is a folder, not a file of weights; set image\.weights to a file in it"):
+        load_image_tower(tower, tmp_path)
+    torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "program.pt")
+    with pytest.raises(UsageError, match=r"is a TorchScript program, .*; save its weights alone"):
+        load_image_tower(tower, tmp_path / "program.pt")
+    save_file(published("test_resnet"), tmp_path / "weights.bin")  # safetensors by another name
+    assert load_image_tower(tower, tmp_path / "weights.bin") is None
+
+
 def test_pickled_objects_are_refused_and_not_run(tmp_path: Path) -> None:
     tower = build_image_tower("test_resnet", False, 64, 16)
     file = in_file(tmp_path, {"state_dict": published("test_resnet"), "config": Unsafe()})
