@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,11 @@ def build_archive(
     out: str | Path | None = None,
     *,
     studies: pd.DataFrame | int | None = None,
-    images: pd.DataFrame | None = None,
-    reports: pd.DataFrame | None = None,
-    labels: pd.DataFrame | None = None,
-    boxes: pd.DataFrame | None = None,
-    image_root: str | Path = ".",
+    images: pd.DataFrame | str | Path | None = None,
+    reports: pd.DataFrame | str | Path | None = None,
+    labels: pd.DataFrame | Mapping[str, Any] | None = None,
+    boxes: pd.DataFrame | Mapping[str, Any] | None = None,
+    image_root: str | Path | None = None,
     patient_key: str | Path | None = None,
     **options: Any,
 ) -> Archive:
@@ -62,7 +62,8 @@ def build_archive(
         out: Archive folder to write. Required: an archive is a folder that later steps read, never in memory.
         studies: One row per study: ``study_id``; optional ``patient_id``, ``split`` (train, val, test), ``sex``,
             ``age``, ``day``, ``site``. Without it studies are made of the other frames; without ``split`` the patients
-            are split 70/10/20 by a hash. A number is the phantom's option of this name.
+            are split 70/10/20 by a hash. What is no data frame, here and in the next four, is the dataset's option of
+            this name: the phantom's number of studies, the folder of the images of MS-CXR.
         images: One row per image: ``study_id`` and ``path``; optional ``image_id`` (default: the file's name),
             ``patient_id``, ``view``, ``modality``, ``width``, ``height`` (default: read from the file).
         reports: One row per report: ``study_id`` and ``text``; optional ``report_id``, ``patient_id``, ``language``.
@@ -70,7 +71,8 @@ def build_archive(
             present, 0 absent, -1 uncertain, NaN no information), or a column per finding; optional ``labeller``.
         boxes: ``image_id``, ``finding``, ``x_min``, ``y_min``, ``x_max``, ``y_max`` in pixels of the stored image,
             half-open; optional ``phrase``, ``laterality``, ``kind``, ``mask_path``.
-        image_root: Folder to which the paths of ``images`` are relative; of data frames only.
+        image_root: Folder to which the paths of ``images`` are relative, by default the current one; without data
+            frames the dataset's option of this name.
         patient_key: File of a secret, outside ``out``, by which patients' ids are hashed; made where there is none. Of
             data frames, `table` and DICOM headers that name patients; None keeps ids as they are given.
         options: Options of the dataset (`lgdea data card NAME`), such as ``studies=500`` for the phantom.
@@ -92,10 +94,13 @@ def build_archive(
         >>> lgdea.build_archive("phantom", "default", folder / "phantom", studies=3, size=64)
         Archive 'phantom': 3 studies, ... images, 3 reports, ... boxes, ... labels
     """
-    given: dict[str, Any] = {"studies": studies, "images": images, "reports": reports, "labels": labels, "boxes": boxes}
-    if isinstance(studies, int):  # the phantom's option of this name
-        options["studies"] = given.pop("studies")
-    frames = {table: frame for table, frame in given.items() if frame is not None}
+    given = {"studies": studies, "images": images, "reports": reports, "labels": labels, "boxes": boxes}
+    frames: dict[str, Any] = {}
+    for table, value in given.items():
+        if isinstance(value, int | str | Path) or (source is not None and not isinstance(value, pd.DataFrame | None)):
+            options[table] = value
+        elif value is not None:  # a list is no option without a source, and refused with the frames
+            frames[table] = value
     if out is None:
         raise UsageError("an archive is a folder", remedy="name it: out=FOLDER")
     if not frames:
@@ -103,18 +108,40 @@ def build_archive(
             raise UsageError(
                 f"the dataset {name!r} has no source", remedy="give its folder, or data frames: images=, reports= ..."
             )
-        adapter = get_adapter(name)
-        if patient_key is not None:
-            require_patients(adapter)
-            options["patient_key"] = load_patient_key(patient_key, outside=out)
-        with locked(out):
-            return adapter.build(Path(source), Path(out), **options)
+        if image_root is not None:
+            options["image_root"] = image_root
+        return build_dataset(name, source, out, options, patient_key=patient_key)
     if source is not None or options:
         extra = "source" if source is not None else min(options)
         raise UsageError(f"{extra!r} does not go with data frames", remedy="leave it out, or leave out the frames")
     key = None if patient_key is None else load_patient_key(patient_key, outside=out)
     with locked(out):
-        return write_frames(frames, out, name=name, image_root=image_root, patient_key=key)
+        return write_frames(frames, out, name=name, image_root=image_root or ".", patient_key=key)
+
+
+def build_dataset(
+    name: str,
+    source: str | Path,
+    out: str | Path,
+    options: Mapping[str, Any],
+    *,
+    patient_key: str | Path | None = None,
+) -> Archive:
+    """Build an archive from the files of a known dataset; arguments and errors as of :func:`build_archive`.
+
+    Args:
+        name: Dataset.
+        source: Its folder or table.
+        out: Archive folder to write.
+        options: Options of the dataset, whatever their names.
+        patient_key: File of a secret.
+    """
+    adapter, options = get_adapter(name), dict(options)
+    if patient_key is not None:
+        require_patients(adapter)
+        options["patient_key"] = load_patient_key(patient_key, outside=out)
+    with locked(out):
+        return adapter.build(Path(source), Path(out), **options)
 
 
 def make_pairing(

@@ -50,11 +50,11 @@ def build(
 
     Example: `lgdea data build table studies.csv --option mapping=columns.yaml --dry-run`
     """
-    from lgdea.api.archives import build_archive
+    from lgdea.api.archives import build_dataset
     from lgdea.records.adapters.base import get_adapter, require_patients
     from lgdea.records.patient_key import load_patient_key
 
-    options = _options(option)
+    options = _options(name, option)
     patient_key = options.pop("patient_key", patient_key)
     if dry_run:
         if patient_key is not None:
@@ -65,7 +65,7 @@ def build(
     if out is None:
         raise UsageError("Missing option '--out'", remedy="name the archive folder to write")
     replaced = REPLACED if (out / "_SUCCESS").exists() else ""
-    archive = build_archive(name, source, out, patient_key=patient_key, **options)
+    archive = build_dataset(name, source, out, options, patient_key=patient_key)
     counts = {table: len(getattr(archive, table)) for table in ("studies", "images", "reports", "boxes", "labels")}
     left_out = archive.info.get("left_out", [])
     patients = _describe_patient_ids(archive)
@@ -88,8 +88,7 @@ def _describe_patient_ids(archive: Archive) -> str | None:
     return f"{told}; --patient-key FILE stores keyed hashes" if told else None
 
 
-def _options(items: list[str] | None) -> dict[str, Any]:
-
+def _options(dataset: str, items: list[str] | None) -> dict[str, Any]:
     from lgdea.config import parse_value
 
     options: dict[str, Any] = {}
@@ -97,6 +96,8 @@ def _options(items: list[str] | None) -> dict[str, Any]:
         key, sign, value = item.partition("=")
         if not sign:
             raise UsageError(f"cannot read --option {item!r}", remedy="write it as key=value")
+        if key in ("self", "source", "out"):  # what every adapter is given besides its options
+            raise UsageError(f"the dataset {dataset} takes no option {key!r}", remedy="leave it out")
         options[key] = parse_value(value)
     return options
 
