@@ -151,7 +151,8 @@ def _check(archive: Archive, image_id: str, finding: str) -> None:
 def _of_answers(answers: Answers, archive: Archive, image_id: str, finding: str) -> Beside:
     maps = maps_of_answers(answers, archive, image_id, finding)
     if maps is None:
-        known = answers.hidden[["query_id", "class"]].drop_duplicates().head(3).agg(" ".join, axis=1).tolist()
+        first = answers.hidden[["query_id", "class"]].drop_duplicates().head(3)
+        known = [f"{query} {of}" for query, of in first.itertuples(index=False)]
         raise UsageError(
             f"hold no hidden cells of {image_id}, {finding}", file=answers.folder,
             remedy=f"ask for them with --attribution; there are: {', '.join(known) or 'none'}",

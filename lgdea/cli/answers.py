@@ -44,6 +44,7 @@ def answer(
     """
     from lgdea.comparison.questions.ask import ask_questions
     from lgdea.comparison.questions.files import read_questions
+    from lgdea.imaging.unreadable import unreadable_notes
 
     most = max((len(question.images) for question in read_questions(questions)), default=1)
     made = make_backend(backend, model, url, allow_remote, overrides, images=most)
@@ -56,4 +57,6 @@ def answer(
     console.print(told, highlight=False)
     if summary["unanswered"]:
         console.print(f"note: {summary['unanswered']:,} have no answer, cut or refused", highlight=False)
+    for note in unreadable_notes(summary["unreadable"], "picture"):
+        console.print(f"note: {note}; {summary['not_asked']:,} questions about them are not asked", highlight=False)
     console.print(f"answers: {out}", highlight=False)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lgdea import runs
+from lgdea.comparison.pictures import Pictures
 from lgdea.comparison.questions.files import QUESTIONS, REPORT, chat_row, image_root_of, read_questions
 from lgdea.comparison.questions.question import Question
 from lgdea.errors import EvidenceError, UsageError
@@ -22,8 +20,6 @@ from lgdea.evidence.backends.base import ExtractorBackend
 from lgdea.evidence.backends.parts import image_part, text_part
 from lgdea.evidence.io import RAW
 from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, is_unanswered, run_requests
-from lgdea.imaging.occlusion import to_png
-from lgdea.imaging.read import read_image
 
 ANSWERS = "answers.jsonl"
 _CACHED = 1024  # pictures; one stands in several questions
@@ -51,10 +47,12 @@ def ask_questions(
         progress: Called with what is being done, done and all questions.
 
     Returns:
-        Summary: ``model``, ``questions``, ``asked``, ``unanswered``.
+        Summary: ``model``, ``questions``, ``asked``, ``unanswered`` (cut or refused), ``unreadable`` (``{"id",
+        "reason"}`` of each picture that cannot be read), ``not_asked`` (questions about those).
 
     Raises:
         UsageError: There is no set, a backend reads no images, or its model takes fewer in one message.
+        DataError: No question has pictures that can all be read.
         EvidenceError: The backend broke, or failed on some questions; what it answered is kept.
     """
     folder, out = Path(folder), Path(out)
@@ -65,12 +63,16 @@ def ask_questions(
     described = backend.describe()
     config = {"backend": described, "side": side}
     runs.start(out, stage="compare answer", config=config, inputs={"questions": folder / QUESTIONS})
-    asker = _Asker(root, side)
+    pictures = Pictures(root, side, _CACHED)
+    asker = _Asker(pictures, side)
     with AnswerLog(out / RAW) as log:
-        questions = Questions(lambda: ([asker.request(q)] for q in asked_for), len(asked_for), {}, "asking")
+        questions = Questions(lambda: map(asker.requests, asked_for), len(asked_for), {}, "asking")
         run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
-        records = [log.read(asker.key(q)) for q in asked_for]
-    known = [(q.qid, r.text) for q, r in zip(asked_for, records, strict=True) if r is not None and r.text is not None]
+        readable = [q for q in asked_for if pictures.all_readable(q.images)]
+        if asked_for and not readable:
+            raise pictures.nothing_readable()
+        records = [log.read(asker.key(q)) for q in readable]
+    known = [(q.qid, r.text) for q, r in zip(readable, records, strict=True) if r is not None and r.text is not None]
     lines = "".join(json.dumps({"qid": qid, "answer": text}, ensure_ascii=False) + "\n" for qid, text in known)
     runs.write_text(out / ANSWERS, lines)
     model = str(described.get("model", described.get("backend")))
@@ -78,7 +80,9 @@ def ask_questions(
         "model": model,
         "questions": len(asked_for),
         "asked": log.appended,
-        "unanswered": len(asked_for) - len(known),
+        "unanswered": len(readable) - len(known),
+        "unreadable": pictures.skipped,
+        "not_asked": len(asked_for) - len(readable),
     }
     failed = sum(record is None or is_unanswered(record) for record in records)
     if failed:
@@ -92,24 +96,25 @@ def ask_questions(
 class _Asker:
     """Makes the requests; pictures are read when they are needed."""
 
-    def __init__(self, root: Path, side: int | None) -> None:
-        self._root, self._side = root, side
-        self._png = lru_cache(_CACHED)(self._read_png)
+    def __init__(self, pictures: Pictures, side: int | None) -> None:
+        self._pictures, self._side = pictures, side
 
     def key(self, question: Question) -> str:
         """Hash of all that decides the answer, but for the pictures' contents: 24 hexadecimal digits."""
         content = json.dumps([chat_row(question)["messages"], self._side])
         return hashlib.sha256(content.encode()).hexdigest()[:24]
 
-    def request(self, question: Question) -> PendingRequest:
+    def requests(self, question: Question) -> list[PendingRequest]:
+        """The request of a question; none where one of its pictures cannot be read."""
+        if not self._pictures.can_read(question.images):
+            return []
         messages = tuple(
             {"role": message["role"], "content": [self._part(part) for part in message["content"]]}
             for message in chat_row(question)["messages"]
         )
-        return PendingRequest(self.key(question), question.qid, "", messages, str)
+        return [PendingRequest(self.key(question), question.qid, "", messages, str)]
 
     def _part(self, part: dict[str, Any]) -> dict[str, Any]:
-        return text_part(part["text"]) if part["type"] == "text" else image_part(self._png(part["image_url"]["url"]))
-
-    def _read_png(self, path: str) -> bytes:
-        return to_png(np.asarray(read_image(self._root / path).pixels, np.float32), self._side)
+        if part["type"] == "text":
+            return text_part(part["text"])
+        return image_part(self._pictures.png(part["image_url"]["url"]))

@@ -20,6 +20,7 @@ from lgdea.comparison.questions.units import change_units, difference_units
 from lgdea.errors import DataError
 from lgdea.records.archive import Archive
 from lgdea.vocabulary import load_vocabulary
+from lgdea.vocabulary.entailment import NORMAL
 
 
 def make_question_set(
@@ -46,7 +47,7 @@ def make_question_set(
         out: Folder of the set.
         split: Split whose patients are asked about; ``all`` takes all.
         forms: Forms of questions.
-        findings: Vocabulary ids; all that change by default.
+        findings: Vocabulary ids; all of the evidence by default.
         truth: Truth of the states of change.
         most: Pairs of patients of each finding and answer.
         timelines: If true, ``micxr.jsonl`` is written too, from a phantom.
@@ -94,12 +95,13 @@ def _questions(
     units: list[Unit] = change_units(archive, pairs, evidence, truth) if len(pairs.table) else []
     if findings is not None:
         units = [unit for unit in units if unit.finding in findings]
-    named = sorted(findings if findings is not None else {unit.finding for unit in units})
+    named = sorted(set(evidence["finding"]) - {NORMAL} if findings is None else findings)
     units += difference_units(archive, split, evidence, named, most=most, seed=seed)
     if not units:
         first = next((f", e.g. {item['id']}: {item['reason']}" for item in pairs.skipped), "")
         raise DataError(
             f"the {split} split has nothing to ask about{first}", file=archive.folder,
-            remedy="take another split; a change needs two dated studies of one patient",
+            remedy="take another split; a change needs two dated studies of one patient, "
+            "a difference two patients whose reports speak of one finding",
         )  # fmt: skip
     return build_questions(units, forms, seed=seed)

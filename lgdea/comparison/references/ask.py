@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lgdea import runs
+from lgdea.comparison.pictures import Pictures
 from lgdea.comparison.references import answers as files
 from lgdea.comparison.references.prompt import ANSWERS, NO, YES, ComparePrompt
 from lgdea.comparison.references.triples import TABLE as TRIPLES
@@ -28,10 +28,10 @@ from lgdea.evidence.answer_log import AnswerLog
 from lgdea.evidence.backends.base import ExtractorBackend
 from lgdea.evidence.backends.choices import read_choice
 from lgdea.evidence.io import RAW, RawRecord
-from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, run_requests
+from lgdea.evidence.request_loop import PendingRequest, Progress, Questions, is_unanswered, run_requests
 from lgdea.evidence.response import InvalidResponse
-from lgdea.imaging.occlusion import Pixels, filling, occluded, to_png
-from lgdea.imaging.read import read_image
+from lgdea.imaging.occlusion import filling, occluded, to_png
+from lgdea.imaging.unreadable import unreadable_notes
 
 _CACHED = 4096  # pictures; a reference stands beside many queries
 
@@ -48,6 +48,11 @@ class Setting:
     query_path: str
     reference_paths: tuple[str, ...]
     cell: int | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All its pictures."""
+        return (self.query_path, *self.reference_paths)
 
     def key(self, prompt: ComparePrompt, side: int | None, grid: int) -> str:
         """Hash of all that decides the answer, but for the pictures' contents: 24 hexadecimal digits."""
@@ -87,12 +92,16 @@ def ask(
         progress: Called with what is being done, done and all questions.
 
     Returns:
-        Summary: ``model``, ``questions``, ``asked``, ``unread``, ``with_probabilities``, ``notes``.
+        Summary: ``model``, ``questions`` (answers about whole pictures), ``asked``, ``unread`` (answers that are
+        neither yes nor no), ``unreadable`` (``{"id", "reason"}`` of each picture that cannot be read, whose questions
+        are left out), ``share_yes``, ``with_probabilities``, ``notes``.
 
     Raises:
         UsageError: There are no triples, fewer references than asked for, a backend that reads no images, or the model
             takes fewer images in one message.
-        EvidenceError: The backend broke, or failed on some questions; what it answered is kept.
+        DataError: No question has pictures that can all be read.
+        EvidenceError: The backend broke, or failed on some questions, or no answer is yes or no; what it answered is
+            kept.
     """
     triples, report = read_triples(folder)
     most = int(triples["rank"].max())
@@ -111,16 +120,21 @@ def ask(
     settings = settings_of(triples, counts)
     settings += hidden_cells(settings, attribution, grid)
     settings.sort(key=lambda s: -s.k)  # the most images come first, and with them any refusal
-    asker = _Asker(root, prompt, side, grid)
+    pictures = Pictures(root, side, _CACHED)
+    asker = _Asker(pictures, prompt, side, grid)
     with AnswerLog(out / RAW) as log:
         questions = Questions(
-            lambda: ([asker.request(s)] for s in settings), len(settings), prompt.json_schema(), "asking", ANSWERS
+            lambda: map(asker.requests, settings), len(settings), prompt.json_schema(), "asking", ANSWERS
         )
         run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
+        settings = [s for s in settings if pictures.all_readable(s.paths)]
+        if not settings:
+            raise pictures.nothing_readable()
         records = [log.read(asker.key(s)) for s in settings]
     table = _table(settings, records)
-    failed = [r for r in records if r is None or r.failure == "backend_error"]
-    summary = _summary(table, described, log.appended)
+    failed = [r for r in records if r is None or is_unanswered(r)]
+    unread = [r for r in records if r is not None and not is_unanswered(r) and _choice(r) is None]
+    summary = _summary(table, described, log.appended, unread, pictures.skipped)
     with runs.atomic(out / files.TABLE) as temporary:
         table[table["cell"].isna()][files.COLUMNS].to_parquet(temporary, index=False)
     with runs.atomic(out / files.HIDDEN) as temporary:
@@ -130,6 +144,12 @@ def ask(
         raise EvidenceError(
             f"the backend failed on {len(failed)} questions", file=out,
             remedy="run the same command again to ask only these",
+        )  # fmt: skip
+    if table.empty:
+        runs.record(out, summary=summary)
+        raise EvidenceError(
+            f"none of {len(unread)} answers is {YES} or {NO}{_first(unread)}", file=out,
+            remedy="ask another model, or with another --prompt, into another folder",
         )  # fmt: skip
     runs.finish(out, [files.TABLE, files.HIDDEN], summary=summary)
     return summary
@@ -182,29 +202,35 @@ def hidden_cells(settings: Sequence[Setting], most: int, grid: int) -> list[Sett
 class _Asker:
     """Makes the requests; pictures are read when they are needed."""
 
-    def __init__(self, root: Path, prompt: ComparePrompt, side: int | None, grid: int) -> None:
-        self._root, self._prompt, self._side, self._grid = root, prompt, side, grid
-        self._png = lru_cache(_CACHED)(self._read_png)
+    def __init__(self, pictures: Pictures, prompt: ComparePrompt, side: int | None, grid: int) -> None:
+        self._pictures, self._prompt, self._side, self._grid = pictures, prompt, side, grid
 
     def key(self, setting: Setting) -> str:
         return setting.key(self._prompt, self._side, self._grid)
 
-    def request(self, setting: Setting) -> PendingRequest:
-        references = [self._png(path) for path in setting.reference_paths]
-        query = self._png(setting.query_path) if setting.cell is None else self._hide(setting)
+    def requests(self, setting: Setting) -> list[PendingRequest]:
+        """The request of a question; none where one of its pictures cannot be read."""
+        if not self._pictures.can_read(setting.paths):
+            return []
+        references = [self._pictures.png(path) for path in setting.reference_paths]
+        query = self._pictures.png(setting.query_path) if setting.cell is None else self._hide(setting)
         messages = self._prompt.messages(setting.finding, references, query)
-        return PendingRequest(self.key(setting), setting.query_id, "", messages, _parse)
+        return [PendingRequest(self.key(setting), setting.query_id, "", messages, _parse)]
 
     def _hide(self, setting: Setting) -> bytes:
-        pixels = self._read(setting.query_path)
-        fill = filling(pixels, [self._read(path) for path in setting.reference_paths])
+        pixels = self._pictures.pixels(setting.query_path)
+        fill = filling(pixels, [self._pictures.pixels(path) for path in setting.reference_paths])
         return to_png(list(occluded(pixels, fill, self._grid))[setting.cell or 0], self._side)
 
-    def _read_png(self, path: str) -> bytes:
-        return to_png(self._read(path), self._side)
 
-    def _read(self, path: str) -> Pixels:
-        return np.asarray(read_image(self._root / path).pixels, np.float32)
+def _choice(record: RawRecord | None) -> str | None:
+    return None if record is None or record.text is None else read_choice(record.text, ANSWERS)
+
+
+def _first(unread: Sequence[RawRecord]) -> str:
+    """The beginning of the first answer that is neither yes nor no."""
+    text = next((r.text.strip() for r in unread if r.text and r.text.strip()), None)
+    return "" if text is None else f", first {textwrap.shorten(text, 40, placeholder=' ...')!r}"
 
 
 def _parse(text: str) -> str:
@@ -217,7 +243,7 @@ def _parse(text: str) -> str:
 def _table(settings: Sequence[Setting], records: Sequence[RawRecord | None]) -> pd.DataFrame:
     rows = []
     for s, record in zip(settings, records, strict=True):
-        answer = None if record is None or record.text is None else read_choice(record.text, ANSWERS)
+        answer = _choice(record)
         if record is None or answer is None:
             continue
         odds = None if record.logprobs is None else record.logprobs[YES] - record.logprobs[NO]
@@ -226,12 +252,20 @@ def _table(settings: Sequence[Setting], records: Sequence[RawRecord | None]) -> 
     return pd.DataFrame(rows, columns=[*files.COLUMNS, "cell", "has_probability"])
 
 
-def _summary(table: pd.DataFrame, described: dict[str, Any], asked: int) -> dict[str, Any]:
+def _summary(
+    table: pd.DataFrame,
+    described: dict[str, Any],
+    asked: int,
+    unread: Sequence[RawRecord],
+    skipped: list[dict[str, str]],
+) -> dict[str, Any]:
     whole = table[table["cell"].isna()]
     share = float(table["has_probability"].mean()) if len(table) else 0.0
     yes = whole["answer"].eq(YES)
-    notes = []
-    if share < 1:
+    notes = unreadable_notes(skipped, "picture")
+    if unread:
+        notes.append(f"{len(unread)} of {len(table) + len(unread)} answers are neither {YES} nor {NO}{_first(unread)}")
+    if len(table) and share < 1:
         notes.append(f"{1 - share:.0%} of the answers have no log-probabilities: their scores are 0 or 1")
     if len(whole) and yes.nunique() == 1:
         notes.append(f"every answer is {whole['answer'].iloc[0]}")
@@ -239,6 +273,8 @@ def _summary(table: pd.DataFrame, described: dict[str, Any], asked: int) -> dict
         "model": str(described.get("model", described.get("backend"))),
         "questions": len(whole),
         "asked": asked,
+        "unread": len(unread),
+        "unreadable": skipped,
         "share_yes": round(float(yes.mean()), 4) if len(whole) else None,
         "with_probabilities": round(share, 4),
         "notes": notes,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lgdea.comparison.references.answers import Answers
+from lgdea.comparison.references.answers import MADE_BY, Answers
 from lgdea.errors import DataError
 from lgdea.evaluation.config import ReferencesConfig
 from lgdea.evaluation.encoders.protocol import EvaluableModel, model_name, notes_of
@@ -102,7 +102,7 @@ def _of_answers(answers: Answers, archive: Archive, config: ReferencesConfig) ->
     names = [SINGLE, *sorted(set(methods) - {SINGLE}, key=_by_strategy)]
     wide = table.pivot(index=["query_id", "class"], columns="method", values=["score", "label"])
     if SINGLE not in set(methods) or len(names) < 2:
-        raise DataError("hold no answers to the query alone and beside references", file=answers.folder)
+        raise _not_both(answers, config)
     whole = wide["score"].dropna().index
     lost = len(wide) - len(whole)
     classes = sorted(whole.get_level_values("class").unique())
@@ -110,7 +110,7 @@ def _of_answers(answers: Answers, archive: Archive, config: ReferencesConfig) ->
     images = common.images_of(archive, "all")
     images = images[images["image_id"].isin(ids)].reset_index(drop=True)
     if images.empty:
-        raise DataError("hold no query of this archive that was answered in every way", file=answers.folder)
+        raise _no_query(answers, archive, len(whole))
 
     def fill(values: pd.Series) -> Floats:
         return values.loc[whole].unstack("class").reindex(index=images["image_id"], columns=classes).to_numpy(float)
@@ -123,6 +123,31 @@ def _of_answers(answers: Answers, archive: Archive, config: ReferencesConfig) ->
     if lost:
         scored.notes.append(f"{lost} of {len(wide)} questions have no answer in every setting and are left out")
     return scored
+
+
+def _not_both(answers: Answers, config: ReferencesConfig) -> DataError:
+    """The error that the answers are not of both kinds, the query alone and beside references."""
+    ways = answers.table[["strategy", "k"]].drop_duplicates().sort_values(["k", "strategy"])
+    there = ["alone"] if ways["k"].eq(0).any() else []
+    there += [f"{strategy}@{k}" for strategy, k in ways[ways["k"] > 0].itertuples(index=False)]
+    chosen = " or ".join(["counts"] if config.strategies is None else ["counts", "strategies"])
+    return DataError(
+        f"hold no answers to the query alone and beside references; there are: {', '.join(there) or 'none'}",
+        file=answers.folder, remedy=f"ask for the others with `{MADE_BY}`, or choose among these ({chosen})",
+    )  # fmt: skip
+
+
+def _no_query(answers: Answers, archive: Archive, whole: int) -> DataError:
+    """The error that nothing can be scored: answers of another archive, or none answered in every way."""
+    if not set(answers.table["query_id"]) & set(archive.images["image_id"]):
+        return DataError(
+            f"no query is an image of {archive.name} ({archive.folder}), e.g. {answers.table['query_id'].iloc[0]}",
+            file=answers.folder, remedy="evaluate with the archive that the references are of",
+        )  # fmt: skip
+    return DataError(
+        f"{whole} queries of this archive were answered in every way", file=answers.folder,
+        remedy=f"ask again with `{MADE_BY}`, or for fewer ways (counts, strategies)",
+    )  # fmt: skip
 
 
 def _by_strategy(method: str) -> tuple[str, int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 import lgdea
-from lgdea.comparison.questions.files import chat_row, completion, read_questions
+from lgdea.comparison.questions.files import chat_row, completion, image_root_of, read_questions
 from lgdea.phantom import generate
 from tests.helpers.command_line import run_lgdea
 from tests.helpers.openai_server import OpenAIServer, Reply, Seen, error
@@ -88,6 +89,24 @@ def test_what_failed_is_asked_again_and_what_was_cut_is_missing(questions, tmp_p
     code, said, _ = run_lgdea(capsys, "compare", "score", questions, out, "--allow-missing", "--replicates", 0)
     assert code == 0
     assert "count as wrong" in said
+
+
+def test_questions_about_an_unreadable_picture_are_not_asked(questions, tmp_path, capsys):
+    asked, root = read_questions(questions), tmp_path / "pictures"
+    shutil.copytree(image_root_of(questions / "report.json"), root)
+    bad = asked[0].images[0]
+    (root / bad).write_bytes(b"no picture")
+    about = sum(bad in q.images for q in asked)
+    with OpenAIServer(Knows(questions)) as server:
+        arguments = ["compare", "answer", questions, "--url", server.url, "--image-root", root, "--out", tmp_path / "a"]
+        code, said, err = run_lgdea(capsys, *arguments)
+    assert code == 0, err
+    told = "".join(said.split())  # paths are folded where a line ends
+    assert f"1 picture cannot be read and is left out, first {root / bad}".replace(" ", "") in told
+    assert f"{about} questions about them are not asked".replace(" ", "") in told
+    assert "cut or refused" not in said
+    rows = [json.loads(line)["qid"] for line in (tmp_path / "a" / "answers.jsonl").read_text().splitlines()]
+    assert rows == [q.qid for q in asked if bad not in q.images]
 
 
 def test_what_cannot_be_asked_is_one_line(questions, tmp_path, capsys):

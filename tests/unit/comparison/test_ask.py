@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from io import BytesIO
 
 import numpy as np
@@ -95,6 +96,68 @@ def test_without_log_probabilities_scores_are_zero_or_one(bench, triples, tmp_pa
     assert code == 0
     assert "100% of the answers have no log-probabilities" in said
     assert set(read_answers(tmp_path / "a").table["score"]) == {0.0, 1.0}
+
+
+@pytest.fixture
+def pictures(bench, tmp_path):
+    """A copy of the pictures, one query's of which is damaged and one reference's missing."""
+    root = tmp_path / "pictures"
+    shutil.copytree(bench.archive.image_root, root)
+    return root
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_named(triples, pictures, tmp_path, capsys):
+    table, _ = read_triples(triples)
+    queries, references = table["query_path"].unique(), table.loc[table["rank"] == 3, "reference_path"]
+    only_last = next(p for p in references if p not in set(queries[:1]))
+    (pictures / queries[0]).write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
+    (pictures / only_last).unlink()
+    bad = {queries[0], only_last}
+    groups = [g.sort_values("rank") for _, g in table.groupby("query_id")]
+    shown = [[g["query_path"].iloc[0], *g["reference_path"][:k]] for g in groups for k in (0, 3)]
+    whole = sum(not bad & set(paths) for paths in shown)
+    assert 0 < whole < len(shown) - 2
+    asked = ["compare", "ask", triples, "-k", 3, "--image-root", pictures, "--out", tmp_path / "a"]
+    with OpenAIServer(lambda _: Reply("yes")) as server:
+        code, said, err = run_lgdea(capsys, *asked, "--url", server.url)
+    assert code == 0, err
+    assert f"{whole} answers of tiny, {whole} asked now" in said
+    assert "2 pictures cannot be read and are left out, first" in " ".join(said.split())
+    summary = json.loads((tmp_path / "a" / "run.json").read_text())["summary"]
+    assert {item["id"] for item in summary["unreadable"]} == bad
+
+
+def test_pictures_of_which_none_can_be_read_are_one_line(triples, tmp_path, capsys):
+    asked = ["compare", "ask", triples, "-k", 3, "--image-root", tmp_path, "--out", tmp_path / "a"]
+    with OpenAIServer(lambda _: Reply("yes")) as server:
+        code, _, err = run_lgdea(capsys, *asked, "--url", server.url)
+    assert code == 1
+    assert "no question has pictures that can be read" in err
+    assert "name the folder of the pictures: --image-root" in err
+    assert err.strip().count("\n") == 0
+
+
+def test_answers_that_are_neither_yes_nor_no_are_counted(bench, triples, tmp_path, capsys):
+    out, count = tmp_path / "some", 2 * read_triples(triples)[0]["query_id"].nunique()
+    asked = ["compare", "ask", triples, "-k", 3, "--out"]
+    with OpenAIServer(lambda seen: Reply("purple" if len(_pictures(seen)) > 1 else "yes")) as server:
+        code, said, err = run_lgdea(capsys, *asked, out, "--url", server.url, "--json")
+    assert code == 0, err
+    told = json.loads(said)["result"]
+    assert (told["questions"], told["unread"]) == (count // 2, count // 2)
+    assert f"{count // 2} of {count} answers are neither yes nor no, first 'purple'" in told["notes"]
+    code, _, err = run_lgdea(capsys, "eval", "references", out, bench.archive.folder, "--out", tmp_path / "r")
+    assert code == 1
+    assert "answers to the query alone and beside references; there are: alone;" in err
+    with OpenAIServer(lambda _: Reply("purple")) as server:
+        code, _, err = run_lgdea(capsys, *asked, tmp_path / "none", "--url", server.url)
+    assert code == 1
+    assert f"none of {count} answers is yes or no, first 'purple'" in err
+    assert err.strip().count("\n") == 0
+    code, _, err = run_lgdea(
+        capsys, "eval", "references", tmp_path / "none", bench.archive.folder, "--out", tmp_path / "r"
+    )
+    assert (code, "holds unfinished answers" in err) == (2, True)
 
 
 def test_a_server_that_fails_leaves_what_it_answered(bench, triples, tmp_path, capsys):
@@ -201,6 +264,16 @@ def test_cells_are_hidden_alone_and_beside_references(bench, triples, tmp_path, 
     assert metrics["attribution/inside_mass_paired"].value == pytest.approx(
         metrics["attribution/pointing_chance"].value
     )
+
+
+def test_answers_without_hidden_cells_say_how_to_ask_for_them(bench, triples, tmp_path, capsys):
+    out, image = tmp_path / "answers", bench.archive.images["image_id"][0]
+    with OpenAIServer(Reader(bench, triples)) as server:
+        assert run_lgdea(capsys, "compare", "ask", triples, "--url", server.url, "-k", 1, "--out", out)[0] == 0
+    drawn = ["compare", "beside", out, bench.archive.folder, "--image", image, "--finding", "cardiomegaly"]
+    code, _, err = run_lgdea(capsys, *drawn, "--out", tmp_path / "b.png")
+    assert code == 2
+    assert f"hold no hidden cells of {image}, cardiomegaly; ask for them with --attribution; there are: none" in err
 
 
 def test_one_query_is_drawn_beside_its_references(bench, tmp_path, capsys):

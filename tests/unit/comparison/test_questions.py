@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lgdea.comparison.change.pairs import choose_priors
@@ -272,6 +273,17 @@ def test_a_set_from_the_phantom_is_at_chance_without_images(phantom, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "set" / "micxr.jsonl").read_text().splitlines()]
     assert {"qid", "group_type", "qtype", "images", "question", "choices", "answer"} == set(rows[0])
     assert all(len(row["images"]) == 5 and list(row["choices"]) == list("ABCDE") for row in rows)
+
+
+def test_questions_about_two_patients_need_no_dates(phantom, tmp_path):
+    evidence = phantom.extra("evidence_truth")
+    undated = phantom.with_tables(studies=phantom.studies.assign(day=np.nan))
+    assert not len(choose_priors(undated, "all", prefer="latest").table)
+    made, _, _ = make_question_set(undated, evidence, tmp_path / "undated", split="all", most=4)
+    assert {q.kind for q in made} == {"difference"}
+    dated, _, _ = make_question_set(phantom, evidence, tmp_path / "dated", split="all", most=4)
+    about = [{q.finding for q in some if q.kind == "difference"} for some in (made, dated)]
+    assert about[0] == about[1] > {"cardiomegaly", "edema"}, "the same findings, whether or not they change"
 
 
 def test_timelines_are_balanced_and_true(phantom):
