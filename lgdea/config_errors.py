@@ -72,7 +72,7 @@ def _identity(item: Any) -> tuple[Any, ...]:
 
 
 def _explain_one(item: Any, cls: type[BaseModel] | None) -> str:
-    path = ".".join(_short(part) for part in item["loc"]) or "(top level)"
+    path = ".".join(_short(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return f"{path}: no such key{'' if cls is None else did_you_mean(cls, item['loc'])}"
     if item["type"] == "missing":
@@ -82,7 +82,9 @@ def _explain_one(item: Any, cls: type[BaseModel] | None) -> str:
         words = [str(word) for kind in kinds_at(cls, [str(part) for part in item["loc"]]) for word in _words(kind)]
         close = get_close_matches(str(item["input"]), words, n=1)
         near = f"; did you mean {close[0]}?" if close else ""
-    message = " ".join(str(item["msg"]).split())
+    message = " ".join(str(item["msg"]).split()).removeprefix("Value error, ")
+    if not item["loc"]:  # of keys together, which the message names: the whole configuration would be shown
+        return message
     return f"{path}: {message} (got {_short(item['input'])!r}){near}"
 
 

@@ -52,6 +52,8 @@ def doubt_links(
         unknown = refuse_seen_links(model, archive, set(images["study_id"]))
         if unknown is not None:
             _log.warning("%s: %s; what it has been trained on is doubted too little", model_name(model), unknown)
+        if str(model).endswith("@random"):
+            _log.warning("%s: random weights know nothing of images: give a trained model", model)
     rows = archive_evidence(archive, evidence)
     corpus = build_corpus(archive, rows, links, source=source)
     kept, vectors = image_vectors(archive, images, model)
@@ -86,10 +88,10 @@ def judge_pairs(
         Columns :data:`COLUMNS`; ``attrs`` holds ``separation`` and ``most_wrong``.
     """
     patients = pd.factorize(pairs["patient_id"])[0]
-    if patients.max(initial=-1) + 1 < 2 * folds:
+    if (count := int(patients.max(initial=-1)) + 1) < 2 * folds:
         raise DataError(
-            f"{patients.max(initial=-1) + 1} linked patients are too few for {folds} folds",
-            remedy="link more studies, or take fewer folds",
+            f"{count} linked patients are too few for {folds} folds, which take {2 * folds}",
+            remedy="link more studies" + (f", or take at most {count // 2} folds" if count >= 4 else ""),
         )
     said = statements(corpus)
     rng = np.random.default_rng(seed)

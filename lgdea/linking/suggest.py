@@ -153,6 +153,13 @@ def _check_budget(archive: Archive, items: TrainingItems, strategy: Strategy, bu
         by_reports = not by_images
     need = {"images": budget * by_images, "reports": budget * by_reports}
     if by_images and by_reports:
+        left = len({study for side in (items.images, items.reports) for study in side["study_id"].iloc[_open(side)]})
+        if budget > left:
+            raise UsageError(
+                f"{budget:,} links are asked for, {left:,} training studies are not linked",
+                file=archive.folder,
+                remedy="lower the budget" if left else "all links are there already",
+            )
         need = {"images": budget // 2, "reports": budget - budget // 2}
     for side, wanted in need.items():
         count = len(_open(getattr(items, side)))

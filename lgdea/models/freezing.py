@@ -58,7 +58,7 @@ def _freeze_before_last(backbone: nn.Module, count: int, name: str) -> None:
     blocks = _blocks(backbone)
     if count > len(blocks):
         raise ConfigError(
-            f"tower {name!r} has {len(blocks)} blocks, all_but_last_{count} wants more",
+            f"freeze: all_but_last_{count} wants more than the {len(blocks)} blocks of tower {name!r}",
             remedy=f"choose at most {len(blocks)}" if blocks else "choose none or all",
         )
     first = next(iter(blocks[-count].parameters()))

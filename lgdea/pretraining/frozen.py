@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import nn
 
+from lgdea.errors import UsageError
 from lgdea.models.cached_rows import pack, row_width
 from lgdea.objectives.gather import world_size
 from lgdea.pretraining.batches import BatchBuilder, CachedTexts, Texts
@@ -158,7 +159,14 @@ def _texts(builder: BatchBuilder) -> tuple[Texts, Texts, Texts]:
 def _fill(cache: FeatureCache, encode: Callable[[int, slice], Halves], trainer: L.Trainer, what: str) -> None:
     lock = FileLock(cache.folder.parent / f".{cache.folder.name}.lock")
     if trainer.is_global_zero:  # runs that share a cache take turns
-        cache.folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            cache.folder.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UsageError(
+                "the cache of features cannot stand in a file",
+                file=cache.folder.parent,
+                remedy="set data.feature_cache",
+            ) from None
         lock.acquire()
     try:
         if trainer.is_global_zero:

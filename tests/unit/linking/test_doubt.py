@@ -71,6 +71,14 @@ def test_wrong_links_disagree_evenly(archive: Archive, evidence: Path, pixels) -
     assert most_wrong > 0.7
 
 
+def test_random_weights_are_told_to_know_nothing(
+    archive: Archive, evidence: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="lgdea"):
+        lgdea.doubt_links(archive, evidence, "timm:test_resnet@random")
+    assert "timm:test_resnet@random: random weights know nothing of images: give a trained model" in caplog.text
+
+
 def test_links_that_are_not_there_are_not_judged(archive: Archive, evidence: Path, pixels) -> None:
     pairing = lgdea.make_pairing(archive, 0.6)
     rows = lgdea.doubt_links(archive, evidence, pixels, pairing=pairing)
@@ -133,7 +141,7 @@ def test_a_model_that_has_seen_the_links_is_refused(
     ("options", "says"),
     [
         ({"fraction": 0.0}, "has no linked training study; there is nothing to doubt"),
-        ({"fraction": 0.02}, "linked patients are too few for 5 folds"),
+        ({"fraction": 0.02}, r"linked patients are too few for 5 folds, which take 10; link more studies"),
         ({"fraction": 0.1, "folds": 3}, "state no finding 10 times or more"),
         ({"wrong_share": 0.0}, "a share of 0.0 wrong links is not in (0, 1)"),
         ({"folds": 2}, "2 folds are too few to judge and to calibrate"),

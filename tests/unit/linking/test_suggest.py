@@ -146,6 +146,14 @@ def test_each_mistake_is_one_line(archive: Archive, evidence: Path, options: dic
     assert "\n" not in str(caught.value)
 
 
+def test_more_links_than_are_left_are_counted_over_both_sides(archive: Archive, evidence: Path, model) -> None:
+    pairing = lgdea.make_pairing(archive, 0.5)
+    train = set(archive.studies.loc[archive.studies["split"] == "train", "study_id"])
+    left = int((pairing["study_id"].isin(train) & (pairing["state"] != "paired")).sum())
+    with pytest.raises(LgdeaError, match=f"{left + 1} links are asked for, {left} training studies are not linked"):
+        lgdea.suggest_links(archive, left + 1, model=model, evidence=evidence, pairing=pairing, strategy="both")
+
+
 def test_the_same_seed_suggests_the_same(archive: Archive) -> None:
     pairing = lgdea.make_pairing(archive, 0)
     first, again, other = (

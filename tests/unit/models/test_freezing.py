@@ -107,7 +107,7 @@ def test_other_words_are_one_clear_line(freeze: str) -> None:
 
 def test_more_blocks_than_there_are() -> None:
     with pytest.raises(
-        ConfigError, match=r"tower 'test_vit' has 6 blocks, all_but_last_7 wants more; choose at most 6"
+        ConfigError, match=r"freeze: all_but_last_7 wants more than the 6 blocks of tower 'test_vit'; choose at most 6"
     ):
         freeze_tower(build_image_tower("test_vit", False, 64, 16), "all_but_last_7")
 

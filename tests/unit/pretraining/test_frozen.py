@@ -300,3 +300,10 @@ def test_two_processes_fill_and_use_one_cache(frozen, tmp_path) -> None:
 def test_words_that_are_no_setting(config) -> None:
     with pytest.raises((ConfigError, ValueError), match="freeze"):
         config(image={"tower": "test_resnet", "freeze": "some"})
+
+
+def test_a_cache_in_the_place_of_a_file_is_one_line(frozen, tmp_path: Path) -> None:
+    made = frozen()
+    Path(made.data.feature_cache).write_text("a file")
+    with pytest.raises(UsageError, match=r"features: the cache of features cannot stand in a file; set data\.feature_"):
+        fit(made, tmp_path / "run")
