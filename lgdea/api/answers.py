@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lgdea.records.archive import Archive
+from lgdea.records.schema import check_split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,7 @@ def score_answers(
     from lgdea.evaluation.tasks.answers_references import read_references
     from lgdea.evaluation.tasks.graded import units_of
 
+    check_split(split)
     source: str | Path | Archive = references
     if isinstance(references, str | Path) and (Path(references) / "archive.json").is_file():
         source = Archive.open(references)

@@ -23,6 +23,7 @@ from lgdea.evaluation.tasks.references_attribution import finding_boxes, maps_of
 from lgdea.evaluation.tasks.references_scores import truth_of
 from lgdea.manifests import read_manifest
 from lgdea.records.archive import Archive
+from lgdea.records.schema import check_split
 from lgdea.vocabulary.phrases import canonical_phrase
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def read_beside(
     """
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
     _check(archive, image_id, finding)
+    check_split(pool_split)
     if isinstance(model, str | Path) and is_answers(model):
         return _of_answers(read_answers(model), archive, image_id, finding)
     from lgdea.api.evaluation import resolve_model

@@ -15,6 +15,7 @@ from lgdea.config import Config, load_config, read_yaml
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.models.hub import find_model
 from lgdea.records.archive import Archive
+from lgdea.records.schema import check_split
 from lgdea.shipped import config_files
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Cases(Drawn):
     archive: Archive
     maps: Mapping[str, Any]
     """Attention of the entity by image id, (H, W) in source pixels, NaN outside the crop; query and cases."""
+    candidates: int
+    """Images that were searched."""
+    skipped: tuple[Mapping[str, str], ...] = ()
+    """``{"id", "reason"}`` of each image that cannot be read and was left out."""
 
     @property
     def sheet(self) -> CaseSheet:
@@ -194,6 +199,7 @@ def find_cases(
     """
     opened = archive if isinstance(archive, Archive) else Archive.open(archive)
     asked = parse_entity(entity)  # before a model is loaded
+    check_split(split)
     query, candidates = _gallery(opened, image, split, same_modality)
     loaded = _load(model, device) if isinstance(model, str | Path) else model
     return _Search(loaded, opened, asked).run(query, candidates, top)
@@ -248,7 +254,7 @@ class _Search:
         """Encode query and candidates, rank, rerank, and draw the maps of what was found."""
         from lgdea.comparison.entity.ranking import rerank
 
-        ids, views = self._encode([query["image_id"], *candidates["image_id"]])
+        ids, views, skipped = self._encode([query["image_id"], *candidates["image_id"]])
         if not ids or ids[0] != query["image_id"]:
             file = self.archive.image_path(query["image_id"])
             raise DataError("the query image cannot be read", file=file, remedy="choose another image")
@@ -268,9 +274,10 @@ class _Search:
         order = np.argsort(-scores, kind="stable")[: min(top, len(ids) - 1)]
         cases = tuple(case(int(row)) for row in order if row)
         maps = {image: self._map(image) for image in (ids[0], *(found.image_id for found in cases))}
-        return Cases(self.entity, case(0), cases, self.archive, maps)
+        return Cases(self.entity, case(0), cases, self.archive, maps, len(ids) - 1, tuple(skipped))
 
-    def _encode(self, wanted: list[str]) -> tuple[list[str], EntityViews]:
+    def _encode(self, wanted: list[str]) -> tuple[list[str], EntityViews, list[dict[str, str]]]:
+        """Ids and views of the images that can be read, and the others."""
         import torch
 
         from lgdea.comparison.entity.ranking import EntityViews
@@ -288,7 +295,7 @@ class _Search:
                 yield torch.stack([self.prepare(image)[0] for image in pixels])
 
         views = EntityViews.encode(self.model, batches(), [self.entity.text])
-        return ids, views
+        return ids, views, source.skipped
 
     def _map(self, image: str) -> Any:
         """Attention of the entity, (H, W) in source pixels."""

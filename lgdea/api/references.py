@@ -16,10 +16,13 @@ from lgdea.comparison.references.prompt import DEFAULT_PROMPT, load_compare_prom
 from lgdea.comparison.references.triples import make_triples, write_triples
 from lgdea.errors import UsageError
 from lgdea.evaluation.config import ReferencesConfig
+from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.graded import units_of
 from lgdea.evaluation.tasks.references_scores import truth_of
+from lgdea.progress import track
 from lgdea.records.archive import Archive
+from lgdea.records.schema import check_split
 
 if TYPE_CHECKING:
     from lgdea.comparison.references.choose import Vectors
@@ -33,11 +36,14 @@ class ChosenReferences:
         references: The choice, one row per query and reference.
         triples: The same with each finding that is asked and its label.
         truth: Who is healthy, and by which rule.
+        unreadable: ``{"id", "reason"}`` of each image that cannot be read and is therefore left out; looked at are
+            those of the triples, and with ``embedding`` all that are compared.
     """
 
     references: References
     triples: pd.DataFrame
     truth: Truth
+    unreadable: list[dict[str, str]]
 
 
 def make_reference_set(
@@ -77,6 +83,8 @@ def make_reference_set(
         UsageError: No healthy image, or a strategy that cannot be followed; the line says why.
     """
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
+    for part in (split, pool_split):
+        check_split(part)
     loaded = load_compare_prompt(prompt)
     named = classes if isinstance(classes, str) else tuple(classes)
     config = ReferencesConfig.model_validate({"classes": named, "labeller": labeller})
@@ -85,32 +93,45 @@ def make_reference_set(
     queries = people(archive, split)
     if queries.empty:
         raise UsageError(f"the {split} split has no images", file=archive.folder, remedy="choose another split")
-    parts = []
-    for strategy in strategies:
-        given: tuple[pd.DataFrame, pd.DataFrame, tuple[Vectors, Vectors] | None] = (queries, healthy, None)
-        if strategy == "embedding":
-            given = _embed(model, archive, queries, healthy)
-        parts.append(choose_references(given[0], given[1], strategy, k, seed=seed, embeddings=given[2]))
-    found = References(
-        pd.concat([part.table for part in parts], ignore_index=True),
-        [item for part in parts for item in part.skipped],
-        [note for part in parts for note in part.notes],
+    found, triples, unreadable = _choose(
+        [_pool(strategy, model, archive, queries, healthy) for strategy in strategies],
+        archive,
+        truth.values,
+        k,
+        most,
+        seed,
     )
-    paths = archive.images.set_index("image_id")["path"]
-    triples = make_triples(found.table, truth.values, paths, most=most, seed=seed)
     facts = {
         "archive": archive.name, "split": split, "pool_split": pool_split, "k": k, "strategies": list(strategies),
         "healthy": truth.rule, "healthy_images": len(healthy), "seed": seed, "notes": found.notes,
-        "skipped": found.skipped,
+        "skipped": found.skipped, "unreadable": unreadable,
     }  # fmt: skip
     write_triples(out, triples, loaded, image_root=archive.image_root, facts=facts)
-    return ChosenReferences(found, triples, truth)
+    return ChosenReferences(found, triples, truth, unreadable)
 
 
-def _embed(
-    model: Any, archive: Archive, queries: pd.DataFrame, healthy: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Vectors, Vectors]]:
-    """Queries and healthy images that can be read, with their embeddings."""
+@dataclass(frozen=True)
+class _Pool:
+    """Queries and healthy images of one strategy, with their embeddings where it compares them."""
+
+    strategy: Strategy
+    queries: pd.DataFrame
+    healthy: pd.DataFrame
+    embeddings: tuple[Vectors, Vectors] | None
+    unreadable: list[dict[str, str]]
+
+    def choose(self, bad: set[str], k: int, seed: int) -> References:
+        """References without the images that cannot be read."""
+        sides = (self.queries, self.healthy)
+        kept = [~side["image_id"].isin(bad).to_numpy() for side in sides]
+        queries, healthy = (side[keep].reset_index(drop=True) for side, keep in zip(sides, kept, strict=True))
+        vectors = None if self.embeddings is None else (self.embeddings[0][kept[0]], self.embeddings[1][kept[1]])
+        return choose_references(queries, healthy, self.strategy, k, seed=seed, embeddings=vectors)
+
+
+def _pool(strategy: Strategy, model: Any, archive: Archive, queries: pd.DataFrame, healthy: pd.DataFrame) -> _Pool:
+    if strategy != "embedding":
+        return _Pool(strategy, queries, healthy, None, [])
     from lgdea.api.evaluation import resolve_model
     from lgdea.evaluation.encoders.protocol import as_image_encoder
 
@@ -119,4 +140,30 @@ def _embed(
     encoder = as_image_encoder(resolve_model(model))
     source = common.image_source(archive, ReferencesConfig.model_validate({}), encoder)
     parts = [common.embed_images(encoder, source, part, 64) for part in (queries, healthy)]
-    return parts[0][0], parts[1][0], (np.asarray(parts[0][1]), np.asarray(parts[1][1]))
+    vectors = np.asarray(parts[0][1]), np.asarray(parts[1][1])
+    return _Pool(strategy, parts[0][0], parts[1][0], vectors, source.skipped)
+
+
+def _choose(
+    pools: Sequence[_Pool], archive: Archive, values: pd.DataFrame, k: int, most: int | None, seed: int
+) -> tuple[References, pd.DataFrame, list[dict[str, str]]]:
+    """References, triples, and the images that cannot be read: whatever they stood for is chosen again without them."""
+    unreadable = {item["id"]: item["reason"] for pool in pools for item in pool.unreadable}
+    source = ImageSource(archive)
+    known: set[str] = set()
+    paths = archive.images.set_index("image_id")["path"]
+    while True:
+        parts = [pool.choose(set(unreadable), k, seed) for pool in pools]
+        found = References(
+            pd.concat([part.table for part in parts], ignore_index=True),
+            [item for part in parts for item in part.skipped],
+            list(dict.fromkeys(note for part in parts for note in part.notes)),
+        )
+        triples = make_triples(found.table, values, paths, most=most, seed=seed)
+        images = sorted(({*triples["query_id"], *triples["reference_id"]}) - known)
+        known |= set(images)
+        outcomes = zip(images, track(source.read_ahead(images, 64), "reading images", len(images)), strict=True)
+        bad = {image: outcome for image, outcome in outcomes if isinstance(outcome, str)}
+        if not bad:
+            return found, triples, [{"id": image, "reason": reason} for image, reason in unreadable.items()]
+        unreadable |= bad

@@ -71,7 +71,11 @@ def read(
         pair = found.pair
         console.print(f"prior: {pair['study_prior']}, {pair['days']:g} days earlier ({pair['rule']})", highlight=False)
     cells = [(r["entity"], r["state"], f"{r['confidence']:.2f}", f"{r['shown']:.2f}", r["sentence"]) for r in rows]
-    show_table("changes", ["entity", "state", "confidence", "P(shown)", "sentence"], cells)
+    if cells:
+        show_table("changes", ["entity", "state", "confidence", "P(shown)", "sentence"], cells)
+    else:
+        told = "neither image probably shows a finding that the model has learned; ask for one by name: --entity"
+        console.print(f"no changes: {told}", highlight=False)
     if out is not None:
         console.print(f"changes: {out}{replaced}", highlight=False)
 

@@ -72,6 +72,7 @@ def find(
     Example: `lgdea find runs/entity/model demo/archive --image phantom:p00001s1:frontal --entity "left effusion"`
     """
     from lgdea.api.comparison import find_cases
+    from lgdea.imaging.unreadable import unreadable_notes
 
     if out is not None:
         from lgdea.reporting.case_page import check_ending
@@ -82,7 +83,8 @@ def find(
     if out is not None:
         found.write(out)
     if json:
-        facts = {"entity": asdict(found.entity), "query": asdict(found.query), "cases": [*map(asdict, found.cases)]}
+        facts = {"entity": asdict(found.entity), "query": asdict(found.query), "cases": [*map(asdict, found.cases)],
+                 "candidates": found.candidates, "unreadable": found.skipped}  # fmt: skip
         show_json(facts, [] if out is None else [out])
         return
     rows = [
@@ -92,5 +94,10 @@ def find(
     title = f"cases like {image} with respect to {found.entity.text!r} ({found.entity.kind})"
     show_table(title, ["", "image", "patient", "score", "similarity", "P(shown)"], rows)
     console.print(f"P(shown) in the query: {found.query.presence:.3f}", highlight=False)
+    notes = unreadable_notes(found.skipped)
+    if len(found.cases) < top:
+        notes.append(f"only {len(found.cases):,} cases: other patients have no more images in this part")
+    for note in notes:
+        console.print(f"note: {note}", highlight=False)
     if out is not None:
         console.print(f"cases: {out}{replaced}", highlight=False)

@@ -54,31 +54,33 @@ def references(
     Example: `lgdea compare references archives/phantom --strategy demographic -k 5 --out triples`
     """
     from lgdea.api.references import make_reference_set
+    from lgdea.imaging.unreadable import unreadable_notes
 
     chosen = make_reference_set(
         archive, out, strategies=strategy or ["random"], k=k, model=model, evidence=evidence,  # type: ignore[arg-type]
         split=split, pool_split=pool, classes=finding or "labels", labeller=labeller, most=most, prompt=prompt,
         seed=seed,
     )  # fmt: skip
-    table, triples = chosen.references.table, chosen.triples
+    triples = chosen.triples
     facts = {
         "healthy": chosen.truth.rule,
-        "queries": int(table["query_id"].nunique()),
-        "references": int(table["reference_id"].nunique()),
+        "queries": int(triples["query_id"].nunique()),
+        "references": int(triples["reference_id"].nunique()),
         "triples": len(triples),
         "notes": chosen.references.notes,
         "skipped": chosen.references.skipped,
+        "unreadable": chosen.unreadable,
     }
     if json:
         show_json(facts, [out])
         return
     rows = [
         (name, group["query_id"].nunique(), group["reference_id"].nunique(), group["rule"].iloc[0])
-        for name, group in table.groupby("strategy", sort=False)
+        for name, group in triples.groupby("strategy", sort=False)
     ]
     show_table("references", ["strategy", "queries", "different references", "first rule"], rows)
     console.print(f"healthy: {chosen.truth.rule}", highlight=False)
-    for note in chosen.references.notes:
+    for note in [*unreadable_notes(chosen.unreadable), *chosen.references.notes]:
         console.print(f"note: {note}", highlight=False)
     if chosen.references.skipped:
         first = chosen.references.skipped[0]

@@ -14,10 +14,24 @@ from typing import Literal, get_args, get_origin
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lgdea.errors import UsageError
+
 SCHEMA_VERSION = "1"
 
 Split = Literal["train", "val", "test"]
+SPLITS = (*get_args(Split), "all")
+"""What may be asked for as a part of an archive; ``all`` takes every study."""
 Laterality = Literal["left", "right", "bilateral", "midline", "unspecified"]
+
+
+def check_split(name: str) -> None:
+    """Refuse a part of an archive that no archive has.
+
+    Raises:
+        UsageError: It is none of :data:`SPLITS`.
+    """
+    if name not in SPLITS:
+        raise UsageError(f"no split {name!r}", remedy=f"choose one of {', '.join(SPLITS)}")
 
 
 class TableRow(BaseModel):

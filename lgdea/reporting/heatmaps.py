@@ -28,6 +28,7 @@ from lgdea.evaluation.tasks import common
 from lgdea.imaging.boxes import LEVEL, boxes_of_map
 from lgdea.progress import track
 from lgdea.reading import read_json
+from lgdea.records.schema import check_split
 from lgdea.reporting.overlays import overlay, to_png, with_legend
 from lgdea.reporting.palette import BOX, FOUND_BOX
 
@@ -159,6 +160,7 @@ def maps_of_archive(
         DataError: The split has no box (no positive label), or none of its images can be read.
     """
     truth: dict[tuple[str, str], list[Any]] = {}
+    check_split(split)
     boxes = _boxes_or_none(archive, split) if phrases or of == "labels" else common.phrase_boxes(archive, split)
     if boxes is not None:
         for (image_id, phrase), rows in boxes.groupby(["image_id", "phrase"], sort=False):

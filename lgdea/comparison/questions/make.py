@@ -19,6 +19,7 @@ from lgdea.comparison.questions.timeline import timeline_questions
 from lgdea.comparison.questions.units import change_units, difference_units
 from lgdea.errors import DataError
 from lgdea.records.archive import Archive
+from lgdea.records.schema import check_split
 from lgdea.vocabulary import load_vocabulary
 from lgdea.vocabulary.entailment import NORMAL
 
@@ -57,9 +58,10 @@ def make_question_set(
         Questions, baselines, and notes on what was left out.
 
     Raises:
-        UsageError: The vocabulary has no such finding.
+        UsageError: The vocabulary has no such finding, or there is no such split.
         DataError: There are no pairs, or nothing can be balanced.
     """
+    check_split(split)
     for finding in findings or ():
         load_vocabulary().descendants(finding)  # refuses an unknown id
     questions, notes = _questions(archive, evidence, split, forms, findings, truth, most, seed)

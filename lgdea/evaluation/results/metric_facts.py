@@ -81,12 +81,49 @@ def main_metrics(task: str, metrics: Sequence[str]) -> list[str]:
         return list(metrics)
     if task == "grounding":
         return [name for name in _GROUNDING if name in metrics]
+    if task == "references":
+        return _of_references(metrics) or list(metrics)
+    if task == "entity-retrieval":
+        return _of_entity_retrieval(metrics) or list(metrics)
     found: dict[str, None] = {}
     for end in HEADLINE.get(task, ()):
         for name in metrics:
             if name.endswith(end):
                 found |= {known: None for known in (name, chance_metric(name)) if known in metrics}
     return list(found) or list(metrics)
+
+
+def _of_references(metrics: Sequence[str]) -> list[str]:
+    """Balanced accuracy and AUROC of the query alone and beside the most references of each kind, and what is gained.
+
+    Example:
+        >>> methods = ["single", "z/random@1", "z/random@20", "ratio/random@1", "ratio/random@20"]
+        >>> names = [f"{m}/{end}" for m in methods for end in ("balanced_accuracy_macro", "f1_macro", "auroc_macro")]
+        >>> main_metrics("references", names)[2:4]
+        ['z/random@20/balanced_accuracy_macro', 'z/random@20/auroc_macro']
+    """
+    largest: dict[str, int] = {}
+    methods = list(
+        dict.fromkeys(name.rpartition("/")[0] for name in metrics if name.endswith("/balanced_accuracy_macro"))
+    )
+    for method in methods:
+        stem, _, count = method.rpartition("@")
+        if count.isdigit():
+            largest[stem] = max(largest.get(stem, 0), int(count))
+    shown = [m for m in methods if "@" not in m or m == f"{(stem := m.rpartition('@')[0])}@{largest.get(stem)}"]
+    ends = ("balanced_accuracy_macro", "balanced_accuracy_gain", "auroc_macro")
+    return [name for m in shown for end in ends if (name := f"{m}/{end}") in metrics]
+
+
+def _of_entity_retrieval(metrics: Sequence[str]) -> list[str]:
+    """The first recall and nDCG of every way of ranking, then their chance levels, which all ways share."""
+    ways = [name.rpartition("/") for name in metrics]
+    counts = sorted(int(m[7:]) for _, _, m in ways if re.fullmatch(r"recall@\d+", m))
+    ends = (f"recall@{counts[0]}" if counts else "", "ndcg@")
+    found = [name for name, (way, _, m) in zip(metrics, ways, strict=True) if m.startswith(ends[1]) or m == ends[0]]
+    found = [name for name in found if "-" not in name]  # differences of two ways
+    chance = [level for name in found if (level := chance_metric(name)) in metrics]
+    return [*found, *chance[:2]]
 
 
 _WRITTEN = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "f1": "F1", "cnr": "CNR", "miou": "mIoU"}

@@ -91,6 +91,9 @@ def change(
     if items.empty:
         raise DataError("no pair has two readable images", file=archive.folder, remedy="check image_root")
     overall, per_class = _summarise(items, config)
+    if not per_class:
+        least = f"two states of at least {config.min_items} items each (min_items)"
+        notes.append(f"balanced_accuracy_macro is not defined: no finding has {least}")
     return Result(
         task="change",
         definition="change-v1",

@@ -18,6 +18,7 @@ from lgdea.comparison.references.ask import settings_of
 from lgdea.comparison.references.triples import read_triples
 from lgdea.evaluation.results.result import read_result
 from lgdea.imaging.occlusion import attribution_map, filling, inside_mass, occluded, to_png
+from lgdea.records.archive import Archive
 from tests.helpers.command_line import run_lgdea
 from tests.helpers.openai_server import OpenAIServer, Reply, Seen, error
 
@@ -219,7 +220,8 @@ def test_what_cannot_be_chosen_is_one_line(bench, tmp_path, capsys):
         (["--strategy", "embedding"], "no model whose embeddings"),
         (["--strategy", "nearest"], "no strategy 'nearest'"),
         (["--finding", "flat_feet"], "flat_feet"),
-        (["--split", "nowhere"], "the nowhere split has no images"),
+        (["--split", "nowhere"], "no split 'nowhere'; choose one of train, val, test, all"),
+        (["--pool", "nowhere"], "no split 'nowhere'; choose one of train, val, test, all"),
     ]:
         code, _, err = run_lgdea(capsys, "compare", "references", folder, *arguments, "--out", str(tmp_path / "o"))
         assert code == 2, problem
@@ -235,6 +237,44 @@ def test_embedding_by_a_model(bench, tmp_path, capsys):
     table, _ = read_triples(tmp_path / "t")
     assert table["rule"].str.startswith("cosine").all()
     assert (table["query_patient"] != table["reference_patient"]).all()
+
+
+@pytest.fixture(scope="module")
+def damaged(bench, tmp_path_factory):
+    """The archive with one image that is damaged; a healthy one, which strategies choose as a reference."""
+    folder = tmp_path_factory.mktemp("damaged") / "archive"
+    shutil.copytree(bench.archive.folder, folder)
+    archive = Archive.open(folder)
+    labels = archive.labels
+    healthy = labels[labels["finding"].eq("no_finding") & labels["value"].eq(1)]["study_id"]
+    train = archive.studies[archive.studies["split"].eq("train") & archive.studies["study_id"].isin(healthy)]
+    image = archive.images[archive.images["study_id"].isin(train["study_id"])]["image_id"].iloc[0]
+    archive.image_path(image).write_bytes(b"no picture")
+    return archive, image
+
+
+@pytest.mark.parametrize("strategy", ["random", "embedding"])
+def test_an_image_that_cannot_be_read_is_no_reference(bench, damaged, tmp_path, capsys, strategy):
+    archive, image = damaged
+    chosen = ["compare", "references", archive.folder, "--strategy", strategy, "--model", bench.base, "--split", "all"]
+    code, said, err = run_lgdea(capsys, *chosen, "-k", 30, "--out", tmp_path / "t")
+    assert code == 0, err
+    assert f"1 image cannot be read and is left out, first {image}: " in " ".join(said.split())
+    table, report = read_triples(tmp_path / "t")
+    assert image not in {*table["query_id"], *table["reference_id"]}
+    assert [item["id"] for item in report["unreadable"]] == [image]
+    intact = ["compare", "references", bench.archive.folder, *chosen[3:], "-k", 30, "--out", tmp_path / "u"]
+    assert run_lgdea(capsys, *intact)[0] == 0
+    assert image in set(read_triples(tmp_path / "u")[0]["reference_id"])
+
+
+def test_what_is_counted_is_in_the_triples(bench, tmp_path, capsys):
+    chosen = ["compare", "references", bench.archive.folder, "--finding", "nodule", "--most", 1, "--split", "all"]
+    code, said, err = run_lgdea(capsys, *chosen, "-k", 2, "--out", tmp_path / "t", "--json")
+    assert code == 0, err
+    told, (table, report) = json.loads(said)["result"], read_triples(tmp_path / "t")
+    assert (told["queries"], told["triples"]) == (2, 4)
+    assert (told["references"], report["queries"]) == (table["reference_id"].nunique(), 2)
 
 
 def test_cells_are_hidden_alone_and_beside_references(bench, triples, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from copy import copy
 
 import numpy as np
@@ -62,6 +63,27 @@ def test_find_keeps_to_the_querys_modality(bench, trained):
     assert [case.similarity for case in more[20:]] == sorted((c.similarity for c in more[20:]), reverse=True)
 
 
+def test_candidates_that_cannot_be_read_and_fewer_than_asked_for_are_told(bench, trained, query, tmp_path, capsys):
+    folder = tmp_path / "archive"
+    shutil.copytree(bench.archive.folder, folder)
+    archive = lgdea.open_archive(folder)
+    others = archive.images[archive.images["study_id"].isin(archive.studies["study_id"][60:])]["image_id"]
+    archive.image_path(others.iloc[0]).write_bytes(b"no picture")
+    code, out, err = run(
+        capsys, "find", trained, folder, "--image", query, "--entity", "cardiomegaly", "--top", 100_000, "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)["result"]
+    assert [item["id"] for item in found["unreadable"]] == [others.iloc[0]]
+    assert len(found["cases"]) == found["candidates"] < len(archive.images) - 1
+    code, out, _ = run(
+        capsys, "find", trained, folder, "--image", query, "--entity", "cardiomegaly", "--top", found["candidates"] + 1
+    )
+    told = "".join(out.split())
+    assert f"1 image cannot be read and is left out, first {others.iloc[0]}".replace(" ", "") in told
+    assert f"only {found['candidates']} cases".replace(" ", "") in told
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -69,7 +91,7 @@ def test_find_keeps_to_the_querys_modality(bench, trained):
         ({"--entity": " "}, "the entity is empty"),
         ({"--entity": "no effusion"}, "denies a finding"),
         ({"--image": "phantom:p99999s1:frontal"}, "did you mean phantom:p0"),
-        ({"--split": "nowhere"}, "nowhere"),
+        ({"--split": "nowhere"}, "no split 'nowhere'; choose one of train, val, test, all"),
         ({"model": "base"}, "no entity head"),
     ],
 )

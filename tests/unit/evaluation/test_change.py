@@ -55,6 +55,13 @@ def test_an_oracle_scores_one_in_all_ways(phantom, tmp_path):
     assert back.n_ids == result.items["pair_id"].nunique()
 
 
+def test_a_macro_mean_of_no_finding_is_told(phantom):
+    result = change(Reader(phantom, drawn_change), phantom, split="all", bootstrap_replicates=0, min_items=10_000)
+    assert np.isnan(result.metrics["balanced_accuracy_macro"].value)
+    note = "balanced_accuracy_macro is not defined: no finding has two states of at least 10000 items each (min_items)"
+    assert note in result.notes
+
+
 def test_guesses_are_at_chance(phantom):
     rng = np.random.default_rng(0)
 

@@ -10,6 +10,7 @@ import pytest
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.metrics import classification, detection, grounding, retrieval
 from lgdea.evaluation.results import definitions, differences, metric_facts
+from lgdea.evaluation.results.metric_facts import main_metrics
 from lgdea.evaluation.results.result import Result, Value, list_results, read_result, write_result
 from lgdea.statistics import format, overlap, roc
 
@@ -83,6 +84,27 @@ def test_definitions_have_versions_and_sentences():
         assert metric.rsplit("-v", 1)[1].isdigit()
         assert sentence.endswith(".")
     assert "ROC" in definitions.meaning("zero-shot/auroc-v1")
+
+
+def test_single_and_paired_readings_are_shown_together():
+    methods = ["single", *(f"{kind}/random@{k}" for kind in ("z", "ratio") for k in (1, 5))]
+    ends = ("balanced_accuracy_macro", "balanced_accuracy_gain", "f1_macro", "auroc_macro")
+    names = [f"{m}/{end}" for m in methods for end in ends if (m, end) != ("single", "balanced_accuracy_gain")]
+    assert main_metrics("references", names) == [
+        "single/balanced_accuracy_macro", "single/auroc_macro",
+        "z/random@5/balanced_accuracy_macro", "z/random@5/balanced_accuracy_gain", "z/random@5/auroc_macro",
+        "ratio/random@5/balanced_accuracy_macro", "ratio/random@5/balanced_accuracy_gain", "ratio/random@5/auroc_macro",
+    ]  # fmt: skip
+
+
+def test_every_way_of_ranking_cases_is_shown():
+    ways = ["conditioned", "unconditioned", "whole_image", "zero_shot", "reranked", "conditioned-zero_shot"]
+    ends = ("recall@1", "recall@5", "ndcg@5", "recall_chance@1", "recall_chance@5", "ndcg_chance@5")
+    shown = main_metrics("entity-retrieval", [f"{way}/{end}" for way in ways for end in ends])
+    assert shown == [
+        *(f"{way}/{end}" for way in ways[:5] for end in ("recall@1", "ndcg@5")),
+        "conditioned/recall_chance@1", "conditioned/ndcg_chance@5",
+    ]  # fmt: skip
 
 
 def test_metrics_and_tasks_are_imported_without_torch():

@@ -11,7 +11,7 @@ import lgdea
 from lgdea.comparison.change.batches import ChangeBatches, distant_pairs
 from lgdea.comparison.change.config import ChangeTrainingConfig
 from lgdea.comparison.change.labels import EVENTS, linked_targets, propagated_targets
-from lgdea.comparison.change.model import ChangeHead, StudyTokens
+from lgdea.comparison.change.model import ChangeHead, ChangeModel, StudyTokens
 from lgdea.comparison.change.module import change_loss
 from lgdea.comparison.change.pairs import choose_priors
 from lgdea.comparison.change.sentences import change_sentence
@@ -257,6 +257,16 @@ def test_command_line(visits, trained, capsys, tmp_path):
     code, _, err = run_lgdea(capsys, "compare", "read", trained, "--study", study)
     assert code == 2
     assert "give --archive and --study, or --prior and --current" in err
+
+
+def test_nothing_shown_is_said(visits, trained, capsys, monkeypatch):
+    _, archive, _ = visits
+    study = choose_priors(archive, "all").table.iloc[0]["study_current"]
+    monkeypatch.setattr(ChangeModel, "shown", lambda _, states: torch.zeros(len(states)))
+    code, out, err = run_lgdea(capsys, "compare", "read", trained, "--archive", archive.folder, "--study", study)
+    assert (code, err) == (0, "")
+    assert "neither image probably shows a finding that the model has learned" in " ".join(out.split())
+    assert "P(shown)" not in out
 
 
 def test_no_pairs_is_one_clear_line(bench, visits, tmp_path):
