@@ -11,7 +11,7 @@ from typing import Any
 
 from lgdea.comparison.change.sentences import change_sentence
 from lgdea.comparison.change.states import STATES
-from lgdea.comparison.questions.question import STATE_WORDS, WHICH_WORDS, Question
+from lgdea.comparison.questions.question import ASKED, STATE_WORDS, WHICH_WORDS, Question
 from lgdea.errors import DataError, UsageError
 from lgdea.evidence.rules.reader import RuleMatch, read_report
 from lgdea.reading import read_json_lines
@@ -111,9 +111,30 @@ def is_right(question: Question, answer: str) -> bool:
         answer: What was answered, perhaps with a reason behind it.
     """
     if question.form == "yes-no":
-        word = re.match(r"(yes|no)\b(?!\s*(?:or|and|/)\b)", _LEAD.sub("", _head(answer), count=1), re.IGNORECASE)
-        return word is not None and word[1].lower() == question.answer
+        return _yes_or_no(answer) == question.answer
     return read_label(question, answer) == question.label
+
+
+def stated_label(question: Question, answer: str) -> str | None:
+    """The label that an answer states: of a yes/no question the one that was asked about, if it is yes.
+
+    A no states none: what is not worse may be stable, better, new or gone.
+
+    Args:
+        question: The question.
+        answer: What was answered.
+    """
+    if question.form != "yes-no":
+        return read_label(question, answer)
+    if _yes_or_no(answer) != "yes":
+        return None
+    phrase = canonical_phrase(question.finding)
+    return next((label for label, text in ASKED.items() if text.format(phrase) == question.question), None)
+
+
+def _yes_or_no(answer: str) -> str | None:
+    word = re.match(r"(yes|no)\b(?!\s*(?:or|and|/)\b)", _LEAD.sub("", _head(answer), count=1), re.IGNORECASE)
+    return None if word is None else word[1].lower()
 
 
 def read_label(question: Question, answer: str) -> str | None:
@@ -191,12 +212,12 @@ def statements_of(text: str, question: Question | None = None, label: str | None
     """Read what a text states by lgdea's own rules.
 
     An option or a short answer names no finding, so it is read as the sentence that it stands for: ``B`` as the
-    option's state of the question's finding.
+    option's state of the question's finding, ``yes`` as the state that was asked about.
 
     Args:
         text: An answer, a reference or a report.
         question: What it answers, if it is an answer.
-        label: The label that it decides for.
+        label: The label that it states, as of :func:`stated_label`.
     """
     pieces = _IMAGE.split(_THINKING.sub("", text))
     parts: dict[int, list[RuleMatch]] = defaultdict(list)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lgdea.comparison.questions.scoring import complete, is_right, read_label, statements_of
+from lgdea.comparison.questions.scoring import complete, is_right, read_label, stated_label, statements_of
 from lgdea.evaluation.metrics import answers as metrics
 from lgdea.evaluation.metrics import text as text_metrics
 from lgdea.evaluation.metrics.statements import Placed, statement_counts
@@ -98,14 +98,14 @@ def _right(reference: Reference, text: str) -> float:
 def _statements(reference: Reference, text: str) -> tuple[Sequence[Placed], Sequence[Placed]]:
     """What the answer states and what is true; image by image where both say of which image."""
     question = reference.question
-    decided = None if question is None or question.form == "yes-no" else read_label(question, text)
-    found = statements_of(text, question, decided)
+    found = statements_of(text, question, None if question is None else stated_label(question, text))
     if reference.true is not None:
         if found.captioned and question is not None:
             return found.apart(), reference.true
         return found.pooled(), [(0, unit) for _, unit in reference.true]
-    label = None if question is None or question.form == "yes-no" else question.label
-    wanted = statements_of(reference.text, question, label)
+    wanted = statements_of(
+        reference.text, question, None if question is None else stated_label(question, question.answer)
+    )
     if found.captioned and wanted.captioned:
         return found.apart(), wanted.apart()
     return found.pooled(), wanted.pooled()

@@ -14,7 +14,7 @@ from lgdea.comparison.questions.build import build_questions
 from lgdea.comparison.questions.files import load_chat, load_trl, read_questions, write_questions
 from lgdea.comparison.questions.make import make_question_set
 from lgdea.comparison.questions.question import Question, Unit
-from lgdea.comparison.questions.scoring import complete, is_right, read_answers, read_label, statements_of
+from lgdea.comparison.questions.scoring import complete, is_right, read_answers, read_label, stated_label, statements_of
 from lgdea.comparison.questions.timeline import timeline_questions
 from lgdea.errors import DataError, UsageError
 from lgdea.phantom import generate
@@ -182,6 +182,17 @@ def test_yes_and_no_are_the_first_word(questions):
         assert not is_right(no, said)
     for said in ("yesterday", "yes or no", "", "It is: yes", "<think>yes"):
         assert not is_right(yes, said)
+
+
+def test_yes_states_what_was_asked_and_no_states_nothing(questions):
+    asked = {(q.kind, q.question): q for q in questions if q.form == "yes-no" and q.answer == "yes"}
+    assert {q.label for q in asked.values()} == {"new", "worse", "stable", "first", "both"}
+    for q in asked.values():
+        assert stated_label(q, "Yes, clearly.") == q.label
+        assert stated_label(q, "no") is None
+        said = {(n, m.finding, m.assertion) for n, m in statements_of("yes", q, q.label).apart()}
+        images = {"first": {(1, "present"), (2, "absent")}, "both": {(1, "present"), (2, "present")}}
+        assert {(n, assertion) for n, _, assertion in said} == images.get(q.label, {(2, "present")})
 
 
 def test_an_answer_states_what_its_option_stands_for(worse):

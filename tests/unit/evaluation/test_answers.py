@@ -135,6 +135,16 @@ def test_quotes_of_the_wrong_image_are_no_hits(folder, questions):
     assert result.metrics["evidence_f1/together"].value < 0.8
 
 
+def test_a_bare_yes_is_scored_as_what_was_asked(folder, questions):
+    told = {q.qid: q.answer for q in questions}
+    by_form = score(folder, told).per_class
+    assert by_form["change/yes-no"]["accuracy"].value == 1
+    assert by_form["change/yes-no"]["evidence_f1/together"].value > 0.2
+    wrong = {q.qid: {"yes": "no", "no": "yes"}.get(q.answer, q.answer) for q in questions}
+    fallen = score(folder, wrong).per_class["change/yes-no"]["evidence_f1/change"]
+    assert fallen.value < by_form["change/yes-no"]["evidence_f1/change"].value
+
+
 def test_set_accuracy_needs_both_orders(folder, questions):
     words = {q.qid: "it is worse" for q in questions}
     blind = score(folder, words).per_class["change/open"]
