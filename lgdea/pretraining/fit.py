@@ -31,6 +31,7 @@ from lgdea.pretraining.frozen import FillCaches, plan_caches
 from lgdea.pretraining.graph_refresh import GraphRefreshCallback
 from lgdea.pretraining.inputs import IMAGE_CACHE, Inputs, check_inputs, input_files, read_inputs
 from lgdea.pretraining.module import Pretraining
+from lgdea.pretraining.objective_config import LossWeights
 from lgdea.pretraining.sharding import FSDP, trainer_settings, whole_state
 from lgdea.pretraining.transport import TransportCallback
 from lgdea.training.callbacks import checkpoint_step, newest_checkpoint
@@ -175,6 +176,8 @@ class PretrainRun:
         precision = str(self.trainer.precision)
         self.fill_caches.caches = plan_caches(self.config, self.module, self.data, root, precision)
         if self.trainer.is_global_zero:
+            if self.config.objective.name != "lgdea" and self.config.objective.weights != LossWeights():
+                _log.warning("objective.weights are of lgdea: %s does not use them", self.config.objective.name)
             _log.info("training on %s", ", ".join(f"{n} {what}" for what, n in self.inputs.corpus.counts().items()))
 
     def _build_model(self, corpus: Corpus) -> None:

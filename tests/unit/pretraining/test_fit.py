@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from lgdea.errors import DataError, StoppedError, TrainingError, UsageError
 from lgdea.manifests import read_manifest, seal
 from lgdea.models.serialization import load_model
 from lgdea.pretraining.build import stated_findings
+from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.fit import fit
 from lgdea.pretraining.inputs import read_inputs
 from lgdea.pretraining.module import Pretraining
@@ -332,3 +334,11 @@ def test_a_compiled_run_learns_what_an_eager_one_learns(config, tmp_path):
         runs_of[name] = values(tmp_path / name, "loss")["value"].to_numpy()
         assert not any("_orig_mod" in key for key in weights(tmp_path / name / "model"))
     np.testing.assert_allclose(runs_of["fast"], runs_of["eager"], rtol=2e-3)
+
+
+def test_weights_that_the_objective_does_not_use_are_named(config, tmp_path, caplog):
+    made = config("clip", 2).model_dump(mode="json")
+    made["objective"]["weights"]["transport"] = 3
+    with caplog.at_level(logging.WARNING, "lgdea"):
+        fit(PretrainConfig.model_validate(made), tmp_path / "run")
+    assert "objective.weights are of lgdea: clip does not use them" in caplog.messages
