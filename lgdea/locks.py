@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from lgdea.errors import DataError, UsageError
+from lgdea.outputs import require_place
 
 try:
     import fcntl
@@ -27,10 +28,11 @@ def locked(folder: str | Path) -> Iterator[None]:
         folder: The folder, which need not be there yet.
 
     Raises:
-        UsageError: Another process holds it.
+        UsageError: Another process holds it, or nothing can be written there.
         DataError: Somebody has removed what this process wrote there and was to read again.
     """
     folder = Path(folder)
+    require_place(folder)
     file = folder.absolute()
     file = file.with_name(f".{file.name}.writing")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ from lgdea.config_difference import add_defaults, describe_difference, drop_keys
 from lgdea.errors import DataError, UsageError, first_line
 from lgdea.foreign_code import list_foreign_code
 from lgdea.manifests import FILES, REMEDY, changed_files, check_file, hash_file, missing_files, read_manifest, seal
+from lgdea.outputs import is_leftover, require_folder
 from lgdea.version import __version__
 
 SUCCESS = "_SUCCESS"
@@ -65,8 +66,8 @@ def start(
         stated: Settings of ``config`` that are not at their defaults; None: all of them. Where a run that is there
             lacks one which is at its default, an earlier version began it, and it is the same run.
         free: Dotted keys of the configuration that a resumed run may have otherwise (``trainer.devices``).
-        untrained: Given when the folder has no checkpoint: an unfinished run with another configuration or inputs then
-            is begun anew, for there is nothing to lose, and these files and folders of it are removed.
+        untrained: Given when the folder has no checkpoint, and no answer: an unfinished run with another configuration
+            or inputs then is begun anew, for there is nothing to lose, and these files and folders of it are removed.
 
     Returns:
         True when an unfinished or finished run of the same stage, configuration and inputs is already
@@ -105,7 +106,7 @@ def start(
             if _removed(folder):  # while an earlier process wrote
                 _record(folder, {DESCRIBED: _describe_run(folder, plain)})
             return True
-        _log.info("the run in %s had trained nothing; it is begun anew (%s)", folder, "; ".join(apart.values()))
+        _log.info("the run in %s had come to nothing; it is begun anew (%s)", folder, "; ".join(apart.values()))
         _remove(folder / name for name in (MANIFEST, *(untrained or ())))
     else:
         _require_free(folder)
@@ -161,8 +162,7 @@ def inputs_folder(folder: str | Path) -> Path:
 
 
 def _require_free(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError("the output is a file, not a folder", file=folder, remedy="choose another --out")
+    require_folder(folder)
     if folder.exists() and not all(_is_of_a_start(file) for file in folder.iterdir()):
         raise UsageError("is not empty and holds no lgdea run", file=folder, remedy="choose a new --out")
 
@@ -170,11 +170,6 @@ def _require_free(folder: Path) -> None:
 def _is_of_a_start(file: Path) -> bool:
     """Whether a start that was killed before it wrote ``run.json`` can have left this."""
     return file.name in {INPUTS, CONFIG, ENVIRONMENT} or is_leftover(file)
-
-
-def is_leftover(file: Path) -> bool:
-    """Whether :func:`atomic` has made this and was killed before it could move it to its place."""
-    return file.name.startswith(".") and file.name.endswith(".tmp")
 
 
 def record(folder: str | Path, **facts: Any) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lgdea.errors import UsageError
+from lgdea.outputs import OVERWRITE, require_folder
 from lgdea.records.archive import Archive
 from lgdea.records.schema import check_split
 
@@ -27,6 +29,7 @@ def score_answers(
     seed: int = 0,
     model: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Result:
     """Score the text of answers: right options, agreement of what is stated, BLEU, ROUGE, METEOR and plug-ins.
 
@@ -43,12 +46,14 @@ def score_answers(
         seed: Seed of the bootstrap.
         model: Name of what has answered; the file's name by default.
         out: Results folder to write; ``lgdea eval compare`` and ``lgdea report`` read it.
+        overwrite: Whether scores of answers that are there are replaced.
 
     Returns:
         The result, by kind of question, state and finding too.
 
     Raises:
-        UsageError: A file or folder is missing, or evidence has no archive.
+        UsageError: A file or folder is missing, evidence has no archive, or ``out`` cannot be written or holds scores
+            of answers.
         DataError: A line is no answer, answers are double, missing, or to nothing that was asked.
 
     Example:
@@ -65,6 +70,10 @@ def score_answers(
     from lgdea.evaluation.tasks.graded import units_of
 
     check_split(split)
+    if out is not None:
+        require_folder(out)
+        if (Path(out) / "answers.json").exists() and not overwrite:
+            raise UsageError("holds scores of answers already", file=out, remedy=OVERWRITE)
     source: str | Path | Archive = references
     if isinstance(references, str | Path) and (Path(references) / "archive.json").is_file():
         source = Archive.open(references)

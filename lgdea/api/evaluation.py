@@ -27,6 +27,7 @@ from lgdea.evaluation.results.identity import evidence_sha256
 from lgdea.evaluation.results.result import write_result
 from lgdea.evaluation.suites.prepare import TaskInput, prepare_task
 from lgdea.evaluation.suites.suite import CONFIGS, Suite, load_suite, shipped_suites, task_named
+from lgdea.outputs import require_folder
 from lgdea.vocabulary import using_vocabulary
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def evaluate(
     """
     from lgdea.records.archive import Archive
 
+    if out is not None:
+        require_folder(out)
     opened = archive if isinstance(archive, Archive) else Archive.open(archive)
     chosen = load_suite(suite) if isinstance(suite, str | Path) else suite
     names = _choose_tasks(tasks, chosen, opened)

@@ -13,13 +13,14 @@ import pandas as pd
 from lgdea.comparison.references.choose import References, Strategy, choose_references
 from lgdea.comparison.references.healthy import Truth, healthy_people, people
 from lgdea.comparison.references.prompt import DEFAULT_PROMPT, load_compare_prompt
-from lgdea.comparison.references.triples import make_triples, write_triples
+from lgdea.comparison.references.triples import FILES, make_triples, write_triples
 from lgdea.errors import UsageError
 from lgdea.evaluation.config import ReferencesConfig
 from lgdea.evaluation.images import ImageSource
 from lgdea.evaluation.tasks import common
 from lgdea.evaluation.tasks.graded import units_of
 from lgdea.evaluation.tasks.references_scores import truth_of
+from lgdea.outputs import claim_folder
 from lgdea.progress import track
 from lgdea.records.archive import Archive
 from lgdea.records.schema import check_split
@@ -61,6 +62,7 @@ def make_reference_set(
     most: int | None = None,
     prompt: str = DEFAULT_PROMPT,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> ChosenReferences:
     """Choose K healthy references for every query of a split, and write (query, reference, label) triples.
 
@@ -78,10 +80,13 @@ def make_reference_set(
         most: At most so many queries of each finding that show it, and so many that do not.
         prompt: Comparative prompt of the training rows.
         seed: Seed of the draws.
+        overwrite: Whether triples that are there are replaced.
 
     Raises:
-        UsageError: No healthy image, or a strategy that cannot be followed; the line says why.
+        UsageError: ``out`` holds something else or earlier triples, no healthy image, or a strategy that cannot be
+            followed; the line says why.
     """
+    claim_folder(out, FILES, what="set of triples", overwrite=overwrite)
     archive = archive if isinstance(archive, Archive) else Archive.open(archive)
     for part in (split, pool_split):
         check_split(part)

@@ -10,6 +10,7 @@ import typer
 from lgdea.cli.console import JsonFlag, OverwriteFlag, console, show_json, show_table
 from lgdea.cli.outputs import claim
 from lgdea.errors import UsageError
+from lgdea.outputs import claim_folder
 from lgdea.statistics.format import INTERVAL_KIND, format_interval
 
 if TYPE_CHECKING:
@@ -88,22 +89,26 @@ def questions(
     finding: Annotated[list[str] | None, typer.Option(help="Only this finding; may be repeated.")] = None,
     timelines: Annotated[bool, typer.Option(help="Also five-visit questions in MI-CXR's format (phantom).")] = False,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Make a balanced question set about pairs of images: open, yes/no and 4-option, with its image-free baselines.
 
     Example: `lgdea compare questions demo/archive --evidence demo/evidence --out questions`
     """
+    from lgdea.comparison.questions.files import FILES
     from lgdea.comparison.questions.make import make_question_set
     from lgdea.evidence.coverage import require_all_reports
     from lgdea.evidence.io import read_evidence
     from lgdea.records.archive import Archive
 
+    claim_folder(out, FILES, what="question set", overwrite=overwrite)  # before the evidence is read
     opened = Archive.open(archive)
     require_all_reports(evidence, opened)
     made, baselines, notes = make_question_set(
-        opened, read_evidence(evidence), out, split=split, findings=finding, timelines=timelines, seed=seed
-    )
+        opened, read_evidence(evidence), out, split=split, findings=finding, timelines=timelines, seed=seed,
+        overwrite=overwrite,
+    )  # fmt: skip
     if json:
         show_json({"questions": len(made), "baselines": [b.to_json() for b in baselines], "notes": notes}, [out])
         return
@@ -132,6 +137,7 @@ def score(
     allow_missing: Annotated[bool, typer.Option(help="Count what has no answer as wrong; else it is refused.")] = False,
     replicates: Annotated[int, typer.Option(min=0, help="Bootstrap replicates; 0 for no intervals.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="Results folder; gets answers.json and answers.parquet.")] = None,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Score the text of answers: right options in both orders of the images, what is stated, BLEU, ROUGE, METEOR.
@@ -144,7 +150,7 @@ def score(
 
     result = score_answers(
         questions, answers, archive=archive, evidence=evidence, split=split, allow_missing=allow_missing,
-        bootstrap_replicates=replicates, out=out,
+        bootstrap_replicates=replicates, out=out, overwrite=overwrite,
     )  # fmt: skip
     if json:
         show_json(result.to_dict(), [] if out is None else [out / "answers.json", out / "answers.parquet"])

@@ -47,6 +47,7 @@ def references(
     labeller: Annotated[str | None, typer.Option(help="Whose labels, when there are several.")] = None,
     prompt: Annotated[str, typer.Option(help="Comparative prompt of the training rows.")] = "compare-v1",
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    overwrite: OverwriteFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Choose healthy references of other patients for every query, and write (query, reference, label) triples.
@@ -59,7 +60,7 @@ def references(
     chosen = make_reference_set(
         archive, out, strategies=strategy or ["random"], k=k, model=model, evidence=evidence,  # type: ignore[arg-type]
         split=split, pool_split=pool, classes=finding or "labels", labeller=labeller, most=most, prompt=prompt,
-        seed=seed,
+        seed=seed, overwrite=overwrite,
     )  # fmt: skip
     triples = chosen.triples
     facts = {

@@ -31,8 +31,9 @@ from lgdea.imaging.frames import (
 from lgdea.imaging.geometry import Mode, fit
 from lgdea.imaging.read import read_image
 from lgdea.manifests import FILES, SEAL, seal, seal_line
+from lgdea.outputs import is_leftover
 from lgdea.processes import make_pool
-from lgdea.runs import SUCCESS, atomic, is_leftover, write_json, write_text, writing
+from lgdea.runs import SUCCESS, atomic, write_json, write_text, writing
 
 _FLUSH = 256  # images between two writes to the log
 Item = tuple[str, str, int | None]

@@ -12,7 +12,7 @@ from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.model_folder import fill
 from lgdea.models.published_names import with_own_names
 from lgdea.models.tower_weights import load_published, read_checkpoint
-from lgdea.runs import is_leftover
+from lgdea.outputs import is_leftover
 
 TOWER = "image_tower."
 """Prefix of the names of an image tower's weights."""

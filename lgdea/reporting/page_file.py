@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lgdea.errors import UsageError
+from lgdea.outputs import require_place
 
 _MARK = "<!-- lgdea: made of "
 
@@ -23,12 +24,13 @@ def claim_page(out: Path, sources: Iterable[str | Path | None], overwrite: bool)
         Comment for the end of the page, by which a later call knows it.
 
     Raises:
-        UsageError: The file is there and is no page of the same folders, or it is a folder.
+        UsageError: The file is there and is no page of the same folders, it is a folder, or it cannot be written.
     """
     parts = [str(part.resolve()) if isinstance(part, Path) else str(part) for part in sources]
     mark = f"{_MARK}{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()} -->"
     if out.is_dir():
         raise UsageError("is a folder", file=out, remedy="name a file")
+    require_place(out)
     if not overwrite and out.exists() and not _read_end(out).endswith(mark):
         what = "is a page of something else" if _MARK in _read_end(out) else "exists"
         raise UsageError(what, file=out, remedy="choose another --out, or add --overwrite")

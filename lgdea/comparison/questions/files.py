@@ -23,13 +23,20 @@ from lgdea.reading import read_json_lines
 
 QUESTIONS, TRL, CHAT, REPORT = "questions.jsonl", "trl.jsonl", "chat.jsonl", "report.json"
 MI_CXR = "micxr.jsonl"
+FILES = (QUESTIONS, TRL, CHAT, MI_CXR, REPORT)
 MADE_BY = "lgdea compare questions"
 
 
 def write_questions(
-    folder: str | Path, questions: list[Question], found: list[Baseline], *, image_root: Path, facts: dict[str, Any]
+    folder: str | Path,
+    questions: list[Question],
+    found: list[Baseline],
+    *,
+    image_root: Path,
+    facts: dict[str, Any],
+    timelines: list[dict[str, Any]] | None = None,
 ) -> Path:
-    """Write a set; ``report.json`` comes last.
+    """Write a set in the place of one that is there; ``report.json`` comes last.
 
     Args:
         folder: Folder of the set, made if need be.
@@ -37,12 +44,17 @@ def write_questions(
         found: Their baselines.
         image_root: Folder to which picture paths are relative.
         facts: What is to be known of how the set was made.
+        timelines: Rows of questions about five visits; None for none.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (REPORT, MI_CXR):  # of an earlier set: one says that it is whole, the other may not be made again
+        (folder / name).unlink(missing_ok=True)
     _lines(folder / QUESTIONS, (question.to_json() for question in questions))
     _lines(folder / TRL, map(trl_row, questions))
     _lines(folder / CHAT, map(chat_row, questions))
+    if timelines is not None:
+        _lines(folder / MI_CXR, timelines)
     report = {
         "image_root": str(image_root),
         "questions": len(questions),
@@ -50,7 +62,7 @@ def write_questions(
         "baselines": [baseline.to_json() for baseline in found],
         **facts,
     }
-    made = [name for name in (QUESTIONS, TRL, CHAT, MI_CXR) if (folder / name).is_file()]
+    made = [QUESTIONS, TRL, CHAT, *([] if timelines is None else [MI_CXR])]
     runs.write_json(folder / REPORT, seal(report, folder, made))
     return folder
 

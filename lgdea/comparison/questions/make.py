@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from lgdea import runs
 from lgdea.comparison.change.pairs import choose_priors
 from lgdea.comparison.change.states import Source
 from lgdea.comparison.questions.baselines import Baseline, baselines
 from lgdea.comparison.questions.build import build_questions
-from lgdea.comparison.questions.files import MI_CXR, write_questions
+from lgdea.comparison.questions.files import FILES, write_questions
 from lgdea.comparison.questions.question import Form, Question, Unit
 from lgdea.comparison.questions.timeline import timeline_questions
 from lgdea.comparison.questions.units import change_units, difference_units
 from lgdea.errors import DataError
+from lgdea.outputs import claim_folder
 from lgdea.records.archive import Archive
 from lgdea.records.schema import check_split
 from lgdea.vocabulary import load_vocabulary
@@ -36,6 +35,7 @@ def make_question_set(
     most: int = 12,
     timelines: bool = False,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> tuple[list[Question], list[Baseline], list[str]]:
     """Make a set of questions and write it.
 
@@ -53,14 +53,17 @@ def make_question_set(
         most: Pairs of patients of each finding and answer.
         timelines: If true, ``micxr.jsonl`` is written too, from a phantom.
         seed: Seed of the draws.
+        overwrite: Whether a set that is there is replaced.
 
     Returns:
         Questions, baselines, and notes on what was left out.
 
     Raises:
-        UsageError: The vocabulary has no such finding, or there is no such split.
+        UsageError: The vocabulary has no such finding, there is no such split, or ``out`` holds something else or an
+            earlier set.
         DataError: There are no pairs, or nothing can be balanced.
     """
+    claim_folder(out, FILES, what="question set", overwrite=overwrite)
     check_split(split)
     for finding in findings or ():
         load_vocabulary().descendants(finding)  # refuses an unknown id
@@ -74,12 +77,11 @@ def make_question_set(
     found = baselines(questions, others, seed=seed)
     notes += [f"{b.name} answers {b.questions} above chance: {b.accuracy:.3f}" for b in found if not b.at_chance]
     facts = {"split": split, "seed": seed, "truth": truth, "archive": archive.name, "notes": notes}
+    rows = None
     if timelines:
         rows = timeline_questions(archive, choose_priors(archive, split, prefer="latest"), seed=seed)
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        runs.write_text(Path(out) / MI_CXR, lines)
         facts["timeline_questions"] = len(rows)  # type: ignore[assignment]
-    write_questions(out, questions, found, image_root=archive.image_root, facts=facts)
+    write_questions(out, questions, found, image_root=archive.image_root, facts=facts, timelines=rows)
     return questions, found, notes
 
 

@@ -20,6 +20,7 @@ from lgdea.manifests import check_file, read_manifest, seal
 from lgdea.records.tables import read_frame
 
 TABLE, ROWS, REPORT = "triples.parquet", "trl.jsonl", "report.json"
+FILES = (TABLE, ROWS, REPORT)
 COLUMNS = [
     "query_id", "reference_id", "class", "label", "query_patient", "reference_patient", "strategy", "rank", "rule",
     "query_path", "reference_path",
@@ -100,6 +101,7 @@ def write_triples(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / REPORT).unlink(missing_ok=True)  # of an earlier set, which it says to be whole
     with runs.atomic(folder / TABLE) as temporary:
         triples.to_parquet(temporary, index=False)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in training_rows(triples, prompt))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lgdea import runs
 from lgdea.models.hub import PROSE
+from lgdea.outputs import is_leftover
 
 _GRADING = ("report_id", "finding", "assertion", "anatomy", "laterality", "severity", "change")
 """Columns of evidence that graded tasks read."""
@@ -56,6 +57,6 @@ def model_identity(model: str | Path) -> str:
     if folder is None:
         return str(model)
     digest = hashlib.sha256()
-    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in PROSE and not runs.is_leftover(f)):
+    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.name not in PROSE and not is_leftover(f)):
         digest.update(f"{file.name} {runs.fingerprint(file)}\n".encode())
     return f"sha256:{digest.hexdigest()}"

@@ -46,6 +46,18 @@ def test_find_prints_and_draws_cases_of_other_patients(bench, trained, query, ca
     assert found["cases"][0]["image_id"].rsplit(":", 1)[0] in out.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("place", "told"), [("file/x.png", "the output lies in a file"), ("/proc/x.png", "nothing can be written here")]
+)
+def test_find_says_that_it_cannot_write_before_it_reads_a_model(capsys, tmp_path, place, told):
+    (tmp_path / "file").touch()
+    arguments = (tmp_path / "no-model", tmp_path / "no-archive", "--image", "i", "--entity", "effusion")
+    code, out, err = run(capsys, "find", *arguments, "--out", tmp_path / place)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "choose another --out" in err
+
+
 def test_find_keeps_to_the_querys_modality(bench, trained):
     archive = copy(bench.archive)
     archive.images = archive.images.assign(modality=np.where(np.arange(len(archive.images)) % 2, "CR", "CT"))

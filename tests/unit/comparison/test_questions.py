@@ -341,3 +341,45 @@ def test_command_line(phantom, tmp_path, capsys):
     )
     assert code == 2
     assert "hernai" in err
+
+
+def test_a_set_is_replaced_when_it_is_said_and_an_archive_never(phantom, tmp_path, capsys):
+    import lgdea
+    from lgdea.runs import fingerprint
+
+    evidence, out = lgdea.extract(phantom, out=tmp_path / "evidence").folder, tmp_path / "set"
+
+    def make(folder, *more):
+        asked = ("compare", "questions", phantom.folder, "--evidence", evidence, "--split", "all", "--out", folder)
+        return run_lgdea(capsys, *asked, *more)
+
+    assert make(out, "--timelines")[0] == 0
+    before = fingerprint(out)
+    code, _, err = make(out, "--seed", 1)
+    assert (code, fingerprint(out)) == (2, before)
+    assert "holds a question set already; choose another --out, or add --overwrite" in err
+    assert make(out, "--seed", 1, "--overwrite")[0] == 0
+    assert not (out / "micxr.jsonl").exists(), "it is of the earlier set"
+    assert json.loads((out / "report.json").read_text())["seed"] == 1
+
+    before = fingerprint(phantom.folder)
+    code, _, err = make(phantom.folder, "--overwrite")
+    assert (code, fingerprint(phantom.folder)) == (2, before)
+    assert "is not empty and holds no question set; choose another --out" in err
+    code, _, err = make(out / "report.json")
+    assert code == 2
+    assert "the output is a file, not a folder; choose another --out" in err
+
+    answers, results = tmp_path / "answers.jsonl", tmp_path / "results"
+    answers.write_text("".join(json.dumps({"qid": q.qid, "answer": q.answer}) + "\n" for q in read_questions(out)))
+    score = ("compare", "score", out, answers, "--replicates", 0, "--out")
+    assert run_lgdea(capsys, *score, results)[0] == 0
+    answers.write_text("{}\n")  # is not even read
+    code, _, err = run_lgdea(capsys, *score, results)
+    assert code == 2
+    assert "holds scores of answers already; choose another --out, or add --overwrite" in err
+    code, _, err = run_lgdea(capsys, *score, answers)
+    assert code == 2
+    assert "the output is a file, not a folder; choose another --out" in err
+    code, _, err = run_lgdea(capsys, *score, results, "--overwrite")
+    assert "row 1: is no answer" in err
