@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgdea.errors import UsageError
+
 if TYPE_CHECKING:
     from lgdea.evidence.backends.base import ExtractorBackend
 
@@ -30,6 +32,9 @@ def make_backend(
         allow_remote: Whether images may leave this machine.
         overrides: ``key=value`` of the configuration.
         images: Most images of a message.
+
+    Raises:
+        UsageError: No server is named, or the backend cannot be made.
     """
     from lgdea.config import load_config, nest
     from lgdea.evidence.backends.base import get_backend
@@ -38,5 +43,7 @@ def make_backend(
     options = {"options.model": model, "options.url": url, "options.allow_remote": allow_remote or None}
     given = {key: value for key, value in {"backend": backend, **options}.items() if value is not None}
     config = load_config(ExtractConfig, [], [nest(given), *(overrides or [])])
+    if config.backend == "http" and not config.options.get("url"):
+        raise UsageError("nobody is named who answers", remedy="give --url SERVER, or --backend vllm --model MODEL")
     limit = {"engine_limit_mm_per_prompt": f'{{"image": {images}}}'} if config.backend == "vllm" else {}
     return get_backend(config.backend, **{**limit, **config.options})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -13,8 +14,9 @@ import numpy as np
 from lgdea.errors import UsageError
 from lgdea.evidence.backends.base import Response
 from lgdea.evidence.io import RawLine, RawRecord, raw_shards, scan_shard
+from lgdea.locks import locked
 from lgdea.manifests import seal_line
-from lgdea.runs import writing
+from lgdea.runs import start, writing
 
 try:
     import fcntl
@@ -235,3 +237,24 @@ def _cut_torn_line(file: Path) -> None:
                 return
             at -= step
         stream.truncate(0)
+
+
+@contextmanager
+def answering(folder: Path, name: str, **run: Any) -> Iterator[AnswerLog]:
+    """Start or resume a run that asks questions, and open the log of its answers.
+
+    A run without any answer leaves nothing to lose: another configuration begins it anew.
+
+    Args:
+        folder: Folder of the run.
+        name: Name of the log in it.
+        run: Arguments of :func:`lgdea.runs.start`.
+
+    Raises:
+        UsageError: The folder holds something else, or another process writes into it.
+    """
+    with locked(folder):
+        answered = any(file.stat().st_size for file in raw_shards(folder / name))
+        start(folder, untrained=None if answered else [name], **run)
+        with AnswerLog(folder / name) as log:
+            yield log

@@ -87,6 +87,7 @@ def test_unanswered_questions_are_exit_code_1_until_answered_or_accepted(
         (["--prompt", "evidence-v1"], "reads without a prompt"),
         (["--prompt", "no-such", "--backend", "replay"], "no prompt 'no-such'"),
         (["--model", "x"], "backend 'rules' does not take these options"),
+        (["--backend", "http"], "backend 'http' needs url; give the address of its server: --url"),
         (["--limit", "0"], "--limit"),
         (["--max-rejected", "2"], "--max-rejected"),
         (["--runner", "slurm"], "--runner"),

@@ -15,7 +15,7 @@ from lgdea.comparison.pictures import Pictures
 from lgdea.comparison.questions.files import QUESTIONS, REPORT, chat_row, image_root_of, read_questions
 from lgdea.comparison.questions.question import Question
 from lgdea.errors import EvidenceError, UsageError
-from lgdea.evidence.answer_log import AnswerLog
+from lgdea.evidence.answer_log import answering
 from lgdea.evidence.backends.base import ExtractorBackend
 from lgdea.evidence.backends.parts import image_part, text_part
 from lgdea.evidence.io import RAW
@@ -62,10 +62,10 @@ def ask_questions(
     root = Path(image_root) if image_root else image_root_of(folder / REPORT)
     described = backend.describe()
     config = {"backend": described, "side": side}
-    runs.start(out, stage="compare answer", config=config, inputs={"questions": folder / QUESTIONS})
     pictures = Pictures(root, side, _CACHED)
     asker = _Asker(pictures, side)
-    with AnswerLog(out / RAW) as log:
+    asked_of = {"questions": folder / QUESTIONS}
+    with answering(out, RAW, stage="compare answer", config=config, inputs=asked_of) as log:
         questions = Questions(lambda: map(asker.requests, asked_for), len(asked_for), {}, "asking")
         run_requests(backend, questions, log, max_attempts=max_attempts, progress=progress)
         readable = [q for q in asked_for if pictures.all_readable(q.images)]

@@ -24,7 +24,7 @@ from lgdea.comparison.references.prompt import ANSWERS, NO, YES, ComparePrompt
 from lgdea.comparison.references.triples import TABLE as TRIPLES
 from lgdea.comparison.references.triples import read_triples
 from lgdea.errors import EvidenceError, UsageError
-from lgdea.evidence.answer_log import AnswerLog
+from lgdea.evidence.answer_log import answering
 from lgdea.evidence.backends.base import ExtractorBackend
 from lgdea.evidence.backends.choices import read_choice
 from lgdea.evidence.io import RAW, RawRecord
@@ -116,13 +116,13 @@ def ask(
     described = backend.describe()
     config = {"backend": described, "prompt": prompt.describe(), "counts": sorted(counts), "side": side,
               "attribution": attribution, "grid": grid}  # fmt: skip
-    runs.start(out, stage="compare ask", config=config, inputs={"triples": Path(folder) / TRIPLES})
     settings = settings_of(triples, counts)
     settings += hidden_cells(settings, attribution, grid)
     settings.sort(key=lambda s: -s.k)  # the most images come first, and with them any refusal
     pictures = Pictures(root, side, _CACHED)
     asker = _Asker(pictures, prompt, side, grid)
-    with AnswerLog(out / RAW) as log:
+    asked_of = {"triples": Path(folder) / TRIPLES}
+    with answering(out, RAW, stage="compare ask", config=config, inputs=asked_of) as log:
         questions = Questions(
             lambda: map(asker.requests, settings), len(settings), prompt.json_schema(), "asking", ANSWERS
         )

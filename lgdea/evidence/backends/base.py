@@ -87,7 +87,7 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
         options: Passed to its ``create`` function.
 
     Raises:
-        UsageError: No such backend, it cannot be loaded, or it does not take these options.
+        UsageError: No such backend, it cannot be loaded, it does not take these options, or needs another.
     """
     found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
     if name not in found:
@@ -109,11 +109,29 @@ def get_backend(name: str, **options: Any) -> ExtractorBackend:
     try:
         signature.bind(**options)
     except TypeError as error:  # "missing a required argument: 'url'", "got an unexpected keyword argument 'modell'"
+        missing = _missing_options(signature, options)
+        if missing:
+            raise UsageError(f"backend {name!r} needs {missing[0]}", remedy=_how_to_give(missing[0])) from None
         known = ", ".join(signature.parameters) or "none"
         problem = f"backend {name!r} does not take these options ({error})"
         raise UsageError(problem, remedy=f"its options: {known}") from None
     backend: ExtractorBackend = create(**options)
     return backend
+
+
+def _missing_options(signature: inspect.Signature, options: Mapping[str, Any]) -> list[str]:
+    """Options that a backend cannot do without, in its own order; none where it is given one that it does not know."""
+    parameters = signature.parameters.values()
+    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters) and not named.issuperset(options):
+        return []
+    return [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in options]
+
+
+def _how_to_give(option: str) -> str:
+    if option == "url":
+        return "give the address of its server: --url, or --set options.url=URL"
+    return f"give it: --set options.{option}=VALUE"
 
 
 def _install_command(entry: metadata.EntryPoint) -> str | None:

@@ -182,10 +182,12 @@ class Session:
                 f"the server {self._address.shown} does not answer a question with {needed} images ({detail})",
                 remedy="serve a model that reads several images in one message",
             )
+        one = int(limit[1]) < 2  # a query beside a single reference is two
         most = f"{limit[1]} image" + ("" if limit[1] == "1" else "s")
+        other = "serve a model that reads several images" if one else "take fewer references"
         return UsageError(
             f"the server {self._address.shown} takes {most} in one message, {needed} are needed",
-            remedy="start it with a higher limit (vLLM: --limit-mm-per-prompt), or take fewer references",
+            remedy=f"start it with a higher limit (vLLM: --limit-mm-per-prompt), or {other}",
         )
 
     def _start(self, request: Request) -> None:

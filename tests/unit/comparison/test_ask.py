@@ -19,6 +19,7 @@ from lgdea.comparison.references.triples import read_triples
 from lgdea.evaluation.results.result import read_result
 from lgdea.imaging.occlusion import attribution_map, filling, inside_mass, occluded, to_png
 from lgdea.records.archive import Archive
+from lgdea.runs import fingerprint
 from tests.helpers.command_line import run_lgdea
 from tests.helpers.openai_server import OpenAIServer, Reply, Seen, error
 
@@ -211,7 +212,33 @@ def test_a_server_that_takes_one_image_is_one_line(triples, tmp_path, capsys):
         )
     assert code == 2
     assert "takes 1 image in one message, 4 are needed" in err
+    assert "or serve a model that reads several images" in err
     assert err.strip().count("\n") == 0
+
+
+def test_fewer_references_may_be_taken_when_the_server_takes_few_images(bench, triples, tmp_path, capsys):
+    out, read = tmp_path / "a", Reader(bench, triples)
+    with OpenAIServer(read, most_images=2) as server:
+        asked = ["compare", "ask", str(triples), "--url", server.url, "--out", str(out)]
+        code, _, err = run_lgdea(capsys, *asked, "-k", "1", "-k", "3")
+        assert code == 2
+        assert "takes 2 images in one message, 4 are needed" in err
+        assert "take fewer references" in err
+        code, _, err = run_lgdea(capsys, *asked, "-k", "1")
+        assert code == 0, err
+        before = read_answers(out).table
+        assert before["k"].unique().tolist() == [1, 0]
+        code, _, err = run_lgdea(capsys, *asked, "-k", "2")  # now there is something to lose
+        assert code == 2
+        assert "holds a run with another config" in err
+    pd.testing.assert_frame_equal(read_answers(out).table, before)
+
+
+def test_without_a_server_it_is_said_who_may_answer(triples, tmp_path, capsys):
+    code, _, err = run_lgdea(capsys, "compare", "ask", str(triples), "--out", str(tmp_path / "o"))
+    assert code == 2
+    assert "nobody is named who answers; give --url SERVER, or --backend vllm --model MODEL" in err
+    assert not (tmp_path / "o").exists()
 
 
 def test_what_cannot_be_chosen_is_one_line(bench, tmp_path, capsys):
@@ -371,3 +398,23 @@ def test_pictures_are_reduced_and_eight_bit():
     picture = Image.open(BytesIO(to_png(np.linspace(0, 1, 1200, dtype=np.float32).reshape(30, 40), side=20)))
     assert (picture.size, picture.mode) == ((20, 15), "L")
     assert Image.open(BytesIO(to_png(np.ones((5, 7), np.float32)))).getpixel((0, 0)) == 255
+
+
+def test_triples_are_replaced_when_it_is_said_and_an_archive_never(bench, tmp_path, capsys):
+    def make(folder, *more):
+        chosen = ("--split", "all", "--pool", "all", "--finding", "cardiomegaly", "-k", "1", "--out", str(folder))
+        return run_lgdea(capsys, "compare", "references", str(bench.archive.folder), *chosen, *more)
+
+    out, before = tmp_path / "triples", fingerprint(bench.archive.folder)
+    assert make(out)[0] == 0
+    code, _, err = make(out, "--seed", "1")
+    assert code == 2
+    assert "holds a set of triples already; choose another --out, or add --overwrite" in err
+    assert make(out, "--seed", "1", "--overwrite")[0] == 0
+    assert read_triples(out)[1]["seed"] == 1
+    code, _, err = make(bench.archive.folder, "--overwrite")
+    assert (code, fingerprint(bench.archive.folder)) == (2, before)
+    assert "is not empty and holds no set of triples; choose another --out" in err
+    code, _, err = make(out / "report.json" / "x")
+    assert code == 2
+    assert "the output lies in a file, not in a folder; choose another --out" in err

@@ -54,6 +54,21 @@ def test_options_that_a_backend_does_not_take_are_named() -> None:
         get_backend("rules", model="x")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("http", "backend 'http' needs url; give the address of its server: --url, or --set options.url=URL"),
+        ("replay", "backend 'replay' needs responses; give it: --set options.responses=VALUE"),
+    ],
+)
+def test_an_option_that_a_backend_needs_is_asked_for(name: str, told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        get_backend(name)
+    assert str(error.value) == told
+    with pytest.raises(UsageError, match="does not take these options"):
+        get_backend(name, colour="red")
+
+
 def test_every_extra_that_code_or_docs_advise_exists() -> None:
     real = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     files = [*(ROOT / "lgdea").rglob("*.py"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
