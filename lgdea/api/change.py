@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lgdea.api.drawn import Drawn
 from lgdea.errors import UsageError
 from lgdea.records.archive import Archive
+from lgdea.reporting.drawn import Drawn
 
 if TYPE_CHECKING:
     from lgdea.comparison.change.model import ChangeModel

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from lgdea.api.drawn import Drawn
-from lgdea.comparison.entity.entities import Entity, parse_entity
+from lgdea.comparison.entity.entities import parse_entity
 from lgdea.config import Config, load_config, read_yaml
 from lgdea.errors import ConfigError, DataError, UsageError
 from lgdea.models.hub import find_model
@@ -21,60 +17,7 @@ from lgdea.shipped import config_files
 if TYPE_CHECKING:
     from lgdea.comparison.config import ComparisonConfig
     from lgdea.comparison.entity.model import EntityModel
-    from lgdea.comparison.entity.ranking import EntityViews
-    from lgdea.imaging.geometry import Geometry
-    from lgdea.reporting.cases import CaseSheet
-
-
-@dataclass(frozen=True)
-class Case:
-    """A case that was found."""
-
-    image_id: str
-    study_id: str
-    patient_id: str
-    score: float
-    """Of the reranked candidates a s + (1 - a) p, of the others their similarity s less 2."""
-    similarity: float
-    """In [0, 1]: presence of the entity in the case, times how alike the two are with respect to it."""
-    presence: float
-    """Probability that the case shows the entity."""
-
-    @property
-    def told_score(self) -> str:
-        """The score as it is printed; a dash behind the reranked candidates, which the similarity alone orders."""
-        return f"{self.score:.2f}" if self.score >= 0 else "-"
-
-
-@dataclass(frozen=True)
-class Cases(Drawn):
-    """The cases of an archive that are most like one of its images with respect to an entity."""
-
-    entity: Entity
-    query: Case
-    """The query itself, its presence of the entity included."""
-    cases: tuple[Case, ...]
-    archive: Archive
-    maps: Mapping[str, Any]
-    """Attention of the entity by image id, (H, W) in source pixels, NaN outside the crop; query and cases."""
-    candidates: int
-    """Images that were searched."""
-    skipped: tuple[Mapping[str, str], ...] = ()
-    """``{"id", "reason"}`` of each image that cannot be read and was left out."""
-
-    @property
-    def sheet(self) -> CaseSheet:
-        """Query and cases side by side, each with the entity's heat map below."""
-        from lgdea.imaging.read import read_image
-        from lgdea.reporting.cases import CaseColumn, CaseSheet
-
-        columns = []
-        for number, case in enumerate([self.query, *self.cases]):
-            title = f"{number}   score {case.told_score}" if number else "query"
-            lines = (title, case.image_id, f"P(shown) {case.presence:.2f}")
-            pixels = read_image(self.archive.image_path(case.image_id)).pixels
-            columns.append(CaseColumn.with_map(pixels, self.maps[case.image_id], lines))
-        return CaseSheet(f"cases like the first with respect to: {self.entity.text}", tuple(columns))
+    from lgdea.reporting.found_cases import Cases
 
 
 def train_comparison(
@@ -197,12 +140,15 @@ def find_cases(
         >>> found.draw(side=96).mode
         'RGB'
     """
+    from lgdea.reporting.found_cases import CaseSearch
+
     opened = archive if isinstance(archive, Archive) else Archive.open(archive)
     asked = parse_entity(entity)  # before a model is loaded
     check_split(split)
     query, candidates = _gallery(opened, image, split, same_modality)
     loaded = _load(model, device) if isinstance(model, str | Path) else model
-    return _Search(loaded, opened, asked).run(query, candidates, top)
+    search = CaseSearch(loaded, opened, [query["image_id"], *candidates["image_id"]], [asked])
+    return search.find(query, asked, candidates, top)
 
 
 def _load(model: str | Path, device: str | None) -> EntityModel:
@@ -241,71 +187,3 @@ def _gallery(archive: Archive, image: str, split: str, same_modality: bool) -> t
             remedy="choose another split or modality",
         )
     return query, kept.reset_index(drop=True)
-
-
-class _Search:
-    """One search of an archive's images with respect to an entity."""
-
-    def __init__(self, model: EntityModel, archive: Archive, entity: Entity) -> None:
-        self.model, self.archive, self.entity = model.eval(), archive, entity
-        self.prepare: Any = model.base.preprocess
-
-    def run(self, query: Any, candidates: Any, top: int) -> Cases:
-        """Encode query and candidates, rank, rerank, and draw the maps of what was found."""
-        from lgdea.comparison.entity.ranking import rerank
-
-        ids, views, skipped = self._encode([query["image_id"], *candidates["image_id"]])
-        if not ids or ids[0] != query["image_id"]:
-            file = self.archive.image_path(query["image_id"])
-            raise DataError("the query image cannot be read", file=file, remedy="choose another image")
-        rows = np.zeros(1, np.int64)
-        similarity = views.similarity(0, rows)
-        similarity[0, 0] = -np.inf  # the query itself
-        top_reranked = int(self.model.facts.get("rerank_top", 20))
-        scores = rerank(self.model, views, 0, rows, similarity, top=top_reranked)[0]
-        presence = 1 / (1 + np.exp(-views.presence[:, 0].numpy()))
-        known = candidates.set_index("image_id")
-
-        def case(row: int) -> Case:
-            facts = known.loc[ids[row]] if row else query
-            values = (float(x[row]) for x in (scores, similarity[0], presence)) if row else (1.0, 1.0, presence[0])
-            return Case(ids[row], facts["study_id"], facts["patient_id"], *map(float, values))
-
-        order = np.argsort(-scores, kind="stable")[: min(top, len(ids) - 1)]
-        cases = tuple(case(int(row)) for row in order if row)
-        maps = {image: self._map(image) for image in (ids[0], *(found.image_id for found in cases))}
-        return Cases(self.entity, case(0), cases, self.archive, maps, len(ids) - 1, tuple(skipped))
-
-    def _encode(self, wanted: list[str]) -> tuple[list[str], EntityViews, list[dict[str, str]]]:
-        """Ids and views of the images that can be read, and the others."""
-        import torch
-
-        from lgdea.comparison.entity.ranking import EntityViews
-        from lgdea.evaluation.encoders.protocol import as_image_encoder, frame_of
-        from lgdea.evaluation.images import ImageSource
-        from lgdea.progress import track
-
-        source = ImageSource(self.archive, frame=frame_of(as_image_encoder(self.model.base)))
-        ids: list[str] = []
-
-        def batches() -> Iterator[torch.Tensor]:
-            steps = track(source.batches(wanted, 64), "encoding images", len(wanted), lambda batch: len(batch[0]))
-            for read, pixels in steps:
-                ids.extend(read)
-                yield torch.stack([self.prepare(image)[0] for image in pixels])
-
-        views = EntityViews.encode(self.model, batches(), [self.entity.text])
-        return ids, views, source.skipped
-
-    def _map(self, image: str) -> Any:
-        """Attention of the entity, (H, W) in source pixels."""
-        import torch
-
-        from lgdea.imaging.read import read_image
-
-        geometry: Geometry
-        tensor, geometry = self.prepare(read_image(self.archive.image_path(image)))
-        with torch.inference_mode():
-            z = self.model.embed_phrases([self.entity.text])
-            attention = self.model(tensor[None].to(self.model.base.device), z).attention[0, 0]
-        return geometry.map_to_source(attention.reshape(self.model.base.grid).float().cpu().numpy())
