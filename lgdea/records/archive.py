@@ -136,6 +136,7 @@ class Archive:
         """
         part = copy.copy(self)
         part.is_part = True
+        part.__dict__.pop("_paths", None)  # read from the table that may be replaced
         part.__dict__.update(tables)  # where the cached properties keep what they have read
         return part
 

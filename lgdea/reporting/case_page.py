@@ -54,6 +54,6 @@ def page(sheet: CaseSheet) -> str:
     columns = page_columns(sheet, store)
     mapped = any(picture.layer for column in columns for picture in column.pictures)
     return fill(
-        "case_page.html.j2", styles=["style.css", "sheet.css", "case_page.css"], scripts=["tip.js", "page.js"], sheet=sheet,
-        columns=columns, photos=store.photos, mapped=mapped, generated=now(),
+        "case_page.html.j2", styles=["style.css", "sheet.css", "case_page.css"], scripts=["tip.js", "page.js"],
+        sheet=sheet, columns=columns, photos=store.photos, mapped=mapped, generated=now(),
     )  # fmt: skip

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from lgdea.errors import LgdeaError
 from lgdea.progress import track
 from lgdea.reporting.highlight import HighlightSpan, highlight
 from lgdea.reporting.overlays import data_uri, heat_layer, photo
@@ -83,7 +85,10 @@ def choose_reports(archive: Archive, units: pd.DataFrame, *, count: int, seed: i
 
 
 def choose_images(archive: Archive, models: Mapping[str, HeatMapper], *, count: int, seed: int) -> list[ImageExample]:
-    """Draw ``count`` (image, phrase) pairs with true boxes at random, test part first, as many findings as possible."""
+    """Draw ``count`` (image, phrase) pairs with true boxes at random, test part first, as many findings as possible.
+
+    An image that cannot be read gives its place to the next one.
+    """
     boxes = _phrased_boxes(archive)
     if not len(boxes):
         return []
@@ -93,11 +98,10 @@ def choose_images(archive: Archive, models: Mapping[str, HeatMapper], *, count: 
     pairs = pairs.assign(order=pairs["image_id"].map(order)).dropna(subset="order").sort_values("order", kind="stable")
     # The n-th pair of a finding waits until every finding has had its n-1 pairs; the same for images.
     pairs = pairs.assign(turn=pairs.groupby("finding").cumcount(), again=pairs.groupby("image_id").cumcount())
-    pairs = pairs.sort_values(["turn", "again", "order"], kind="stable").head(count)
-    return [
-        _image(archive, boxes, str(pair.image_id), str(pair.shown_phrase), models)
-        for pair in track(_rows(pairs), "drawing heat maps", len(pairs))
-    ]
+    pairs = pairs.sort_values(["turn", "again", "order"], kind="stable")
+    drawn = (_readable(archive, boxes, str(pair.image_id), str(pair.shown_phrase), models) for pair in _rows(pairs))
+    found = (example for example in drawn if example is not None)
+    return list(track(islice(found, count), "drawing heat maps", min(count, len(pairs))))
 
 
 def image_examples(
@@ -108,9 +112,19 @@ def image_examples(
     known = set(zip(boxes["image_id"], boxes["shown_phrase"], strict=True)) if len(boxes) else set()
     examples = {}
     for image_id, phrase in track(pairs, "drawing the worst cases", len(pairs)):
-        if (image_id, phrase) in known and archive.image_path(image_id).exists():
-            examples[image_id, phrase] = _image(archive, boxes, image_id, phrase, models)
+        if (image_id, phrase) in known and (example := _readable(archive, boxes, image_id, phrase, models)):
+            examples[image_id, phrase] = example
     return examples
+
+
+def _readable(
+    archive: Archive, boxes: pd.DataFrame, image_id: str, phrase: str, models: Mapping[str, HeatMapper]
+) -> ImageExample | None:
+    """The example, or None where the image cannot be read."""
+    try:
+        return _image(archive, boxes, image_id, phrase, models)
+    except LgdeaError:
+        return None
 
 
 def _phrased_boxes(archive: Archive) -> pd.DataFrame:

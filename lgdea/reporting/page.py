@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from lgdea.reporting.curves import Curve, line_chart
 from lgdea.reporting.page_file import claim_page
 from lgdea.reporting.palette import series_index
 from lgdea.reporting.run_folder import PretrainingRun, read_run
+from lgdea.reporting.sheet_examples import SheetMaker, beside_sheets, retrieved_sheets
 from lgdea.reporting.template import fill, grouped
 from lgdea.reporting.views import gather_media, task_view
 from lgdea.runs import now, require_finished, write_text
@@ -104,7 +106,7 @@ def build_report(
 
 def render(**context: Any) -> str:
     """Fill the page template (see :func:`lgdea.reporting.template.fill`)."""
-    return fill("page.html.j2", styles=["style.css"], scripts=["tip.js", "page.js"], **context)
+    return fill("page.html.j2", styles=["style.css", "sheet.css"], scripts=["tip.js", "page.js"], **context)
 
 
 def _context(
@@ -128,7 +130,13 @@ def _context(
         "facts": shared_facts(runs),
         "config_differences": config_differences(runs),
         "tables": views,
-        "media": gather_media(views, archive, models, {} if archive is None else _readers(runs)),
+        "media": gather_media(
+            views,
+            archive,
+            models,
+            {} if archive is None else _readers(runs),
+            {} if archive is None else _sheet_makers(runs, models, archive, units),
+        ),
         "scored": scored,
         "tiles": measures.first_per_task(headline),
         "headline": headline,
@@ -235,6 +243,17 @@ def _readers(runs: Sequence[PretrainingRun]) -> dict[str, ChangeModel]:
     from lgdea.comparison.change.train import load_change_model
 
     return {label: load_change_model(folder) for label, folder in folders.items()}
+
+
+def _sheet_makers(
+    runs: Sequence[PretrainingRun], models: Mapping[str, Any], archive: Archive, units: pd.DataFrame | None
+) -> dict[str, dict[str, SheetMaker]]:
+    """What draws the cases of comparison, by task and label: runs with an entity head, and all models."""
+    heads = {run.label: run.model for run in runs if run.model and (run.model / "entity_head.json").exists()}
+    return {
+        "entity-retrieval": {label: partial(retrieved_sheets, folder, archive) for label, folder in heads.items()},
+        "references": {label: partial(beside_sheets, model, archive, units) for label, model in models.items()},
+    }
 
 
 def _hashes(run: PretrainingRun) -> dict[str, str]:

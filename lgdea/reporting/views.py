@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,8 @@ from lgdea.reporting.latex import latex_table
 from lgdea.reporting.measures import ClassTable, TaskTables
 from lgdea.reporting.overlays import data_uri, photo
 from lgdea.reporting.score_curves import CurvePair, class_curves, rank_charts
+from lgdea.reporting.sheet_examples import SheetExample, SheetKey, SheetMaker, sheet_examples, sheet_key
+from lgdea.reporting.sheet_parts import PhotoStore
 from lgdea.reporting.worst import Case, CaseGroup, worst_cases
 
 if TYPE_CHECKING:
@@ -75,6 +78,10 @@ class Media:
     """(image id, phrase) to its boxes and heat maps."""
     changes: Mapping[tuple[str, str, str], ChangeExample] = field(default_factory=dict)
     """(prior image id, current image id, finding in words) to both with the maps of each model."""
+    sheets: Mapping[SheetKey, tuple[SheetExample, ...]] = field(default_factory=dict)
+    """Retrieved cases, and healthy references, of each model."""
+    photos: Sequence[tuple[str, str, int, int]] = ()
+    """Photographs of the sheets."""
 
 
 def task_view(table: TaskTables, colours: Mapping[str, int], baseline: str | None) -> TaskView:
@@ -110,10 +117,20 @@ def gather_media(
     archive: Archive | None,
     models: Mapping[str, HeatMapper],
     readers: Mapping[str, ChangeModel],
+    makers: Mapping[str, Mapping[str, SheetMaker]],
 ) -> Media:
-    """Thumbnails, report texts and heat maps of the cases whose results are of ``archive``; an image that cannot be
-    read has no thumbnail."""
-    cases = [case for view in views if archive and view.table.archive == archive.name for case in _cases(view)]
+    """Thumbnails, report texts, heat maps and comparisons of the cases whose results are of ``archive``; an image that
+    cannot be read has no thumbnail.
+
+    Args:
+        views: The tasks.
+        archive: Has the images.
+        models: Label to a model that draws heat maps.
+        readers: Label to a model with a change head.
+        makers: Task and label to what draws sheets of its cases.
+    """
+    views = [view for view in views if archive and view.table.archive == archive.name]
+    cases = [case for view in views for case in _cases(view)]
     if archive is None or not cases:
         return Media({}, {}, {})
     pairs = [(case.item, case.phrase) for case in cases if case.task == "grounding"]
@@ -122,7 +139,12 @@ def gather_media(
     known = set(archive.images["image_id"])
     compared = [(case.prior, case.item, case.what) for case in cases if case.task == "change"]
     changes = change_examples(archive, list(dict.fromkeys(compared))[:HEAT_MAPS], readers)
-    plain = [c for c in cases if (c.item, c.phrase) not in maps and (c.prior, c.item, c.what) not in changes]
+    sheets, store = _sheets(views, makers)
+    pictured = {key for key, examples in sheets.items() if any(example.columns for example in examples)}
+    plain = [
+        c for c in cases
+        if (c.item, c.phrase) not in maps and (c.prior, c.item, c.what) not in changes and sheet_key(c) not in pictured
+    ]  # fmt: skip
     shown = dict.fromkeys(item for c in plain for item in (c.prior, c.item) if item in known)
     for item in list(shown)[:THUMBNAILS]:
         if (uri := _thumbnail(archive, item)) is not None:
@@ -130,7 +152,24 @@ def gather_media(
     wanted = archive.reports[archive.reports["study_id"].isin({c.study for c in cases if c.task == "retrieval"})]
     texts = [_cut(str(text)) for text in wanted["text"]]
     reports = dict(zip(wanted["study_id"], texts, strict=True)) | dict(zip(wanted["report_id"], texts, strict=True))
-    return Media(thumbnails, reports, maps, changes)
+    return Media(thumbnails, reports, maps, changes, sheets, store.photos)
+
+
+def _sheets(
+    views: Sequence[TaskView], makers: Mapping[str, Mapping[str, SheetMaker]]
+) -> tuple[dict[SheetKey, tuple[SheetExample, ...]], PhotoStore]:
+    """Sheets of the first cases of each task that is drawn in sheets, one of each list in turn."""
+    sheets: dict[SheetKey, tuple[SheetExample, ...]] = {}
+    store = PhotoStore()
+    for view in views:
+        # What tells models apart, and what they did well, are few lists; the worst are as many as there are classes.
+        groups = sorted(view.worst, key=lambda group: not (group.pair or group.best))
+        in_turn = [case for row in zip_longest(*(group.cases for group in groups)) for case in row if case is not None]
+        wanted = {sheet_key(case): case for case in in_turn if sheet_key(case) not in sheets}
+        left = HEAT_MAPS - sum(task == view.table.task for task, _, _ in sheets)
+        chosen = list(wanted.values())[:left]
+        sheets |= sheet_examples(view.table.results, chosen, makers.get(view.table.task, {}), store)
+    return sheets, store
 
 
 def _cases(view: TaskView) -> Iterator[Case]:

@@ -16,12 +16,17 @@ import pandas as pd
 from lgdea.comparison.change.states import COARSE, COARSE_STATES, STATES
 from lgdea.evaluation.results.differences import KEYS
 from lgdea.evaluation.results.result import Result
+from lgdea.reporting.beside_method import beside_method
 from lgdea.reporting.measures import TaskTables
 
 PER_CLASS = 2
 PER_GROUP = 5
 PER_PAIR = 6
-"""Items shown of each model and class (zero-shot, change), of each model (other tasks), and of each pair of models."""
+"""Items shown of each model and class (:data:`BY_CLASS`), of each model (other tasks), and of each pair of models."""
+
+BY_CLASS = ("zero-shot", "change", "entity-retrieval", "references")
+WITH_BEST = BY_CLASS[1:]
+"""Tasks of comparison, of which the page also shows what models got right and were most sure of."""
 
 RIGHT_RANK = 10
 """A query whose right answer is ranked this high counts as right."""
@@ -45,9 +50,9 @@ class Case:
     """Image or report id."""
     study: str
     what: str
-    """Class or phrase in words; empty for retrieval."""
+    """Class, phrase or entity in words; empty for retrieval."""
     phrase: str
-    """Phrase of a grounding item, as scored."""
+    """Phrase, entity or finding of an item of grounding, entity retrieval or references, as scored."""
     truth: str
     worst_of: tuple[str, ...]
     judged: tuple[Judged, ...]
@@ -74,8 +79,9 @@ def worst_cases(table: TaskTables, baseline: str | None) -> list[CaseGroup]:
 
     "Worst" is, for zero-shot, a present class with a low or an absent class with a high score among all images of
     that class (scores of two models share no scale); for retrieval the rank of the first right answer; for grounding
-    a maximum outside every box, those of the lowest CNR first; for change, by state, the true state's probability, and
-    the best items follow. Ties go by id.
+    a maximum outside every box, those of the lowest CNR first; for change, by state, the true state's probability; for
+    entity retrieval, by entity, the nDCG of what was found; for references, by finding, the place of the score beside
+    references as for zero-shot. Of the last three the best items follow. Ties go by id.
 
     Args:
         table: The results of one task.
@@ -93,9 +99,9 @@ def worst_cases(table: TaskTables, baseline: str | None) -> list[CaseGroup]:
     names = sorted(wide["group"].unique(), key=lambda n: (order.index(n) if n in order else len(order), n))
     for name in names:
         part = wide[wide["group"] == name]
-        count = PER_CLASS if table.task in ("zero-shot", "change") else PER_GROUP
+        count = PER_CLASS if table.task in BY_CLASS else PER_GROUP
         groups.append(CaseGroup(str(name).replace("_", " "), _worst(table.task, part, found, count)))
-    if table.task == "change":
+    if table.task in WITH_BEST:
         groups += [CaseGroup(f"best of {label}", _best(table.task, wide, found, label), best=True) for label in found]
     return groups
 
@@ -106,15 +112,21 @@ def _has_items(result: Result) -> bool:
 
 
 def _zero_shot(result: Result) -> pd.DataFrame:
-    items = result.items[result.items["label"].isin((0, 1))].copy()
-    by_class = items.groupby("class")["score"]
-    items["place"] = (by_class.rank() - 0.5) / by_class.transform("size")
-    items["badness"] = np.where(items["label"] == 1, 1 - items["place"], items["place"])
+    items = _placed(result.items, "score")
     thresholds = {c: v["threshold"].value for c, v in result.per_class.items() if "threshold" in v}
     threshold = items["class"].map(thresholds).astype(float)
     right = (items["score"] >= threshold) == (items["label"] == 1)
     items["right"] = np.where(threshold.isna(), np.nan, right.astype(float))
     items["group"] = items["class"]
+    return items
+
+
+def _placed(items: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Labelled items with the place of their score among those of their class, and how bad that is."""
+    items = items[items["label"].isin((0, 1))].copy()
+    by_class = items.groupby("class")[score]
+    items["place"] = (by_class.rank() - 0.5) / by_class.transform("size")
+    items["badness"] = np.where(items["label"] == 1, 1 - items["place"], items["place"])
     return items
 
 
@@ -148,17 +160,54 @@ def _change(result: Result) -> pd.DataFrame:
     return items
 
 
+def _entity_retrieval(result: Result) -> pd.DataFrame:
+    method = "reranked" if any(c.startswith("reranked/") for c in map(str, result.items)) else "conditioned"
+    gain, hit = (_first_rank(result.items, f"{method}/{metric}@") for metric in ("ndcg", "recall"))
+    items = result.items[result.items[gain].notna() & (result.items["positives"] > 0)].copy()
+    items["badness"], items["right"] = 1 - items[gain], (items[hit] >= 0.5).astype(float)
+    items["group"] = items["entity"]
+    items["said"] = [f"nDCG@{gain.partition('@')[2]} {value:.2f}" for value in items[gain]]
+    return items
+
+
+def _first_rank(items: pd.DataFrame, stem: str) -> str:
+    """The column of a metric at its lowest rank k."""
+    return min((c for c in map(str, items) if c.startswith(stem)), key=lambda c: int(c.removeprefix(stem)))
+
+
+def _references(result: Result) -> pd.DataFrame:
+    beside = beside_method(result)
+    items = _placed(result.items, beside.column)
+    call = items[f"{beside.column}/call"]
+    items["right"], items["group"] = (call == items["label"]).astype(float), items["class"]
+    name = {"z": "z ", "paired": ""}[beside.kind]
+    items["said"] = [
+        f"beside {beside.k} references ({beside.strategy.replace('_', ' ')}): {name}{score:.2f}, {_called(called)}; "
+        f"alone: {_called(alone)}"
+        for score, called, alone in zip(items[beside.column], call, items["single/call"], strict=True)
+    ]
+    return items
+
+
+def _called(call: float) -> str:
+    return "present" if call == 1 else "absent"
+
+
 _JUDGES: dict[str, Callable[[Result], pd.DataFrame]] = {
     "zero-shot": _zero_shot,
     "retrieval": _retrieval,
     "grounding": _grounding,
     "change": _change,
+    "entity-retrieval": _entity_retrieval,
+    "references": _references,
 }
 _COLUMNS = {
     "zero-shot": ("score", "label"),
     "retrieval": ("first_positive_rank",),
     "grounding": ("pointing",),
     "change": ("answer", "state", "image_prior", *(f"p_{state}" for state in STATES)),
+    "entity-retrieval": ("positives", "entity"),
+    "references": ("single", "label", "single/call"),
 }
 
 
@@ -204,13 +253,15 @@ def _worst(task: str, part: pd.DataFrame, found: Mapping[str, pd.DataFrame], cou
 
 
 def _best(task: str, wide: pd.DataFrame, found: Mapping[str, pd.DataFrame], label: str) -> tuple[Case, ...]:
-    """The items that a model got right and was most sure of, one of each state in turn."""
+    """The items that a model got right and was most sure of; one of each state, entity or finding."""
     right = wide[wide[("right", label)] == 1]
-    keys = [
-        key
-        for state in STATES
-        for key in _highest(-right[("badness", label)][right["group"] == state], right["patient"], 1)
-    ]
+    sure = -right[("badness", label)]
+    if task == "change":
+        keys = [key for state in STATES for key in _highest(sure[right["group"] == state], right["patient"], 1)]
+    else:
+        sure = sure.sort_values(ascending=False, kind="stable")
+        once = sure[~right["group"].reindex(sure.index).duplicated()]
+        keys = _highest(once, right["patient"], PER_GROUP)
     return _cases(task, keys, {}, found)
 
 
@@ -235,13 +286,14 @@ def _cases(
     for key in keys:
         each = {label: by_key.get(key) for label, by_key in rows.items()}
         row = next(r for r in each.values() if r is not None)
+        scored = str(row.get("phrase", row.get("entity", row.get("class", ""))))
         cases.append(
             Case(
                 task=task,
                 item=str(row["query_id" if task == "retrieval" else "image_id"]),
                 study=str(row.get("study_id", "")),
-                what=str(row.get("phrase", row.get("class", ""))).replace("_", " "),
-                phrase=str(row.get("phrase", "")),
+                what=scored.replace("_", " "),
+                phrase=scored if task in ("grounding", "entity-retrieval", "references") else "",
                 truth=_truth(task, row),
                 worst_of=tuple(worst_of.get(key, ())),
                 judged=tuple(_judged(task, label, r) for label, r in each.items()),
@@ -255,7 +307,9 @@ def _cases(
 def _truth(task: str, row: Mapping[Any, Any]) -> str:
     if task == "change":
         return str(row["state"])
-    return "" if task != "zero-shot" else "present" if row["label"] == 1 else "absent"
+    if task == "entity-retrieval":
+        return "1 case agrees" if row["positives"] == 1 else f"{row['positives']:,} cases agree"
+    return _called(row["label"]) if task in ("zero-shot", "references") else ""
 
 
 def _about(row: Mapping[Any, Any]) -> str:
@@ -270,6 +324,8 @@ def _judged(task: str, label: str, row: Mapping[Any, Any] | None) -> Judged:
     right = None if math.isnan(row["right"]) else bool(row["right"])
     if task == "zero-shot":
         return Judged(label, f"{row['score']:.3f}, above {100 * row['place']:.0f}% of images", right)
+    if "said" in row:
+        return Judged(label, str(row["said"]), right)
     if task == "change":
         missed = "" if right else f", {row['state']} {row['p_true']:.2f}"
         return Judged(label, f"{row['answer']} {row['p_answer']:.2f}{missed}", right)

@@ -46,6 +46,15 @@ def test_image_paths_follow_the_folder_when_it_is_moved(make_archive, tmp_path):
         moved.image_path("toy:i0")
 
 
+def test_a_replaced_table_says_where_images_are_whatever_was_asked_before(make_archive, tmp_path):
+    archive = make_archive()
+    image = archive.images["image_id"].iloc[0]
+    before = archive.image_path(image)
+    moved = archive.with_tables(images=archive.images.assign(path=str(tmp_path / "moved.png")))
+    assert moved.image_path(image) == tmp_path / "moved.png"
+    assert archive.image_path(image) == before
+
+
 def test_writing_the_same_source_again_gives_the_same_fingerprint(make_archive):
     archive = make_archive()
     before = fingerprint(archive.folder)

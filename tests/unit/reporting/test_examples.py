@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lgdea.records.archive import Archive
-from lgdea.reporting.examples import choose_images, choose_reports, spans_of
+from lgdea.reporting.examples import choose_images, choose_reports, image_examples, spans_of
 
 
 def test_reports_come_from_the_test_part_first_and_no_text_twice(world) -> None:
@@ -29,6 +29,17 @@ def test_images_show_as_many_findings_as_possible(world) -> None:
     assert len({c.image_id for c in chosen}) == 4
     assert chosen[0].boxes == ((30.0, 30.0, 50.0, 50.0),)
     assert (chosen[0].width, chosen[0].height) == (64, 64)
+
+
+def test_an_image_that_cannot_be_read_gives_its_place_to_the_next(world, tmp_path) -> None:
+    archive = Archive.open(world.archive)
+    first = choose_images(archive, {}, count=1, seed=0)[0]
+    lost = archive.images["path"].where(archive.images["image_id"] != first.image_id, str(tmp_path / "gone.png"))
+    without = Archive.open(world.archive).with_tables(images=archive.images.assign(path=lost))
+    chosen = choose_images(without, {}, count=4, seed=0)
+    assert len(chosen) == 4
+    assert first.image_id not in {c.image_id for c in chosen}
+    assert image_examples(without, [(first.image_id, first.phrase)], {}) == {}
 
 
 def test_a_unit_without_a_place_has_no_span(world) -> None:

@@ -155,3 +155,38 @@ def test_pairs_are_worst_by_the_true_states_probability_and_best_by_it_too(tmp_p
     best = groups["best of a"]
     assert best.best
     assert [(c.truth, c.item) for c in best.cases] == [("new", "i4"), ("worse", "i3"), ("stable", "i5")]
+
+
+def test_a_search_is_worst_by_what_it_found_and_right_by_its_first_case(tmp_path: Path) -> None:
+    ids = [f"i{n}" for n in range(4)]
+    frame = {"image_id": ids, "study_id": ids, "patient_id": ids, "entity": ["mass", "mass", "mass", "left mass"]}
+    scores = {"positives": [2, 1, 0, 3], "reranked/recall@1": [1.0, 0.0, np.nan, 1.0]}
+    scores |= {"reranked/recall@3": 1.0, "reranked/ndcg@5": [0.9, 0.2, 0.0, 0.5], "conditioned/ndcg@5": 0.0}
+    table = tables(tmp_path, "entity-retrieval", {"a": pd.DataFrame({**frame, **scores})})
+    groups = {group.title: group for group in worst_cases(table, None)}
+    worst = groups["mass"].cases
+    assert [(c.item, c.phrase, c.truth, c.judged[0].right) for c in worst] == [
+        ("i1", "mass", "1 case agrees", False), ("i0", "mass", "2 cases agree", True),
+    ]  # fmt: skip
+    assert worst[0].judged[0].text == "nDCG@5 0.20"
+    assert groups["best of a"].best
+    assert [c.item for c in groups["best of a"].cases] == ["i0", "i3"]  # one of each entity
+
+
+def test_references_are_judged_by_the_reading_beside_the_most_of_them(tmp_path: Path) -> None:
+    ids = [f"i{n}" for n in range(4)]
+    frame = {"image_id": ids, "study_id": ids, "patient_id": ids, "class": "pleural_effusion", "label": [1, 1, 0, 0]}
+    frame |= {"single": 0.0, "single/call": [1.0, 0.0, 0.0, 1.0]}
+    for method, scores in (("z/random@9", 0.0), ("z/demographic@1", 0.0), ("z/demographic@5", [2.0, -1.0, 1.5, -2.0])):
+        frame |= {method: scores, f"{method}/call": (np.array(scores) > 0).astype(float)}
+    table = tables(tmp_path, "references", {"a": pd.DataFrame(frame)})
+    groups = {group.title: group for group in worst_cases(table, None)}
+    worst = groups["pleural effusion"].cases
+    assert [(c.item, c.phrase, c.truth) for c in worst] == [
+        ("i1", "pleural_effusion", "present"), ("i2", "pleural_effusion", "absent"),
+    ]  # fmt: skip
+    judged = worst[0].judged[0]
+    assert (judged.text, judged.right) == (
+        "beside 5 references (demographic): z -1.00, absent; alone: absent", False,
+    )  # fmt: skip
+    assert [c.item for c in groups["best of a"].cases] == ["i0"]
