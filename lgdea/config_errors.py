@@ -35,7 +35,7 @@ def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:
         error: Of pydantic.
         cls: The class that was validated, for a "did you mean" behind an unknown key or word.
     """
-    return "; ".join(_explain_one(item, cls) for item in error.errors())
+    return "; ".join(_explain_one(item, cls) for item in _causes(error))
 
 
 def explain_layers(errors: Sequence[ValidationError | None], layers: Sequence[Layer], cls: type[BaseModel]) -> str:
@@ -54,7 +54,7 @@ def explain_layers(errors: Sequence[ValidationError | None], layers: Sequence[La
     files = [layer.file for layer in layers if layer.file]
     names = [files[-1] if files else None, *(layer.file or layer.name for layer in layers)]
     told: dict[str | None, list[str]] = {}
-    for item in errors[-1].errors() if errors[-1] else ():
+    for item in _causes(errors[-1]) if errors[-1] else ():
         absent = item["type"] == "missing" and all(isinstance(part, str) for part in item["loc"])
         name = names[0 if absent else first[_identity(item)]]
         text = _explain_one(item, cls)
@@ -62,6 +62,16 @@ def explain_layers(errors: Sequence[ValidationError | None], layers: Sequence[La
         says_so = (name or "").startswith((f"--set {key}=", f"--option {key}="))
         told.setdefault(name, []).append(text.removeprefix(f"{key}: ") if says_so else text)
     return "; ".join((f"{name}: " if name else "") + "; ".join(texts) for name, texts in told.items())
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """The errors without those that only follow: a list whose wrong items pydantic has dropped is then too short."""
+    items: list[Any] = error.errors()
+    wrong = [item["loc"] for item in items]
+    return [
+        item for item in items
+        if item["type"] != "too_short" or not any(loc[: len(item["loc"])] == item["loc"] != loc for loc in wrong)
+    ]  # fmt: skip
 
 
 def _identity(item: Any) -> tuple[Any, ...]:

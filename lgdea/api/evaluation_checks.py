@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lgdea.comparison.questions.files import QUESTIONS
 from lgdea.comparison.references.answers import is_answers
+from lgdea.comparison.references.triples import TABLE as TRIPLES
+from lgdea.errors import UsageError
 from lgdea.evaluation.encoders.protocol import model_name
 from lgdea.evaluation.results.identity import model_identity
 from lgdea.evaluation.results.replace import refuse_other_result
@@ -52,6 +55,12 @@ def check_before_loading(
     """
     named = isinstance(model, str | Path)
     folder = Path(model) if named and Path(model).is_dir() else None
+    made_by = None if folder is None else _asked_with(folder)
+    if made_by is not None:
+        raise UsageError(
+            "holds what a model is asked, no answers", file=folder,
+            remedy=f"let a model answer with `{made_by[0]}`, then name its --out in `{made_by[1]}`",
+        )  # fmt: skip
     if named and ":" not in str(model) and not is_answers(model) and not names_repository(model):
         require_model(model, remedy="check the path, or write timm:NAME, hf:NAME, open_clip:NAME (docs/encoders.md)")
     brings_no_findings = not named or folder is not None
@@ -67,6 +76,13 @@ def check_before_loading(
                 model=_name_model(model), model_hash=model_identity(model) if named else "",
                 evidence=graded_by[name],
             )  # fmt: skip
+
+
+def _asked_with(folder: Path) -> tuple[str, str] | None:
+    """The verbs that ask a model what a folder holds, and score it; None for another folder."""
+    if (folder / TRIPLES).is_file():
+        return "lgdea compare ask", "lgdea eval references"
+    return ("lgdea compare answer", "lgdea compare score") if (folder / QUESTIONS).is_file() else None
 
 
 def choose_vocabulary(model: Any, evidence: Any) -> Vocabulary | None:

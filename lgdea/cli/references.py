@@ -176,4 +176,8 @@ def beside(
         return
     cells = [(r["image_id"], "-" if r["score"] is None else f"{r['score']:.3f}", r["rule"]) for r in rows]
     show_table(f"{finding} in {image}: {found.score:.3f}", ["reference", "score", "rule"], cells)
+    if found.alone is None and len(rows) < k:
+        console.print(
+            f"note: only {len(rows):,} references: the pool has no more people for this image", highlight=False
+        )
     console.print(f"sheet: {out}{replaced}", highlight=False)

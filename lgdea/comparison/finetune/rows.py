@@ -49,6 +49,11 @@ def read_rows(file: str | Path, image_root: str | Path | None = None, *, max_ima
         DataError: A line is no such row, a picture is not there, or there are too many; the message names the row.
     """
     file = Path(file)
+    if file.is_dir():
+        inside = sorted(child.name for child in file.glob("*.jsonl"))
+        at = "trl.jsonl" if "trl.jsonl" in inside else inside[0] if inside else ""
+        remedy = f"name the file in it: {file / at}" if at else "make one with `lgdea compare questions`"
+        raise UsageError(f"is a folder{'' if at else ' without rows'}, no file of rows", file=file, remedy=remedy)
     if not file.is_file():
         raise UsageError("no such file of rows", file=file, remedy="make one with `lgdea compare questions`")
     root = _image_root(file, image_root)

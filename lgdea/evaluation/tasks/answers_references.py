@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lgdea.comparison.change.states import STATES
 from lgdea.comparison.questions.baselines import patient_of
 from lgdea.comparison.questions.files import QUESTIONS, REPORT, completion, read_questions
-from lgdea.comparison.questions.question import Question
+from lgdea.comparison.questions.question import WHICH, Question
 from lgdea.comparison.questions.scoring import IDS
 from lgdea.errors import DataError, UsageError
 from lgdea.evaluation.metrics.statements import Placed
 from lgdea.evaluation.tasks import common
 from lgdea.reading import read_json, read_json_lines
+from lgdea.vocabulary import load_vocabulary
 
 if TYPE_CHECKING:
     from lgdea.records.archive import Archive
@@ -134,10 +136,23 @@ def _of_file(file: Path) -> list[Reference]:
         if name in found:
             raise DataError(f"the id {name} stands twice", file=file, row=row, remedy="keep one reference of each")
         finding, state = (str(content.get(key) or "") for key in ("finding", "state"))
+        _check_known(finding, state, file, row)
         found[name] = Reference(name, str(content.get("patient_id", name)), text, finding=finding, state=state)
     if not found:
         raise DataError("holds no references", file=file, remedy="write a JSON object a line")
     return list(found.values())
+
+
+def _check_known(finding: str, state: str, file: Path, row: int) -> None:
+    """Refuse a finding or state of a reference that there is not; neither has to be said."""
+    if finding:
+        try:
+            load_vocabulary().descendants(finding)
+        except UsageError as error:
+            raise DataError(error.problem, file=file, row=row, remedy=error.remedy) from None
+    known = (*STATES, *WHICH)
+    if state and state not in known:
+        raise DataError(f"no state {state!r}", file=file, row=row, remedy=f"choose one of {', '.join(known)}")
 
 
 class _ImageUnits:

@@ -16,7 +16,9 @@ from lgdea.api.references import make_reference_set
 from lgdea.comparison.references.answers import COLUMNS, read_answers
 from lgdea.comparison.references.ask import settings_of
 from lgdea.comparison.references.triples import read_triples
+from lgdea.errors import DataError
 from lgdea.evaluation.results.result import read_result
+from lgdea.evaluation.tasks import references as score_references
 from lgdea.imaging.occlusion import attribution_map, filling, inside_mass, occluded, to_png
 from lgdea.records.archive import Archive
 from lgdea.runs import fingerprint
@@ -75,6 +77,9 @@ def test_asked_scored_and_resumed(bench, triples, tmp_path, capsys):
         assert (code, len(server.seen)) == (0, before), "what is answered is not asked again"
         assert " 0 asked now" in said
     answers = read_answers(out)
+    others = bench.archive.images.assign(image_id="other:" + bench.archive.images["image_id"])
+    with pytest.raises(DataError, match=r"no query is an image of phantom .*; evaluate with the archive that"):
+        score_references(answers, bench.archive.with_tables(images=others), split="all", counts=(1, 3))
     assert answers.table.columns.tolist() == COLUMNS
     assert answers.table.groupby("k").size().to_dict() == {0: count, 1: count, 3: count}
     yes = answers.table["answer"].eq("yes")
@@ -343,6 +348,17 @@ def test_answers_without_hidden_cells_say_how_to_ask_for_them(bench, triples, tm
     assert f"hold no hidden cells of {image}, cardiomegaly; ask for them with --attribution; there are: none" in err
 
 
+def test_what_is_asked_is_told_from_what_was_answered(bench, triples, tmp_path, capsys):
+    evaluated = ["eval", "references", triples, bench.archive.folder, "--out", tmp_path / "r"]
+    code, _, err = run_lgdea(capsys, *evaluated)
+    assert code == 2
+    assert "holds what a model is asked, no answers; let a model answer with `lgdea compare ask`" in err
+    for wrong in ("counts=[0]", "strategies=[foo]"):
+        code, _, err = run_lgdea(capsys, *evaluated, "--set", wrong)
+        assert code == 2
+        assert "Tuple should have" not in err
+
+
 def test_one_query_is_drawn_beside_its_references(bench, tmp_path, capsys):
     image = bench.archive.images["image_id"][3]
     command = ["compare", "beside", str(bench.base), str(bench.archive.folder), "--finding", "nodule", "--grid", "2"]
@@ -350,6 +366,10 @@ def test_one_query_is_drawn_beside_its_references(bench, tmp_path, capsys):
     assert code == 0, err
     assert "years apart" in said.replace("\n", " ")
     assert Image.open(tmp_path / "b.png").height > 2 * 224
+    many = ["-k", 5000, "--image", image, "--out", tmp_path / "many.png"]
+    code, said, err = run_lgdea(capsys, *command, *many)
+    assert code == 0, err
+    assert " references: the pool has no more people for this image" in " ".join(said.split())
     page = tmp_path / "b.html"
     code, _, err = run_lgdea(capsys, *command, "-k", "2", "--image", image, "--out", str(page))
     assert code == 0, err

@@ -239,6 +239,15 @@ def test_wrong_rows_are_named(change, message, rows):
         read_rows(write_rows(rows.with_name("wrong.jsonl"), [good, good | change]))
 
 
+def test_a_folder_of_rows_names_the_file_in_it(tmp_path):
+    with pytest.raises(UsageError, match="is a folder without rows"):
+        read_rows(tmp_path)
+    (tmp_path / "questions.jsonl").write_text("")
+    (tmp_path / "trl.jsonl").write_text("")
+    with pytest.raises(UsageError, match=r"is a folder, no file of rows; name the file in it: .*/trl\.jsonl"):
+        read_rows(tmp_path)
+
+
 def test_messages_instead_of_prompt_and_completion_are_refused(rows):
     good = json.loads(rows.read_text().splitlines()[0])
     chat = {"images": good["images"], "messages": [*good["prompt"], *good["completion"]]}

@@ -208,6 +208,8 @@ def test_a_file_of_references_and_its_faults(tmp_path):
         (['{"id": 1}'], "row 1: is no reference"),
         (['{"id": 1, "text": "a"}', '{"id": "1", "text": "b"}'], "row 2: the id 1 stands twice"),
         (['{"id": 1, "text": 3}'], "row 1: the reference is no text"),
+        (['{"id": 1, "text": "a", "state": "purple"}'], "row 1: no state 'purple'; choose one of new, worse,"),
+        (['{"id": 1, "text": "a", "finding": "foo"}'], "row 1: .*foo"),
         ([""], "holds no references"),
     ):
         file.write_text("\n".join(lines))
