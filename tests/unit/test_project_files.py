@@ -79,4 +79,4 @@ def test_the_changelog_states_the_versions_of_what_lies_on_disk() -> None:
 def test_every_pipeline_runs_when_it_is_started(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     last = text.partition('if __name__ == "__main__":\n')[2]
-    assert re.search(r"\b(main|run)\(", last)
+    assert re.search(r"\b(main|run)\(|\(main\)", last)

@@ -90,6 +90,13 @@ def score_beside(
     healthy = healthy_people(archive, config.pool_split, truth)
     queries = _of_site(people(archive, config.split), config.site, archive)
     chosen_on = _of_site(people(archive, config.threshold_split), config.threshold_site, archive)
+    if shared := set(queries["image_id"]) & set(chosen_on["image_id"]):
+        raise UsageError(
+            f"split {config.split} and threshold_split {config.threshold_split} share {len(shared)} images: what is "
+            "scored must not choose the thresholds",
+            file=archive.folder,
+            remedy="choose other splits",
+        )
     classes, notes = _scorable(truth.values, queries, chosen_on, config, archive)
     source = common.image_source(archive, config, model)
     ids = list(dict.fromkeys([*queries["image_id"], *chosen_on["image_id"], *healthy["image_id"]]))

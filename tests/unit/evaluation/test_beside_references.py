@@ -173,6 +173,7 @@ def test_bad_requests_are_one_line(phantom):
     model = Scorer(phantom)
     ill = phantom.labels.assign(value=phantom.labels["value"].where(phantom.labels["finding"] != "no_finding", 0.0))
     for archive, settings, problem in [
+        (phantom, {"split": "all"}, r"split all and threshold_split val share \d+ images"),
         (phantom.with_tables(labels=ill), {}, "the train split has no healthy image"),
         (phantom, {"site": "moon"}, "has no site 'moon'"),
         (phantom.with_tables(labels=phantom.labels.iloc[:0]), {}, "has no labels"),
