@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lgdea.errors import ConfigError, LgdeaError, UsageError, first_line
 from lgdea.foreign_code import Admitted, admit, readmit
 from lgdea.models.cached_rows import unpack
+from lgdea.models.finite_weights import require_finite
 from lgdea.models.own_code import loading_error, quietly, require_place, unasked
-from lgdea.models.sound_weights import require_finite
 
 PREFIX = "hf:"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")

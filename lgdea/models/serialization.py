@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lgdea.models.finite_weights import require_finite
 from lgdea.models.hub import PROSE
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.models.model_folder import fill
@@ -96,6 +97,7 @@ def load_image_tower(tower: nn.Module, file: str | Path) -> None:
     if weights is whole and not (added and all(name in weights for name in added)):
         load_published(tower, content, Path(file))
         return
+    require_finite(weights.items(), file)
     fill(
         tower,
         with_own_names(weights, tower),

@@ -16,8 +16,8 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGH
 from lgdea.errors import ConfigError, DataError, LgdeaError, UsageError
 from lgdea.foreign_code import Admitted, admit, readmit
 from lgdea.models.cached_rows import unpack
+from lgdea.models.finite_weights import require_finite
 from lgdea.models.own_code import loading_error, require_place, unasked
-from lgdea.models.sound_weights import require_finite
 
 SMALL_BERT = "small-bert"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

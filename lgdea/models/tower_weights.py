@@ -21,8 +21,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from lgdea.errors import DataError, UsageError, first_line
+from lgdea.models.finite_weights import require_finite
 from lgdea.models.image_tower import PyramidTower, TokenTower, build_whole
-from lgdea.models.sound_weights import require_finite
 
 Weights = dict[str, Tensor]
 LEAST_SHARE = 0.5

@@ -169,6 +169,12 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     weights["layer1.0.conv1.weight"][0, 0, 0, 0] = float("inf")
     with pytest.raises(DataError, match=r"tensor layer1\.0\.conv1\.weight holds values that are not finite"):
         load_image_tower(build_image_tower("test_resnet", False, 64, 16), in_file(tmp_path, weights))
+    tower = build_image_tower("test_resnet", False, 64, 16)
+    own = {name: value.contiguous() for name, value in tower.state_dict().items()}
+    own["mix.weight"] = torch.full_like(own["mix.weight"], float("nan"))
+    save_file(own, tmp_path / "tower.safetensors")
+    with pytest.raises(DataError, match=r"tensor mix\.weight holds values that are not finite"):
+        load_image_tower(tower, tmp_path / "tower.safetensors")
 
 
 def test_what_is_no_file_of_weights_is_told_by_what_it_is(tmp_path: Path) -> None:

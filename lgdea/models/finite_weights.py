@@ -1,4 +1,4 @@
-"""Weights that can be trained on: every value is a number."""
+"""Check of loaded weights: every value is a finite number."""
 
 from __future__ import annotations
 
