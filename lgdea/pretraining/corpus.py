@@ -40,6 +40,7 @@ class Corpus:
         unpaired_reports: Rows of reports without a link.
         image_groups: ``(N_I,)`` number of what an image's study has in common with others (:func:`group_numbers`).
         report_groups: ``(N_R,)`` the same of reports.
+        image_patients: ``(N_I,)`` number of an image's patient.
     """
 
     image_ids: list[str]
@@ -53,6 +54,7 @@ class Corpus:
     unpaired_reports: Ints
     image_groups: Ints
     report_groups: Ints
+    image_patients: Ints
 
     def counts(self) -> dict[str, int]:
         """Numbers for the log and the model card."""
@@ -92,6 +94,7 @@ def build_corpus(
     rows = images.reset_index(names="image").merge(reports.reset_index(names="report"), on="study_id")
     state = rows["study_id"].map(train)
     groups = group_numbers(archive, within)
+    patients = archive.studies.set_index("study_id")["patient_id"]
     linked_images = images["study_id"].map(train).eq("paired")
     linked_reports = reports["study_id"].map(train).eq("paired")
     return Corpus(
@@ -106,6 +109,7 @@ def build_corpus(
         unpaired_reports=np.flatnonzero(~linked_reports),
         image_groups=images["study_id"].map(groups).to_numpy(np.int64),
         report_groups=reports["study_id"].map(groups).to_numpy(np.int64),
+        image_patients=pd.factorize(images["study_id"].map(patients))[0].astype(np.int64),
     )
 
 
@@ -158,6 +162,7 @@ def without_images(corpus: Corpus, unreadable: set[str]) -> Corpus:
         unpaired_reports=corpus.unpaired_reports,
         image_groups=corpus.image_groups[keep],
         report_groups=corpus.report_groups,
+        image_patients=corpus.image_patients[keep],
     )
 
 

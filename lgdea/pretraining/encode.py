@@ -50,16 +50,38 @@ def encode_images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preproce
     return Nodes(_gather_rows(histograms, count), _gather_rows(pooled, count))
 
 
-def encode_features(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess) -> NDArray[np.float32]:
-    """Features of all N training images by the image tower alone: pooled, and the maximum over patches, (N, 2 C)."""
-    count, parts = len(builder.pixels), []
+def encode_features(
+    model: LgdeaModel, data: PretrainData, linked: NDArray[np.int64], views: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features of all N training images by the image tower alone: pooled, and the maximum over patches.
+
+    Args:
+        model: Its image tower.
+        data: The training images, their augmentation and normalisation.
+        linked: Rows of the M images whose views are kept.
+        views: V, augmented views of each image beside the image as it is; of a frozen tower at most those cached.
+        seed: Of the augmentation.
+
+    Returns:
+        ``(N, 2 C)``, the mean over all views of each image, and ``(M, 1 + V, 2 C)``, all views of the linked ones.
+    """
+    builder = data.builder
+    count, kept = len(builder.pixels), []
+    mean: NDArray[np.float32] = np.zeros(1, np.float32)
+    views = views if builder.features is None else min(views, builder.views)
     training = model.training
     model.eval()
-    for rows in _chunks(count):
-        out = model.image_tower(_images(model, builder, preprocess, rows))
-        parts.append(torch.cat([out["pooled"], out["patches"].amax(dim=1)], dim=1))
+    for view in range(1 + views):
+        random = torch.Generator(model.device).manual_seed(seed * 1009 + view)
+        parts = []
+        for rows in _chunks(count):
+            out = model.image_tower(_view(model, data, rows, view, random))
+            parts.append(torch.cat([out["pooled"], out["patches"].amax(dim=1)], dim=1))
+        features = _gather_rows(parts, count)
+        mean = mean + features / np.float32(1 + views)
+        kept.append(features[linked])
     model.train(training)
-    return _gather_rows(parts, count)
+    return mean, np.stack(kept, axis=1)
 
 
 def _images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, rows: NDArray[np.int64]) -> Tensor:
@@ -67,6 +89,16 @@ def _images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preprocess, ro
     if builder.features is not None:
         return builder.cached(rows).to(model.device)
     return preprocess.normalise(torch.from_numpy(builder.pixels[rows])[:, None].to(model.device))
+
+
+def _view(model: LgdeaModel, data: PretrainData, rows: NDArray[np.int64], view: int, random: torch.Generator) -> Tensor:
+    """A view of images as the image tower takes it: 0 is the image as it is."""
+    if view == 0:
+        return _images(model, data.builder, data.preprocess, rows)
+    if data.builder.features is not None:
+        return data.builder.cached(rows, view).to(model.device)
+    frames = torch.from_numpy(data.builder.pixels[rows])[:, None].to(model.device)
+    return data.preprocess.normalise(data.augment(frames, random))
 
 
 def calibrate_retrieval_head(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lgdea.config import Config
 
@@ -133,5 +133,7 @@ class TransportConfig(Config):
     """Of Sinkhorn's algorithm."""
     temperature: PositiveFloat = 2.0
     """Logits are divided by it: what has learned from few links is too sure."""
-    rounds: PositiveInt = 3
+    views: NonNegativeInt = 4
+    """Augmented views of each image that the network learns from and judges by, beside the image as it is."""
+    rounds: PositiveInt = 2
     """Times that a network learns from the evidence found, and evidence is found with it."""
