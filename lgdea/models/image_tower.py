@@ -99,6 +99,24 @@ def build_whole(tower: TokenTower | PyramidTower) -> nn.Module:
     return create_timm(tower.name, pretrained=False, image_size=tower.image_size, num_classes=0, **tower.options)
 
 
+def backbone_features(tower: Any, images: Tensor) -> Tensor:
+    """What a tower's backbone sees in whole images, without the layers that are trained on top of it.
+
+    A plain transformer's pooled vector, or the mean of a pyramid's coarsest level; and the maximum over places.
+
+    Args:
+        tower: Of :func:`build_image_tower`.
+        images: ``(B, 1, H, W)``, or packed rows ``(B, F)`` of its ``encode``.
+
+    Returns:
+        ``(B, 2 C)``.
+    """
+    *others, last = tower.encode(images) if images.dim() == 4 else unpack(images, tower)
+    places = last.flatten(2).transpose(1, 2) if last.dim() == 4 else last
+    pooled = places.mean(dim=1) if last.dim() == 4 else others[0]
+    return torch.cat([pooled, places.amax(dim=1)], dim=1)
+
+
 class TokenTower(nn.Module):
     """A plain vision transformer: its own patch tokens, and its own pooling."""
 

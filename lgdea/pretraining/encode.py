@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lgdea.imaging.transforms import Preprocess
+from lgdea.models.image_tower import backbone_features
 from lgdea.models.lgdea_model import LgdeaModel
 from lgdea.objectives.gather import gather, world_size
 from lgdea.objectives.histograms import report_histogram
@@ -53,7 +54,7 @@ def encode_images(model: LgdeaModel, builder: BatchBuilder, preprocess: Preproce
 def encode_features(
     model: LgdeaModel, data: PretrainData, linked: NDArray[np.int64], views: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features of all N training images by the image tower alone: pooled, and the maximum over patches.
+    """Features of all N training images by the image tower's backbone (:func:`backbone_features`).
 
     Args:
         model: Its image tower.
@@ -75,8 +76,7 @@ def encode_features(
         random = torch.Generator(model.device).manual_seed(seed * 1009 + view)
         parts = []
         for rows in _chunks(count):
-            out = model.image_tower(_view(model, data, rows, view, random))
-            parts.append(torch.cat([out["pooled"], out["patches"].amax(dim=1)], dim=1))
+            parts.append(backbone_features(model.image_tower, _view(model, data, rows, view, random)))
         features = _gather_rows(parts, count)
         mean = mean + features / np.float32(1 + views)
         kept.append(features[linked])

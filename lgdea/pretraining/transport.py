@@ -1,9 +1,9 @@
 """Evidence of the unlinked images before a pretraining, by optimal transport to the unlinked reports.
 
-The eye of it is the image tower as training finds it: what a model knows after training on a few linked images it has
-mostly memorised, and its logits are as sure of what it does not know. A small network on the frozen tower's features
-learns the linked images in several views, as strongly held back as cross-validation says; optimal transport to the
-reports corrects what it says of the unlinked ones; it learns from all images; and so on for a few rounds.
+The eye of it is the image tower's backbone as training finds it: what a model knows after training on a few linked
+images it has mostly memorised, and its logits are as sure of what it does not know. A small network on the frozen
+backbone's features learns the linked images in several views, as strongly held back as cross-validation says; optimal
+transport to the reports corrects what it says of the unlinked ones; it learns from all images; and so on.
 
 Shapes: N images, M of them linked, V views of each, F cues (phrases that images and reports are compared by), T
 phrases, C width of the features.

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from lgdea.errors import ConfigError, UsageError
-from lgdea.models.image_tower import PyramidTower, TokenTower, build_image_tower, centred, sincos_position
+from lgdea.models.cached_rows import pack
+from lgdea.models.image_tower import (
+    PyramidTower,
+    TokenTower,
+    backbone_features,
+    build_image_tower,
+    centred,
+    sincos_position,
+)
 
 CONVNETS = ["mobilenetv3_small_050", "efficientvit_b0", "resnet18", "convnext_atto"]
 
@@ -35,6 +43,22 @@ def test_a_hierarchical_transformer_is_fused_like_a_convnet() -> None:
     tower = build_image_tower("swin_tiny_patch4_window7_224", False, 128, 16).eval()
     assert isinstance(tower, PyramidTower)
     assert tower(torch.rand(1, 1, 128, 128))["patches"].shape == (1, 64, tower.dim)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_backbone_features_are_of_the_backbone_alone(name: str) -> None:
+    tower = build_image_tower(name, False, 128, 16).eval()
+    images = torch.rand(2, 1, 128, 128)
+    with torch.no_grad():
+        features = backbone_features(tower, images)
+        width = tower.dim if isinstance(tower, TokenTower) else tower.channels[-1]
+        assert features.shape == (2, 2 * width)
+        cached = backbone_features(tower, pack(tower.encode(images)))
+        torch.testing.assert_close(cached, features, atol=0.02, rtol=0.01)
+        for part, weight in tower.named_parameters():
+            if not part.startswith("backbone."):
+                weight.fill_(torch.nan)
+        torch.testing.assert_close(backbone_features(tower, images), features)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet18", "vit_tiny_patch16_224"])
