@@ -48,10 +48,12 @@ LEAST_RATE = 0.002
 HIDDEN = 256
 DROPOUT = 0.5
 """Of a network that learns from all images."""
-LINKED_DROPOUT = (0.5, 0.8, 0.9)
+LINKED_DROPOUT = (0.5, 0.7, 0.8, 0.9)
 """Of one that learns from linked images alone; the fewer they are, the more it takes."""
 FOLDS = 3
 """Of the cross-validation that chooses."""
+SCALES = (0.25, 0.5, 1.0, 2.0)
+"""Of logits, when the cross-validation judges them: how sure they are is not its question."""
 BATCH = 128
 LINKED_STEPS, ALL_STEPS = 600, 1500
 """Optimiser steps on linked images, and on all."""
@@ -171,21 +173,27 @@ def choose_dropout(linked: Tensor, labels: Tensor, patients: NDArray[np.int64], 
         seed: Of the folds and of the networks.
 
     Returns:
-        That of ``LINKED_DROPOUT`` with the highest AUROC of left-out images, mean over folds and cues; the strongest
-        where there are too few images to tell.
+        That of ``LINKED_DROPOUT`` by which left-out images' labels are likeliest, their logits shifted to the labels'
+        rates and scaled as is best for each; the strongest where there are too few patients to tell.
     """
     fold = _folds(patients, seed)
-    means = {}
-    for dropout in reversed(LINKED_DROPOUT):
-        areas = []
+    if len(set(fold.tolist())) < FOLDS:
+        return LINKED_DROPOUT[-1]
+    losses = {}
+    for dropout in LINKED_DROPOUT:
+        logits = torch.zeros_like(labels)
         for number in range(FOLDS):
             learned, left = (torch.from_numpy(np.flatnonzero(side)) for side in (fold != number, fold == number))
-            if not len(learned) or not len(left):
-                continue
             network = _learn(linked[learned], labels[learned], LINKED_STEPS, dropout, seed)
-            areas += _areas(_logits(network, linked[left].mean(dim=1)).numpy(), labels[left].numpy() >= 1)
-        means[dropout] = float(np.mean(areas)) if areas else 0.0
-    return max(means, key=means.__getitem__)
+            logits[left] = _logits(network, linked[left].mean(dim=1))
+        losses[dropout] = min(_calibrated_loss(scale * logits, labels) for scale in SCALES)
+    return min(losses, key=losses.__getitem__)
+
+
+def _calibrated_loss(logits: Tensor, labels: Tensor) -> float:
+    """Cross entropy of logits (B, F) that are shifted until their mean probabilities are the labels' rates."""
+    shifted = logits + shift_to_rates(logits, labels.mean(dim=0).clamp(1e-3, 1 - 1e-3))
+    return float(F.binary_cross_entropy_with_logits(shifted, labels))
 
 
 def _folds(patients: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
