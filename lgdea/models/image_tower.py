@@ -100,12 +100,13 @@ def build_whole(tower: TokenTower | PyramidTower) -> nn.Module:
 
 
 def backbone_features(tower: Any, images: Tensor) -> Tensor:
-    """What a tower's backbone sees in whole images, without the layers that are trained on top of it.
+    """Pooled features of a tower's backbone, without the layers that are trained on top of it.
 
-    A plain transformer's pooled vector, or the mean of a pyramid's coarsest level; and the maximum over places.
+    They are a plain transformer's pooled vector, or the mean of a pyramid's coarsest level, and the maximum over
+    places.
 
     Args:
-        tower: Of :func:`build_image_tower`.
+        tower: Of :func:`build_image_tower`; C is the width of its backbone's last level.
         images: ``(B, 1, H, W)``, or packed rows ``(B, F)`` of its ``encode``.
 
     Returns:

@@ -1,9 +1,9 @@
 """Evidence of the unlinked images before a pretraining, by optimal transport to the unlinked reports.
 
-The eye of it is the image tower's backbone as training finds it: what a model knows after training on a few linked
-images it has mostly memorised, and its logits are as sure of what it does not know. A small network on the frozen
-backbone's features learns the linked images in several views, as strongly held back as cross-validation says; optimal
-transport to the reports corrects what it says of the unlinked ones; it learns from all images; and so on.
+The images are classified by the tower's backbone as training finds it: what a model knows after training on a few
+linked images it has mostly memorised, and its logits are as sure of what it does not know. A small network on the
+frozen backbone's features learns the linked images in several views, with a dropout that cross-validation chooses;
+optimal transport to the reports corrects what it says of the unlinked ones; it learns from all images; and so on.
 
 Shapes: N images, M of them linked, V views of each, F cues (phrases that images and reports are compared by), T
 phrases, C width of the features.
@@ -240,7 +240,7 @@ def _logits(network: nn.Module, x: Tensor) -> Tensor:
     return logits
 
 
-def _areas(scores: Floats, true: NDArray[np.bool_]) -> list[float]:
+def _aurocs(scores: Floats, true: NDArray[np.bool_]) -> list[float]:
     """AUROC of the columns that hold both."""
     return [auroc(scores[:, k], true[:, k]) for k in range(true.shape[1]) if 0 < true[:, k].sum() < len(true)]
 
@@ -256,8 +256,8 @@ def quality(found: NDArray[np.float16], corpus: Corpus, targets: sparse.csr_arra
     cues = find_cues(corpus, targets)
     true = targets[hidden[:, 1]][:, cues].toarray() >= 1
     scores = found[hidden[:, 0]][:, cues].astype(np.float32)
-    areas = _areas(scores, true)
-    return {"evidence_auroc": float(np.mean(areas))} if areas else {}
+    aurocs = _aurocs(scores, true)
+    return {"evidence_auroc": float(np.mean(aurocs))} if aurocs else {}
 
 
 def save(found: NDArray[np.float16], folder: Path) -> None:

@@ -26,6 +26,7 @@ from lgdea.models.image_tower import build_image_tower
 from lgdea.models.serialization import load_model
 from lgdea.pretraining.config import PretrainConfig
 from lgdea.pretraining.fit import fit
+from lgdea.pretraining.transport import load
 from lgdea.training.feature_cache import FeatureCache
 from tests.helpers.vision_encoders import vision_encoder
 
@@ -53,6 +54,16 @@ def values(run: Path, name: str = "loss") -> pd.Series:
 
 def caches(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def test_transport_finds_evidence_by_cached_views(frozen, tmp_path) -> None:
+    made = frozen().model_dump(mode="json")
+    made["objective"]["weights"]["transport"] = 3.0
+    fit(PretrainConfig.model_validate(made), tmp_path / "run")
+    found = load(tmp_path / "run" / "transport")
+    assert np.isfinite(found).all(axis=1).sum() == 30
+    assert found[np.isfinite(found)].std() > 0.01  # images differ
+    assert values(tmp_path / "run", "loss/transport").notna().all()
 
 
 @pytest.mark.parametrize("name", ["lgdea", "clip", "gloria", "medclip", "sclip"])
